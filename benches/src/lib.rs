@@ -1,0 +1,2 @@
+//! Shared set-up for the criterion benches in `benches/benches`.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The skex program.
+fn main() {}

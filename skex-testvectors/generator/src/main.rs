@@ -1,0 +1,2 @@
+//! Writes the files of skex-testvectors.
+fn main() {}
