@@ -1,0 +1,78 @@
+//! The gate between a durable change and everything that depends on it.
+
+use rand_core::CryptoRng;
+
+use super::checkpoint::{Checkpoint, Receipt, ReceiptError};
+
+/// Counts the checkpoints of one restored instance of a machine: which are issued, which are durable.
+///
+/// A machine embeds one, marks each output with [`after`](Self::after) when it depends on a change that is not yet
+/// stored, and lets it go when [`has_reached`](Self::has_reached) says so. Only durable numbers matter here: the
+/// sequence number inside a record (`skex_core::record`) counts on over restarts, this one starts anew.
+#[derive(Debug)]
+pub struct Barrier {
+    instance: u64,
+    issued: u64,
+    durable: u64,
+}
+
+impl Barrier {
+    /// A barrier of its own for a new instance: its id comes from `rng` (8 bytes), so that receipts from before a
+    /// restart are foreign to it.
+    pub fn new(rng: &mut dyn CryptoRng) -> Self {
+        Self { instance: rng.next_u64(), issued: 0, durable: 0 }
+    }
+
+    /// What an output with no durable dependency waits for: nothing.
+    pub const OPEN: u64 = 0;
+
+    /// The number of the checkpoint that will carry a change made now.
+    #[must_use]
+    pub const fn after(&self) -> u64 {
+        self.issued.saturating_add(1)
+    }
+
+    /// Whether a checkpoint is issued and not yet durable.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        self.issued > self.durable
+    }
+
+    /// Whether what waits for checkpoint `number` may leave.
+    #[must_use]
+    pub const fn has_reached(&self, number: u64) -> bool {
+        // Test switch: `--cfg skex_without="barrier"` removes the gate, and the tests of the gate must then fail.
+        if cfg!(skex_without = "barrier") {
+            return true;
+        }
+        number <= self.durable
+    }
+
+    /// Issues the next checkpoint.
+    ///
+    /// `None` while another one is outstanding (law 8); the record comes back with the answer of the next try.
+    pub fn issue<R>(&mut self, record: impl FnOnce() -> R) -> Option<Checkpoint<R>> {
+        if self.is_pending() {
+            return None;
+        }
+        self.issued = self.after();
+        Some(Checkpoint::new(record(), self.instance, self.issued))
+    }
+
+    /// Takes the receipt of the outstanding checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiptError::Foreign`] for another machine's receipt or one from before a restart, [`ReceiptError::Stale`]
+    /// for one that is not outstanding. Nothing changes then.
+    pub const fn acknowledge(&mut self, receipt: Receipt) -> Result<(), ReceiptError> {
+        if receipt.instance != self.instance {
+            return Err(ReceiptError::Foreign);
+        }
+        if receipt.sequence != self.issued || !self.is_pending() {
+            return Err(ReceiptError::Stale);
+        }
+        self.durable = receipt.sequence;
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Time as the caller tells it.
+
+use core::time::Duration;
+
+/// A point in time: milliseconds since an origin of the caller's choice, never running backwards.
+///
+/// It need not survive a restart and is never compared with another machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The caller's origin.
+    pub const ZERO: Self = Self(0);
+
+    /// `millis` milliseconds after the origin.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the origin.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The point `duration` later, rounded down to milliseconds; the last representable one instead of overflow.
+    #[must_use]
+    pub const fn saturating_add(self, duration: Duration) -> Self {
+        let millis = duration.as_millis();
+        if millis > u64::MAX as u128 {
+            return Self(u64::MAX);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "compared with the limit above")]
+        Self(self.0.saturating_add(millis as u64))
+    }
+
+    /// How much later this is than `earlier`; zero if it is not.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The latest time that a machine has been told; it never goes back (law 5).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that has seen `now`.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self(now)
+    }
+
+    /// Takes the caller's `now` and gives the time to work with: `now`, or the last seen time if that is later.
+    #[must_use]
+    pub fn observe(&mut self, now: Instant) -> Instant {
+        self.0 = self.0.max(now);
+        self.0
+    }
+
+    /// The last seen time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.0
+    }
+}
