@@ -44,6 +44,7 @@
 mod barrier;
 mod checkpoint;
 mod disposition;
+mod forward;
 mod outbox;
 mod output;
 mod time;

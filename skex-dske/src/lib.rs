@@ -2,3 +2,33 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod backoff;
+mod client;
+mod envelope;
+mod hub;
+mod id;
+mod key;
+mod link;
+mod onetime;
+mod psrd;
+mod share;
+mod state;
+
+pub use client::{
+    Client, ClientConfig, ClientError, ClientEvent, ClientLimits, Conduct, ConfigError, Established, HubLink,
+    HubReport, KeyError, KeyRequest, LinkStatus, Release, ResponderPolicy, Role, Table,
+};
+pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};
+pub use id::{ClientId, ClientTag, HubId};
+pub use key::Origin;
+pub use psrd::{ELEMENT_LEN, MemoryPad, Pad, PadError};
+pub use state::{Record, RestoreError};
+
+pub use onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, SpentKey, Tag};
+pub use share::{
+    Coordinate, DecodeError, Decoded, ShareError, Splitter, combinations, combine, decode, interpolate_at,
+    split, work_limit_covers,
+};

@@ -2,3 +2,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
+
+mod bytes;
+mod config;
+mod error;
+mod event;
+mod exporter;
+mod peer;
+mod record;
+mod rules;
+mod schedule;
+
+pub use bytes::{Datagram, Record};
+pub use config::{Confirmation, PeerConfig, Side};
+pub use error::{ConfigError, Error, ExportError, RestoreError};
+pub use event::{Event, Role, Session};
+pub use exporter::{MAX_OUTPUTS, WINDOW, index_owner};
+pub use peer::Peer;
+pub use record::MAX_RECORD;

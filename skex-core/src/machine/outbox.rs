@@ -5,6 +5,7 @@ use super::barrier::Barrier;
 /// The outbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much waits to leave the machine; poll its outputs and store its checkpoints first")]
+#[non_exhaustive]
 pub struct OutboxFull;
 
 /// At most `N` things that wait to leave, inline, each behind the checkpoint that it depends on.

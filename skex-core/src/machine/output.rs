@@ -31,6 +31,7 @@ impl<R, P, E: fmt::Debug> fmt::Debug for Output<R, P, E> {
 }
 
 /// A datagram to send.
+#[non_exhaustive]
 pub struct Transmit<P> {
     /// Where to.
     pub to: Destination,

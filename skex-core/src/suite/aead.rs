@@ -1,0 +1,201 @@
+//! The AEAD behind a suite, detached and in place.
+
+#[cfg(any(
+    feature = "sha256-aes256gcm",
+    feature = "sha256-chacha20poly1305",
+    feature = "sha3-256-aes256gcm",
+    feature = "sha3-256-chacha20poly1305",
+    feature = "sha512-aes256gcm"
+))]
+use ::aead::{AeadInOut, Key, KeyInit, array::Array, consts};
+#[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
+use aes_gcm::Aes256Gcm;
+#[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+use chacha20poly1305::ChaCha20Poly1305;
+
+use super::{AEAD_KEY_LEN, CryptoError, NONCE_LEN, TAG_LEN};
+use crate::SecretBytes;
+
+/// Which AEAD. Empty, and so is [`Suite`](super::Suite), where no suite is compiled in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum AeadKind {
+    #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
+    Aes256Gcm,
+    #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+    ChaCha20Poly1305,
+}
+
+impl AeadKind {
+    pub(super) const fn confidentiality_limit(self) -> u64 {
+        match self {
+            #[cfg(any(
+                feature = "sha256-aes256gcm",
+                feature = "sha3-256-aes256gcm",
+                feature = "sha512-aes256gcm"
+            ))]
+            Self::Aes256Gcm => 1 << 23,
+            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+            Self::ChaCha20Poly1305 => 1 << 48,
+        }
+    }
+
+    pub(super) const fn integrity_limit(self) -> u64 {
+        match self {
+            #[cfg(any(
+                feature = "sha256-aes256gcm",
+                feature = "sha3-256-aes256gcm",
+                feature = "sha512-aes256gcm"
+            ))]
+            Self::Aes256Gcm => 1 << 52,
+            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+            Self::ChaCha20Poly1305 => 1 << 36,
+        }
+    }
+}
+
+/// An expanded AEAD key, for many messages under one key. Wiped on drop.
+pub struct AeadKey(State);
+
+#[cfg_attr(
+    any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"),
+    allow(clippy::large_enum_variant, reason = "without an allocator there is no box")
+)]
+enum State {
+    #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
+    Aes256Gcm(Aes256Gcm),
+    #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+    ChaCha20Poly1305(ChaCha20Poly1305),
+}
+
+// Without any suite there is nothing to match on, and the parameters are not used.
+#[cfg_attr(
+    not(any(
+        feature = "sha256-aes256gcm",
+        feature = "sha256-chacha20poly1305",
+        feature = "sha3-256-aes256gcm",
+        feature = "sha3-256-chacha20poly1305",
+        feature = "sha512-aes256gcm"
+    )),
+    allow(unused_variables, unreachable_code, clippy::needless_pass_by_ref_mut)
+)]
+impl AeadKey {
+    pub(super) fn new(kind: AeadKind, key: &SecretBytes<AEAD_KEY_LEN>) -> Self {
+        Self(match kind {
+            #[cfg(any(
+                feature = "sha256-aes256gcm",
+                feature = "sha3-256-aes256gcm",
+                feature = "sha512-aes256gcm"
+            ))]
+            AeadKind::Aes256Gcm => State::Aes256Gcm(expand(key)),
+            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+            AeadKind::ChaCha20Poly1305 => State::ChaCha20Poly1305(expand(key)),
+        })
+    }
+
+    /// Seals `buffer` in place and gives the tag. A nonce must never be used twice under one key.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where a length is outside what the AEAD allows (never below 2^32 octets).
+    pub fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], CryptoError> {
+        match self.0 {
+            #[cfg(any(
+                feature = "sha256-aes256gcm",
+                feature = "sha3-256-aes256gcm",
+                feature = "sha512-aes256gcm"
+            ))]
+            State::Aes256Gcm(ref aead) => seal(aead, nonce, aad, buffer),
+            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+            State::ChaCha20Poly1305(ref aead) => seal(aead, nonce, aad, buffer),
+        }
+    }
+
+    /// Opens `buffer` in place. On an error it holds nothing that was decrypted.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where the tag does not verify.
+    pub fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), CryptoError> {
+        match self.0 {
+            #[cfg(any(
+                feature = "sha256-aes256gcm",
+                feature = "sha3-256-aes256gcm",
+                feature = "sha512-aes256gcm"
+            ))]
+            State::Aes256Gcm(ref aead) => open(aead, nonce, aad, buffer, tag),
+            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+            State::ChaCha20Poly1305(ref aead) => open(aead, nonce, aad, buffer, tag),
+        }
+    }
+}
+
+impl core::fmt::Debug for AeadKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("AeadKey(..)")
+    }
+}
+
+#[cfg(any(
+    feature = "sha256-aes256gcm",
+    feature = "sha256-chacha20poly1305",
+    feature = "sha3-256-aes256gcm",
+    feature = "sha3-256-chacha20poly1305",
+    feature = "sha512-aes256gcm"
+))]
+mod generic {
+    use super::*;
+
+    /// What the AEADs of all suites have in common.
+    pub(super) trait SuiteAead:
+        AeadInOut<NonceSize = consts::U12, TagSize = consts::U16> + KeyInit<KeySize = consts::U32>
+    {
+    }
+
+    impl<A> SuiteAead for A where
+        A: AeadInOut<NonceSize = consts::U12, TagSize = consts::U16> + KeyInit<KeySize = consts::U32>
+    {
+    }
+
+    pub(super) fn expand<A: SuiteAead>(key: &SecretBytes<AEAD_KEY_LEN>) -> A {
+        A::new(<&Key<A>>::from(key.expose()))
+    }
+
+    pub(super) fn seal<A: SuiteAead>(
+        aead: &A,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], CryptoError> {
+        aead.encrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into())
+            .map(Into::into)
+            .map_err(|_| CryptoError)
+    }
+
+    pub(super) fn open<A: SuiteAead>(
+        aead: &A,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), CryptoError> {
+        aead.decrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into(), tag.into())
+            .map_err(|_| CryptoError)
+    }
+}
+#[cfg(any(
+    feature = "sha256-aes256gcm",
+    feature = "sha256-chacha20poly1305",
+    feature = "sha3-256-aes256gcm",
+    feature = "sha3-256-chacha20poly1305",
+    feature = "sha512-aes256gcm"
+))]
+use generic::{expand, open, seal};

@@ -1,0 +1,175 @@
+//! HMAC behind a suite (RFC 2104).
+
+use hmac::{
+    Hmac, KeyInit, Mac as _,
+    digest::{FixedOutput, Output, OutputSizeUser, array::Array, array::ArraySize},
+};
+use sha2::Sha256;
+#[cfg(feature = "sha512-aes256gcm")]
+use sha2::Sha512;
+#[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+use sha3::Sha3_256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use super::{CryptoError, TAG_LEN, hash::HashKind};
+use crate::{HashSecret, MAX_HASH_LEN};
+
+/// An HMAC key, prepared: the two blocks of the key are hashed once, however many messages follow.
+///
+/// It is as secret as the key, and wiped on drop.
+pub struct MacKey(State);
+
+/// An HMAC that is being computed. Its state is wiped on drop.
+pub struct Mac(State);
+
+#[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "without an allocator there is no box")]
+enum State {
+    Sha256(Hmac<Sha256>),
+    #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+    Sha3_256(Hmac<Sha3_256>),
+    #[cfg(feature = "sha512-aes256gcm")]
+    Sha512(Hmac<Sha512>),
+}
+
+impl State {
+    fn new(kind: HashKind, key: &[u8]) -> Self {
+        match kind {
+            HashKind::Sha256 => Self::Sha256(keyed(key)),
+            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+            HashKind::Sha3_256 => Self::Sha3_256(keyed(key)),
+            #[cfg(feature = "sha512-aes256gcm")]
+            HashKind::Sha512 => Self::Sha512(keyed(key)),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+impl MacKey {
+    pub(super) fn new(kind: HashKind, key: &[u8]) -> Self {
+        Self(State::new(kind, key))
+    }
+
+    /// Begins a message under this key.
+    #[must_use]
+    pub fn begin(&self) -> Mac {
+        Mac(self.0.clone())
+    }
+
+    /// The truncated HMAC of one message in parts.
+    #[must_use]
+    pub fn tag(&self, parts: &[&[u8]]) -> [u8; TAG_LEN] {
+        self.begin().parts(parts).finish_truncated16()
+    }
+
+    /// Compares the truncated HMAC of one message in parts, in constant time.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where the tag differs.
+    pub fn verify(&self, parts: &[&[u8]], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
+        self.begin().parts(parts).verify_truncated16(tag)
+    }
+}
+
+impl Mac {
+    pub(super) fn new(kind: HashKind, key: &[u8]) -> Self {
+        Self(State::new(kind, key))
+    }
+
+    /// Feeds the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        match &mut self.0 {
+            State::Sha256(mac) => mac.update(part),
+            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+            State::Sha3_256(mac) => mac.update(part),
+            #[cfg(feature = "sha512-aes256gcm")]
+            State::Sha512(mac) => mac.update(part),
+        }
+    }
+
+    /// Feeds the next part, for chains of calls.
+    #[must_use]
+    pub fn chain(mut self, part: &[u8]) -> Self {
+        self.update(part);
+        self
+    }
+
+    fn parts(mut self, parts: &[&[u8]]) -> Self {
+        for part in parts {
+            self.update(part);
+        }
+        self
+    }
+
+    /// The whole HMAC, as long as the hash.
+    #[must_use]
+    pub fn finish(self) -> HashSecret {
+        let mut out = HashSecret::with_len(MAX_HASH_LEN);
+        self.finish_into(&mut out);
+        out
+    }
+
+    /// The whole HMAC, written over `out`, which takes the length of the hash.
+    pub fn finish_into(self, out: &mut HashSecret) {
+        out.fill(|bytes| match self.0 {
+            State::Sha256(mac) => finish_state(mac, bytes),
+            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+            State::Sha3_256(mac) => finish_state(mac, bytes),
+            #[cfg(feature = "sha512-aes256gcm")]
+            State::Sha512(mac) => finish_state(mac, bytes),
+        });
+    }
+
+    /// The first 16 octets of the HMAC, to be sent as a tag.
+    #[must_use]
+    pub fn finish_truncated16(self) -> [u8; TAG_LEN] {
+        self.finish().first16()
+    }
+
+    /// Compares the first 16 octets of the HMAC with a tag, in constant time.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where the tag differs.
+    pub fn verify_truncated16(self, tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
+        let mut expected = self.finish_truncated16();
+        let equal = bool::from(expected.ct_eq(tag));
+        // The right tag of a forged message is as good as a signature on it.
+        expected.zeroize();
+        if equal { Ok(()) } else { Err(CryptoError) }
+    }
+}
+
+fn finish_state<M: FixedOutput + OutputSizeUser>(mac: M, bytes: &mut [u8; MAX_HASH_LEN]) -> u8 {
+    output_into(bytes, |out: &mut Output<M>| mac.finalize_into(out))
+}
+
+/// Lets a primitive write its output to the front of `bytes`, without a copy in between; what lies behind it is
+/// zeroed. Gives the length.
+#[expect(clippy::expect_used, reason = "the lengths are compared when this is compiled")]
+pub(super) fn output_into<N: ArraySize>(
+    bytes: &mut [u8; MAX_HASH_LEN],
+    write: impl FnOnce(&mut Array<u8, N>),
+) -> u8 {
+    const { assert!(N::USIZE <= MAX_HASH_LEN) };
+    let (front, back) = bytes.split_at_mut_checked(N::USIZE).expect("no hash is longer than MAX_HASH_LEN");
+    back.fill(0);
+    write(front.try_into().expect("cut to this length"));
+    N::U8
+}
+
+impl core::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("MacKey(..)")
+    }
+}
+
+impl core::fmt::Debug for Mac {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Mac(..)")
+    }
+}

@@ -1,0 +1,515 @@
+//! A client: it asks for keys and receives those that others ask for, through its hubs.
+
+mod config;
+mod event;
+mod hub_link;
+mod initiator;
+mod responder;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+
+use rand_core::CryptoRng;
+use skex_core::machine::{
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output,
+    PathId, Queue, Receipt, Transmit, TransmitClass,
+};
+use skex_core::record::RecordKind;
+use skex_core::{KeyId, Suite};
+use skex_wire::dske::{Fetch, Inner, LeaseRequest, Outer, Sealed};
+
+pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
+pub use event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
+pub use initiator::{KeyRequest, Release};
+
+use crate::backoff::Backoff;
+use crate::envelope::{EnvelopeKeys, Side};
+use crate::id::{ClientTag, HubId};
+use crate::key::encoded;
+use crate::link::{LeaseAnswer, Link, Marks};
+use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::state::{Changes, Owner, Record, RestoreError, Stored};
+use hub_link::Connection;
+use initiator::Request;
+use responder::{Inbound, STORED_KEY};
+
+/// One client of a set of hubs, initiator and responder in one. `P` is where its tables lie.
+pub struct Client<P> {
+    tag: ClientTag,
+    peers: Vec<ClientTag>,
+    policy: ResponderPolicy,
+    limits: ClientLimits,
+    links: Vec<Connection<P>>,
+    requests: BTreeMap<KeyId, Request>,
+    inbound: BTreeMap<(ClientTag, KeyId), Inbound>,
+    refusals: VecDeque<(usize, u32, Vec<u8>)>,
+    clock: Clock,
+    barrier: Barrier,
+    /// Nothing leaves before what was restored is written anew.
+    started: bool,
+    owner: Owner,
+    sequence: u64,
+    changes: Changes,
+    snapshot_due: bool,
+    queue: Queue<Item>,
+    discards: DiscardCounters,
+}
+
+enum Item {
+    Transmit(Transmit<Vec<u8>>),
+    Event(ClientEvent),
+}
+
+const STORED_MARKS: u8 = 1;
+
+/// How one link of a client stands.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// The hub at the other end.
+    pub hub: HubId,
+    /// Whether the hub has answered since the last start of either end.
+    pub connected: bool,
+    /// Octets left in the table for messages to the hub.
+    pub uplink_remaining: u64,
+    /// Octets left in the table for messages from the hub.
+    pub downlink_remaining: u64,
+}
+
+impl<P: Pad> Client<P> {
+    /// A client from its configuration and what it stored: the records in the order in which they were stored, none at
+    /// all for a new client. It begins with a checkpoint, then says hello to its hubs.
+    ///
+    /// Randomness: 8 octets for the instance, then 16 a hub.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]: the records are torn, foreign, incomplete, or name a hub that the configuration lacks.
+    pub fn restore(
+        config: ClientConfig<P>,
+        records: impl IntoIterator<Item = impl AsRef<[u8]>>,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, RestoreError> {
+        let ClientConfig { tag, links, peers, policy, limits } = config;
+        let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+        let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
+        let mut stored = Stored::read(owner, records)?;
+        let barrier = Barrier::new(rng);
+        let mut connections = Vec::new();
+        for hub in links {
+            let marks = stored.values.remove(marks_key(hub.hub).as_slice());
+            let marks = marks.map_or(Ok(Marks::default()), |value| Marks::decode(value.expose()))?;
+            let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
+            let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
+            let (up, down) = (hub.uplink, hub.downlink);
+            let outgoing = Outgoing::new(up.pad, up.number, up.origin, marks.outgoing);
+            let incoming = Incoming::new(down.pad, down.number, down.origin, marks.incoming, marks.erased);
+            let link = Link::new(Side::Client, keys, outgoing, incoming);
+            connections.push(Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng));
+        }
+        let mut client = Self {
+            tag,
+            peers,
+            policy,
+            limits,
+            links: connections,
+            requests: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            refusals: VecDeque::new(),
+            clock: Clock::new(now),
+            barrier,
+            started: false,
+            owner,
+            sequence: stored.sequence,
+            changes: Changes::default(),
+            snapshot_due: true,
+            queue: Queue::new(limits.queue.saturating_add(limits.events())),
+            discards: DiscardCounters::new(),
+        };
+        for (key, value) in &stored.values {
+            match key.split_first() {
+                Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
+                Some((&STORED_MARKS, _)) => return Err(RestoreError::Configuration),
+                _ => return Err(RestoreError::Content),
+            }
+        }
+        client.say_hello(now);
+        Ok(client)
+    }
+
+    /// Writes the whole state at the next checkpoint, so that the store can drop older records.
+    pub const fn compact(&mut self) {
+        self.snapshot_due = true;
+    }
+
+    /// How the links stand, in the order of the configuration.
+    pub fn status(&self) -> impl Iterator<Item = LinkStatus> + '_ {
+        let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
+        self.links.iter().map(move |hub| LinkStatus {
+            hub: hub.link.keys.hub(),
+            connected: hub.is_confirmed(),
+            uplink_remaining: octets(hub.link.outgoing.remaining()),
+            downlink_remaining: octets(hub.link.incoming.remaining()),
+        })
+    }
+
+    /// How many messages were discarded, by reason.
+    #[must_use]
+    pub const fn discards(&self) -> &DiscardCounters {
+        &self.discards
+    }
+
+    /// Takes one whole message. See [`Machine::handle_message`].
+    ///
+    /// `from` is a hint: if its number is the handle of a hub, that hub's keys are tried first.
+    ///
+    /// # Errors
+    ///
+    /// None in this version; a client does not fail.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        from: PathId,
+        message: &[u8],
+    ) -> Result<Disposition, ClientError> {
+        let now = self.clock.observe(now);
+        let Ok(outer) = Outer::decode(message) else {
+            return Ok(self.discards.discard(DiscardReason::Malformed));
+        };
+        // Hubs number their clients each on its own, so several links can have one number; the tag tells.
+        let number = outer.client_id();
+        let hinted = |hub: &Connection<P>| u64::from(hub.handle.number()) == from.number();
+        let mut candidates: Vec<usize> = (0..self.links.len())
+            .filter(|&i| self.links.get(i).is_some_and(|hub| hub.link.keys.client().number() == number))
+            .collect();
+        candidates.sort_by_key(|&i| !self.links.get(i).is_some_and(hinted));
+        let mut reason = DiscardReason::UnknownPeer;
+        for link in candidates {
+            match self.handle_outer(now, rng, link, &outer) {
+                Ok(disposition) => {
+                    self.expire_inbound(now);
+                    self.advance_requests(now, rng);
+                    return Ok(disposition);
+                }
+                // The most telling reason of all links that were tried.
+                Err(tried) if reason == DiscardReason::UnknownPeer || tried == DiscardReason::Duplicate => {
+                    reason = tried
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(self.discards.discard(reason))
+    }
+
+    /// `Err`: not for this link.
+    fn handle_outer(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        link: usize,
+        outer: &Outer<'_>,
+    ) -> Result<Disposition, DiscardReason> {
+        let pace = self.limits.pace();
+        let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
+        match outer {
+            Outer::HelloReply(reply) => {
+                hub.on_hello_reply(reply)?;
+                hub.fetch_at = now;
+                self.forget_sent_to(link);
+                self.fetch_due(now);
+                Ok(Disposition::Accepted)
+            }
+            Outer::HelloRequest(request) => {
+                hub.verifies_hello_request(request)?;
+                hub.restart(now, pace, rng);
+                self.say_hello(now);
+                Ok(Disposition::Accepted)
+            }
+            Outer::Sealed(sealed) => self.handle_sealed(now, link, sealed),
+            _ => Err(DiscardReason::Unexpected),
+        }
+    }
+
+    fn handle_sealed(
+        &mut self,
+        now: Instant,
+        link: usize,
+        sealed: &Sealed<'_>,
+    ) -> Result<Disposition, DiscardReason> {
+        let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
+        let inner = hub.open(sealed)?;
+        let Ok(inner) = Inner::decode(&inner) else {
+            return Ok(self.discards.discard(DiscardReason::Malformed));
+        };
+        Ok(match &inner {
+            Inner::LeaseRequest(request) => self.on_lease_request(link, request),
+            Inner::LeaseGrant(grant) => {
+                let after = self.barrier.after();
+                match hub.link.lease_granted(grant, after) {
+                    Ok(()) => {
+                        hub.lease_retry = None;
+                        self.store_marks(link);
+                        Disposition::Accepted
+                    }
+                    Err(reason) => self.discards.discard(reason),
+                }
+            }
+            Inner::LeaseDenied(denied) => {
+                if hub.link.outgoing.denied(&denied.nonce, denied.mark) {
+                    hub.lease_retry = None;
+                    self.store_marks(link);
+                    Disposition::Accepted
+                } else {
+                    self.discards.discard(DiscardReason::Stale)
+                }
+            }
+            Inner::Share(share) => self.on_delivery(now, link, share),
+            Inner::Answer(answer) => self.on_answer(link, answer),
+            Inner::Confirm(confirm) => self.on_confirm(confirm),
+            // Advisory: the retransmission comes anyway.
+            Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
+            _ => self.discards.discard(DiscardReason::Unexpected),
+        })
+    }
+
+    /// The hub wants to send: grant it a lease of the downlink table.
+    fn on_lease_request(&mut self, link: usize, request: &LeaseRequest) -> Disposition {
+        let after = self.barrier.after();
+        let Some(hub) = self.links.get_mut(link) else {
+            return self.discards.discard(DiscardReason::UnknownPeer);
+        };
+        match hub.link.answer_lease_request(request, after) {
+            Ok(LeaseAnswer::Granted { inner, after: granted }) => {
+                if granted == after {
+                    self.store_marks(link);
+                }
+                self.send(link, &inner, granted, TransmitClass::Reply);
+                Disposition::Accepted
+            }
+            Ok(LeaseAnswer::Denied { inner }) => {
+                self.send(link, &inner, Barrier::OPEN, TransmitClass::Reply);
+                self.discards.discard(DiscardReason::Exhausted)
+            }
+            Err(reason) => self.discards.discard(reason),
+        }
+    }
+
+    /// Does what is due. See [`Machine::handle_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// None in this version; a client does not fail.
+    pub fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), ClientError> {
+        let now = self.clock.observe(now);
+        let pace = self.limits.pace();
+        for hub in self.links.iter_mut().filter(|hub| hub.link.is_worn_out()) {
+            hub.restart(now, pace, rng);
+        }
+        self.say_hello(now);
+        self.fetch_due(now);
+        self.repeat_lease_requests(now, rng);
+        self.expire_inbound(now);
+        self.advance_requests(now, rng);
+        Ok(())
+    }
+
+    /// Learns that a checkpoint is durable. See [`Machine::handle_persisted`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Receipt`]: not the outstanding checkpoint's receipt. Nothing changed.
+    pub fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), ClientError> {
+        self.barrier.acknowledge(receipt)?;
+        self.started = true;
+        Ok(())
+    }
+
+    /// The next thing to do. See [`Machine::poll_output`].
+    pub fn poll_output(&mut self) -> Output<Record, Vec<u8>, ClientEvent> {
+        if !self.barrier.is_pending() && (self.snapshot_due || !self.changes.is_empty()) {
+            let snapshot = self.snapshot_due;
+            if snapshot {
+                self.store_everything();
+            }
+            let (owner, sequence) = (self.owner, self.sequence.saturating_add(1));
+            let changes = core::mem::take(&mut self.changes);
+            if let Some(checkpoint) = self.barrier.issue(|| changes.into_record(owner, sequence, snapshot)) {
+                (self.sequence, self.snapshot_due) = (sequence, false);
+                return Output::Persist(checkpoint);
+            }
+        }
+        if self.started {
+            match self.queue.pop(&self.barrier) {
+                Some(Item::Transmit(transmit)) => return Output::Transmit(transmit),
+                Some(Item::Event(event)) => return Output::Event(event),
+                None => {}
+            }
+        }
+        Output::Wait(self.deadline())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let links = self.links.iter().flat_map(|hub| {
+            let fetch = hub.is_open().then_some(hub.fetch_at);
+            [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch]
+        });
+        let requests = self.requests.values().map(|request| Some(request.deadline()));
+        let inbound = self.inbound.values().map(|inbound| Some(inbound.deadline()));
+        links.chain(requests).chain(inbound).flatten().min()
+    }
+
+    fn say_hello(&mut self, now: Instant) {
+        let pace = self.limits.pace();
+        for hub in &mut self.links {
+            if let Some(hello) = hub.hello_due(now, pace) {
+                let transmit = Transmit::new(Destination::Peer(hub.handle), TransmitClass::Request, hello);
+                // A full queue is a lost datagram: the next interval repeats it.
+                let _ = self.queue.push(Barrier::OPEN, Item::Transmit(transmit));
+            }
+        }
+    }
+
+    fn fetch_due(&mut self, now: Instant) {
+        for link in 0..self.links.len() {
+            if self.links.get(link).is_some_and(|hub| hub.is_open() && hub.fetch_at <= now) {
+                self.fetch(now, link);
+            }
+        }
+    }
+
+    /// "Send me what waits."
+    fn fetch(&mut self, now: Instant, link: usize) {
+        let Some(hub) = self.links.get_mut(link) else { return };
+        // Until the hub has answered under the envelope, the question is repeated like any other.
+        let interval = if hub.is_confirmed() { self.limits.fetch } else { self.limits.first_retransmission };
+        hub.fetch_at = now.saturating_add(interval);
+        if let Some(inner) = encoded(Fetch::LEN, |out| Fetch::new().encode(out)) {
+            self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
+        }
+    }
+
+    /// Asks for an uplink lease where there is no room for a block, and none was asked for.
+    fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, link: usize, pad_elements: u32) {
+        let pace = self.limits.pace();
+        let Some(hub) = self.links.get_mut(link) else { return };
+        let outgoing = &hub.link.outgoing;
+        if !hub.is_open()
+            || hub.lease_retry.is_some()
+            || outgoing.has_room(pad_elements)
+            || !outgoing.could_have_room(pad_elements)
+        {
+            return;
+        }
+        if let Some(inner) = hub.link.lease_request(pad_elements, rng) {
+            hub.lease_retry = Some(Backoff::new(now, pace));
+            self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
+        }
+    }
+
+    fn repeat_lease_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let pace = self.limits.pace();
+        for link in 0..self.links.len() {
+            let Some(hub) = self.links.get_mut(link) else { continue };
+            let due = hub.lease_retry.as_mut().is_some_and(|retry| retry.take_due(now, pace));
+            if !due || hub.link.outgoing.asked().is_none() {
+                continue;
+            }
+            if let Some(inner) = hub.link.lease_request(0, rng) {
+                self.send(link, &inner, Barrier::OPEN, TransmitClass::Retransmission);
+            }
+        }
+    }
+
+    /// Seals `inner` for a hub and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue,
+    /// it is as good as lost on the way.
+    fn send(&mut self, link: usize, inner: &[u8], after: u64, class: TransmitClass) {
+        let Some(hub) = self.links.get_mut(link) else { return };
+        // The rest of the queue is for events.
+        if self.queue.free() <= self.limits.events() {
+            return;
+        }
+        if let Some(datagram) = hub.seal(inner) {
+            let transmit = Transmit::new(Destination::Peer(hub.handle), class, datagram);
+            let _ = self.queue.push(after, Item::Transmit(transmit));
+        }
+    }
+
+    /// The queue keeps room for every event that requests and keys within their bounds can give at once.
+    fn tell(&mut self, after: u64, event: ClientEvent) {
+        let _ = self.queue.push(after, Item::Event(event));
+    }
+
+    fn store_marks(&mut self, link: usize) {
+        let Some(hub) = self.links.get_mut(link) else { return };
+        let id = hub.link.keys.hub();
+        self.changes.set(&marks_key(id), hub.link.marks().encode());
+        for (uplink, remaining, reported) in [
+            (true, hub.link.outgoing.remaining(), &mut hub.low_reported.0),
+            (false, hub.link.incoming.remaining(), &mut hub.low_reported.1),
+        ] {
+            let table = if uplink { hub.link.outgoing.elements() } else { hub.link.incoming.elements() };
+            let low = remaining < table / LOW_WATER_PART;
+            if low && !core::mem::replace(reported, low) {
+                let remaining = u64::from(remaining).saturating_mul(ELEMENT_LEN as u64);
+                let event = ClientEvent::TableLow { hub: id, uplink, remaining };
+                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+            }
+        }
+    }
+
+    fn store_everything(&mut self) {
+        self.changes = Changes::default();
+        for hub in &self.links {
+            self.changes.set(&marks_key(hub.link.keys.hub()), hub.link.marks().encode());
+        }
+        self.store_inbound();
+    }
+}
+
+/// A table is low when less than this part of it is left.
+const LOW_WATER_PART: u32 = 8;
+
+fn marks_key(hub: HubId) -> Vec<u8> {
+    [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()
+}
+
+impl<P: Pad> Machine for Client<P> {
+    type Record = Record;
+    type Payload = Vec<u8>;
+    type Event = ClientEvent;
+    type Error = ClientError;
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        from: PathId,
+        message: &[u8],
+    ) -> Result<Disposition, ClientError> {
+        self.handle_message(now, rng, from, message)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), ClientError> {
+        self.handle_timeout(now, rng)
+    }
+
+    fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), ClientError> {
+        self.handle_persisted(receipt)
+    }
+
+    fn poll_output(&mut self) -> Output<Record, Vec<u8>, ClientEvent> {
+        self.poll_output()
+    }
+}
+
+impl<P> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("tag", &self.tag)
+            .field("links", &self.links.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,207 @@
+//! What a client is told when it is made.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use skex_core::machine::PeerHandle;
+use skex_core::{Assurance, SecretBytes};
+use skex_wire::SuiteId;
+
+use crate::backoff::Pace;
+use crate::id::{ClientId, ClientTag, HubId};
+use crate::key::Origin;
+use crate::share::Coordinate;
+
+/// A table at one end of a link.
+#[derive(Debug)]
+pub struct Table<P> {
+    /// Its number within the link and direction.
+    pub number: u16,
+    /// How it came here.
+    pub origin: Origin,
+    /// Its bytes.
+    pub pad: P,
+}
+
+impl<P> Table<P> {
+    /// Table `number`, which came by `origin`.
+    pub const fn new(number: u16, origin: Origin, pad: P) -> Self {
+        Self { number, origin, pad }
+    }
+}
+
+/// What enrolment at one hub gave a client.
+#[derive(Debug)]
+pub struct HubLink<P> {
+    /// The hub.
+    pub hub: HubId,
+    /// The hub's coordinate in this client's roster: the same for everybody who shares keys through it.
+    pub coordinate: Coordinate,
+    /// How the embedder calls the hub: where messages for it are sent, and, as the number of a path, where its messages
+    /// come from as far as the embedder can tell.
+    pub handle: PeerHandle,
+    /// How the hub calls this client.
+    pub client: ClientId,
+    /// The suite of the envelope.
+    pub suite: SuiteId,
+    /// The initial key, 32 octets.
+    pub initial_key: SecretBytes<32>,
+    /// Client to hub.
+    pub uplink: Table<P>,
+    /// Hub to client.
+    pub downlink: Table<P>,
+}
+
+/// What a responder demands of every key, whoever sent it. Nothing in a message can lower it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResponderPolicy {
+    /// Fewest hubs that must cooperate to break a key: at least 2.
+    pub minimum_threshold: u8,
+    /// The least assurance.
+    pub minimum_assurance: Assurance,
+    /// The longest lifetime, in seconds.
+    pub maximum_lifetime: u16,
+}
+
+impl Default for ResponderPolicy {
+    /// Threshold 2, any assurance, one day at most.
+    fn default() -> Self {
+        Self { minimum_threshold: 2, minimum_assurance: Assurance::Computational, maximum_lifetime: u16::MAX }
+    }
+}
+
+/// Times and bounds of a client. The defaults suit a wide area network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientLimits {
+    /// First interval of every retransmission; it doubles each time.
+    pub first_retransmission: Duration,
+    /// The longest interval of a retransmission.
+    pub longest_retransmission: Duration,
+    /// How long a request waits for slow hubs once enough are ready.
+    pub grace: Duration,
+    /// How long after a key the report on the hubs waits for the last of them.
+    pub settle: Duration,
+    /// Interval of the "send me what waits" to each hub, which also keeps the way through address translators open.
+    pub fetch: Duration,
+    /// Requests under way at once.
+    pub requests: usize,
+    /// Keys of other initiators that are incomplete, and keys accepted whose lifetime is not over: each at most so many.
+    pub inbound: usize,
+    /// Subsets of shares that one key may cost (see `work_limit_covers`).
+    pub work_limit: u64,
+    /// Messages and events that wait to leave.
+    pub queue: usize,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            first_retransmission: Duration::from_millis(250),
+            longest_retransmission: Duration::from_secs(8),
+            grace: Duration::from_millis(500),
+            settle: Duration::from_millis(500),
+            fetch: Duration::from_secs(15),
+            requests: 256,
+            inbound: 1024,
+            work_limit: 200_000,
+            queue: 4096,
+        }
+    }
+}
+
+impl ClientLimits {
+    /// Room in the queue that only events use: three for each request and each key that can be there, two a hub.
+    pub(super) const fn events(&self) -> usize {
+        let keys = self.requests.saturating_add(self.inbound.saturating_mul(2));
+        keys.saturating_mul(3).saturating_add(2 * skex_wire::dske::MAX_HUBS as usize)
+    }
+
+    pub(super) const fn pace(&self) -> Pace {
+        Pace { first: self.first_retransmission, longest: self.longest_retransmission }
+    }
+}
+
+/// Everything that a client is made of besides its stored state.
+#[derive(Debug)]
+pub struct ClientConfig<P> {
+    pub(super) tag: ClientTag,
+    pub(super) links: Vec<HubLink<P>>,
+    pub(super) peers: Vec<ClientTag>,
+    pub(super) policy: ResponderPolicy,
+    pub(super) limits: ClientLimits,
+}
+
+impl<P> ClientConfig<P> {
+    /// The client `tag`, enrolled at the hubs of `links`, talking with `peers` (and accepting keys from them only).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says which rule the configuration breaks.
+    pub fn new(tag: ClientTag, links: Vec<HubLink<P>>, peers: Vec<ClientTag>) -> Result<Self, ConfigError> {
+        if links.len() < 2 || links.len() > usize::from(skex_wire::dske::MAX_HUBS) {
+            return Err(ConfigError::HubCount);
+        }
+        for (i, link) in links.iter().enumerate() {
+            for other in links.iter().skip(i.saturating_add(1)) {
+                if link.hub == other.hub || link.coordinate == other.coordinate || link.handle == other.handle
+                {
+                    return Err(ConfigError::HubTwice);
+                }
+            }
+            if skex_core::Suite::from_id(link.suite).is_none() {
+                return Err(ConfigError::Suite);
+            }
+        }
+        if peers.contains(&tag) {
+            return Err(ConfigError::OwnPeer);
+        }
+        let (policy, limits) = (ResponderPolicy::default(), ClientLimits::default());
+        Ok(Self { tag, links, peers, policy, limits })
+    }
+
+    /// With another policy for keys that others send.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Threshold`] unless the minimum threshold is at least 2 and at most the number of hubs.
+    pub fn with_policy(mut self, policy: ResponderPolicy) -> Result<Self, ConfigError> {
+        if policy.minimum_threshold < 2 || usize::from(policy.minimum_threshold) > self.links.len() {
+            return Err(ConfigError::Threshold);
+        }
+        self.policy = policy;
+        Ok(self)
+    }
+
+    /// With other times and bounds.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: ClientLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not 2 to 31 hubs.
+    #[error("a client needs 2 to 31 hubs")]
+    HubCount,
+    /// Two hubs with one id, coordinate or handle.
+    #[error("two hubs have the same id, coordinate or handle")]
+    HubTwice,
+    /// The envelope's suite is unknown or not compiled in.
+    #[error("the suite of a link's envelope is unknown or not compiled in")]
+    Suite,
+    /// The client's own tag is among its peers.
+    #[error("a client cannot be its own peer")]
+    OwnPeer,
+    /// The policy's minimum threshold is below 2 or above the number of hubs.
+    #[error("the minimum threshold must be at least 2 and at most the number of hubs")]
+    Threshold,
+    /// A client id twice, or not dense from zero.
+    #[error("client ids must count from zero without gaps, and tags must differ")]
+    ClientIds,
+}

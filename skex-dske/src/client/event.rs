@@ -1,0 +1,161 @@
+//! What a client tells its application.
+
+use alloc::vec::Vec;
+
+use skex_core::{KeyId, OutputKey};
+use skex_wire::dske::AnswerStatus;
+
+use crate::id::{ClientTag, HubId};
+
+/// Which part this client had in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// It asked for the key.
+    Initiator,
+    /// The peer asked for it.
+    Responder,
+}
+
+/// News for the application.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// A key is there. As responder: say [`Client::taken`](crate::Client::taken) once it is in safe hands; until then it
+    /// is given again after every restart, under the same id.
+    KeyEstablished(Established),
+    /// All hubs of a key have spoken, or had their time: how each of them behaved.
+    Settled {
+        /// Which key.
+        key_id: KeyId,
+        /// With whom.
+        peer: ClientTag,
+        /// Our part in it.
+        role: Role,
+        /// Every hub of the key, in the order of coordinates.
+        hubs: Vec<HubReport>,
+        /// Whether the shares alone prove who lied: not if more than half of the surplus shares were wrong, for liars
+        /// who work together can then frame others.
+        blame_is_certain: bool,
+    },
+    /// A key did not come about. Nothing of it is left.
+    KeyFailed {
+        /// Which key.
+        key_id: KeyId,
+        /// With whom.
+        peer: ClientTag,
+        /// Our part in it.
+        role: Role,
+        /// Why.
+        error: KeyError,
+    },
+    /// Little is left of a table: time for a refill.
+    TableLow {
+        /// The hub at the other end.
+        hub: HubId,
+        /// Whether it is the table for messages to the hub.
+        uplink: bool,
+        /// What is left, in octets.
+        remaining: u64,
+    },
+}
+
+/// A key and what there is to say of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Established {
+    /// The key. Its id is the same at both ends.
+    pub key: OutputKey,
+    /// With whom.
+    pub peer: ClientTag,
+    /// Our part in it.
+    pub role: Role,
+    /// Whether the responder's confirmation is there (always, at the responder).
+    pub confirmed: bool,
+    /// Octets of pre-shared random data that this end's messages spent on it.
+    pub pad_octets: u64,
+}
+
+/// How a hub behaved in one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubReport {
+    /// The hub.
+    pub hub: HubId,
+    /// What it did.
+    pub conduct: Conduct,
+}
+
+impl HubReport {
+    pub(crate) const fn new(hub: HubId, conduct: Conduct) -> Self {
+        Self { hub, conduct }
+    }
+}
+
+/// What a hub did with its share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Conduct {
+    /// What it should.
+    Good,
+    /// Nothing in time.
+    Silent,
+    /// It delivered another share than the key has at its coordinate (or the initiator gave it another).
+    Lying,
+    /// It refused.
+    Refused(AnswerStatus),
+}
+
+/// Why a key did not come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Fewer hubs than the threshold answered in time.
+    #[error(
+        "fewer hubs than the threshold answered in time; see which are down, or ask with a lower threshold"
+    )]
+    TooFewHubs,
+    /// So many hubs refused that the threshold cannot be reached.
+    #[error("so many hubs refused that the threshold cannot be reached; the first of them said {0:?}")]
+    Refused(AnswerStatus),
+    /// The responder did not confirm before the lifetime ended.
+    #[error(
+        "the responder did not confirm before the lifetime ended; it may be down, or its policy refuses us"
+    )]
+    Unconfirmed,
+    /// Enough shares came, but too many were wrong: no subset within the work limit gives a key with a right tag.
+    #[error("too many of the shares that came were wrong; no key was delivered")]
+    Undecodable,
+}
+
+/// A call that cannot be carried out. Nothing changed and nothing was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The peer is not among those of the configuration.
+    #[error("unknown peer: it is not among the peers of this client's configuration")]
+    UnknownPeer,
+    /// The threshold is below 2 or above the number of hubs.
+    #[error("the threshold must be at least 2 and at most the number of hubs")]
+    Threshold,
+    /// The key's length is outside 16 octets to 1 MiB.
+    #[error("a key has 16 to 1048576 octets")]
+    KeyLength,
+    /// The lifetime is zero.
+    #[error("the lifetime must be at least one second")]
+    Lifetime,
+    /// The tables of too many hubs have too little left for such a key.
+    #[error(
+        "pre-shared random data is used up at so many hubs that the threshold cannot be reached; refill the tables"
+    )]
+    Exhausted,
+    /// Too many requests are under way.
+    #[error("too many requests are under way; wait for one of them to end")]
+    Busy,
+    /// There is no such key.
+    #[error("no such key")]
+    NoSuchKey,
+    /// The receipt is not for this machine's outstanding checkpoint.
+    #[error(transparent)]
+    Receipt(#[from] skex_core::machine::ReceiptError),
+}

@@ -1,0 +1,144 @@
+//! A client's side of one link: from the first hello to an open envelope.
+
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+use skex_core::machine::{DiscardReason, Instant, PeerHandle};
+use skex_wire::dske::{HelloReply, HelloRequest, Sealed, Tagged};
+
+use crate::backoff::{Backoff, Pace};
+use crate::envelope::Side;
+use crate::link::Link;
+use crate::psrd::Pad;
+use crate::share::Coordinate;
+
+/// A link with what only its client knows of it.
+#[derive(Debug)]
+pub(super) struct Connection<P> {
+    pub(super) link: Link<P>,
+    pub(super) handle: PeerHandle,
+    pub(super) coordinate: Coordinate,
+    state: State,
+    /// The request for an uplink lease that is on its way.
+    pub(super) lease_retry: Option<Backoff>,
+    /// When to fetch next.
+    pub(super) fetch_at: Instant,
+    pub(super) low_reported: (bool, bool),
+}
+
+#[derive(Debug)]
+enum State {
+    /// HELLO was said, with this salt.
+    AwaitReply { salt: [u8; 16], retry: Backoff },
+    /// The envelope is open, and nothing has come back under it: our salt goes along.
+    Fresh,
+    /// Open, and known to be open at the hub.
+    Open,
+}
+
+impl<P: Pad> Connection<P> {
+    /// A link after a start: it begins with a hello.
+    pub(super) fn new(
+        link: Link<P>,
+        handle: PeerHandle,
+        coordinate: Coordinate,
+        now: Instant,
+        pace: Pace,
+        rng: &mut dyn CryptoRng,
+    ) -> Self {
+        let mut salt = [0; 16];
+        rng.fill_bytes(&mut salt);
+        let mut retry = Backoff::new(now, pace);
+        retry.hurry(now, pace);
+        Self {
+            link,
+            handle,
+            coordinate,
+            state: State::AwaitReply { salt, retry },
+            lease_retry: None,
+            fetch_at: now,
+            low_reported: (false, false),
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.state, State::AwaitReply { .. })
+    }
+
+    /// Whether the hub has answered under the envelope.
+    pub(super) const fn is_confirmed(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Drops the envelope and says hello anew, with a new salt.
+    pub(super) fn restart(&mut self, now: Instant, pace: Pace, rng: &mut dyn CryptoRng) {
+        let mut salt = [0; 16];
+        rng.fill_bytes(&mut salt);
+        let mut retry = Backoff::new(now, pace);
+        retry.hurry(now, pace);
+        self.link.end();
+        self.lease_retry = None;
+        self.state = State::AwaitReply { salt, retry };
+    }
+
+    /// The hello, if it is due.
+    pub(super) fn hello_due(&mut self, now: Instant, pace: Pace) -> Option<Vec<u8>> {
+        let State::AwaitReply { salt, retry } = &mut self.state else { return None };
+        if retry.take_due(now, pace) { self.link.keys.hello(*salt) } else { None }
+    }
+
+    /// Says the hello at once, instead of at the next interval: somebody waits for this hub.
+    pub(super) const fn hurry(&mut self, now: Instant, pace: Pace) {
+        if let State::AwaitReply { retry, .. } = &mut self.state {
+            retry.hurry(now, pace);
+        }
+    }
+
+    pub(super) const fn hello_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::AwaitReply { retry, .. } => Some(retry.due()),
+            State::Fresh | State::Open => None,
+        }
+    }
+
+    /// The hub's salt: the envelope opens.
+    pub(super) fn on_hello_reply(&mut self, reply: &Tagged<'_, HelloReply>) -> Result<(), DiscardReason> {
+        let State::AwaitReply { salt, .. } = self.state else { return Err(DiscardReason::Unexpected) };
+        if !self.link.keys.verifies_hello_reply(&salt, reply) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        let session = self.link.keys.session(Side::Client, salt, &reply.message.salt);
+        self.link.begin(session);
+        self.state = State::Fresh;
+        Ok(())
+    }
+
+    /// Whether the hub really could not open the last message that was sent to it.
+    pub(super) fn verifies_hello_request(
+        &self,
+        request: &Tagged<'_, HelloRequest>,
+    ) -> Result<(), DiscardReason> {
+        let session = self.link.session.as_ref().ok_or(DiscardReason::Unexpected)?;
+        if self.link.keys.verifies_hello_request(session.last_tag(), request) {
+            Ok(())
+        } else {
+            Err(DiscardReason::Unauthentic)
+        }
+    }
+
+    /// The inner message of a datagram under the envelope.
+    pub(super) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
+        if sealed.header.salt.is_some() {
+            return Err(DiscardReason::Unexpected);
+        }
+        let inner = self.link.open(sealed)?;
+        self.state = State::Open;
+        Ok(inner)
+    }
+
+    /// `inner` as a datagram, with our salt until the hub has answered.
+    pub(super) fn seal(&mut self, inner: &[u8]) -> Option<Vec<u8>> {
+        let fresh = !self.is_confirmed();
+        self.link.seal(inner, fresh)
+    }
+}

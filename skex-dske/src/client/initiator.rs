@@ -1,0 +1,532 @@
+//! The initiator: makes a key, shares it among the hubs, waits for acceptance and confirmation
+//! (docs/draft-skex-dske.md, "Initiator").
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
+use skex_core::{Assurance, KeyId, OutputKey, SecretVec};
+use skex_wire::dske::{
+    Answer, AnswerStatus, Confirm, MAX_DSKE_KEY_LEN, MIN_DSKE_KEY_LEN, Tagged, bitmap_bit, bitmap_fits,
+    block_elements, share_elements,
+};
+
+use super::Client;
+use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
+use crate::backoff::Backoff;
+use crate::id::ClientTag;
+use crate::key::{Agreement, Context, ContextHub, SecretBlock, claimed};
+use crate::link::SentShare;
+use crate::onetime::{MessageVerificationKey, Tag};
+use crate::psrd::{ELEMENT_LEN, Pad};
+use crate::share::{Coordinate, Splitter};
+
+/// When the initiator gets its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Release {
+    /// When as many hubs as the threshold have stored their shares. The responder may still be unreachable.
+    AtThreshold,
+    /// When the responder has confirmed that it holds the same key.
+    AtConfirmation,
+}
+
+/// What kind of key is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyRequest {
+    /// How many hubs must cooperate to break the key, and how many must deliver for it to arrive.
+    pub threshold: u8,
+    /// Octets of the key: 16 to 1 MiB.
+    pub key_len: u32,
+    /// Seconds that the shares wait at the hubs, and that this request waits.
+    pub lifetime: u16,
+    /// When this end gets the key.
+    pub release: Release,
+}
+
+impl KeyRequest {
+    /// A 256-bit key of this threshold, for 600 seconds, released at the confirmation.
+    #[must_use]
+    pub const fn new(threshold: u8) -> Self {
+        Self { threshold, key_len: 32, lifetime: 600, release: Release::AtConfirmation }
+    }
+}
+
+/// A key that this client makes.
+pub(super) struct Request {
+    peer: ClientTag,
+    wanted: KeyRequest,
+    expires: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Waits for leases: until all hubs are ready, or enough of them and this time has come.
+    Gathering { patience: Instant },
+    /// Shares are under way.
+    Sharing(Sharing),
+}
+
+struct Sharing {
+    context: Context,
+    encoded: Vec<u8>,
+    secret_tag: Tag,
+    /// Until it is released.
+    key: Option<OutputKey>,
+    /// Until the confirmation is there.
+    confirmation_key: Option<MessageVerificationKey>,
+    /// In the order of the context.
+    shares: Vec<Outbound>,
+    /// As the responder confirmed it, in the order of the context.
+    lying: Vec<u8>,
+    confirmed: bool,
+    /// Asks the hubs again for a confirmation that does not come.
+    confirm_poll: Option<Backoff>,
+    /// When the report on the hubs is due; set at the release.
+    settle_at: Option<Instant>,
+    settled: bool,
+    pad_octets: u64,
+}
+
+/// One hub's share on its way.
+struct Outbound {
+    /// Position of the hub among our links.
+    link: usize,
+    /// Until the hub has answered.
+    share: Option<SecretVec>,
+    /// Once there was a lease for it.
+    sent: Option<(SentShare, Backoff)>,
+    answer: Option<AnswerStatus>,
+}
+
+impl Request {
+    pub(super) fn deadline(&self) -> Instant {
+        let stage = match &self.stage {
+            Stage::Gathering { patience } => *patience,
+            Stage::Sharing(sharing) => sharing.deadline(),
+        };
+        stage.min(self.expires)
+    }
+}
+
+impl Sharing {
+    fn deadline(&self) -> Instant {
+        let retries = self.shares.iter().filter(|share| share.answer.is_none());
+        let retries = retries.filter_map(|share| share.sent.as_ref().map(|(_, backoff)| backoff.due()));
+        let settle = self.settle_at.filter(|_| !self.settled);
+        let poll = self.confirm_poll.as_ref().filter(|_| !self.confirmed).map(Backoff::due);
+        retries.chain(settle).chain(poll).min().unwrap_or(Instant::from_millis(u64::MAX))
+    }
+
+    fn accepted(&self) -> usize {
+        self.shares.iter().filter(|share| share.answer == Some(AnswerStatus::ACCEPTED)).count()
+    }
+
+    fn is_over(&self) -> bool {
+        self.settled && self.confirmed && self.shares.iter().all(|share| share.answer.is_some())
+    }
+
+    fn reports(&self) -> Vec<HubReport> {
+        let conduct = |i: u8, share: &Outbound| {
+            if bitmap_bit(&self.lying, i) {
+                return Conduct::Lying;
+            }
+            match share.answer {
+                None => Conduct::Silent,
+                Some(AnswerStatus::ACCEPTED) => Conduct::Good,
+                Some(status) => Conduct::Refused(status),
+            }
+        };
+        let hubs = self.context.hubs().zip(&self.shares);
+        (0..=u8::MAX).zip(hubs).map(|(i, ((hub, _), share))| HubReport::new(hub, conduct(i, share))).collect()
+    }
+}
+
+impl<P: Pad> Client<P> {
+    /// Asks for a key with `peer`. Its id names it from now on, at both ends.
+    ///
+    /// The key comes as an event, or [`ClientEvent::KeyFailed`] does. A request is not durable: after a restart it is
+    /// forgotten, and whatever the responder may have accepted under its id is known to the responder alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::UnknownPeer`], [`Threshold`](ClientError::Threshold), [`KeyLength`](ClientError::KeyLength),
+    /// [`Lifetime`](ClientError::Lifetime), [`Exhausted`](ClientError::Exhausted), [`Busy`](ClientError::Busy). Nothing
+    /// was spent.
+    pub fn request_key(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        peer: ClientTag,
+        wanted: KeyRequest,
+    ) -> Result<KeyId, ClientError> {
+        let now = self.clock.observe(now);
+        if !self.peers.contains(&peer) {
+            return Err(ClientError::UnknownPeer);
+        }
+        if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links.len() {
+            return Err(ClientError::Threshold);
+        }
+        if wanted.key_len < MIN_DSKE_KEY_LEN || wanted.key_len > MAX_DSKE_KEY_LEN {
+            return Err(ClientError::KeyLength);
+        }
+        if wanted.lifetime == 0 {
+            return Err(ClientError::Lifetime);
+        }
+        if self.requests.len() >= self.limits.requests {
+            return Err(ClientError::Busy);
+        }
+        let elements = share_elements(wanted.key_len).ok_or(ClientError::KeyLength)?;
+        let able = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(elements)).count();
+        if able < usize::from(wanted.threshold) {
+            return Err(ClientError::Exhausted);
+        }
+        let mut key_id = [0; 16];
+        rng.fill_bytes(&mut key_id);
+        let key_id = KeyId::new(key_id);
+        let expires = now.saturating_add(Duration::from_secs(u64::from(wanted.lifetime)));
+        let patience = now.saturating_add(self.limits.grace);
+        let request = Request { peer, wanted, expires, stage: Stage::Gathering { patience } };
+        self.requests.insert(key_id, request);
+        let pace = self.limits.pace();
+        for hub in &mut self.links {
+            hub.hurry(now, pace);
+        }
+        self.say_hello(now);
+        self.advance_requests(now, rng);
+        Ok(key_id)
+    }
+
+    /// Does for every request what has become possible or due.
+    pub(super) fn advance_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let ids: Vec<KeyId> = self.requests.keys().copied().collect();
+        for key_id in ids {
+            let Some(mut request) = self.requests.remove(&key_id) else { continue };
+            if self.advance_request(now, rng, key_id, &mut request) {
+                self.requests.insert(key_id, request);
+            }
+        }
+    }
+
+    /// `false`: the request is over.
+    fn advance_request(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        key_id: KeyId,
+        request: &mut Request,
+    ) -> bool {
+        if let Stage::Gathering { patience } = request.stage {
+            let elements = share_elements(request.wanted.key_len).unwrap_or(u32::MAX);
+            for link in 0..self.links.len() {
+                self.ask_for_lease(now, rng, link, elements);
+            }
+            let ready = self.ready(elements);
+            let enough = ready.len() >= usize::from(request.wanted.threshold);
+            let all = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(elements)).count();
+            if enough && (ready.len() == all || now >= patience) {
+                match self.make_key(rng, key_id, request, &ready) {
+                    Some(sharing) => request.stage = Stage::Sharing(sharing),
+                    // A table's storage failed, or shrank meanwhile.
+                    None => return self.fail(key_id, request, KeyError::TooFewHubs),
+                }
+            } else if now >= request.expires {
+                return self.fail(key_id, request, KeyError::TooFewHubs);
+            } else {
+                request.stage = Stage::Gathering {
+                    patience: if now >= patience { now.saturating_add(self.limits.grace) } else { patience },
+                };
+                return true;
+            }
+        }
+        let Stage::Sharing(sharing) = &mut request.stage else { return true };
+        self.send_shares(now, rng, key_id, request.peer, sharing);
+        let pending = sharing.shares.iter().filter(|share| share.answer.is_none()).count();
+        let reachable = sharing.accepted().saturating_add(pending);
+        if sharing.key.is_some() && reachable < usize::from(request.wanted.threshold) {
+            let refused = sharing.shares.iter().filter_map(|share| share.answer);
+            let refused = refused.into_iter().find(|&status| status != AnswerStatus::ACCEPTED);
+            let error = refused.map_or(KeyError::TooFewHubs, KeyError::Refused);
+            return self.fail(key_id, request, error);
+        }
+        let threshold_reached = sharing.accepted() >= usize::from(request.wanted.threshold);
+        if threshold_reached && !sharing.confirmed {
+            let pace = self.limits.pace();
+            let poll = sharing.confirm_poll.get_or_insert_with(|| Backoff::new(now, pace));
+            if poll.take_due(now, pace) {
+                for share in
+                    sharing.shares.iter().filter(|share| share.answer == Some(AnswerStatus::ACCEPTED))
+                {
+                    self.fetch(now, share.link);
+                }
+            }
+        }
+        let released =
+            sharing.confirmed || request.wanted.release == Release::AtThreshold && threshold_reached;
+        if released && let Some(key) = sharing.key.take() {
+            sharing.settle_at = Some(now.saturating_add(self.limits.settle));
+            self.tell(
+                Barrier::OPEN,
+                ClientEvent::KeyEstablished(Established {
+                    key,
+                    peer: request.peer,
+                    role: Role::Initiator,
+                    confirmed: sharing.confirmed,
+                    pad_octets: sharing.pad_octets,
+                }),
+            );
+        }
+        let all_answered = sharing.shares.iter().all(|share| share.answer.is_some());
+        let waited = sharing.settle_at.is_some_and(|at| all_answered && sharing.confirmed || now >= at);
+        if waited && !sharing.settled {
+            sharing.settled = true;
+            let (peer, hubs) = (request.peer, sharing.reports());
+            let blame_is_certain = self.blame_is_certain(sharing);
+            self.tell(
+                Barrier::OPEN,
+                ClientEvent::Settled { key_id, peer, role: Role::Initiator, hubs, blame_is_certain },
+            );
+        }
+        let Stage::Sharing(sharing) = &request.stage else { return true };
+        if sharing.is_over() {
+            return self.settle_blocks(request);
+        }
+        if now < request.expires {
+            return true;
+        }
+        if sharing.key.is_none() {
+            return self.settle_blocks(request);
+        }
+        let threshold = usize::from(request.wanted.threshold);
+        let error = if sharing.accepted() < threshold { KeyError::TooFewHubs } else { KeyError::Unconfirmed };
+        self.fail(key_id, request, error)
+    }
+
+    /// As many wrong shares as can be told from right ones without doubt (`Decoded::blame_is_unambiguous`).
+    fn blame_is_certain(&self, sharing: &Sharing) -> bool {
+        let lying = (0..sharing.context.count()).filter(|&i| bitmap_bit(&sharing.lying, i)).count();
+        let surplus = sharing.shares.len().saturating_sub(usize::from(sharing.context.threshold));
+        lying <= surplus.div_ceil(2)
+    }
+
+    /// The request will send nothing any more.
+    fn settle_blocks(&mut self, request: &Request) -> bool {
+        if let Stage::Sharing(sharing) = &request.stage {
+            for share in &sharing.shares {
+                if let (Some((sent, _)), Some(hub)) = (&share.sent, self.links.get_mut(share.link)) {
+                    hub.link.outgoing.settle(sent.index);
+                }
+            }
+        }
+        false
+    }
+
+    fn fail(&mut self, key_id: KeyId, request: &Request, error: KeyError) -> bool {
+        let (peer, role) = (request.peer, Role::Initiator);
+        self.tell(Barrier::OPEN, ClientEvent::KeyFailed { key_id, peer, role, error });
+        self.settle_blocks(request)
+    }
+
+    /// The links on which a block can be had at once.
+    fn ready(&self, elements: u32) -> Vec<usize> {
+        let ready = |(_, hub): &(usize, &super::hub_link::Connection<P>)| {
+            hub.is_open() && hub.link.outgoing.has_room(elements)
+        };
+        self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
+    }
+
+    /// Makes the key and its shares. The first k - 1 ready hubs are direct: their pad bytes are their shares.
+    fn make_key(
+        &mut self,
+        rng: &mut dyn CryptoRng,
+        key_id: KeyId,
+        request: &Request,
+        ready: &[usize],
+    ) -> Option<Sharing> {
+        let KeyRequest { threshold, key_len, lifetime, .. } = request.wanted;
+        let agreement =
+            Agreement { key_id, initiator: self.tag, responder: request.peer, threshold, key_len, lifetime };
+        let origin = |hub: &super::hub_link::Connection<P>| hub.link.outgoing.origin();
+        let hubs = self.links.iter().map(|hub| ContextHub {
+            id: hub.link.keys.hub(),
+            coordinate: hub.coordinate,
+            origin: origin(hub),
+        });
+        let context = Context::new(agreement, hubs.collect());
+        let encoded = context.encode()?;
+        let block = SecretBlock::generate(usize::try_from(key_len).ok()?, rng);
+        let secret_tag = block.tag(&encoded);
+        let key = OutputKey::new(key_id, 0, context.assurance(), block.key()?);
+
+        // A block for each direct hub: what will carry the share is the share.
+        let direct: Vec<usize> =
+            ready.iter().copied().take(usize::from(threshold.saturating_sub(1))).collect();
+        let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::new();
+        let terms = context.terms()?;
+        for &link in &direct {
+            let hub = self.links.get_mut(link)?;
+            let (allocated, after) = hub.link.allocate(key_len).ok()?;
+            let (index, tag_key) = (allocated.index, allocated.tag_key);
+            let inner =
+                hub.link.share_message((index, tag_key), key_id, request.peer, terms, &secret_tag, &[])?;
+            let sent = SentShare { index, inner, answer_key: allocated.answer_key, after };
+            made.push((link, allocated.pad.into_share(), Some(sent)));
+        }
+        let following: Vec<usize> = (0..self.links.len()).filter(|link| !direct.contains(link)).collect();
+        let order = direct.iter().chain(&following);
+        let coordinates: Option<Vec<Coordinate>> =
+            order.map(|&link| Some(self.links.get(link)?.coordinate)).collect();
+        let mut shares: Vec<SecretVec> =
+            following.iter().map(|_| SecretVec::zeroed(block.octets().len())).collect();
+        {
+            let pads: Vec<&[u8]> = made.iter().map(|(_, pad, _)| pad.expose()).collect();
+            let mut out: Vec<&mut [u8]> = shares.iter_mut().map(SecretVec::expose_mut).collect();
+            let splitter = Splitter::new(threshold, &coordinates?).ok()?;
+            splitter.split(block.octets().expose(), &pads, &mut out).ok()?;
+        }
+        made.extend(following.into_iter().zip(shares).map(|(link, share)| (link, share, None)));
+        made.sort_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
+
+        let block_octets = u64::from(block_elements(key_len)?).saturating_mul(ELEMENT_LEN as u64);
+        let pad_octets = block_octets.saturating_mul(direct.len() as u64);
+        let now = self.clock.now();
+        let pace = self.limits.pace();
+        let mut outbound = Vec::new();
+        for (link, share, sent) in made {
+            let sent = sent.map(|sent| {
+                self.send(link, &sent.inner, sent.after, TransmitClass::Request);
+                (sent, Backoff::new(now, pace))
+            });
+            outbound.push(Outbound { link, share: Some(share), sent, answer: None });
+        }
+        Some(Sharing {
+            confirmation_key: block.confirmation_key(),
+            lying: vec![0; usize::from(context.count().div_ceil(8))],
+            context,
+            encoded,
+            secret_tag,
+            key: Some(key),
+            shares: outbound,
+            confirmed: false,
+            confirm_poll: None,
+            settle_at: None,
+            settled: false,
+            pad_octets,
+        })
+    }
+
+    /// Sends shares that have not been sent, as leases allow, and repeats those that were not answered.
+    fn send_shares(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        key_id: KeyId,
+        peer: ClientTag,
+        sharing: &mut Sharing,
+    ) {
+        let key_len = sharing.context.key_len;
+        let Some(elements) = share_elements(key_len) else { return };
+        let pace = self.limits.pace();
+        for outbound in &mut sharing.shares {
+            if outbound.answer.is_some() {
+                continue;
+            }
+            if let Some((sent, backoff)) = &mut outbound.sent {
+                if backoff.take_due(now, pace) {
+                    self.send(outbound.link, &sent.inner, sent.after, TransmitClass::Retransmission);
+                }
+                continue;
+            }
+            self.ask_for_lease(now, rng, outbound.link, elements);
+            let Some(hub) = self.links.get_mut(outbound.link) else { continue };
+            if !hub.is_open() || !hub.link.outgoing.has_room(elements) {
+                continue;
+            }
+            let Ok((block, after)) = hub.link.allocate(key_len) else { continue };
+            let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
+            let (index, tag_key, answer_key) = (block.index, block.tag_key, block.answer_key);
+            let masked = block.pad.mask(share);
+            let tag = &sharing.secret_tag;
+            let Some(inner) = hub.link.share_message((index, tag_key), key_id, peer, terms, tag, &masked)
+            else {
+                continue;
+            };
+            let spent = u64::from(elements).saturating_add(4).saturating_mul(ELEMENT_LEN as u64);
+            sharing.pad_octets = sharing.pad_octets.saturating_add(spent);
+            self.send(outbound.link, &inner, after, TransmitClass::Request);
+            let sent = SentShare { index, inner, answer_key, after };
+            outbound.sent = Some((sent, Backoff::new(now, pace)));
+        }
+    }
+
+    /// A new session with a hub: blocks of the old one are void, unanswered shares go into new ones.
+    pub(super) fn forget_sent_to(&mut self, link: usize) {
+        for request in self.requests.values_mut() {
+            if let Stage::Sharing(sharing) = &mut request.stage {
+                let unanswered = sharing.shares.iter_mut().filter(|share| share.answer.is_none());
+                unanswered.filter(|share| share.link == link).for_each(|share| share.sent = None);
+            }
+        }
+    }
+
+    /// A hub's answer to an upload.
+    pub(super) fn on_answer(&mut self, link: usize, answer: &Tagged<'_, Answer<'_>>) -> Disposition {
+        let index = answer.message.index;
+        let sharing = self.requests.values_mut().filter_map(|request| match &mut request.stage {
+            Stage::Sharing(sharing) => Some(sharing),
+            Stage::Gathering { .. } => None,
+        });
+        let found = sharing.flat_map(|sharing| &mut sharing.shares).find(|share| {
+            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.index == index)
+        });
+        let Some(outbound) = found else { return self.discards.discard(DiscardReason::Stale) };
+        let (Some((sent, _)), Some(hub)) = (&outbound.sent, self.links.get_mut(link)) else {
+            return self.discards.discard(DiscardReason::Stale);
+        };
+        if outbound.answer.is_some() {
+            return self.discards.discard(DiscardReason::Duplicate);
+        }
+        if answer.message.confirmation.is_some() || !hub.link.verifies_answer(&sent.answer_key, answer) {
+            return self.discards.discard(DiscardReason::Unauthentic);
+        }
+        outbound.answer = Some(answer.message.status);
+        outbound.share = None;
+        hub.link.outgoing.settle(index);
+        Disposition::Accepted
+    }
+
+    /// The responder's confirmation, by way of a hub.
+    pub(super) fn on_confirm(&mut self, confirm: &Confirm<'_>) -> Disposition {
+        let request = self.requests.get_mut(&KeyId::new(confirm.key_id));
+        let Some(request) = request.filter(|request| request.peer.as_bytes() == &confirm.peer) else {
+            return self.discards.discard(DiscardReason::Stale);
+        };
+        let Stage::Sharing(sharing) = &mut request.stage else {
+            return self.discards.discard(DiscardReason::Unexpected);
+        };
+        let Some(key) = &sharing.confirmation_key else {
+            return self.discards.discard(DiscardReason::Duplicate);
+        };
+        let confirmation = &confirm.confirmation;
+        let count = sharing.context.count();
+        if !bitmap_fits(confirmation.origins, count) || !bitmap_fits(confirmation.lying, count) {
+            return self.discards.discard(DiscardReason::Malformed);
+        }
+        let parts: [&[u8]; 3] = [&sharing.encoded, confirmation.origins, confirmation.lying];
+        if !key.verify(&parts, &Tag::from_bytes(confirmation.tag)) {
+            return self.discards.discard(DiscardReason::Unauthentic);
+        }
+        sharing.confirmation_key = None;
+        sharing.confirmed = true;
+        sharing.lying = confirmation.lying.to_vec();
+        let assurance = claimed(confirmation.origins, count);
+        if let Some(key) = sharing.key.take() {
+            let assurance: Assurance = key.assurance().weakest(assurance);
+            sharing.key = Some(OutputKey::new(key.id(), key.index(), assurance, key.into_secret()));
+        }
+        Disposition::Accepted
+    }
+}

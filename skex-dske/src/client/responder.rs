@@ -1,0 +1,543 @@
+//! The responder: gathers shares, finds the key among liars, keeps it until the application has it, confirms
+//! (docs/draft-skex-dske.md, "Responder").
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
+use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, SecretVec};
+use skex_wire::Reader;
+use skex_wire::dske::{
+    AnswerStatus, Confirmation, DskeSuiteId, ShareMessage, TAG_LEN, Tagged, bitmap_bit, bitmap_len,
+    block_elements,
+};
+
+use super::Client;
+use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
+use crate::id::{ClientTag, HubId};
+use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
+use crate::link::ReceivedShare;
+use crate::onetime::Tag;
+use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad};
+use crate::share::{Coordinate, decode, interpolate_at};
+use crate::state::RestoreError;
+
+/// A key that somebody sends us, or sent us before: by initiator and key id.
+pub(super) struct Inbound {
+    /// The link whose share came first: each may begin so many.
+    begun_by: usize,
+    expires: Instant,
+    stage: Stage,
+    /// Answers that were given: link, block, message. The same block gets the same answer again.
+    answers: Vec<(usize, u32, Vec<u8>)>,
+}
+
+enum Stage {
+    /// Shares as they came, each hub's once.
+    Collecting(Vec<Arrived>),
+    /// The key was found; what is still to be said about it.
+    Accepted(Accepted),
+}
+
+/// A share that waits for others.
+struct Arrived {
+    link: usize,
+    coordinate: Coordinate,
+    index: u32,
+    answer_key: AnswerKey,
+    share: SecretVec,
+    /// What the hub says the initiator said. Shares count together only where all of it agrees.
+    context: Context,
+    secret_tag: Tag,
+}
+
+struct Accepted {
+    /// Until the application has taken it.
+    key: Option<KeyBytes>,
+    assurance: Assurance,
+    /// Number of hubs.
+    count: u8,
+    /// The confirmation, fixed once and for all.
+    origins: Vec<u8>,
+    lying: Vec<u8>,
+    confirm: Tag,
+    /// What depends on the key waits for this checkpoint.
+    after: u64,
+    /// To judge shares that come later; not durable.
+    judgement: Option<Judgement>,
+}
+
+struct Judgement {
+    context: Context,
+    secret_tag: Tag,
+    /// k right shares.
+    reference: Vec<(u8, SecretVec)>,
+    /// In the order of the context.
+    conducts: Vec<Option<Conduct>>,
+    certain: bool,
+    settle_at: Instant,
+}
+
+impl Inbound {
+    pub(super) fn deadline(&self) -> Instant {
+        let settle = match &self.stage {
+            Stage::Accepted(Accepted { judgement: Some(judgement), .. }) => judgement.settle_at,
+            _ => self.expires,
+        };
+        settle.min(self.expires)
+    }
+}
+
+impl<P: Pad> Client<P> {
+    /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, durably, and it is not given again.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoSuchKey`] if no such key waits to be taken.
+    pub fn taken(&mut self, peer: ClientTag, key_id: KeyId) -> Result<(), ClientError> {
+        let now = self.clock.now();
+        let Some(inbound) = self.inbound.get_mut(&(peer, key_id)) else { return Err(ClientError::NoSuchKey) };
+        let Stage::Accepted(accepted) = &mut inbound.stage else { return Err(ClientError::NoSuchKey) };
+        if accepted.key.take().is_none() {
+            return Err(ClientError::NoSuchKey);
+        }
+        let value = encode(accepted, inbound.expires.saturating_since(now));
+        self.changes.set(&storage_key(peer, key_id), value);
+        Ok(())
+    }
+
+    /// A share that came in by `link`.
+    pub(super) fn on_delivery(
+        &mut self,
+        now: Instant,
+        link: usize,
+        message: &Tagged<'_, ShareMessage<'_>>,
+    ) -> Disposition {
+        let wire = &message.message;
+        let id = (ClientTag::new(wire.peer), KeyId::new(wire.key_id));
+        // A new key needs room before its block is used: a full table must not burn what it cannot keep.
+        if !self.inbound.contains_key(&id) && !self.has_room_for_inbound(link) {
+            return self.discards.discard(DiscardReason::Busy);
+        }
+        let Some(hub) = self.links.get_mut(link) else {
+            return self.discards.discard(DiscardReason::UnknownPeer);
+        };
+        let coordinate = hub.coordinate;
+        let ReceivedShare { share, answer_key } = match hub.link.open_share(message) {
+            Ok(received) => received,
+            Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, wire.position.index),
+            Err(reason) => return self.discards.discard(reason),
+        };
+        let index = wire.position.index;
+        let context = match self.admit(wire) {
+            Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
+            Ok(_) => return self.refuse(link, index, answer_key, AnswerStatus::MALFORMED_CONTEXT),
+            Err(status) => return self.refuse(link, index, answer_key, status),
+        };
+        let secret_tag = Tag::from_bytes(wire.secret_tag);
+        let lifetime = Duration::from_secs(u64::from(context.lifetime));
+        let inbound = self.inbound.entry(id).or_insert_with(|| Inbound {
+            begun_by: link,
+            expires: now.saturating_add(lifetime),
+            stage: Stage::Collecting(Vec::new()),
+            answers: Vec::new(),
+        });
+        match &mut inbound.stage {
+            Stage::Accepted(_) => {
+                self.on_late_share(id, link, coordinate, (index, answer_key), &share, (&context, secret_tag));
+            }
+            Stage::Collecting(arrived) => {
+                // One hub never counts twice: what it says anew replaces nothing, and is not answered.
+                if let Some(earlier) = arrived.iter_mut().find(|arrived| arrived.link == link) {
+                    let same = earlier.share == share
+                        && earlier.context == context
+                        && earlier.secret_tag == secret_tag;
+                    if !same {
+                        return self.refuse(link, index, answer_key, AnswerStatus::KEY_ID_IN_USE);
+                    }
+                    // The same share in a new block, after a new session: the answer goes there.
+                    (earlier.index, earlier.answer_key) = (index, answer_key);
+                    return Disposition::Accepted;
+                }
+                arrived.push(Arrived { link, coordinate, index, answer_key, share, context, secret_tag });
+                self.try_accept(now, id);
+            }
+        }
+        Disposition::Accepted
+    }
+
+    /// The full context of what a hub delivered, from our own roster; or why we do not want it.
+    fn admit(&self, wire: &ShareMessage<'_>) -> Result<Context, AnswerStatus> {
+        let terms = &wire.terms;
+        let initiator = ClientTag::new(wire.peer);
+        if !self.peers.contains(&initiator) {
+            return Err(AnswerStatus::NOT_AUTHORISED);
+        }
+        if terms.suite != DskeSuiteId::ITS
+            || terms.threshold < self.policy.minimum_threshold
+            || terms.lifetime > self.policy.maximum_lifetime
+            || claimed(terms.origins, terms.hubs()).weakest(self.policy.minimum_assurance)
+                != self.policy.minimum_assurance
+        {
+            return Err(AnswerStatus::POLICY);
+        }
+        let hubs = (0..=u8::MAX).zip(terms.coordinates).map(|(i, &x)| {
+            let hub = self.links.iter().find(|hub| hub.coordinate.get() == x)?;
+            let origin = if bitmap_bit(terms.origins, i) { Origin::Refill } else { Origin::OutOfBand };
+            Some(ContextHub { id: hub.link.keys.hub(), coordinate: hub.coordinate, origin })
+        });
+        let hubs: Option<Vec<ContextHub>> = hubs.collect();
+        let agreement = Agreement {
+            key_id: KeyId::new(wire.key_id),
+            initiator,
+            responder: self.tag,
+            threshold: terms.threshold,
+            key_len: terms.key_len,
+            lifetime: terms.lifetime,
+        };
+        // A hub beside our roster: we could not tell its shares from those of a hub that is counted twice.
+        Ok(Context::new(agreement, hubs.ok_or(AnswerStatus::POLICY)?))
+    }
+
+    /// Whether `link` may begin another key. One lying hub must not fill the table for all.
+    fn has_room_for_inbound(&self, link: usize) -> bool {
+        let (mut begun, mut accepted) = (0_usize, 0_usize);
+        for inbound in self.inbound.values() {
+            match inbound.stage {
+                Stage::Collecting(_) if inbound.begun_by == link => begun = begun.saturating_add(1),
+                Stage::Collecting(_) => {}
+                Stage::Accepted(_) => accepted = accepted.saturating_add(1),
+            }
+        }
+        let quota = self.limits.inbound.checked_div(self.links.len()).unwrap_or(0).max(1);
+        begun < quota && accepted < self.limits.inbound
+    }
+
+    fn refuse(
+        &mut self,
+        link: usize,
+        index: u32,
+        answer_key: AnswerKey,
+        status: AnswerStatus,
+    ) -> Disposition {
+        let answer = self.links.get(link).and_then(|hub| hub.link.answer(index, answer_key, status, None));
+        if let Some(inner) = answer {
+            self.send(link, &inner, Barrier::OPEN, TransmitClass::Reply);
+            self.refusals.truncate(REFUSALS.saturating_sub(1));
+            self.refusals.push_front((link, index, inner));
+        }
+        self.discards.discard(DiscardReason::Policy)
+    }
+
+    /// The same block again: the same answer again, if there was one.
+    fn on_repeated_delivery(&mut self, link: usize, id: (ClientTag, KeyId), index: u32) -> Disposition {
+        let inbound = self.inbound.get(&id);
+        let after = inbound.map_or(Barrier::OPEN, |inbound| match &inbound.stage {
+            Stage::Accepted(accepted) => accepted.after,
+            Stage::Collecting(_) => Barrier::OPEN,
+        });
+        let mut given = inbound.map(|inbound| &inbound.answers).into_iter().flatten().chain(&self.refusals);
+        let given =
+            given.find(|(to, block, _)| (*to, *block) == (link, index)).map(|(_, _, inner)| inner.clone());
+        if let Some(inner) = given {
+            self.send(link, &inner, after, TransmitClass::Reply);
+        }
+        self.discards.discard(DiscardReason::Duplicate)
+    }
+
+    /// Looks for the key among the shares that agree with the newest one.
+    fn try_accept(&mut self, now: Instant, id: (ClientTag, KeyId)) {
+        let Some(Inbound { stage: Stage::Collecting(arrived), expires, .. }) = self.inbound.get(&id) else {
+            return;
+        };
+        let Some(newest) = arrived.last() else { return };
+        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, *expires);
+        let group: Vec<&Arrived> = arrived
+            .iter()
+            .filter(|share| share.context == context && share.secret_tag == secret_tag)
+            .collect();
+        if group.len() < usize::from(context.threshold) {
+            return;
+        }
+        let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
+            return;
+        };
+        let shares: Vec<(Coordinate, &[u8])> =
+            group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
+        let Ok(decoded) = decode(context.threshold, &shares, self.limits.work_limit, verify) else { return };
+        let (culprits, certain) = (decoded.culprits().to_vec(), decoded.blame_is_unambiguous());
+        let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
+        let Some(block) = block else { return };
+        let Some(key) = block.key() else { return };
+
+        // What is said to the initiator is fixed here: our tables' origins and who lied.
+        let conduct = |x: Coordinate| {
+            let in_group = group.iter().any(|share| share.coordinate == x);
+            let elsewhere = arrived.iter().any(|share| share.coordinate == x);
+            match (in_group, elsewhere) {
+                (true, _) if culprits.contains(&x) => Some(Conduct::Lying),
+                (true, _) => Some(Conduct::Good),
+                // It told another story than the hubs that made the key.
+                (false, true) => Some(Conduct::Lying),
+                (false, false) => None,
+            }
+        };
+        let conducts: Vec<Option<Conduct>> = context.hubs().map(|(_, x)| conduct(x)).collect();
+        let lying = bitmap(conducts.iter().map(|conduct| *conduct == Some(Conduct::Lying)));
+        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
+        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
+        let right = group.iter().filter(|share| !culprits.contains(&share.coordinate));
+        let right = right.take(usize::from(context.threshold));
+        let reference = right
+            .map(|share| (share.coordinate.get(), SecretVec::copied_from(share.share.expose())))
+            .collect();
+        let count = context.count();
+        let judgement = Judgement {
+            context,
+            secret_tag,
+            reference,
+            conducts,
+            certain,
+            settle_at: now.saturating_add(self.limits.settle),
+        };
+        let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
+        let (key, after, judgement) = (Some(key), self.barrier.after(), Some(judgement));
+        let accepted = Accepted { key, assurance, count, origins, lying, confirm, after, judgement };
+        self.accept(now, id, expires, accepted);
+    }
+
+    /// Stores the key; behind that, gives it to the application and answers every hub.
+    fn accept(&mut self, now: Instant, id: (ClientTag, KeyId), expires: Instant, accepted: Accepted) {
+        self.changes.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
+        let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
+        let hubs = accepted.judgement.as_ref().map_or(0, |j| j.conducts.iter().flatten().count() as u64);
+        let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
+        self.tell_key(id, &accepted, pad_octets);
+        let Some(inbound) = self.inbound.get_mut(&id) else { return };
+        if let Stage::Collecting(arrived) = core::mem::replace(&mut inbound.stage, Stage::Accepted(accepted))
+        {
+            for share in arrived {
+                self.answer_accepted(id, share.link, share.index, share.answer_key);
+            }
+        }
+    }
+
+    fn tell_key(&mut self, id: (ClientTag, KeyId), accepted: &Accepted, pad_octets: u64) {
+        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::copied_from(key.expose()));
+        if let Some(secret) = secret {
+            self.tell(
+                accepted.after,
+                ClientEvent::KeyEstablished(Established {
+                    key: OutputKey::new(id.1, 0, accepted.assurance, secret),
+                    peer: id.0,
+                    role: Role::Responder,
+                    confirmed: true,
+                    pad_octets,
+                }),
+            );
+        }
+    }
+
+    /// Accepted, with the confirmation, behind the checkpoint that holds the key.
+    fn answer_accepted(&mut self, id: (ClientTag, KeyId), link: usize, index: u32, answer_key: AnswerKey) {
+        let Some(Inbound { stage: Stage::Accepted(accepted), answers, .. }) = self.inbound.get_mut(&id)
+        else {
+            return;
+        };
+        let after = accepted.after;
+        let Ok(confirmation) =
+            Confirmation::new(&accepted.origins, &accepted.lying, *accepted.confirm.as_bytes())
+        else {
+            return;
+        };
+        let Some(hub) = self.links.get(link) else { return };
+        let Some(inner) = hub.link.answer(index, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
+        else {
+            return;
+        };
+        answers.retain(|(to, ..)| *to != link);
+        answers.push((link, index, inner.clone()));
+        self.send(link, &inner, after, TransmitClass::Reply);
+    }
+
+    /// A share for a key that is there already: judged, answered like the others.
+    fn on_late_share(
+        &mut self,
+        id: (ClientTag, KeyId),
+        link: usize,
+        coordinate: Coordinate,
+        block: (u32, AnswerKey),
+        share: &SecretVec,
+        claim: (&Context, Tag),
+    ) {
+        if let Some(Inbound { stage: Stage::Accepted(Accepted { judgement: Some(judgement), .. }), .. }) =
+            self.inbound.get_mut(&id)
+        {
+            judgement.judge(coordinate, share, claim);
+        }
+        self.answer_accepted(id, link, block.0, block.1);
+    }
+
+    fn downlink_origin(&self, hub: HubId) -> Origin {
+        let link = self.links.iter().find(|link| link.link.keys.hub() == hub);
+        link.map_or(Origin::Refill, |link| link.link.incoming.origin())
+    }
+
+    /// Reports that are due, and keys whose time is over.
+    pub(super) fn expire_inbound(&mut self, now: Instant) {
+        let due: Vec<(ClientTag, KeyId)> =
+            self.inbound.iter().filter(|(_, inbound)| inbound.deadline() <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(inbound) = self.inbound.get_mut(&id) else { continue };
+            if let Stage::Accepted(accepted) = &mut inbound.stage
+                && let Some(judgement) = accepted.judgement.take_if(|judgement| judgement.settle_at <= now)
+            {
+                let (peer, key_id) = id;
+                let (hubs, blame_is_certain) = (judgement.reports(), judgement.certain);
+                self.tell(
+                    Barrier::OPEN,
+                    ClientEvent::Settled { key_id, peer, role: Role::Responder, hubs, blame_is_certain },
+                );
+            }
+            let Some(inbound) = self.inbound.get(&id).filter(|inbound| inbound.expires <= now) else {
+                continue;
+            };
+            match &inbound.stage {
+                // A key that nobody has taken is not lost: it goes when the application has it.
+                Stage::Accepted(Accepted { key: Some(_), .. }) => {
+                    if let Some(inbound) = self.inbound.get_mut(&id) {
+                        inbound.expires = now.saturating_add(UNTAKEN_CHECK);
+                    }
+                }
+                Stage::Accepted(_) => {
+                    self.inbound.remove(&id);
+                    self.changes.remove(&storage_key(id.0, id.1));
+                }
+                Stage::Collecting(arrived) => {
+                    let error = failure(arrived);
+                    self.inbound.remove(&id);
+                    let (peer, key_id) = id;
+                    self.tell(
+                        Barrier::OPEN,
+                        ClientEvent::KeyFailed { key_id, peer, role: Role::Responder, error },
+                    );
+                }
+            }
+        }
+    }
+
+    /// The stored keys, after a start: those that the application has not taken are given again.
+    pub(super) fn restore_inbound(
+        &mut self,
+        now: Instant,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), RestoreError> {
+        let mut reader = Reader::new(key);
+        let id = (ClientTag::new(reader.array()?), KeyId::new(reader.array()?));
+        reader.finish()?;
+        let (accepted, lifetime) = decode_stored(value)?;
+        self.tell_key(id, &accepted, 0);
+        let expires = now.saturating_add(lifetime);
+        let inbound = Inbound { begun_by: 0, expires, stage: Stage::Accepted(accepted), answers: Vec::new() };
+        self.inbound.insert(id, inbound);
+        Ok(())
+    }
+
+    /// What a snapshot has to hold of the keys.
+    pub(super) fn store_inbound(&mut self) {
+        let now = self.clock.now();
+        for ((peer, key_id), inbound) in &self.inbound {
+            if let Stage::Accepted(accepted) = &inbound.stage {
+                let value = encode(accepted, inbound.expires.saturating_since(now));
+                self.changes.set(&storage_key(*peer, *key_id), value);
+            }
+        }
+    }
+}
+
+/// Refusals that are remembered, for their repetition.
+const REFUSALS: usize = 64;
+
+/// How often the table looks after a key that nobody takes, beyond its lifetime.
+const UNTAKEN_CHECK: Duration = Duration::from_secs(60);
+
+/// Why no key came of these shares: enough of one kind were there, or not.
+fn failure(arrived: &[Arrived]) -> KeyError {
+    let alike = |share: &Arrived| {
+        arrived
+            .iter()
+            .filter(|other| other.context == share.context && other.secret_tag == share.secret_tag)
+            .count()
+    };
+    let enough = arrived.iter().any(|share| alike(share) >= usize::from(share.context.threshold));
+    if enough { KeyError::Undecodable } else { KeyError::TooFewHubs }
+}
+
+impl Judgement {
+    fn judge(&mut self, coordinate: Coordinate, share: &SecretVec, (context, secret_tag): (&Context, Tag)) {
+        let Some(position) = self.context.hubs().position(|(_, x)| x == coordinate) else { return };
+        let points: Vec<(u8, &[u8])> = self.reference.iter().map(|(x, share)| (*x, share.expose())).collect();
+        let mut expected = SecretVec::zeroed(share.len());
+        let right = *context == self.context
+            && secret_tag == self.secret_tag
+            && interpolate_at(&points, coordinate.get(), expected.expose_mut()).is_ok()
+            && expected == *share;
+        if let Some(conduct @ None) = self.conducts.get_mut(position) {
+            *conduct = Some(if right { Conduct::Good } else { Conduct::Lying });
+        }
+    }
+
+    fn reports(&self) -> Vec<HubReport> {
+        let conducts = self.conducts.iter().map(|conduct| conduct.unwrap_or(Conduct::Silent));
+        self.context.hubs().zip(conducts).map(|((hub, _), conduct)| HubReport::new(hub, conduct)).collect()
+    }
+}
+
+pub(super) const STORED_KEY: u8 = 2;
+
+fn storage_key(peer: ClientTag, key_id: KeyId) -> Vec<u8> {
+    [&[STORED_KEY], peer.as_bytes().as_slice(), key_id.as_bytes()].concat()
+}
+
+/// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, key (to the end; none if taken)
+fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
+    let key = accepted.key.as_ref().map_or(&[][..], KeyBytes::expose);
+    let bitmaps = accepted.origins.len().saturating_add(accepted.lying.len());
+    let len = 6_usize.saturating_add(bitmaps).saturating_add(TAG_LEN).saturating_add(key.len());
+    SecretVec::from_fn(len, |octets| {
+        let mut out = skex_wire::Writer::new(octets);
+        let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+        let assurance = u8::from(accepted.assurance == Assurance::Computational);
+        let written = out
+            .u32(seconds)
+            .and_then(|()| out.bytes(&[accepted.count, assurance]))
+            .and_then(|()| out.bytes(&accepted.origins))
+            .and_then(|()| out.bytes(&accepted.lying))
+            .and_then(|()| out.bytes(accepted.confirm.as_bytes()))
+            .and_then(|()| out.bytes(key));
+        debug_assert!(written.is_ok());
+    })
+}
+
+fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
+    let mut reader = Reader::new(value);
+    let lifetime = Duration::from_secs(u64::from(reader.u32()?));
+    let count = reader.u8()?;
+    let assurance = match reader.u8()? {
+        0 => Assurance::InformationTheoretic,
+        1 => Assurance::Computational,
+        _ => return Err(RestoreError::Content),
+    };
+    let origins = reader.take(bitmap_len(count))?.to_vec();
+    let lying = reader.take(bitmap_len(count))?.to_vec();
+    let confirm = Tag::from_bytes(reader.array()?);
+    let key = reader.rest();
+    let key =
+        if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
+    Ok((
+        Accepted { key, assurance, count, origins, lying, confirm, after: Barrier::OPEN, judgement: None },
+        lifetime,
+    ))
+}

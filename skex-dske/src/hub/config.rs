@@ -1,0 +1,135 @@
+//! What a hub is told when it is made.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use skex_core::SecretBytes;
+use skex_wire::SuiteId;
+
+use crate::backoff::Pace;
+use crate::client::{ConfigError, Table};
+use crate::id::{ClientId, ClientTag, HubId};
+
+/// Who may have keys made with a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Authorised {
+    /// Every client of this hub.
+    Everyone,
+    /// These only.
+    Only(Vec<ClientTag>),
+}
+
+impl Authorised {
+    pub(super) fn includes(&self, tag: ClientTag) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Only(tags) => tags.contains(&tag),
+        }
+    }
+}
+
+/// A client as its hub knows it.
+#[derive(Debug)]
+pub struct HubClient<P> {
+    /// Its number here: numbers count from zero.
+    pub client: ClientId,
+    /// Who it is.
+    pub tag: ClientTag,
+    /// The suite of the envelope.
+    pub suite: SuiteId,
+    /// The initial key, 32 octets.
+    pub initial_key: SecretBytes<32>,
+    /// Client to hub.
+    pub uplink: Table<P>,
+    /// Hub to client: spent only for initiators that this client has authorised.
+    pub downlink: Table<P>,
+    /// Those initiators.
+    pub authorised: Authorised,
+}
+
+/// Times and bounds of a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubLimits {
+    /// First interval of every retransmission; it doubles each time.
+    pub first_retransmission: Duration,
+    /// The longest interval of a retransmission.
+    pub longest_retransmission: Duration,
+    /// Keys of one initiator whose lifetime is not over.
+    pub keys_per_initiator: usize,
+    /// Shares of one initiator that wait for one responder.
+    pub waiting_per_pair: usize,
+    /// Shares that wait for one responder.
+    pub waiting_per_responder: usize,
+    /// The longest key that is relayed, in octets.
+    pub longest_key: u32,
+    /// The longest lifetime, in seconds.
+    pub longest_lifetime: u16,
+    /// Messages that wait to leave.
+    pub queue: usize,
+    /// Changes that one checkpoint gathers at most; beyond, uploads are answered busy.
+    pub changes: usize,
+}
+
+impl Default for HubLimits {
+    fn default() -> Self {
+        Self {
+            first_retransmission: Duration::from_millis(250),
+            longest_retransmission: Duration::from_secs(8),
+            keys_per_initiator: 4096,
+            waiting_per_pair: 256,
+            waiting_per_responder: 1024,
+            longest_key: 65536,
+            longest_lifetime: u16::MAX,
+            queue: 65536,
+            changes: 65536,
+        }
+    }
+}
+
+impl HubLimits {
+    pub(super) const fn pace(&self) -> Pace {
+        Pace { first: self.first_retransmission, longest: self.longest_retransmission }
+    }
+}
+
+/// Everything that a hub is made of besides its stored state.
+#[derive(Debug)]
+pub struct HubConfig<P> {
+    pub(super) id: HubId,
+    pub(super) coordinate: crate::share::Coordinate,
+    pub(super) clients: Vec<HubClient<P>>,
+    pub(super) limits: HubLimits,
+}
+
+impl<P> HubConfig<P> {
+    /// The hub `id` with its coordinate in everybody's roster and its clients, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says which rule the configuration breaks.
+    pub fn new(
+        id: HubId,
+        coordinate: crate::share::Coordinate,
+        clients: Vec<HubClient<P>>,
+    ) -> Result<Self, ConfigError> {
+        let mut tags = alloc::collections::BTreeSet::new();
+        for (number, client) in clients.iter().enumerate() {
+            if usize::try_from(client.client.number()) != Ok(number) || !tags.insert(client.tag) {
+                return Err(ConfigError::ClientIds);
+            }
+            if skex_core::Suite::from_id(client.suite).is_none() {
+                return Err(ConfigError::Suite);
+            }
+        }
+        Ok(Self { id, coordinate, clients, limits: HubLimits::default() })
+    }
+
+    /// With other times and bounds.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: HubLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+}

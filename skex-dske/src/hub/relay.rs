@@ -1,0 +1,210 @@
+//! A share on its way through the hub: from the upload to the responder's answer (docs/draft-skex-dske.md, "Hub").
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use skex_core::machine::Instant;
+use skex_core::{KeyId, SecretBytes, SecretVec};
+use skex_wire::Reader;
+use skex_wire::dske::{AnswerStatus, DskeSuiteId, ShareMessage, Terms};
+
+use crate::backoff::Backoff;
+use crate::id::ClientId;
+use crate::link::SentShare;
+use crate::onetime::Tag;
+use crate::psrd::AnswerKey;
+use crate::state::RestoreError;
+
+/// Which share: the initiator and its key id.
+pub(super) type RelayId = (ClientId, KeyId);
+
+/// A share that the hub has accepted.
+pub(super) struct Relay {
+    pub(super) responder: ClientId,
+    pub(super) suite: DskeSuiteId,
+    pub(super) threshold: u8,
+    pub(super) key_len: u32,
+    pub(super) lifetime: u16,
+    pub(super) coordinates: Vec<u8>,
+    pub(super) origins: Vec<u8>,
+    pub(super) secret_tag: Tag,
+    /// Until the responder has answered.
+    pub(super) share: Option<SecretVec>,
+    /// The responder's confirmation, to be passed on.
+    pub(super) confirmation: Option<StoredConfirmation>,
+    /// How often it was passed on; not durable.
+    pub(super) confirmations_sent: u8,
+    pub(super) expires: Instant,
+    /// The block of the upload and its answer; not durable: blocks end with the session.
+    pub(super) answer: Option<GivenAnswer>,
+    /// The delivery in its block; not durable, as above.
+    pub(super) delivery: Option<(SentShare, Backoff)>,
+    /// What depends on this relay waits for this checkpoint.
+    pub(super) after: u64,
+}
+
+/// An answer as it was given: the same block gets the same answer again.
+pub(super) struct GivenAnswer {
+    pub(super) index: u32,
+    pub(super) inner: Vec<u8>,
+}
+
+/// What a responder confirmed.
+pub(super) struct StoredConfirmation {
+    pub(super) origins: Vec<u8>,
+    pub(super) lying: Vec<u8>,
+    pub(super) tag: [u8; 16],
+}
+
+impl Relay {
+    pub(super) fn new(
+        responder: ClientId,
+        message: &ShareMessage<'_>,
+        share: SecretVec,
+        expires: Instant,
+        after: u64,
+    ) -> Self {
+        let terms = &message.terms;
+        Self {
+            responder,
+            suite: terms.suite,
+            threshold: terms.threshold,
+            key_len: terms.key_len,
+            lifetime: terms.lifetime,
+            coordinates: terms.coordinates.to_vec(),
+            origins: terms.origins.to_vec(),
+            secret_tag: Tag::from_bytes(message.secret_tag),
+            share: Some(share),
+            confirmation: None,
+            confirmations_sent: 0,
+            expires,
+            answer: None,
+            delivery: None,
+            after,
+        }
+    }
+
+    pub(super) fn terms(&self) -> Option<Terms<'_>> {
+        let Self { suite, threshold, key_len, lifetime, coordinates, origins, .. } = self;
+        Terms::new(*suite, *threshold, *key_len, *lifetime, coordinates, origins).ok()
+    }
+
+    /// Whether an upload says the same as the one that was accepted.
+    pub(super) fn repeats(&self, responder: ClientId, message: &ShareMessage<'_>, share: &SecretVec) -> bool {
+        let same_share = self.share.as_ref().is_none_or(|own| own == share);
+        self.responder == responder
+            && self.terms().is_some_and(|terms| terms == message.terms)
+            && self.secret_tag == Tag::from_bytes(message.secret_tag)
+            && same_share
+    }
+
+    /// responder 4, seconds left 4, suite 1, threshold 1, n 1, key length 4, lifetime 2, coordinates, origins,
+    /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16), share (to the end; none
+    /// once it was answered)
+    pub(super) fn encode(&self, now: Instant) -> SecretVec {
+        let share = self.share.as_ref().map_or(&[][..], SecretVec::expose);
+        let confirmation =
+            self.confirmation.as_ref().map_or(0, |c| c.origins.len().saturating_mul(2).saturating_add(16));
+        let fixed = 34_usize.saturating_add(self.coordinates.len()).saturating_add(self.origins.len());
+        let len = fixed.saturating_add(confirmation).saturating_add(share.len());
+        SecretVec::from_fn(len, |octets| {
+            let mut out = skex_wire::Writer::new(octets);
+            let mut write = || {
+                out.u32(self.responder.number())?;
+                out.u32(u32::try_from(self.expires.saturating_since(now).as_secs()).unwrap_or(u32::MAX))?;
+                out.bytes(&[self.suite.value(), self.threshold])?;
+                out.u8(u8::try_from(self.coordinates.len()).unwrap_or(u8::MAX))?;
+                out.u32(self.key_len)?;
+                out.u16(self.lifetime)?;
+                out.bytes(&self.coordinates)?;
+                out.bytes(&self.origins)?;
+                out.bytes(self.secret_tag.as_bytes())?;
+                match &self.confirmation {
+                    None => out.u8(0)?,
+                    Some(confirmation) => {
+                        out.u8(u8::try_from(confirmation.origins.len()).unwrap_or(u8::MAX))?;
+                        out.bytes(&confirmation.origins)?;
+                        out.bytes(&confirmation.lying)?;
+                        out.bytes(&confirmation.tag)?;
+                    }
+                }
+                out.bytes(share)
+            };
+            let written: Result<(), skex_wire::EncodeError> = write();
+            debug_assert!(written.is_ok());
+        })
+    }
+
+    pub(super) fn decode(value: &[u8], now: Instant) -> Result<Self, RestoreError> {
+        let mut reader = Reader::new(value);
+        let responder = ClientId::new(reader.u32()?);
+        let expires = now.saturating_add(Duration::from_secs(u64::from(reader.u32()?)));
+        let suite = DskeSuiteId::new(reader.u8()?);
+        let threshold = reader.u8()?;
+        let count = reader.u8()?;
+        let key_len = reader.u32()?;
+        let lifetime = reader.u16()?;
+        let coordinates = reader.take(usize::from(count))?.to_vec();
+        let origins = reader.take(skex_wire::dske::bitmap_len(count))?.to_vec();
+        let secret_tag = Tag::from_bytes(reader.array()?);
+        let confirmation = match usize::from(reader.u8()?) {
+            0 => None,
+            len => Some(StoredConfirmation {
+                origins: reader.take(len)?.to_vec(),
+                lying: reader.take(len)?.to_vec(),
+                tag: reader.array()?,
+            }),
+        };
+        let share = reader.rest();
+        let share = (!share.is_empty()).then(|| SecretVec::copied_from(share));
+        let relay = Self {
+            responder,
+            suite,
+            threshold,
+            key_len,
+            lifetime,
+            coordinates,
+            origins,
+            secret_tag,
+            share,
+            confirmation,
+            confirmations_sent: 0,
+            expires,
+            answer: None,
+            delivery: None,
+            after: skex_core::machine::Barrier::OPEN,
+        };
+        if relay.terms().is_none() {
+            return Err(RestoreError::Content);
+        }
+        Ok(relay)
+    }
+}
+
+/// What an upload is answered with, and the key for it.
+pub(super) struct Verdict {
+    pub(super) index: u32,
+    pub(super) answer_key: AnswerKey,
+    pub(super) status: AnswerStatus,
+}
+
+/// The key of a relay in the stored state.
+pub(super) fn storage_key((initiator, key_id): RelayId) -> Vec<u8> {
+    [&[STORED_RELAY], initiator.number().to_be_bytes().as_slice(), key_id.as_bytes()].concat()
+}
+
+pub(super) const STORED_RELAY: u8 = 2;
+
+/// The salt that a hub makes for a hello: a function of what the client sent and of how many sessions there were, under
+/// a key of this start. So a hello costs no state, and a replayed one brings back no keys.
+pub(super) fn hub_salt(
+    boot_key: &SecretBytes<32>,
+    client: ClientId,
+    client_salt: &[u8; 16],
+    generation: u32,
+) -> Option<[u8; 16]> {
+    let suite = skex_core::Suite::from_id(skex_wire::SuiteId::SHA256_AES256GCM)?;
+    let expander = skex_core::Expander::from_key(suite, boot_key.expose());
+    let context: [&[u8]; 3] = [&client.number().to_be_bytes(), client_salt, &generation.to_be_bytes()];
+    Some(expander.public(skex_core::Label::DSKE_SALT, &context))
+}

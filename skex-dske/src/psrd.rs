@@ -1,0 +1,17 @@
+//! Pre-shared random data: tables that no byte leaves twice.
+//!
+//! A link between a client and a hub has two tables, one a direction. Only the sender of a direction allocates from
+//! its table, and only inside a lease that the receiver granted; the receiver records how far it has granted, durably,
+//! before it says so. After a start the sender goes on where the receiver's mark stands, so neither a crash nor a
+//! restored snapshot of one end can make it use a byte again (docs/draft-skex-dske.md, "Ledger").
+
+mod block;
+mod incoming;
+mod outgoing;
+mod pad;
+mod ranges;
+
+pub(crate) use block::{AnswerKey, Block};
+pub(crate) use incoming::{Incoming, OpenError};
+pub(crate) use outgoing::{AllocateError, GrantError, Outgoing};
+pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};

@@ -1,0 +1,85 @@
+//! One message's worth of a table.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use skex_core::{SecretBytes, SecretVec};
+
+use super::pad::{ELEMENT_LEN, Pad, PadError};
+use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
+
+/// Elements at the head of a block that are keys: two for the answer's tag, two for the message's.
+pub(crate) const KEY_ELEMENTS: u32 = 4;
+
+/// The bytes of a block, read and not yet used. Whoever holds it uses each part once, by value.
+pub(crate) struct Block {
+    /// The element at which it begins.
+    pub(crate) index: u32,
+    /// All its elements, keys included.
+    pub(crate) elements: u32,
+    /// For the one answer that it ever gets.
+    pub(crate) answer_key: AnswerKey,
+    /// For the one message that it ever carries.
+    pub(crate) tag_key: SecretBytes<32>,
+    /// For the share.
+    pub(crate) pad: PadBytes,
+}
+
+impl Block {
+    /// Reads the block of `pad_elements` pad elements at `index`.
+    pub(super) fn read<P: Pad>(table: &P, index: u32, pad_elements: u32) -> Result<Self, PadError> {
+        let elements = pad_elements.checked_add(KEY_ELEMENTS).ok_or(PadError::OutOfRange)?;
+        let len = usize::try_from(pad_elements).map_err(|_| PadError::OutOfRange)?;
+        let len = len.checked_mul(ELEMENT_LEN).ok_or(PadError::OutOfRange)?;
+        let at = |offset: u32| index.checked_add(offset).ok_or(PadError::OutOfRange);
+        let mut answer_key = SecretBytes::zeroed();
+        table.read(index, answer_key.expose_mut())?;
+        let mut tag_key = SecretBytes::zeroed();
+        table.read(at(2)?, tag_key.expose_mut())?;
+        let mut pad = SecretVec::zeroed(len);
+        table.read(at(KEY_ELEMENTS)?, pad.expose_mut())?;
+        Ok(Self { index, elements, answer_key: AnswerKey(answer_key), tag_key, pad: PadBytes(pad) })
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// The one-time key of a block's answer.
+pub(crate) struct AnswerKey(SecretBytes<32>);
+
+impl AnswerKey {
+    /// The tag of the answer, once.
+    pub(crate) fn tag(self, parts: &[&[u8]]) -> Option<Tag> {
+        Some(MessageTagKey::from_pad(self.0.expose()).ok()?.tag(parts))
+    }
+
+    /// Whether this is the answer. By reference: a forged answer must not spend the key that the true one needs.
+    pub(crate) fn verifies(&self, parts: &[&[u8]], tag: &Tag) -> bool {
+        MessageVerificationKey::from_pad(self.0.expose()).is_ok_and(|key| key.verify(parts, tag))
+    }
+}
+
+/// Pad bytes that nobody has used.
+pub(crate) struct PadBytes(SecretVec);
+
+impl PadBytes {
+    /// `share` under this pad, as it travels.
+    pub(crate) fn mask(self, share: &SecretVec) -> Vec<u8> {
+        self.0.expose().iter().zip(share.expose()).map(|(pad, octet)| pad ^ octet).collect()
+    }
+
+    /// The share that `masked` carries.
+    pub(crate) fn unmask(mut self, masked: &[u8]) -> SecretVec {
+        self.0.expose_mut().iter_mut().zip(masked).for_each(|(pad, octet)| *pad ^= octet);
+        self.0
+    }
+
+    /// The pad as the share itself: what a direct upload means.
+    pub(crate) fn into_share(self) -> SecretVec {
+        self.0
+    }
+}

@@ -1,0 +1,197 @@
+//! The receiver's half of a table: it grants leases and opens each block once.
+
+use core::fmt;
+
+use skex_core::SecretBytes;
+
+use super::block::{Block, KEY_ELEMENTS};
+use super::pad::{Pad, PadError};
+use super::ranges::Ranges;
+use crate::key::Origin;
+use crate::onetime::{MessageTagKey, Tag};
+
+/// A table that this end receives from.
+pub(crate) struct Incoming<P> {
+    pad: P,
+    number: u16,
+    origin: Origin,
+    /// Everything below was granted at some time. Durable before the grant leaves.
+    high_water: u32,
+    /// Where the first lease of this session began: nothing below is opened any more.
+    opened_from: Option<u32>,
+    /// What was used, or is not to be used, above that.
+    used: Ranges,
+    /// Everything below is erased.
+    erased: u32,
+    last: Option<Grant>,
+    /// Blocks whose tag did not verify since the start: for the operator, and to slow a flood down.
+    failed_tags: u32,
+}
+
+/// A grant as it was given: repeated while the same request is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) nonce: [u8; 16],
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// What it waits for: the checkpoint that carries the new high-water mark.
+    pub(crate) after: u64,
+}
+
+/// Tags that may fail in a session before blocks are no longer looked at until the next lease. With a 128-bit tag
+/// this many tries on one key leave a forgery at 2^-110 (draft-skex-dske, "Bounds").
+const FAILED_TAGS_BOUND: u32 = 4096;
+
+impl<P: Pad> Incoming<P> {
+    /// A table as it was stored: its durable marks, no lease.
+    pub(crate) fn new(pad: P, number: u16, origin: Origin, high_water: u32, erased: u32) -> Self {
+        let used = Ranges::default();
+        Self { pad, number, origin, high_water, opened_from: None, used, erased, last: None, failed_tags: 0 }
+    }
+
+    pub(crate) const fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) const fn high_water(&self) -> u32 {
+        self.high_water
+    }
+
+    /// Everything below is erased.
+    pub(crate) const fn erased(&self) -> u32 {
+        self.erased
+    }
+
+    /// The length of the table.
+    pub(crate) fn elements(&self) -> u32 {
+        self.pad.elements()
+    }
+
+    /// Elements that are not granted yet.
+    pub(crate) fn remaining(&self) -> u32 {
+        self.pad.elements().saturating_sub(self.high_water)
+    }
+
+    /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`.
+    /// `None`: too little is left. `after` is the checkpoint that will carry the new high-water mark.
+    pub(crate) fn grant(&mut self, nonce: &[u8; 16], mark: u32, want: u32, after: u64) -> Option<Grant> {
+        if let Some(last) = self.last.filter(|last| last.nonce == *nonce) {
+            return Some(last);
+        }
+        let start = self.high_water.max(mark);
+        let end = start.saturating_add(want).min(self.pad.elements());
+        let first = start.checked_add(2)?;
+        // A lease without room for the smallest block would only burn bytes.
+        if end.saturating_sub(first) < KEY_ELEMENTS.saturating_add(1) {
+            return None;
+        }
+        let opened_from = *self.opened_from.get_or_insert(start);
+        // What was granted before this session is never opened again, in this start or a later one.
+        if opened_from > self.erased {
+            let rest = opened_from.saturating_sub(self.erased);
+            self.pad.erase(self.erased, rest).ok()?;
+            self.erased = opened_from;
+        }
+        // The head is the key of the grant; a gap below it was skipped by the sender.
+        if !self.used.insert(self.high_water.max(opened_from), first) {
+            return None;
+        }
+        self.high_water = end;
+        self.failed_tags = 0;
+        let grant = Grant { nonce: *nonce, start, end, after };
+        self.last = Some(grant);
+        Some(grant)
+    }
+
+    /// The tag of a grant over `parts`, under the key at its head.
+    pub(crate) fn grant_tag(&self, grant: &Grant, parts: &[&[u8]]) -> Option<Tag> {
+        let mut key = SecretBytes::<32>::zeroed();
+        self.pad.read(grant.start, key.expose_mut()).ok()?;
+        Some(MessageTagKey::from_pad(key.expose()).ok()?.tag(parts))
+    }
+
+    /// Reads the block at `index` without using it: the caller verifies its tag, then calls [`Self::used`].
+    pub(crate) fn open(&self, index: u32, pad_elements: u32) -> Result<Block, OpenError> {
+        let end = index.checked_add(pad_elements).and_then(|end| end.checked_add(KEY_ELEMENTS));
+        let end = end.filter(|&end| end <= self.high_water).ok_or(OpenError::NotLeased)?;
+        if self.opened_from.is_none_or(|from| index < from) {
+            return Err(OpenError::Stale);
+        }
+        if self.used.overlaps(index, end) {
+            return Err(OpenError::Used);
+        }
+        if self.failed_tags >= FAILED_TAGS_BOUND {
+            return Err(OpenError::Flooded);
+        }
+        Ok(Block::read(&self.pad, index, pad_elements)?)
+    }
+
+    /// The tag of the block at `index` did not verify: nothing is burnt.
+    pub(crate) const fn failed(&mut self) {
+        self.failed_tags = self.failed_tags.saturating_add(1);
+    }
+
+    /// The block was authentic: it is never opened again, and its bytes go. `false`: no room to remember that, so
+    /// the block must be treated as not received.
+    #[must_use]
+    pub(crate) fn used(&mut self, block: &Block) -> bool {
+        if !self.used.insert(block.index, block.index.saturating_add(block.elements)) {
+            return false;
+        }
+        self.pad.erase(block.index, block.elements).is_ok()
+    }
+
+    /// The sender will not use anything below `floor` any more.
+    pub(crate) fn erase_below(&mut self, floor: u32) {
+        let Some(from) = self.opened_from else { return };
+        let floor = floor.min(self.high_water);
+        if floor > self.erased.max(from) && self.used.insert(from, floor) {
+            let start = self.erased.max(from);
+            if self.pad.erase(start, floor.saturating_sub(start)).is_ok() {
+                self.erased = floor;
+            }
+        }
+    }
+
+    /// A new session: nothing granted before is opened any more.
+    pub(crate) fn end_session(&mut self) {
+        self.opened_from = None;
+        self.used.clear();
+        self.last = None;
+        self.failed_tags = 0;
+    }
+}
+
+impl<P> fmt::Debug for Incoming<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("number", &self.number)
+            .field("high_water", &self.high_water)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a block was not opened. Nothing was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// Beyond what was granted.
+    NotLeased,
+    /// Below the first lease of this session.
+    Stale,
+    /// Used before, or the head of a lease.
+    Used,
+    /// Too many tags failed since the last lease.
+    Flooded,
+    /// The table's storage failed.
+    Pad,
+}
+
+impl From<PadError> for OpenError {
+    fn from(_: PadError) -> Self {
+        Self::Pad
+    }
+}

@@ -1,0 +1,250 @@
+//! The sender's half of a table: it alone allocates, and only inside leases.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use rand_core::CryptoRng;
+use skex_core::SecretBytes;
+use skex_wire::dske::{LeaseGrant, Tagged};
+
+use super::block::{Block, KEY_ELEMENTS};
+use super::pad::{Pad, PadError};
+use crate::key::Origin;
+use crate::onetime::{MessageTagKey, Tag};
+
+/// A table that this end sends from.
+pub(crate) struct Outgoing<P> {
+    pad: P,
+    number: u16,
+    origin: Origin,
+    /// The end of the last lease that this end was granted. Durable before anything from that lease leaves.
+    mark: u32,
+    /// In the order in which they are used; the first is the current one.
+    leases: Vec<Lease>,
+    asked: Option<Asked>,
+    /// Blocks whose message may still be retransmitted, ascending.
+    unsettled: Vec<u32>,
+}
+
+/// Room for more than 256 messages of a 256-bit key (11 elements each).
+const LEASE_ELEMENTS: u32 = 4096;
+
+struct Lease {
+    next: u32,
+    end: u32,
+    /// What leaves under this lease waits for this checkpoint: the one that carries the new mark.
+    after: u64,
+}
+
+/// A request for a lease that is on its way: retries repeat it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) nonce: [u8; 16],
+    pub(crate) mark: u32,
+    pub(crate) want: u32,
+}
+
+impl<P: Pad> Outgoing<P> {
+    /// A table as it was stored: its durable `mark`, no lease.
+    pub(crate) const fn new(pad: P, number: u16, origin: Origin, mark: u32) -> Self {
+        Self { pad, number, origin, mark, leases: Vec::new(), asked: None, unsettled: Vec::new() }
+    }
+
+    pub(crate) const fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) const fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// The length of the table.
+    pub(crate) fn elements(&self) -> u32 {
+        self.pad.elements()
+    }
+
+    /// Elements that are neither used nor skipped.
+    pub(crate) fn remaining(&self) -> u32 {
+        let leased = self.leases.iter().map(|lease| lease.end.saturating_sub(lease.next));
+        leased.fold(self.pad.elements().saturating_sub(self.mark), u32::saturating_add)
+    }
+
+    /// Whether a block for `pad_elements` can be had without another lease.
+    pub(crate) fn has_room(&self, pad_elements: u32) -> bool {
+        let elements = pad_elements.saturating_add(KEY_ELEMENTS);
+        self.leases.iter().any(|lease| lease.end.saturating_sub(lease.next) >= elements)
+    }
+
+    /// Whether a block for `pad_elements` could ever be had, given another lease.
+    pub(crate) fn could_have_room(&self, pad_elements: u32) -> bool {
+        // A lease spends two elements on its own tag.
+        let needed = pad_elements.saturating_add(KEY_ELEMENTS).saturating_add(2);
+        self.has_room(pad_elements) || self.pad.elements().saturating_sub(self.mark) >= needed
+    }
+
+    /// The next block, and the checkpoint that its message has to wait for. Its bytes are erased here: they live on
+    /// in the block alone.
+    pub(crate) fn allocate(&mut self, pad_elements: u32) -> Result<(Block, u64), AllocateError> {
+        if !self.could_have_room(pad_elements) {
+            return Err(AllocateError::Exhausted);
+        }
+        let elements = pad_elements.saturating_add(KEY_ELEMENTS);
+        loop {
+            let last = self.leases.len() <= 1;
+            let Some(lease) = self.leases.first_mut() else { return Err(AllocateError::NeedsLease) };
+            let index = lease.next;
+            let end = index.saturating_add(elements);
+            if end <= lease.end {
+                let after = lease.after;
+                let block = Block::read(&self.pad, index, pad_elements)?;
+                lease.next = end;
+                self.pad.erase(index, elements)?;
+                self.unsettled.push(index);
+                return Ok((block, after));
+            }
+            if last {
+                return Err(AllocateError::NeedsLease);
+            }
+            // What is left of this lease is too short; the next one has begun.
+            let rest = end.min(lease.end).saturating_sub(index);
+            self.pad.erase(index, rest)?;
+            self.leases.remove(0);
+        }
+    }
+
+    /// No message of the block at `index` will be sent again.
+    pub(crate) fn settle(&mut self, index: u32) {
+        self.unsettled.retain(|&unsettled| unsettled != index);
+    }
+
+    /// Everything below this element is over: the receiver may erase it.
+    pub(crate) fn floor(&self) -> u32 {
+        let next = self.leases.first().map_or(self.mark, |lease| lease.next);
+        self.unsettled.first().copied().unwrap_or(next)
+    }
+
+    /// How much to ask for at once: enough that a lease, which costs a durable write at each end, serves many messages,
+    /// and little enough of a small table that a restart does not waste much of it.
+    pub(crate) fn usual_lease(&self, pad_elements: u32) -> u32 {
+        let block = pad_elements.saturating_add(KEY_ELEMENTS);
+        let share_of_table = (self.pad.elements() / 32).min(LEASE_ELEMENTS);
+        share_of_table.max(block.saturating_mul(4)).saturating_add(2)
+    }
+
+    /// The request that is on its way, or a new one for `want` elements.
+    pub(crate) fn ask(&mut self, want: u32, rng: &mut dyn CryptoRng) -> Asked {
+        let mark = self.mark;
+        *self.asked.get_or_insert_with(|| {
+            let mut nonce = [0; 16];
+            rng.fill_bytes(&mut nonce);
+            Asked { nonce, mark, want }
+        })
+    }
+
+    /// The request that is on its way.
+    pub(crate) const fn asked(&self) -> Option<Asked> {
+        self.asked
+    }
+
+    /// Takes a grant: checks it against the request and the table, then opens the lease behind checkpoint
+    /// `after`, which has to carry the new mark.
+    pub(crate) fn granted(
+        &mut self,
+        grant: &Tagged<'_, LeaseGrant>,
+        prefix: &[u8],
+        after: u64,
+    ) -> Result<(), GrantError> {
+        let Tagged { message: grant, untagged, tag, .. } = grant;
+        let asked = self.asked.filter(|asked| asked.nonce == grant.nonce).ok_or(GrantError::NotAsked)?;
+        let first = grant.start.checked_add(2).ok_or(GrantError::Refused)?;
+        let fits = grant.start >= self.mark
+            && grant.start >= asked.mark
+            && first < grant.end
+            && grant.end <= self.pad.elements()
+            && grant.end.saturating_sub(grant.start) <= asked.want;
+        if !fits {
+            return Err(GrantError::Refused);
+        }
+        let mut key = SecretBytes::<32>::zeroed();
+        self.pad.read(grant.start, key.expose_mut())?;
+        let key = MessageTagKey::from_pad(key.expose()).map_err(|_| GrantError::Refused)?;
+        if !key.verify(&[prefix, untagged], &Tag::from_bytes(*tag)) {
+            return Err(GrantError::Unauthentic);
+        }
+        // What lies between the old mark and the lease was granted to an earlier start of this end, and is lost.
+        self.pad.erase(self.mark, first.saturating_sub(self.mark))?;
+        self.mark = grant.end;
+        self.leases.push(Lease { next: first, end: grant.end, after });
+        self.asked = None;
+        Ok(())
+    }
+
+    /// The receiver says that it has granted up to `mark` already, and that nothing is left.
+    pub(crate) fn denied(&mut self, nonce: &[u8; 16], mark: u32) -> bool {
+        if self.asked.as_ref().is_none_or(|asked| asked.nonce != *nonce) {
+            return false;
+        }
+        self.asked = None;
+        self.mark = self.mark.max(mark.min(self.pad.elements()));
+        true
+    }
+
+    /// A new session: leases end with the one in which they were granted.
+    pub(crate) fn end_session(&mut self) {
+        for lease in self.leases.drain(..) {
+            // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
+            let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
+        }
+        self.asked = None;
+        self.unsettled.clear();
+    }
+}
+
+impl<P> fmt::Debug for Outgoing<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("number", &self.number)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no block was allocated. Nothing was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AllocateError {
+    /// Another lease is needed first.
+    NeedsLease,
+    /// The table has not enough left for this block.
+    Exhausted,
+    /// The table's storage failed.
+    Pad(PadError),
+}
+
+impl From<PadError> for AllocateError {
+    fn from(error: PadError) -> Self {
+        Self::Pad(error)
+    }
+}
+
+/// Why a grant opened no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantError {
+    /// It answers no request that is on its way.
+    NotAsked,
+    /// It does not fit the request or the table, or reaches below our mark.
+    Refused,
+    /// Its tag did not verify.
+    Unauthentic,
+    /// The table's storage failed.
+    Pad,
+}
+
+impl From<PadError> for GrantError {
+    fn from(_: PadError) -> Self {
+        Self::Pad
+    }
+}

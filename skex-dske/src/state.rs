@@ -1,0 +1,196 @@
+//! What is durable: a small table of keyed values, written as a log of changes.
+//!
+//! A record is either a change (some values set, some removed) or a snapshot, which replaces everything before it. The
+//! store keeps the records in order; after a snapshot it may drop the older ones. Format: docs/draft-skex-dske.md,
+//! "Records".
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+use skex_core::SecretVec;
+use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
+use skex_wire::{DecodeError, Reader};
+
+/// One durable record of a DSKE machine. It holds secrets: shares that wait, keys not yet handed over.
+pub struct Record {
+    octets: SecretVec,
+    snapshot: bool,
+}
+
+impl Record {
+    /// Whether it holds the whole state, so that every earlier record can go. The store must not lose both: write it
+    /// beside the old ones, sync, and only then drop those.
+    #[must_use]
+    pub const fn is_snapshot(&self) -> bool {
+        self.snapshot
+    }
+}
+
+impl AsRef<[u8]> for Record {
+    fn as_ref(&self) -> &[u8] {
+        self.octets.expose()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+/// The records are not a state that a machine can go on from. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// A record is torn, altered, of another format or of another machine.
+    #[error(
+        "{0}; if it is the last record of the log, it was torn by a crash and can be dropped, else restore the store from before the damage"
+    )]
+    Record(#[from] RecordError),
+    /// The records are not consecutive: one is missing, or they are out of order.
+    #[error("the records are not consecutive: one is missing or they are out of order")]
+    Gap,
+    /// A record is intact and does not make sense.
+    #[error("a record is intact and its content is not that of this machine")]
+    Content,
+    /// The stored state names a hub or a client that the configuration does not have.
+    #[error(
+        "the configuration lacks a hub or client that the stored state has; bring the configuration back"
+    )]
+    Configuration,
+}
+
+impl From<DecodeError> for RestoreError {
+    fn from(_: DecodeError) -> Self {
+        Self::Content
+    }
+}
+
+/// Whose records these are.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    /// Client or hub.
+    pub(crate) kind: RecordKind,
+    /// The first octets of its id.
+    pub(crate) machine: [u8; 8],
+}
+
+/// Changes that wait for the next checkpoint.
+#[derive(Default)]
+pub(crate) struct Changes(Vec<(Vec<u8>, Option<SecretVec>)>);
+
+impl Changes {
+    pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
+        self.put(key, Some(value));
+    }
+
+    /// [`Self::set`] for a key that is not there yet.
+    pub(crate) fn append(&mut self, key: &[u8], value: SecretVec) {
+        self.0.push((key.to_vec(), Some(value)));
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.put(key, None);
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<SecretVec>) {
+        // The last word counts; most batches are a handful of entries.
+        if let Some(entry) = self.0.iter_mut().rev().take(8).find(|(existing, _)| existing == key) {
+            entry.1 = value;
+        } else {
+            self.0.push((key.to_vec(), value));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The record of these changes or, as a snapshot, of this whole state.
+    pub(crate) fn into_record(self, owner: Owner, sequence: u64, snapshot: bool) -> Record {
+        let entry_len = |(key, value): &(Vec<u8>, Option<SecretVec>)| {
+            5_usize.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, SecretVec::len))
+        };
+        let body_len = self.0.iter().map(entry_len).fold(1, usize::saturating_add);
+        let header = RecordHeader::new(owner.kind, owner.machine, sequence);
+        let octets = SecretVec::from_fn(RECORD_OVERHEAD.saturating_add(body_len), |octets| {
+            let written = record::encode_with(header, octets, |out| {
+                let too_long = |_| RecordError::TooLong;
+                out.u8(u8::from(snapshot)).map_err(too_long)?;
+                for (key, value) in &self.0 {
+                    out.prefixed_u8(key).map_err(too_long)?;
+                    let Some(value) = value else {
+                        out.u32(REMOVED).map_err(too_long)?;
+                        continue;
+                    };
+                    out.u32(u32::try_from(value.len()).map_err(|_| RecordError::TooLong)?)
+                        .map_err(too_long)?;
+                    out.bytes(value.expose()).map_err(too_long)?;
+                }
+                Ok::<(), RecordError>(())
+            });
+            // The lengths were added up above and every value is far below 4 GiB.
+            debug_assert!(written.is_ok());
+        });
+        Record { octets, snapshot }
+    }
+}
+
+const REMOVED: u32 = u32::MAX;
+
+/// A state as it was read: keyed values and the sequence number of the last record.
+pub(crate) struct Stored {
+    pub(crate) values: BTreeMap<Vec<u8>, SecretVec>,
+    pub(crate) sequence: u64,
+}
+
+impl Stored {
+    /// Reads the log of `owner`, oldest record first. No record at all is a new machine.
+    pub(crate) fn read(
+        owner: Owner,
+        records: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, RestoreError> {
+        let mut stored = Self { values: BTreeMap::new(), sequence: 0 };
+        for octets in records {
+            let (sequence, body) = record::decode_own(octets.as_ref(), owner.kind, owner.machine)?;
+            let mut body = Reader::new(body);
+            let snapshot = match body.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(RestoreError::Content),
+            };
+            // A snapshot may follow whatever it replaces; a change follows its predecessor.
+            let consecutive = Some(sequence) == stored.sequence.checked_add(1);
+            if !(consecutive || snapshot && sequence > stored.sequence) {
+                return Err(RestoreError::Gap);
+            }
+            stored.sequence = sequence;
+            if snapshot {
+                stored.values.clear();
+            }
+            stored.apply(body)?;
+        }
+        Ok(stored)
+    }
+
+    fn apply(&mut self, mut reader: Reader<'_>) -> Result<(), RestoreError> {
+        while !reader.is_empty() {
+            let key = reader.prefixed_u8()?;
+            match reader.u32()? {
+                REMOVED => {
+                    self.values.remove(key);
+                }
+                len => {
+                    let value = reader.take(usize::try_from(len).map_err(|_| RestoreError::Content)?)?;
+                    self.values.insert(key.to_vec(), SecretVec::copied_from(value));
+                }
+            }
+        }
+        Ok(())
+    }
+}

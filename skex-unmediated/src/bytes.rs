@@ -1,0 +1,81 @@
+//! Bytes that leave the machine, inline.
+
+use core::fmt;
+
+use skex_wire::unmediated::MAX_MESSAGE;
+use zeroize::Zeroize;
+
+use crate::record::MAX_RECORD;
+
+/// A message to send: at most 256 octets, inline.
+#[derive(Clone, Copy)]
+pub struct Datagram {
+    bytes: [u8; MAX_MESSAGE],
+    length: usize,
+}
+
+impl Datagram {
+    pub(crate) fn write<E>(write: impl FnOnce(&mut skex_wire::Writer<'_>) -> Result<(), E>) -> Result<Self, E> {
+        let mut datagram = Self { bytes: [0; MAX_MESSAGE], length: 0 };
+        let mut writer = skex_wire::Writer::new(&mut datagram.bytes);
+        write(&mut writer)?;
+        datagram.length = writer.len();
+        Ok(datagram)
+    }
+
+    /// Its octets.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Datagram {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Datagram({} octets)", self.length)
+    }
+}
+
+/// A durable record, inline. It holds secrets: it is wiped on drop, and what it is written to is to be kept as a key is.
+pub struct Record {
+    bytes: [u8; MAX_RECORD],
+    length: usize,
+}
+
+impl Record {
+    pub(crate) fn write<E>(write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Self, E> {
+        let mut record = Self { bytes: [0; MAX_RECORD], length: 0 };
+        record.length = write(&mut record.bytes)?;
+        Ok(record)
+    }
+
+    /// Its octets, framed and with their checksum.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Record {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({} octets)", self.length)
+    }
+}

@@ -1,0 +1,275 @@
+//! What an enrolment fixes, and what each end chooses for itself.
+
+use core::time::Duration;
+
+use skex_core::machine::PeerHandle;
+use skex_core::{Label, Suite};
+use skex_wire::unmediated::{MAX_SUITES, Offer};
+use skex_wire::SuiteId;
+
+use crate::error::ConfigError;
+
+/// Octets of an enrolment secret, at least.
+pub(crate) const MIN_SECRET: usize = 32;
+
+/// Octets of the hash that binds an enrolment.
+pub(crate) const BINDING_LEN: usize = 32;
+
+const MAX_NAME: usize = 255;
+const MAX_TRIES: u8 = 10;
+
+/// Which of the two ends this is. Enrolment gives one `A` and the other `B`, for good; either may start a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Side {
+    /// The end that enrolment calls a.
+    A,
+    /// The end that enrolment calls b.
+    B,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(crate) const fn letter(self) -> u8 {
+        match self {
+            Self::A => b'a',
+            Self::B => b'b',
+        }
+    }
+}
+
+/// What tells an initiator that its session is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Confirmation {
+    /// The fourth message.
+    FourthMessage,
+    /// The consumer of the keys, by [`Peer::confirm`](crate::Peer::confirm): the responder spares the fourth message.
+    Consumer,
+}
+
+/// What a [`Peer`](crate::Peer) is told at its start.
+///
+/// The names, the context, the lane and the initial suite are those of the enrolment: the same at both ends and at
+/// every start, and part of every key. The rest is each end's own choice.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerConfig<'a> {
+    side: Side,
+    own_name: &'a [u8],
+    peer_name: &'a [u8],
+    context: &'a [u8],
+    lane: u8,
+    initial_suite: Option<Suite>,
+    suites: Option<&'a [Suite]>,
+    handle: PeerHandle,
+    confirmation: Confirmation,
+    stateless: bool,
+    retransmit: Duration,
+    tries: u8,
+    session_life: Duration,
+    unconfirmed_life: Duration,
+}
+
+impl<'a> PeerConfig<'a> {
+    /// An end `side` called `own_name`, and its peer `peer_name`: 1 to 255 octets each, and different.
+    #[must_use]
+    pub const fn new(side: Side, own_name: &'a [u8], peer_name: &'a [u8]) -> Self {
+        Self {
+            side,
+            own_name,
+            peer_name,
+            context: &[],
+            lane: 0,
+            initial_suite: None,
+            suites: None,
+            handle: PeerHandle::new(0),
+            confirmation: Confirmation::FourthMessage,
+            stateless: false,
+            retransmit: Duration::from_secs(1),
+            tries: 5,
+            session_life: Duration::from_secs(24 * 3600),
+            unconfirmed_life: Duration::from_secs(3600),
+        }
+    }
+
+    /// What the enrolment is for, at most 255 octets, the same at both ends. Default: empty.
+    #[must_use]
+    pub const fn context(mut self, context: &'a [u8]) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Which of several chains between the same two this is. Default: 0.
+    #[must_use]
+    pub const fn lane(mut self, lane: u8) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// The suite of epoch 0, the same at both ends. Default: the first that is compiled in.
+    #[must_use]
+    pub const fn initial_suite(mut self, suite: Suite) -> Self {
+        self.initial_suite = Some(suite);
+        self
+    }
+
+    /// What may protect the next epochs, best first, at most 8. Default: all that are compiled in.
+    ///
+    /// A suite must stay compiled in until the pair has left it.
+    #[must_use]
+    pub const fn suites(mut self, suites: &'a [Suite]) -> Self {
+        self.suites = Some(suites);
+        self
+    }
+
+    /// How the embedder calls the configured address of the peer. Default: 0.
+    #[must_use]
+    pub const fn peer_handle(mut self, handle: PeerHandle) -> Self {
+        self.handle = handle;
+        self
+    }
+
+    /// What confirms a session. Default: the fourth message.
+    #[must_use]
+    pub const fn confirmation(mut self, confirmation: Confirmation) -> Self {
+        self.confirmation = confirmation;
+        self
+    }
+
+    /// Whether to keep nothing between the second and the third message, which is then a long one. Default: no.
+    #[must_use]
+    pub const fn stateless(mut self, stateless: bool) -> Self {
+        self.stateless = stateless;
+        self
+    }
+
+    /// The time to the first retransmission, which doubles each time, and how often a first message is sent before
+    /// the attempt is given up (1 to 10). Default: 1 s, 5 times.
+    #[must_use]
+    pub const fn retransmit(mut self, first: Duration, tries: u8) -> Self {
+        self.retransmit = first;
+        self.tries = tries;
+        self
+    }
+
+    /// How long a session gives keys, from the handshake or the last start on. Default: 24 h.
+    #[must_use]
+    pub const fn session_life(mut self, life: Duration) -> Self {
+        self.session_life = life;
+        self
+    }
+
+    /// How long a session that nobody confirmed is kept. Default: 1 h.
+    #[must_use]
+    pub const fn unconfirmed_life(mut self, life: Duration) -> Self {
+        self.unconfirmed_life = life;
+        self
+    }
+
+    pub(crate) const fn side(&self) -> Side {
+        self.side
+    }
+
+    pub(crate) fn checked(&self) -> Result<Checked, ConfigError> {
+        let names = [self.own_name, self.peer_name];
+        if names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) || self.context.len() > MAX_NAME {
+            return Err(ConfigError::BadName);
+        }
+        if self.own_name == self.peer_name {
+            return Err(ConfigError::SameName);
+        }
+        let retransmit = millis(self.retransmit);
+        if retransmit == 0 || self.tries == 0 || self.tries > MAX_TRIES {
+            return Err(ConfigError::BadRetransmission);
+        }
+        let initial_suite = self.initial_suite.or_else(|| Suite::all().next()).ok_or(ConfigError::NoSuite)?;
+        let settings = Settings {
+            handle: self.handle,
+            offer: self.offer()?,
+            consumer_confirms: self.confirmation == Confirmation::Consumer,
+            stateless: self.stateless,
+            retransmit,
+            tries: self.tries,
+            session_life: millis(self.session_life),
+            unconfirmed_life: millis(self.unconfirmed_life),
+        };
+        Ok(Checked { initial_suite, binding: self.binding(initial_suite), settings })
+    }
+
+    fn offer(&self) -> Result<Offer, ConfigError> {
+        let mut ids = [SuiteId::new(0); MAX_SUITES];
+        let mut count = 0_usize;
+        let mut add = |suite: Suite| {
+            if let Some(id) = ids.get_mut(count) {
+                *id = suite.id();
+            }
+            count = count.saturating_add(1);
+        };
+        match self.suites {
+            Some(suites) => suites.iter().copied().for_each(&mut add),
+            None => Suite::all().for_each(&mut add),
+        }
+        Offer::new(ids.get(..count).unwrap_or_default()).map_err(|_| ConfigError::NoSuite)
+    }
+
+    /// Who is enrolled with whom, for what. Part of every key.
+    fn binding(&self, suite: Suite) -> [u8; BINDING_LEN] {
+        let (a, b) = match self.side {
+            Side::A => (self.own_name, self.peer_name),
+            Side::B => (self.peer_name, self.own_name),
+        };
+        let mut hash = suite.labelled_hash(Label::UNMEDIATED_ENROL);
+        for part in [a, b, &[self.lane], &[suite.id().value()], self.context] {
+            #[expect(clippy::cast_possible_truncation, reason = "checked to be at most 255")]
+            hash.update(&[part.len() as u8]);
+            hash.update(part);
+        }
+        let digest = hash.finish();
+        core::array::from_fn(|at| digest.as_bytes().get(at).copied().unwrap_or_default())
+    }
+}
+
+/// A configuration that was found good.
+pub(crate) struct Checked {
+    pub(crate) initial_suite: Suite,
+    pub(crate) binding: [u8; BINDING_LEN],
+    pub(crate) settings: Settings,
+}
+
+/// What a peer remembers of its configuration. Times in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) handle: PeerHandle,
+    pub(crate) offer: Offer,
+    pub(crate) consumer_confirms: bool,
+    pub(crate) stateless: bool,
+    pub(crate) retransmit: u32,
+    pub(crate) tries: u8,
+    pub(crate) session_life: u32,
+    pub(crate) unconfirmed_life: u32,
+}
+
+impl Settings {
+    /// How long an attempt lives: the sum of all its waits. A time slot of the responder is as long.
+    pub(crate) fn attempt_life(&self) -> u64 {
+        let waits = (1_u64 << self.tries).saturating_sub(1);
+        u64::from(self.retransmit).saturating_mul(waits)
+    }
+
+    /// The first suite of our own order that `offered` has too.
+    pub(crate) fn choose(&self, offered: &skex_wire::unmediated::OfferedSuites<'_>) -> Option<Suite> {
+        self.offer.offered().iter().filter(|suite| offered.contains(*suite)).find_map(Suite::from_id)
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

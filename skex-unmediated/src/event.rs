@@ -1,0 +1,57 @@
+//! What a peer tells the application.
+
+use skex_core::{KeyId, OutputKey, Suite};
+
+/// The part that an end had in a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// It sent the first message.
+    Initiator,
+    /// It answered it.
+    Responder,
+}
+
+/// A session, as both ends know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// Its id, the same at both ends; with an index it names an output.
+    pub id: KeyId,
+    /// The epoch that its handshake began; epoch 0 is the enrolment.
+    pub epoch: u64,
+    /// The suite of its keys and of the next handshake.
+    pub suite: Suite,
+    /// The part that this end had.
+    pub role: Role,
+    /// Whether the peer is known to have it: always, but for an initiator before the confirmation.
+    pub confirmed: bool,
+    /// Whether this end may name outputs. After a start it may only answer the peer's.
+    pub may_name: bool,
+}
+
+/// What a peer tells the application.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session is there. Tell apart by its id: after a crash the same one may be told again.
+    ///
+    /// An initiator hears of it once it is confirmed; where the consumer confirms, as soon as it can give keys.
+    Established(Session),
+    /// A session from before the start is there still.
+    Resumed(Session),
+    /// The session was told with `confirmed: false`, and now the peer is known to have it.
+    Confirmed(KeyId),
+    /// The key that [`Peer::export_at`](crate::Peer::export_at) was asked for.
+    KeyReady(OutputKey),
+    /// A handshake came to its end too late to be trusted: both ends are in the next epoch, without a session.
+    Void(KeyId),
+    /// The peer says that it does not have this session, or no more. It gives no more keys here either.
+    PeerVoid(KeyId),
+    /// The session's time is over. It gives no more keys.
+    Expired(KeyId),
+    /// Nobody answered the first messages. Nothing is lost; try again.
+    Unanswered,
+    /// The peer proved that it is ahead: this end was rolled back or cloned, and has to be enrolled anew.
+    RolledBack,
+}

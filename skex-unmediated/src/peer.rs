@@ -1,0 +1,478 @@
+//! The machine: one end of a pair, in both roles.
+//!
+//! ```text
+//!  initiator                                   responder
+//!     | -- first: pseudonym, nonce, offer, tag --> |   nothing is kept that could be flooded
+//!     | <-- second: nonce, choice, tag ----------- |
+//!  next epoch is durable                           |
+//!     | -- third: tag ---------------------------> |
+//!     |                              next epoch is durable
+//!     | <-- fourth: status, tag ------------------ |
+//! ```
+//!
+//! The chain key of the old epoch is gone at each end before the other can accept the session. Who moved first keeps
+//! the third message, which in its long form lets the peer follow whatever it has forgotten.
+//!
+//! | durable link | first, this epoch | first, epoch before | second, this attempt | third, this epoch | third, epoch before | fourth |
+//! |---|---|---|---|---|---|---|
+//! | none | answer | stale notice | move ahead | follow | - | - |
+//! | followed | answer | stale notice | move ahead | follow | repeat the fourth | - |
+//! | ahead | confirm, then answer | long third | move ahead (consumer confirmed) | follow | - | confirm |
+//!
+//! Randomness is drawn in this order: at enrolment and restoration 8 octets (the instance of the barrier), then 32 (the
+//! key of the responder's nonces and cookies); for each attempt 12 octets of its nonce. Nothing else draws any.
+
+mod exports;
+mod initiator;
+mod output;
+mod responder;
+mod timers;
+
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+use skex_core::machine::{
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output, PathId,
+    Receipt, Timers,
+};
+use skex_core::{Digest, Expander, HashSecret, KeyId, SecretBytes, Suite};
+use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
+
+use self::output::{Due, Sends};
+use self::timers::Timer;
+use crate::bytes::{Datagram, Record};
+use crate::config::{BINDING_LEN, Checked, MIN_SECRET, PeerConfig, Settings, Side};
+use crate::error::{ConfigError, Error, RestoreError};
+use crate::event::{Event, Session};
+use crate::exporter::NamingChain;
+use crate::record::{Link, State, Status};
+use crate::rules::{Rule, holds};
+use crate::schedule::{self, Context, MAC_KEY_LEN};
+
+/// One end of an enrolled pair, on one lane.
+///
+/// It is enrolled once ([`enrol`](Self::enrol)) and restored at every later start ([`restore`](Self::restore)). Its
+/// loop is that of every machine of the family: see `skex_core::machine`, and the example at the head of this crate.
+///
+/// # What the store must do
+///
+/// Keep the records of [`Output::Persist`] in two slots, written in turn, and give the receipt once the new record would
+/// survive a loss of power **and the record before it cannot be read again** (overwritten or erased, and synced): it
+/// holds the chain key of the epoch that is left. After a failed or unclear write drop the machine, read the slots and
+/// restore.
+pub struct Peer {
+    binding: [u8; BINDING_LEN],
+    settings: Settings,
+    state: State,
+    // Derived from the state's chain key.
+    peer_pseudonym: Pseudonym,
+    peer_mac: SecretBytes<MAC_KEY_LEN>,
+    // Durable bookkeeping.
+    sequence: u64,
+    barrier: Barrier,
+    gate: u64,
+    dirty: bool,
+    unsaved: bool,
+    // Since this start only.
+    boot: SecretBytes<32>,
+    exchange: Exchange,
+    master: HashSecret,
+    naming: NamingChain,
+    released: HashSecret,
+    released_index: Option<u64>,
+    consumer_confirmed: bool,
+    wanted: bool,
+    rolled_back: bool,
+    round: u32,
+    highest_round: u32,
+    heals: u8,
+    healed_at: Option<Instant>,
+    learned: Option<PathId>,
+    ended: KeyId,
+    due: Due,
+    clock: Clock,
+    timers: Timers<{ Timer::COUNT }>,
+    counters: DiscardCounters,
+    // What a test needs that removes `Rule::CurrentAttemptOnly`.
+    #[cfg(test)]
+    late: Option<Attempt>,
+}
+
+/// What is going on between the first and the third message. In memory only.
+#[derive(Clone, Copy)]
+enum Exchange {
+    Idle,
+    /// We sent a first message.
+    Attempt(Attempt),
+    /// We answered one. The master secret is in its own slot.
+    Answered(Answered),
+}
+
+#[derive(Clone, Copy)]
+struct Attempt {
+    nonce: [u8; NONCE_LEN],
+    tag: [u8; TAG_LEN],
+    flags: u8,
+    sent: u8,
+    cookie: Option<[u8; COOKIE_LEN]>,
+    // Whether a cookie was taken since the last retransmission.
+    cookie_taken: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Answered {
+    attempt: [u8; PSEUDONYM_LEN],
+    nonce: [u8; NONCE_LEN],
+    tag: [u8; TAG_LEN],
+    flags: u8,
+    suite: Suite,
+    slot: u64,
+    transcript: Digest,
+}
+
+impl Peer {
+    /// A new end of a pair, in epoch 0. Both ends are enrolled with the same secret, at least 32 uniform octets that
+    /// are used for nothing else; the caller wipes its copy once the first record is stored.
+    ///
+    /// Its first output is the record to store. It overwrites whatever was stored for this pair before.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn enrol(
+        config: &PeerConfig<'_>,
+        secret: &[u8],
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, ConfigError> {
+        let checked = config.checked()?;
+        if secret.len() < MIN_SECRET {
+            return Err(ConfigError::ShortSecret);
+        }
+        let suite = checked.initial_suite;
+        let mut state = State::enrolled(config.side(), suite);
+        state.chain.overwrite(&schedule::first_chain_key(suite, &checked.binding, secret));
+        Ok(Self::start(checked, state, 0, now, rng))
+    }
+
+    /// This end as it was stored: the two slots of its store, as they are read; an empty slice for one that is missing.
+    ///
+    /// Its first output is the same state to store again, as a new record: nothing leaves before that is durable.
+    ///
+    /// # Errors
+    /// [`RestoreError`] says what is wrong with the configuration or the slots.
+    pub fn restore(
+        config: &PeerConfig<'_>,
+        slots: [&[u8]; 2],
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, RestoreError> {
+        let checked = config.checked()?;
+        let (state, sequence) = State::from_slots(config.side(), checked.initial_suite, &checked.binding, slots)?;
+        let mut peer = Self::start(checked, state, sequence, now, rng);
+        peer.resume();
+        Ok(peer)
+    }
+
+    fn start(checked: Checked, state: State, sequence: u64, now: Instant, rng: &mut dyn CryptoRng) -> Self {
+        let barrier = Barrier::new(rng);
+        let suite = state.suite;
+        let mut peer = Self {
+            binding: checked.binding,
+            settings: checked.settings,
+            state,
+            peer_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
+            peer_mac: SecretBytes::zeroed(),
+            sequence,
+            barrier,
+            gate: Barrier::OPEN,
+            dirty: false,
+            unsaved: false,
+            boot: SecretBytes::generate(rng),
+            exchange: Exchange::Idle,
+            master: HashSecret::zeroed(suite),
+            naming: NamingChain::none(suite),
+            released: HashSecret::zeroed(suite),
+            released_index: None,
+            consumer_confirmed: false,
+            wanted: false,
+            rolled_back: false,
+            round: 0,
+            highest_round: 0,
+            heals: 0,
+            healed_at: None,
+            learned: None,
+            ended: KeyId::new([0; 16]),
+            due: Due::default(),
+            clock: Clock::new(now),
+            timers: Timers::new(),
+            counters: DiscardCounters::new(),
+            #[cfg(test)]
+            late: None,
+        };
+        peer.enter_epoch();
+        peer.commit(Rule::RewriteOnRestore);
+        peer
+    }
+
+    /// What a restored end owes: its session is told again, and a third message that is owed is sent again.
+    fn resume(&mut self) {
+        if self.state.session.status.has_keys() {
+            self.due.events.resumed = true;
+            self.arm_session_life();
+        }
+        if self.owes_third() {
+            self.due.sends.insert(Sends::THIRD_LONG);
+            self.arm_heal();
+        }
+    }
+
+    /// Prepares what the new chain key gives: the peer's pseudonym, and the key of its first messages.
+    fn enter_epoch(&mut self) {
+        let keys = Expander::new(self.state.suite, &self.state.chain);
+        let peer = self.state.side.other();
+        self.peer_pseudonym = schedule::pseudonym(&keys, peer, self.state.epoch);
+        self.peer_mac.overwrite(&schedule::mac_key(&keys, peer, self.state.epoch));
+    }
+
+    /// Which side of the enrolment this end is.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        self.state.side
+    }
+
+    /// The epoch: how many handshakes this pair has completed since its enrolment, as this end knows it.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.state.epoch
+    }
+
+    /// The suite that protects the next handshake.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.state.suite
+    }
+
+    /// The session of this epoch, unless it is void or over.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        let SessionStateView { id, role } = self.live_session()?;
+        Some(Session {
+            id,
+            epoch: self.state.epoch,
+            suite: self.state.suite,
+            role,
+            confirmed: self.state.session.status == Status::Live,
+            may_name: self.naming.is_live(),
+        })
+    }
+
+    /// Whether this end moved to its epoch and does not know yet that the peer has followed.
+    #[must_use]
+    pub const fn is_ahead(&self) -> bool {
+        matches!(self.state.link, Link::Ahead(_))
+    }
+
+    /// Whether the peer has proved that this end was rolled back or cloned.
+    #[must_use]
+    pub const fn is_rolled_back(&self) -> bool {
+        self.rolled_back
+    }
+
+    /// How many messages were discarded, and why.
+    #[must_use]
+    pub const fn counters(&self) -> &DiscardCounters {
+        &self.counters
+    }
+
+    /// The pseudonym under which the peer's messages of this epoch come.
+    #[must_use]
+    pub const fn peer_pseudonym(&self) -> Pseudonym {
+        self.peer_pseudonym
+    }
+
+    /// Wants a new session: starts a handshake, or hurries the one that is not finished. The answer is an event.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`], [`Error::Exhausted`].
+    pub fn establish(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        let now = self.clock.observe(now);
+        if self.rolled_back {
+            return Err(Error::RolledBack);
+        }
+        if self.state.epoch == u64::MAX {
+            return Err(Error::Exhausted);
+        }
+        if self.is_ahead() && !self.consumer_confirmed {
+            self.heal(now);
+        } else if !matches!(self.exchange, Exchange::Attempt(_)) {
+            self.start_attempt(now, rng);
+        }
+        Ok(())
+    }
+
+    /// Takes one whole message that arrived on the path `from`.
+    ///
+    /// # Errors
+    /// None: what arrives is at worst discarded.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        _rng: &mut dyn CryptoRng,
+        from: PathId,
+        message: &[u8],
+    ) -> Result<Disposition, Error> {
+        let now = self.clock.observe(now);
+        let done = self.on_message(now, from, message);
+        Ok(match done {
+            Ok(()) => Disposition::Accepted,
+            Err(reason) => self.counters.discard(reason),
+        })
+    }
+
+    fn on_message(&mut self, now: Instant, from: PathId, message: &[u8]) -> Result<(), DiscardReason> {
+        if self.dirty || self.barrier.is_pending() {
+            return Err(DiscardReason::Busy);
+        }
+        if !holds(Rule::LearnAuthentic) {
+            self.learned = Some(from);
+        }
+        match Message::decode(message).map_err(|_| DiscardReason::Malformed)? {
+            Message::First(first) => self.on_first(now, from, &first),
+            Message::Second(second) => self.on_second(now, from, &second),
+            Message::Third(third) => self.on_third(now, from, &third),
+            Message::LongThird(third) => self.on_long_third(now, from, &third),
+            Message::Fourth(fourth) => self.on_fourth(from, &fourth),
+            Message::Cookie(cookie) => self.on_cookie(&cookie),
+            Message::Stale(stale) => self.on_stale(&stale),
+            _ => Err(DiscardReason::Malformed),
+        }
+    }
+
+    /// Does what is due at `now`. Calling it too early is harmless.
+    ///
+    /// # Errors
+    /// None.
+    pub fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        let now = self.clock.observe(now);
+        self.on_timeout(now, rng);
+        Ok(())
+    }
+
+    /// Learns that a record is durable, and releases what waited for it.
+    ///
+    /// # Errors
+    /// [`Error::Receipt`]: it is another machine's, or from before a start. Nothing is released.
+    pub fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), Error> {
+        Ok(self.barrier.acknowledge(receipt)?)
+    }
+
+    /// The next thing to do; poll until [`Output::Wait`]. Its answer changes after any other call.
+    pub fn poll_output(&mut self) -> Output<Record, Datagram, Event> {
+        self.next_output()
+    }
+
+    /// Marks the state as changed. What is sent or told from now on waits until it is durable.
+    fn commit(&mut self, rule: Rule) {
+        self.dirty = true;
+        self.unsaved = false;
+        if holds(rule) {
+            self.gate = self.barrier.after();
+        }
+    }
+
+    /// Ends the session of this epoch: its keys are gone for good.
+    fn end_session(&mut self) {
+        self.ended = self.state.session.id;
+        self.state.session.status = Status::Void;
+        self.state.answering.wipe();
+        self.naming.wipe();
+        self.released.wipe();
+        self.released_index = None;
+        self.timers.stop(Timer::SessionLife);
+    }
+
+    /// Whether the peer may still need our third message.
+    fn owes_third(&self) -> bool {
+        self.is_ahead() && holds(Rule::KeepThird)
+    }
+
+    fn live_session(&self) -> Option<SessionStateView> {
+        let session = &self.state.session;
+        session.status.has_keys().then_some(SessionStateView { id: session.id, role: session.role })
+    }
+
+    const fn context(&self, initiator: Side) -> Context<'_> {
+        Context { binding: &self.binding, epoch: self.state.epoch, initiator }
+    }
+
+    /// Time, in units of the life of an attempt.
+    fn slot(&self, now: Instant) -> u64 {
+        now.as_millis().checked_div(self.settings.attempt_life()).unwrap_or_default()
+    }
+
+    fn forget_exchange(&mut self) {
+        #[cfg(test)]
+        if let Exchange::Attempt(attempt) = self.exchange {
+            self.late = Some(attempt);
+        }
+        self.exchange = Exchange::Idle;
+        self.master.wipe();
+        self.timers.stop(Timer::Attempt);
+    }
+
+    /// Where to send on our own account; every second repetition goes to the configured address.
+    fn towards_peer(&self, repetition: u8) -> Destination {
+        match self.learned {
+            Some(path) if repetition % 2 == 0 => Destination::Path(path),
+            _ => Destination::Peer(self.settings.handle),
+        }
+    }
+
+    fn retransmission_time(&self) -> Duration {
+        Duration::from_millis(u64::from(self.settings.retransmit))
+    }
+}
+
+struct SessionStateView {
+    id: KeyId,
+    role: crate::event::Role,
+}
+
+impl core::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Peer")
+            .field("side", &self.state.side)
+            .field("epoch", &self.state.epoch)
+            .field("ahead", &self.is_ahead())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine for Peer {
+    type Record = Record;
+    type Payload = Datagram;
+    type Event = Event;
+    type Error = Error;
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        from: PathId,
+        message: &[u8],
+    ) -> Result<Disposition, Error> {
+        Self::handle_message(self, now, rng, from, message)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        Self::handle_timeout(self, now, rng)
+    }
+
+    fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), Error> {
+        Self::handle_persisted(self, receipt)
+    }
+
+    fn poll_output(&mut self) -> Output<Record, Datagram, Event> {
+        Self::poll_output(self)
+    }
+}

@@ -1,0 +1,331 @@
+//! What an initiator does: first and third message, and what answers them.
+
+use rand_core::CryptoRng;
+use skex_core::machine::{DiscardReason, Instant, PathId};
+use skex_core::{Digest, Expander, KeyId, Suite};
+use skex_wire::unmediated::{
+    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, NONCE_LEN, Pseudonym, SecondMessage, SessionStatus,
+    StaleMessage, TAG_LEN, ThirdMessage,
+};
+use subtle::ConstantTimeEq;
+
+use super::output::Sends;
+use super::timers::Timer;
+use super::{Attempt, Exchange, Peer};
+use crate::bytes::Datagram;
+use crate::event::Role;
+use crate::record::{Link, SessionState, Status, Third};
+use crate::rules::{Rule, holds};
+use crate::schedule::{self, Confirmed, Handshake};
+
+/// Octets of the random part of an initiator's nonce; the round follows.
+const RANDOM_LEN: usize = 12;
+
+/// The round in an initiator's nonce, and its random part: the order in which first messages win.
+pub(super) fn rank(nonce: &[u8; NONCE_LEN]) -> (u32, [u8; RANDOM_LEN]) {
+    let octet = |at: usize| nonce.get(at).copied().unwrap_or_default();
+    let round = core::array::from_fn(|at| octet(at.saturating_add(RANDOM_LEN)));
+    (u32::from_be_bytes(round), core::array::from_fn(octet))
+}
+
+impl Peer {
+    /// Begins an attempt. It replaces whatever was answered before.
+    pub(super) fn start_attempt(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        self.forget_exchange();
+        self.timers.stop(Timer::Yield);
+        let mut nonce = [0; NONCE_LEN];
+        if let Some((random, round)) = nonce.split_at_mut_checked(RANDOM_LEN) {
+            rng.fill_bytes(random);
+            round.copy_from_slice(&self.round.to_be_bytes());
+        }
+        let flags = if self.state.session.status == Status::Void { FirstMessage::VOID } else { 0 };
+        let mut attempt =
+            Attempt { nonce, tag: [0; TAG_LEN], flags, sent: 0, cookie: None, cookie_taken: false };
+        attempt.tag = self.own_mac(|peer, key_suite, key| {
+            let body = Datagram::write(|writer| peer.unsigned_first(&attempt).encode_body(writer)).ok();
+            let body = body.as_ref().map(Datagram::as_bytes).unwrap_or_default();
+            schedule::mac(key_suite, key, &[body])
+        });
+        self.exchange = Exchange::Attempt(attempt);
+        self.wanted = true;
+        self.due.sends.insert(Sends::FIRST);
+        self.timers.set(Timer::Attempt, now.saturating_add(self.retransmission_time()));
+    }
+
+    /// Sends the first message again, with the same bytes, or gives up.
+    pub(super) fn repeat_first(&mut self, now: Instant) {
+        let Exchange::Attempt(attempt) = &mut self.exchange else { return };
+        attempt.sent = attempt.sent.saturating_add(1);
+        attempt.cookie_taken = false;
+        let sent = attempt.sent;
+        if sent >= self.settings.tries {
+            self.forget_exchange();
+            self.wanted = false;
+            self.due.events.unanswered = true;
+            return;
+        }
+        self.due.sends.insert(Sends::FIRST);
+        if self.is_ahead() {
+            // The consumer confirmed, and nobody answers in this epoch: perhaps it was deceived.
+            self.due.sends.insert(Sends::THIRD_LONG);
+            self.heals = self.heals.saturating_add(1);
+        }
+        let factor = 1_u32.checked_shl(u32::from(sent)).unwrap_or(u32::MAX);
+        self.timers.set(Timer::Attempt, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
+    }
+
+    pub(super) fn on_second(
+        &mut self,
+        _now: Instant,
+        from: PathId,
+        second: &SecondMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        let attempt = self.current_attempt().ok_or(DiscardReason::Stale)?;
+        let first = self.unsigned_first(&attempt);
+        if second.attempt != first.attempt() {
+            return Err(DiscardReason::Stale);
+        }
+        if !second.extension.is_empty() {
+            return Err(DiscardReason::Policy);
+        }
+        let first_digest = self.first_digest(self.state.suite, &first, &attempt.tag)?;
+        let second_digest = self.second_digest(second)?;
+        let context = self.context(self.state.side);
+        let handshake =
+            Handshake::new(self.state.suite, &self.state.chain, &context, &first_digest, &second_digest);
+        if !equal(&handshake.second_tag, &second.tag) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        if holds(Rule::ChosenWasOffered) && !first.suites.contains(second.suite) {
+            return Err(DiscardReason::Policy);
+        }
+        let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
+        let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
+        if second.flags & SecondMessage::VOID != 0 && self.state.session.status.has_keys() {
+            self.end_session();
+            self.due.events.peer_void = true;
+        }
+        let third = self.third_for(&attempt, second, &handshake)?;
+        self.move_on(&handshake.confirmed(), next, epoch, Role::Initiator, Status::Unconfirmed);
+        self.state.link = Link::Ahead(third);
+        self.learned = Some(from);
+        self.commit(Rule::CommitBeforeThird);
+        let form =
+            if second.flags & SecondMessage::STATELESS == 0 { Sends::THIRD } else { Sends::THIRD_LONG };
+        self.due.sends.insert(form);
+        self.due.events.established = self.settings.consumer_confirms;
+        self.arm_heal();
+        Ok(())
+    }
+
+    fn current_attempt(&self) -> Option<Attempt> {
+        #[cfg(test)]
+        if !holds(Rule::CurrentAttemptOnly) && self.late.is_some() {
+            return self.late;
+        }
+        match self.exchange {
+            Exchange::Attempt(attempt) => Some(attempt),
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_fourth(&mut self, from: PathId, fourth: &FourthMessage) -> Result<(), DiscardReason> {
+        let Link::Ahead(third) = &self.state.link else { return Err(DiscardReason::Stale) };
+        if fourth.pseudonym != self.state.previous.own {
+            return Err(DiscardReason::UnknownPeer);
+        }
+        let good = fourth.status == SessionStatus::Good;
+        let expected = if good { &third.good_tag } else { &third.void_tag };
+        if !equal(expected, &fourth.tag) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        self.learned = Some(from);
+        self.peer_followed(good || !holds(Rule::HeedStatus));
+        Ok(())
+    }
+
+    /// The peer is in our epoch. What confirms a good session need not be written at once: until it is, a restart only
+    /// asks again.
+    pub(super) fn peer_followed(&mut self, good: bool) {
+        self.state.link = Link::None;
+        self.unsaved = true;
+        self.timers.stop(Timer::Heal);
+        if self.state.session.status == Status::Unconfirmed && good {
+            self.state.session.status = Status::Live;
+            self.arm_session_life();
+            if self.settings.consumer_confirms {
+                self.due.events.confirmed = true;
+            } else {
+                self.due.events.established = true;
+            }
+        } else if self.state.session.status.has_keys() && !good {
+            self.end_session();
+            self.due.events.void = true;
+            self.commit(Rule::EraseBeforeKey);
+        }
+    }
+
+    /// Nothing authenticates a cookie: it is taken once between two repetitions, and only repeats the first message.
+    pub(super) fn on_cookie(&mut self, message: &CookieMessage) -> Result<(), DiscardReason> {
+        let Exchange::Attempt(current) = self.exchange else { return Err(DiscardReason::Stale) };
+        if message.attempt != self.unsigned_first(&current).attempt() {
+            return Err(DiscardReason::Stale);
+        }
+        if current.cookie_taken {
+            return Err(DiscardReason::Busy);
+        }
+        self.exchange =
+            Exchange::Attempt(Attempt { cookie: Some(message.cookie), cookie_taken: true, ..current });
+        self.due.sends.insert(Sends::FIRST);
+        Ok(())
+    }
+
+    pub(super) fn on_stale(&mut self, stale: &StaleMessage) -> Result<(), DiscardReason> {
+        let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
+        let first = self.unsigned_first(&attempt);
+        if stale.attempt != first.attempt() {
+            return Err(DiscardReason::Stale);
+        }
+        let digest = self.first_digest(self.state.suite, &first, &attempt.tag)?;
+        let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let expected =
+            self.own_mac(|_, suite, key| schedule::mac(suite, key, &[body.as_bytes(), digest.as_bytes()]));
+        if !equal(&expected, &stale.tag) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        self.forget_exchange();
+        self.wanted = false;
+        self.rolled_back = true;
+        self.due.events.rolled_back = true;
+        Ok(())
+    }
+
+    /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten.
+    pub(super) fn move_on(
+        &mut self,
+        keys: &Confirmed<'_>,
+        next: Suite,
+        epoch: u64,
+        role: Role,
+        status: Status,
+    ) {
+        let own_pseudonym = self.own_pseudonym();
+        self.end_session();
+        let previous = &mut self.state.previous;
+        previous.suite = self.state.suite;
+        previous.own = own_pseudonym;
+        previous.peer = self.peer_pseudonym;
+        previous.peer_mac.overwrite(&self.peer_mac);
+        self.state.session = SessionState { id: KeyId::new(keys.session_id()), status, role };
+        self.state.epoch = epoch;
+        self.state.suite = next;
+        keys.chain_into(next, &mut self.state.chain);
+        if status.has_keys() {
+            let side = self.state.side;
+            keys.export_into(side, next, self.naming.begin());
+            keys.export_into(side.other(), next, self.state.answering.begin());
+            self.arm_session_life();
+        }
+        self.enter_epoch();
+        self.forget_exchange();
+        self.timers.stop(Timer::Yield);
+        self.timers.stop(Timer::Heal);
+        self.wanted = false;
+        self.consumer_confirmed = false;
+        self.round = 0;
+        self.highest_round = 0;
+        self.heals = 0;
+        self.healed_at = None;
+    }
+
+    /// The third message of our attempt, and the fourth ones that would answer it.
+    fn third_for(
+        &self,
+        attempt: &Attempt,
+        second: &SecondMessage<'_>,
+        handshake: &Handshake,
+    ) -> Result<Third, DiscardReason> {
+        let own = self.own_pseudonym();
+        let keys = handshake.confirmed();
+        let tag = third_tag(&keys, own)?;
+        let mut third = Third {
+            first_flags: attempt.flags,
+            initiator_nonce: attempt.nonce,
+            offer: self.settings.offer,
+            second_flags: second.flags,
+            responder_nonce: *second.nonce,
+            tag,
+            guard: [0; GUARD_LEN],
+            good_tag: fourth_tag(&keys, own, SessionStatus::Good)?,
+            void_tag: fourth_tag(&keys, own, SessionStatus::Void)?,
+        };
+        let first = self.unsigned_first(attempt);
+        let long = skex_wire::unmediated::LongThirdMessage::new(ThirdMessage::new(own, &[], tag), &first, second);
+        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        third.guard = self.own_mac(|_, suite, key| guard(schedule::mac(suite, key, &[body.as_bytes()])));
+        Ok(third)
+    }
+
+    pub(super) fn own_pseudonym(&self) -> Pseudonym {
+        let keys = Expander::new(self.state.suite, &self.state.chain);
+        schedule::pseudonym(&keys, self.state.side, self.state.epoch)
+    }
+
+    /// Lends the key of our own first messages, which is not kept.
+    fn own_mac<T>(
+        &self,
+        with: impl FnOnce(&Self, Suite, &skex_core::SecretBytes<{ schedule::MAC_KEY_LEN }>) -> T,
+    ) -> T {
+        let keys = Expander::new(self.state.suite, &self.state.chain);
+        let key = schedule::mac_key(&keys, self.state.side, self.state.epoch);
+        with(self, self.state.suite, &key)
+    }
+
+    /// The hash of a first message with this tag, without its cookie.
+    pub(super) fn first_digest(
+        &self,
+        suite: Suite,
+        first: &FirstMessage<'_>,
+        tag: &[u8; TAG_LEN],
+    ) -> Result<Digest, DiscardReason> {
+        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        Ok(suite.hash().chain(body.as_bytes()).chain(tag).finish())
+    }
+
+    /// The hash of a second message without its tag.
+    pub(super) fn second_digest(&self, second: &SecondMessage<'_>) -> Result<Digest, DiscardReason> {
+        let body = Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        Ok(self.state.suite.hash().chain(body.as_bytes()).finish())
+    }
+}
+
+/// The tag of the third message of `initiator`, whose extension block is empty.
+pub(super) fn third_tag(
+    keys: &Confirmed<'_>,
+    initiator: Pseudonym,
+) -> Result<[u8; TAG_LEN], DiscardReason> {
+    let third = ThirdMessage::new(initiator, &[], [0; TAG_LEN]);
+    let body = Datagram::write(|writer| third.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+    Ok(keys.third_tag(body.as_bytes()))
+}
+
+/// The tag of the fourth message for `initiator`.
+pub(super) fn fourth_tag(
+    keys: &Confirmed<'_>,
+    initiator: Pseudonym,
+    status: SessionStatus,
+) -> Result<[u8; TAG_LEN], DiscardReason> {
+    let fourth = FourthMessage::new(initiator, status, [0; TAG_LEN]);
+    let body = Datagram::write(|writer| fourth.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+    Ok(keys.fourth_tag(body.as_bytes()))
+}
+
+/// The guard tag: the front of a tag.
+pub(super) fn guard(tag: [u8; TAG_LEN]) -> [u8; GUARD_LEN] {
+    core::array::from_fn(|at| tag.get(at).copied().unwrap_or_default())
+}
+
+/// In constant time.
+pub(super) fn equal(left: &[u8], right: &[u8]) -> bool {
+    left.ct_eq(right).into()
+}

@@ -1,0 +1,336 @@
+//! What a responder does: first and third messages in, second and fourth out.
+
+use skex_core::machine::{DiscardReason, Instant, PathId};
+use skex_core::{Digest, Expander, Suite};
+use skex_wire::unmediated::{
+    FirstMessage, LongThirdMessage, SecondMessage, SessionStatus, TAG_LEN, ThirdMessage,
+};
+
+use super::initiator::{equal, fourth_tag, guard, rank};
+use super::output::{Notice, Sends};
+use super::timers::Timer;
+use super::{Answered, Exchange, Peer};
+use crate::bytes::Datagram;
+use crate::config::Side;
+use crate::event::Role;
+use crate::record::{Link, Status};
+use crate::rules::{Rule, holds};
+use crate::schedule::{self, Confirmed, Handshake};
+
+/// Of which epoch an authentic first message is.
+enum Origin {
+    Current,
+    Previous,
+}
+
+impl Peer {
+    pub(super) fn on_first(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        match self.verify_first(first)? {
+            Origin::Current => self.on_current_first(now, from, first),
+            Origin::Previous => self.on_previous_first(now, from, first),
+        }
+    }
+
+    fn verify_first(&self, first: &FirstMessage<'_>) -> Result<Origin, DiscardReason> {
+        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let previous = &self.state.previous;
+        let is_current = first.pseudonym == self.peer_pseudonym;
+        let is_previous = self.state.epoch > 0 && first.pseudonym == previous.peer;
+        if !is_current && !is_previous {
+            return Err(DiscardReason::UnknownPeer);
+        }
+        if is_current
+            && equal(&schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]), &first.tag)
+        {
+            return Ok(Origin::Current);
+        }
+        if is_previous
+            && equal(&schedule::mac(previous.suite, &previous.peer_mac, &[body.as_bytes()]), &first.tag)
+        {
+            return Ok(Origin::Previous);
+        }
+        Err(DiscardReason::Unauthentic)
+    }
+
+    /// The peer wants a handshake that ends the epoch that we are both in.
+    fn on_current_first(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        if self.state.epoch == u64::MAX {
+            return Err(DiscardReason::Exhausted);
+        }
+        self.heed_first(first);
+        self.highest_round = self.highest_round.max(rank(first.nonce).0);
+        let suite = self.settings.choose(&first.suites).ok_or(DiscardReason::Policy)?;
+        if !self.gives_way(first) {
+            return Ok(());
+        }
+        self.answer(now, from, first, suite)
+    }
+
+    /// What a first message of this epoch says of the session that began it: the peer is here, and has it or not.
+    fn heed_first(&mut self, first: &FirstMessage<'_>) {
+        let void = first.flags & FirstMessage::VOID != 0 && holds(Rule::HeedVoidFlag);
+        if self.is_ahead() {
+            self.peer_followed(!void);
+        } else if void && self.state.session.status.has_keys() {
+            self.end_session();
+            self.due.events.peer_void = true;
+            self.commit(Rule::EraseBeforeKey);
+        }
+        if self.unsaved && holds(Rule::ConfirmBeforeAnswer) {
+            self.commit(Rule::ConfirmBeforeAnswer);
+        }
+    }
+
+    /// Of two first messages that cross, the one of the higher round wins, then of the higher nonce. Who loses ends its
+    /// own attempt.
+    fn gives_way(&mut self, first: &FirstMessage<'_>) -> bool {
+        let Exchange::Attempt(own) = &self.exchange else { return true };
+        let (ours, theirs) = (rank(&own.nonce), rank(first.nonce));
+        if ours > theirs || (ours == theirs && self.state.side == Side::A) {
+            return false;
+        }
+        self.wanted = true;
+        if self.timers.deadline(Timer::Yield).is_none() {
+            self.arm_attempt_life(Timer::Yield);
+        }
+        true
+    }
+
+    fn answer(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+        suite: Suite,
+    ) -> Result<(), DiscardReason> {
+        let void = if self.state.session.status == Status::Void { SecondMessage::VOID } else { 0 };
+        let stateless = if self.settings.stateless { SecondMessage::STATELESS } else { 0 };
+        let flags = void | stateless;
+        let slot = self.slot(now);
+        let digest = self.first_digest(self.state.suite, first, &first.tag)?;
+        let nonce = self.responder_nonce(&digest, slot, flags, suite);
+        let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), &[]);
+        let second_digest = self.second_digest(&second)?;
+        let context = self.context(self.state.side.other());
+        let handshake = Handshake::new(self.state.suite, &self.state.chain, &context, &digest, &second_digest);
+        if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
+            self.forget_exchange();
+            self.master.overwrite(&handshake.master);
+            self.exchange = Exchange::Answered(Answered {
+                attempt: first.attempt(),
+                nonce,
+                tag: handshake.second_tag,
+                flags,
+                suite,
+                slot,
+                transcript: handshake.transcript,
+            });
+            self.arm_attempt_life(Timer::Attempt);
+        }
+        self.due.reply_path = Some(from);
+        self.due.sends.insert(Sends::SECOND);
+        Ok(())
+    }
+
+    /// The peer has not followed us yet, or never will: it was rolled back.
+    fn on_previous_first(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        let suite = self.state.previous.suite;
+        let digest = self.first_digest(suite, first, &first.tag)?;
+        if self.owes_third() && holds(Rule::StaleOnlyIfFollowed) {
+            return self.answer_with_long_third(now, from, first, &digest);
+        }
+        let stale = skex_wire::unmediated::StaleMessage::new(first.attempt(), [0; TAG_LEN]);
+        let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let tag =
+            schedule::mac(suite, &self.state.previous.peer_mac, &[body.as_bytes(), digest.as_bytes()]);
+        self.reply_notice(from, Notice::Stale(first.attempt(), tag));
+        Ok(())
+    }
+
+    /// The long third message is larger than what draws it: it goes to a path that was learned, or that a cookie has
+    /// proved.
+    fn answer_with_long_third(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+        digest: &Digest,
+    ) -> Result<(), DiscardReason> {
+        let known = self.learned == Some(from);
+        if !known {
+            let suite = self.state.previous.suite;
+            let slot = self.slot(now);
+            let cookie_of = |slot| schedule::cookie(suite, &self.boot, from.number(), digest, slot);
+            let proved = first
+                .cookie
+                .is_some_and(|cookie| [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie)));
+            if !proved {
+                let cookie = cookie_of(slot);
+                self.reply_notice(from, Notice::Cookie(first.attempt(), cookie));
+                return Ok(());
+            }
+        }
+        let wait = self.retransmission_time();
+        if known && self.healed_at.is_some_and(|sent| now < sent.saturating_add(wait)) {
+            return Err(DiscardReason::Busy);
+        }
+        self.healed_at = Some(now);
+        self.due.reply_path = Some(from);
+        self.due.sends.insert(Sends::THIRD_LONG_REPLY);
+        Ok(())
+    }
+
+    fn reply_notice(&mut self, from: PathId, notice: Notice) {
+        self.due.notice = notice;
+        self.due.reply_path = Some(from);
+        self.due.sends.insert(Sends::NOTICE);
+    }
+
+    pub(super) fn on_third(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        third: &ThirdMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        if third.pseudonym != self.peer_pseudonym {
+            return self.on_previous_third(from, third);
+        }
+        let Exchange::Answered(answered) = self.exchange else { return Err(DiscardReason::Stale) };
+        if !third.extension.is_empty() {
+            return Err(DiscardReason::Policy);
+        }
+        let master = Expander::new(self.state.suite, &self.master);
+        let keys = Confirmed { keys: &master, transcript: &answered.transcript };
+        verify_third(&keys, third)?;
+        let fresh = self.is_recent(answered.slot, now);
+        self.follow(from, third, &keys, answered.suite, fresh)
+    }
+
+    pub(super) fn on_long_third(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        long: &LongThirdMessage<'_>,
+    ) -> Result<(), DiscardReason> {
+        if long.short.pseudonym != self.peer_pseudonym {
+            return self.on_previous_third(from, &long.short);
+        }
+        self.verify_guard(long)?;
+        let extensions = [long.short.extension, long.second_extension];
+        if extensions.iter().any(|extension| !extension.is_empty()) {
+            return Err(DiscardReason::Policy);
+        }
+        let (first, second) = (long.first(), long.second());
+        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let first_tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
+        let digest = self.first_digest(self.state.suite, &first, &first_tag)?;
+        let second_digest = self.second_digest(&second)?;
+        let context = self.context(self.state.side.other());
+        let handshake = Handshake::new(self.state.suite, &self.state.chain, &context, &digest, &second_digest);
+        let keys = handshake.confirmed();
+        verify_third(&keys, &long.short)?;
+        // Our own second message chose it, so it is compiled in: see `PeerConfig::suites`.
+        let suite = Suite::from_id(long.suite).ok_or(DiscardReason::Policy)?;
+        let now_slot = self.slot(now);
+        let fresh = [now_slot, now_slot.saturating_sub(1)].iter().any(|slot| {
+            equal(&self.responder_nonce(&digest, *slot, long.second_flags, suite), long.responder_nonce)
+        });
+        let allowed = self.settings.offer.offered().contains(long.suite);
+        self.follow(from, &long.short, &keys, suite, fresh && allowed)
+    }
+
+    fn verify_guard(&self, long: &LongThirdMessage<'_>) -> Result<(), DiscardReason> {
+        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let expected = guard(schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]));
+        if holds(Rule::Guard) && !equal(&expected, &long.guard) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        Ok(())
+    }
+
+    /// A third message that we have followed already draws the same fourth one.
+    fn on_previous_third(&mut self, from: PathId, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {
+        if self.state.epoch == 0 || third.pseudonym != self.state.previous.peer {
+            return Err(DiscardReason::UnknownPeer);
+        }
+        let Link::Followed { third_tag, .. } = &self.state.link else { return Err(DiscardReason::Stale) };
+        if !third.extension.is_empty() || !equal(third_tag, &third.tag) {
+            return Err(DiscardReason::Unauthentic);
+        }
+        self.due.reply_path = Some(from);
+        self.due.sends.insert(Sends::FOURTH);
+        Ok(())
+    }
+
+    /// The peer has moved, so we must follow. Only whether the session is good may depend on anything else.
+    fn follow(
+        &mut self,
+        from: PathId,
+        third: &ThirdMessage<'_>,
+        keys: &Confirmed<'_>,
+        suite: Suite,
+        fresh: bool,
+    ) -> Result<(), DiscardReason> {
+        if !fresh && !holds(Rule::FollowAlways) {
+            return Err(DiscardReason::Stale);
+        }
+        let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
+        let good = fresh || !holds(Rule::StaleIsVoid);
+        let (status, session) = if good {
+            (SessionStatus::Good, Status::Live)
+        } else {
+            (SessionStatus::Void, Status::Void)
+        };
+        let fourth_tag = fourth_tag(keys, third.pseudonym, status)?;
+        self.move_on(keys, suite, epoch, Role::Responder, session);
+        self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag };
+        self.learned = Some(from);
+        self.commit(Rule::CommitBeforeFourth);
+        if good {
+            self.due.events.established = true;
+        } else {
+            self.due.events.void = true;
+        }
+        if !good || !self.settings.consumer_confirms {
+            self.due.reply_path = Some(from);
+            self.due.sends.insert(Sends::FOURTH);
+        }
+        Ok(())
+    }
+
+    fn responder_nonce(
+        &self,
+        first: &Digest,
+        slot: u64,
+        flags: u8,
+        suite: Suite,
+    ) -> [u8; skex_wire::unmediated::NONCE_LEN] {
+        let head = [flags, suite.id().value()];
+        schedule::responder_nonce(self.state.suite, &self.boot, self.state.epoch, first, slot, head)
+    }
+
+    /// Whether `slot` is this one or the one before.
+    fn is_recent(&self, slot: u64, now: Instant) -> bool {
+        self.slot(now).saturating_sub(slot) <= 1
+    }
+}
+
+fn verify_third(keys: &Confirmed<'_>, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {
+    let body = Datagram::write(|writer| third.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+    if equal(&keys.third_tag(body.as_bytes()), &third.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
+}

@@ -1,0 +1,106 @@
+//! What a peer does when time passes.
+
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+use skex_core::machine::Instant;
+
+use super::output::Sends;
+use super::{Exchange, Peer};
+use crate::record::Status;
+use crate::rules::{Rule, holds};
+
+/// Who is ahead repeats its third message for ever, at most this far apart.
+const LONGEST_HEAL: Duration = Duration::from_secs(3600);
+
+/// What a peer waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Timer {
+    /// Our attempt: the next repetition of the first message. Or our answer: when it is forgotten.
+    Attempt,
+    /// The next repetition of the long third message.
+    Heal,
+    /// The end of the session.
+    SessionLife,
+    /// A yield that may turn out fruitless.
+    Yield,
+}
+
+impl Timer {
+    pub(super) const COUNT: usize = 4;
+}
+
+impl From<Timer> for usize {
+    fn from(timer: Timer) -> Self {
+        timer as Self
+    }
+}
+
+impl Peer {
+    pub(super) fn on_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        if self.timers.take_expired(Timer::SessionLife, now) && self.state.session.status.has_keys() {
+            self.end_session();
+            self.due.events.expired = true;
+            self.commit(Rule::EraseBeforeKey);
+        }
+        if self.timers.take_expired(Timer::Heal, now) {
+            self.heal(now);
+        }
+        if self.timers.take_expired(Timer::Attempt, now) {
+            match self.exchange {
+                Exchange::Attempt(_) => self.repeat_first(now),
+                Exchange::Answered(_) | Exchange::Idle => self.forget_exchange(),
+            }
+        }
+        if self.timers.take_expired(Timer::Yield, now) && self.wanted {
+            self.after_fruitless_yield(now, rng);
+        }
+    }
+
+    /// Nothing came of the first message that we gave way to: the next attempt beats all that were seen.
+    fn after_fruitless_yield(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        if matches!(self.exchange, Exchange::Attempt(_)) || self.is_ahead() || self.rolled_back {
+            return;
+        }
+        if holds(Rule::RoundRises) {
+            self.round = self.highest_round.saturating_add(1);
+        }
+        self.start_attempt(now, rng);
+    }
+
+    /// Sends the long third message, and arms its next repetition.
+    pub(super) fn heal(&mut self, now: Instant) {
+        if !self.owes_third() {
+            return;
+        }
+        self.due.sends.insert(Sends::THIRD_LONG);
+        self.healed_at = Some(now);
+        self.heals = self.heals.saturating_add(1);
+        self.arm_heal();
+    }
+
+    pub(super) fn arm_heal(&mut self) {
+        let factor = 1_u32.checked_shl(u32::from(self.heals)).unwrap_or(u32::MAX);
+        let wait = if self.consumer_confirmed {
+            LONGEST_HEAL
+        } else {
+            self.retransmission_time().saturating_mul(factor).min(LONGEST_HEAL)
+        };
+        self.timers.set(Timer::Heal, self.clock.now().saturating_add(wait));
+    }
+
+    pub(super) fn arm_session_life(&mut self) {
+        let life = match self.state.session.status {
+            Status::Unconfirmed => self.settings.unconfirmed_life,
+            _ => self.settings.session_life,
+        };
+        let end = self.clock.now().saturating_add(Duration::from_millis(u64::from(life)));
+        self.timers.set(Timer::SessionLife, end);
+    }
+
+    /// The time that an attempt lives, whoever made it.
+    pub(super) fn arm_attempt_life(&mut self, timer: Timer) {
+        let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.attempt_life()));
+        self.timers.set(timer, end);
+    }
+}

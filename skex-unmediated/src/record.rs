@@ -1,0 +1,315 @@
+//! What is durable, and how it is written.
+//!
+//! The body of the record, inside the frame of `skex_core::record`:
+//!
+//! ```text
+//!  octets  field
+//!       1  1, the version of this layout
+//!       1  side of this end: 0x61 a, 0x62 b
+//!       8  epoch
+//!       1  suite of the epoch; H is the length of its hash
+//!       1  link: 0 none, 1 followed, 2 ahead
+//!       1  session: 0 none, 1 unconfirmed, 2 live, 3 void; plus 0x10 where this end was the initiator
+//!      16  session id
+//!       H  chain key
+//! after epoch 0:
+//!       1  suite of the epoch before
+//!       8  own pseudonym in it
+//!       8  the peer's
+//!      32  key of the peer's first messages in it
+//! session unconfirmed or live:
+//!       H  link of the chain of the outputs that the peer names
+//!       4  its position
+//!       1  which slots of the window hold a key
+//!     n*H  those keys
+//! followed:
+//!       1  status in the fourth message: 0 good, 1 void
+//!      16  tag of the third message
+//!      16  tag of the fourth message
+//! ahead:
+//!       1  flags of the first message
+//!      16  nonce of the initiator
+//!    1..9  number of suites and suites offered
+//!       1  flags of the second message
+//!      16  nonce of the responder
+//!      16  tag of the third message
+//!       8  guard tag
+//!      16  tag of a fourth message that says good
+//!      16  tag of one that says void
+//! ```
+
+use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
+use skex_core::{HashSecret, KeyId, MAX_HASH_LEN, SecretBytes, Suite};
+use skex_wire::unmediated::{
+    GUARD_LEN, MAX_SUITES, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN, Pseudonym, SessionStatus, TAG_LEN,
+};
+use skex_wire::{DecodeError, DecodeErrorKind, EncodeError, Reader, SuiteId, Writer};
+
+use crate::bytes::Record;
+use crate::config::{BINDING_LEN, Side};
+use crate::error::RestoreError;
+use crate::event::Role;
+use crate::exporter::{AnsweringChain, WINDOW};
+use crate::schedule::MAC_KEY_LEN;
+
+const LAYOUT: u8 = 1;
+const INITIATOR: u8 = 0x10;
+
+const FIXED: usize = 1 + 1 + 8 + 1 + 1 + 1 + 16 + MAX_HASH_LEN;
+const PREVIOUS: usize = 1 + PSEUDONYM_LEN + PSEUDONYM_LEN + MAC_KEY_LEN;
+const ANSWERING: usize = MAX_HASH_LEN + 4 + 1;
+const AHEAD: usize = 1 + NONCE_LEN + 1 + MAX_SUITES + 1 + NONCE_LEN + TAG_LEN + GUARD_LEN + TAG_LEN + TAG_LEN;
+
+/// Octets of the longest record, its frame included: with the window full and eight suites offered.
+pub const MAX_RECORD: usize = RECORD_OVERHEAD + FIXED + PREVIOUS + ANSWERING + WINDOW * MAX_HASH_LEN + AHEAD;
+
+// At most 384 octets with a hash of 32 beside the window, even with eight suites offered.
+const _: () = assert!(MAX_RECORD - (WINDOW + 2) * MAX_HASH_LEN + 2 * 32 <= 384);
+
+/// Everything that is durable.
+pub(crate) struct State {
+    pub(crate) side: Side,
+    pub(crate) epoch: u64,
+    pub(crate) suite: Suite,
+    pub(crate) chain: HashSecret,
+    pub(crate) session: SessionState,
+    pub(crate) previous: Previous,
+    pub(crate) link: Link,
+    pub(crate) answering: AnsweringChain,
+}
+
+/// The session of this epoch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionState {
+    pub(crate) id: KeyId,
+    pub(crate) status: Status,
+    pub(crate) role: Role,
+}
+
+/// How a session stands at this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Epoch 0.
+    None,
+    /// It gives keys where the consumer confirms.
+    Unconfirmed,
+    /// It gives keys.
+    Live,
+    /// It gives no keys: it was void, or has ended.
+    Void,
+}
+
+impl Status {
+    pub(crate) const fn has_keys(self) -> bool {
+        matches!(self, Self::Unconfirmed | Self::Live)
+    }
+}
+
+/// What is left of the epoch before. It opens nothing but what is late.
+pub(crate) struct Previous {
+    pub(crate) suite: Suite,
+    pub(crate) own: Pseudonym,
+    pub(crate) peer: Pseudonym,
+    pub(crate) peer_mac: SecretBytes<MAC_KEY_LEN>,
+}
+
+/// How this end stands to its peer.
+#[derive(Clone, Copy)]
+pub(crate) enum Link {
+    /// Mode C: the peer is known to be in this epoch, and nothing is owed.
+    None,
+    /// Mode C: we followed the peer here; its third message may come again.
+    Followed { third_tag: [u8; TAG_LEN], status: SessionStatus, fourth_tag: [u8; TAG_LEN] },
+    /// Mode U: we moved first; the peer is here or one epoch behind.
+    Ahead(Third),
+}
+
+/// What the long third message needs, and what a fourth message must look like.
+#[derive(Clone, Copy)]
+pub(crate) struct Third {
+    pub(crate) first_flags: u8,
+    pub(crate) initiator_nonce: [u8; NONCE_LEN],
+    pub(crate) offer: Offer,
+    pub(crate) second_flags: u8,
+    pub(crate) responder_nonce: [u8; NONCE_LEN],
+    pub(crate) tag: [u8; TAG_LEN],
+    pub(crate) guard: [u8; GUARD_LEN],
+    pub(crate) good_tag: [u8; TAG_LEN],
+    pub(crate) void_tag: [u8; TAG_LEN],
+}
+
+impl State {
+    /// Epoch 0, with its chain key still zero.
+    pub(crate) fn enrolled(side: Side, suite: Suite) -> Self {
+        Self {
+            side,
+            epoch: 0,
+            suite,
+            chain: HashSecret::zeroed(suite),
+            session: SessionState { id: KeyId::new([0; 16]), status: Status::None, role: Role::Responder },
+            previous: Previous {
+                suite,
+                own: Pseudonym::new([0; PSEUDONYM_LEN]),
+                peer: Pseudonym::new([0; PSEUDONYM_LEN]),
+                peer_mac: SecretBytes::zeroed(),
+            },
+            link: Link::None,
+            answering: AnsweringChain::none(suite),
+        }
+    }
+
+    /// The record of this state.
+    pub(crate) fn to_record(&self, binding: &[u8; BINDING_LEN], sequence: u64) -> Result<Record, RecordError> {
+        let header = RecordHeader::new(RecordKind::UNMEDIATED_PEER, machine_id(binding), sequence);
+        let body = |writer: &mut Writer<'_>| self.write(writer).map_err(|_| RecordError::TooLong);
+        Record::write(|out| record::encode_with(header, out, body))
+    }
+
+    /// The state that rules in two slots, and its sequence number.
+    pub(crate) fn from_slots(
+        side: Side,
+        suite: Suite,
+        binding: &[u8; BINDING_LEN],
+        slots: [&[u8]; 2],
+    ) -> Result<(Self, u64), RestoreError> {
+        let newest = record::newest(slots, RecordKind::UNMEDIATED_PEER, machine_id(binding))?
+            .ok_or(RestoreError::NotEnrolled)?;
+        let mut state = Self::enrolled(side, suite);
+        state.read(&mut Reader::new(newest.body))?;
+        Ok((state, newest.sequence))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        writer.u8(LAYOUT)?;
+        writer.u8(self.side.letter())?;
+        writer.u64(self.epoch)?;
+        writer.u8(self.suite.id().value())?;
+        writer.u8(match self.link {
+            Link::None => 0,
+            Link::Followed { .. } => 1,
+            Link::Ahead(_) => 2,
+        })?;
+        let role = if self.session.role == Role::Initiator { INITIATOR } else { 0 };
+        writer.u8(self.session.status as u8 | role)?;
+        writer.bytes(self.session.id.as_bytes())?;
+        writer.bytes(self.chain.expose())?;
+        if self.epoch > 0 {
+            writer.u8(self.previous.suite.id().value())?;
+            writer.bytes(self.previous.own.octets())?;
+            writer.bytes(self.previous.peer.octets())?;
+            writer.bytes(self.previous.peer_mac.expose())?;
+        }
+        if self.session.status.has_keys() {
+            self.answering.write(writer)?;
+        }
+        self.link.write(writer)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
+        let bad = |_: DecodeError| RestoreError::Content;
+        if reader.u8().map_err(bad)? != LAYOUT {
+            return Err(RestoreError::Content);
+        }
+        let letter = reader.u8().map_err(bad)?;
+        if letter == self.side.other().letter() {
+            return Err(RestoreError::WrongSide);
+        }
+        if letter != self.side.letter() {
+            return Err(RestoreError::Content);
+        }
+        self.epoch = reader.u64().map_err(bad)?;
+        self.suite = read_suite(reader)?;
+        let link = reader.u8().map_err(bad)?;
+        self.session = read_session(reader).map_err(bad)?;
+        self.chain.overwrite(&HashSecret::zeroed(self.suite));
+        self.chain.expose_mut().copy_from_slice(reader.take(self.suite.hash_len()).map_err(bad)?);
+        if self.epoch > 0 {
+            self.previous.suite = read_suite(reader)?;
+            self.previous.own = Pseudonym::new(reader.array().map_err(bad)?);
+            self.previous.peer = Pseudonym::new(reader.array().map_err(bad)?);
+            self.previous.peer_mac.overwrite(&SecretBytes::copied_from(reader.array_ref().map_err(bad)?));
+        } else if link != 0 || self.session.status != Status::None {
+            return Err(RestoreError::Content);
+        }
+        if self.session.status.has_keys() {
+            self.answering.read(self.suite, reader).map_err(bad)?;
+        }
+        self.link = Link::read(link, reader).map_err(bad)?;
+        reader.clone().finish().map_err(bad)
+    }
+}
+
+impl Link {
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Followed { third_tag, status, fourth_tag } => {
+                writer.u8(u8::from(*status == SessionStatus::Void))?;
+                writer.bytes(third_tag)?;
+                writer.bytes(fourth_tag)
+            }
+            Self::Ahead(third) => {
+                writer.u8(third.first_flags)?;
+                writer.bytes(&third.initiator_nonce)?;
+                writer.prefixed_u8(third.offer.offered().octets())?;
+                writer.u8(third.second_flags)?;
+                writer.bytes(&third.responder_nonce)?;
+                writer.bytes(&third.tag)?;
+                writer.bytes(&third.guard)?;
+                writer.bytes(&third.good_tag)?;
+                writer.bytes(&third.void_tag)
+            }
+        }
+    }
+
+    fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match kind {
+            0 => Ok(Self::None),
+            1 => Ok(Self::Followed {
+                status: match reader.u8()? {
+                    0 => SessionStatus::Good,
+                    1 => SessionStatus::Void,
+                    _ => return Err(reader.error(DecodeErrorKind::BadValue)),
+                },
+                third_tag: reader.array()?,
+                fourth_tag: reader.array()?,
+            }),
+            2 => Ok(Self::Ahead(Third {
+                first_flags: reader.u8()?,
+                initiator_nonce: reader.array()?,
+                offer: OfferedSuites::new(reader.prefixed_u8()?).map_err(|kind| reader.error(kind))?.into(),
+                second_flags: reader.u8()?,
+                responder_nonce: reader.array()?,
+                tag: reader.array()?,
+                guard: reader.array()?,
+                good_tag: reader.array()?,
+                void_tag: reader.array()?,
+            })),
+            _ => Err(reader.error(DecodeErrorKind::BadValue)),
+        }
+    }
+}
+
+fn read_suite(reader: &mut Reader<'_>) -> Result<Suite, RestoreError> {
+    let value = reader.u8().map_err(|_| RestoreError::Content)?;
+    Suite::from_id(SuiteId::new(value)).ok_or(RestoreError::Suite)
+}
+
+fn read_session(reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
+    let octet = reader.u8()?;
+    let status = match octet & !INITIATOR {
+        0 => Status::None,
+        1 => Status::Unconfirmed,
+        2 => Status::Live,
+        3 => Status::Void,
+        _ => return Err(reader.error(DecodeErrorKind::BadValue)),
+    };
+    let role = if octet & INITIATOR == 0 { Role::Responder } else { Role::Initiator };
+    Ok(SessionState { id: KeyId::new(reader.array()?), status, role })
+}
+
+/// How the frame of a record names its machine: the front of the hash that binds the enrolment.
+fn machine_id(binding: &[u8; BINDING_LEN]) -> [u8; 8] {
+    core::array::from_fn(|at| binding.get(at).copied().unwrap_or_default())
+}
+

@@ -1,0 +1,80 @@
+//! The load-bearing rules, by name. Each always holds, except in a test that removes one to see that it is caught.
+
+/// A rule of the specification that a test can remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Answering a first message ends our own attempt.
+    AnswerEndsAttempt,
+    /// A second message is accepted for the current attempt only.
+    CurrentAttemptOnly,
+    /// The confirmation of an epoch is durable before a second message under it leaves.
+    ConfirmBeforeAnswer,
+    /// The initiator's move is durable before the third message leaves.
+    CommitBeforeThird,
+    /// The responder's move is durable before the fourth message or a key leaves.
+    CommitBeforeFourth,
+    /// Who is ahead keeps the third message until the peer has followed.
+    KeepThird,
+    /// A third message that is not fresh moves the epoch all the same.
+    FollowAlways,
+    /// A third message that is not fresh makes a void session.
+    StaleIsVoid,
+    /// An initiator heeds the status in the fourth message.
+    HeedStatus,
+    /// The void flag of a first or second message ends the session here too.
+    HeedVoidFlag,
+    /// The consumer's confirmation does not end the duty to heal.
+    HealAfterConfirmation,
+    /// An index gives one output only.
+    OneOutputAnIndex,
+    /// A key leaves after its erasure is durable.
+    EraseBeforeKey,
+    /// After a fruitless yield the round rises above what was seen.
+    RoundRises,
+    /// A long third message has a guard tag, checked first.
+    Guard,
+    /// A path is learned from authentic second to fourth messages only.
+    LearnAuthentic,
+    /// A restored peer is silent until what it read is durable again.
+    RewriteOnRestore,
+    /// A retired epoch's first message does not draw a stale notice while the third message is owed.
+    StaleOnlyIfFollowed,
+    /// The suite that was chosen must have been offered.
+    ChosenWasOffered,
+}
+
+#[cfg(not(test))]
+pub(crate) const fn holds(_: Rule) -> bool {
+    true
+}
+
+#[cfg(test)]
+pub(crate) use switch::{holds, without};
+
+#[cfg(test)]
+mod switch {
+    extern crate std;
+    use super::Rule;
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static REMOVED: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn holds(rule: Rule) -> bool {
+        REMOVED.get() != Some(rule)
+    }
+
+    /// Runs `test` with `rule` removed, on this thread.
+    pub(crate) fn without<T>(rule: Rule, test: impl FnOnce() -> T) -> T {
+        struct Restore;
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                REMOVED.set(None);
+            }
+        }
+        let _restore = Restore;
+        REMOVED.set(Some(rule));
+        test()
+    }
+}

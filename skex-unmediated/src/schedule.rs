@@ -1,0 +1,166 @@
+//! The key schedule: from the chain key of an epoch to everything that the epoch needs.
+//!
+//! Specification: section "Key schedule". Every label is in `skex_core::Label`.
+
+use skex_core::{Digest, Expander, HashSecret, Label, SecretBytes, Suite, extract};
+use skex_wire::unmediated::{NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
+
+use crate::config::{BINDING_LEN, Side};
+
+/// Octets of the key of first messages, guard tags and stale notices.
+pub(crate) const MAC_KEY_LEN: usize = 32;
+
+/// The chain key of epoch 0.
+pub(crate) fn first_chain_key(suite: Suite, binding: &[u8; BINDING_LEN], secret: &[u8]) -> HashSecret {
+    extract(suite, binding, &[secret])
+}
+
+/// The pseudonym of `side` in the epoch of which `chain` is the prepared chain key.
+pub(crate) fn pseudonym(chain: &Expander, side: Side, epoch: u64) -> Pseudonym {
+    let label = match side {
+        Side::A => Label::UNMEDIATED_KID_A,
+        Side::B => Label::UNMEDIATED_KID_B,
+    };
+    Pseudonym::new(chain.public::<PSEUDONYM_LEN>(label, &[&epoch.to_be_bytes()]))
+}
+
+/// The key under which `side` sends first messages and guard tags, and receives stale notices. The first octets of the
+/// three differ, so no tag of one is a tag of another.
+pub(crate) fn mac_key(chain: &Expander, side: Side, epoch: u64) -> SecretBytes<MAC_KEY_LEN> {
+    let label = match side {
+        Side::A => Label::UNMEDIATED_M1_MAC_A,
+        Side::B => Label::UNMEDIATED_M1_MAC_B,
+    };
+    chain.secret(label, &[&epoch.to_be_bytes()])
+}
+
+/// The tag of `parts` under a [`mac_key`].
+pub(crate) fn mac(suite: Suite, key: &SecretBytes<MAC_KEY_LEN>, parts: &[&[u8]]) -> [u8; TAG_LEN] {
+    let mut mac = suite.mac(key.expose());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finish_truncated16()
+}
+
+/// Which handshake: the enrolment, the epoch that it ends, and who began it.
+pub(crate) struct Context<'a> {
+    pub(crate) binding: &'a [u8; BINDING_LEN],
+    pub(crate) epoch: u64,
+    pub(crate) initiator: Side,
+}
+
+/// The keys of one handshake, after its second message.
+pub(crate) struct Handshake {
+    /// The master secret.
+    pub(crate) master: HashSecret,
+    /// The tag of the second message.
+    pub(crate) second_tag: [u8; TAG_LEN],
+    /// The hash of the transcript, the second message's tag included.
+    pub(crate) transcript: Digest,
+    keys: Expander,
+}
+
+impl Handshake {
+    /// From the chain key and the hashes of the first two messages.
+    pub(crate) fn new(
+        suite: Suite,
+        chain: &HashSecret,
+        context: &Context<'_>,
+        first: &Digest,
+        second: &Digest,
+    ) -> Self {
+        let epoch = context.epoch.to_be_bytes();
+        let letter = [context.initiator.letter()];
+        let hashed = |label: Label| {
+            suite
+                .labelled_hash(label)
+                .chain(context.binding)
+                .chain(&epoch)
+                .chain(&letter)
+                .chain(first.as_bytes())
+                .chain(second.as_bytes())
+        };
+        let messages = hashed(Label::UNMEDIATED_HANDSHAKE_HASH).finish();
+        let master = Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &[messages.as_bytes()]);
+        let keys = Expander::new(suite, &master);
+        let second_tag = keys.public(Label::UNMEDIATED_M2_MAC, &[messages.as_bytes()]);
+        let transcript = hashed(Label::UNMEDIATED_TRANSCRIPT).chain(&second_tag).finish();
+        Self { master, second_tag, transcript, keys }
+    }
+
+    /// What follows from the second message on.
+    pub(crate) const fn confirmed(&self) -> Confirmed<'_> {
+        Confirmed { keys: &self.keys, transcript: &self.transcript }
+    }
+}
+
+/// The keys of one handshake that both ends agree on.
+pub(crate) struct Confirmed<'a> {
+    pub(crate) keys: &'a Expander,
+    pub(crate) transcript: &'a Digest,
+}
+
+impl Confirmed<'_> {
+    /// The tag of the third message with this body.
+    pub(crate) fn third_tag(&self, body: &[u8]) -> [u8; TAG_LEN] {
+        self.keys.public(Label::UNMEDIATED_M3_MAC, &[self.transcript.as_bytes(), body])
+    }
+
+    /// The tag of the fourth message with this body.
+    pub(crate) fn fourth_tag(&self, body: &[u8]) -> [u8; TAG_LEN] {
+        self.keys.public(Label::UNMEDIATED_M4_MAC, &[self.transcript.as_bytes(), body])
+    }
+
+    /// The session id.
+    pub(crate) fn session_id(&self) -> [u8; 16] {
+        self.keys.public(Label::UNMEDIATED_SESSION_ID, &[self.transcript.as_bytes()])
+    }
+
+    /// The first link of the chain of outputs that `side` names, written over `out`.
+    pub(crate) fn export_into(&self, side: Side, next: Suite, out: &mut HashSecret) {
+        let label = match side {
+            Side::A => Label::UNMEDIATED_EXPORT_A,
+            Side::B => Label::UNMEDIATED_EXPORT_B,
+        };
+        self.secret_into(label, next, out);
+    }
+
+    /// The chain key of the next epoch, written over `out`.
+    pub(crate) fn chain_into(&self, next: Suite, out: &mut HashSecret) {
+        self.secret_into(Label::UNMEDIATED_CHAIN, next, out);
+    }
+
+    fn secret_into(&self, label: Label, next: Suite, out: &mut HashSecret) {
+        out.overwrite(&HashSecret::zeroed(next));
+        let suite = [next.id().value()];
+        // Never too long: a hash.
+        let _ = self.keys.expand(label, &[self.transcript.as_bytes(), &suite], out.expose_mut());
+    }
+}
+
+/// The responder's nonce: under a key that lives since the start and in memory only, so that a copy of a first message
+/// draws the same second message, and costs no memory.
+pub(crate) fn responder_nonce(
+    suite: Suite,
+    boot: &SecretBytes<32>,
+    epoch: u64,
+    first: &Digest,
+    slot: u64,
+    second_head: [u8; 2],
+) -> [u8; NONCE_LEN] {
+    let context: [&[u8]; 4] = [&epoch.to_be_bytes(), &slot.to_be_bytes(), &second_head, first.as_bytes()];
+    Expander::from_key(suite, boot.expose()).public(Label::UNMEDIATED_NONCE, &context)
+}
+
+/// The cookie for a first message that came on a path.
+pub(crate) fn cookie(
+    suite: Suite,
+    boot: &SecretBytes<32>,
+    path: u64,
+    first: &Digest,
+    slot: u64,
+) -> [u8; skex_wire::unmediated::COOKIE_LEN] {
+    let context: [&[u8]; 3] = [&path.to_be_bytes(), &slot.to_be_bytes(), first.as_bytes()];
+    Expander::from_key(suite, boot.expose()).public(Label::UNMEDIATED_COOKIE, &context)
+}

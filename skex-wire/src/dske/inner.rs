@@ -1,0 +1,53 @@
+//! The plaintext of an envelope.
+
+use super::{
+    Answer, Busy, Confirm, Fetch, Fetched, InnerType, LeaseDenied, LeaseGrant, LeaseRequest, ShareMessage,
+    Tagged,
+};
+use crate::{DecodeError, DecodeErrorKind, Reader};
+
+/// An inner message, told apart by its first octet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inner<'a> {
+    /// LEASE_REQUEST.
+    LeaseRequest(LeaseRequest),
+    /// LEASE_GRANT.
+    LeaseGrant(Tagged<'a, LeaseGrant>),
+    /// LEASE_DENIED.
+    LeaseDenied(LeaseDenied),
+    /// UPLOAD or DELIVERY.
+    Share(Tagged<'a, ShareMessage<'a>>),
+    /// ANSWER.
+    Answer(Tagged<'a, Answer<'a>>),
+    /// BUSY.
+    Busy(Busy),
+    /// CONFIRM.
+    Confirm(Confirm<'a>),
+    /// FETCH.
+    Fetch(Fetch),
+    /// FETCHED.
+    Fetched(Fetched),
+}
+
+impl<'a> Inner<'a> {
+    /// Reads a whole inner message.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnknownType`], or what the message's own decoder says.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let start = Reader::new(bytes);
+        match InnerType::new(start.clone().u8()?) {
+            InnerType::LEASE_REQUEST => LeaseRequest::decode(bytes).map(Self::LeaseRequest),
+            InnerType::LEASE_GRANT => LeaseGrant::decode(bytes).map(Self::LeaseGrant),
+            InnerType::LEASE_DENIED => LeaseDenied::decode(bytes).map(Self::LeaseDenied),
+            InnerType::UPLOAD | InnerType::DELIVERY => ShareMessage::decode(bytes).map(Self::Share),
+            InnerType::ANSWER => Answer::decode(bytes).map(Self::Answer),
+            InnerType::BUSY => Busy::decode(bytes).map(Self::Busy),
+            InnerType::CONFIRM => Confirm::decode(bytes).map(Self::Confirm),
+            InnerType::FETCH => Fetch::decode(bytes).map(Self::Fetch),
+            InnerType::FETCHED => Fetched::decode(bytes).map(Self::Fetched),
+            _ => Err(start.error(DecodeErrorKind::UnknownType)),
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The laws of the DSKE wire format: one encoding for each message, and no input that a decoder cannot take.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use skex_wire::dske::*;
+use skex_wire::{DecodeErrorKind, EncodeError, Writer};
+
+type Bytes = Vec<u8>;
+
+fn written(room: usize, write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> Bytes {
+    let mut buffer = vec![0xcc; room];
+    let mut writer = Writer::new(&mut buffer);
+    write(&mut writer).unwrap();
+    let length = writer.len();
+    buffer.truncate(length);
+    buffer
+}
+
+fn with_tag(mut bytes: Bytes, tag: [u8; 16]) -> Bytes {
+    bytes.extend(tag);
+    bytes
+}
+
+/// Writes a decoded inner message anew.
+fn encode_inner(inner: &Inner<'_>, room: usize) -> Bytes {
+    match inner {
+        Inner::LeaseRequest(message) => written(room, |w| message.encode(w)),
+        Inner::LeaseGrant(tagged) => {
+            with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag)
+        }
+        Inner::LeaseDenied(message) => written(room, |w| message.encode(w)),
+        Inner::Share(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
+        Inner::Answer(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
+        Inner::Busy(message) => written(room, |w| message.encode(w)),
+        Inner::Confirm(message) => written(room, |w| message.encode(w)),
+        Inner::Fetch(message) => written(room, |w| message.encode(w)),
+        Inner::Fetched(message) => written(room, |w| message.encode(w)),
+        other => panic!("a message that the tests do not know: {other:?}"),
+    }
+}
+
+fn encode_outer(outer: &Outer<'_>, room: usize) -> Bytes {
+    match outer {
+        Outer::Hello(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
+        Outer::HelloReply(tagged) => {
+            with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag)
+        }
+        Outer::HelloRequest(tagged) => {
+            with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag)
+        }
+        Outer::Sealed(sealed) => {
+            let mut bytes = written(room, |w| sealed.header.encode(w));
+            assert_eq!(bytes, sealed.aad);
+            bytes.extend(sealed.ciphertext);
+            with_tag(bytes, sealed.tag)
+        }
+        other => panic!("a message that the tests do not know: {other:?}"),
+    }
+}
+
+fn bits(n: usize, value: u32) -> Bytes {
+    let kept = value & ((1_u64 << n) - 1) as u32;
+    kept.to_le_bytes()[..n.div_ceil(8)].to_vec()
+}
+
+#[derive(Debug, Clone)]
+struct Share {
+    upload: bool,
+    direct: bool,
+    position: BlockPosition,
+    key_id: [u8; 16],
+    peer: [u8; 16],
+    suite: u8,
+    threshold: u8,
+    key_len: u32,
+    lifetime: u16,
+    coordinates: Bytes,
+    origins: Bytes,
+    secret_tag: [u8; 16],
+    tag: [u8; 16],
+    filling: u8,
+}
+
+impl Share {
+    fn encode(&self) -> Bytes {
+        let suite = DskeSuiteId::new(self.suite);
+        let (coordinates, origins) = (&self.coordinates, &self.origins);
+        let terms =
+            Terms::new(suite, self.threshold, self.key_len, self.lifetime, coordinates, origins).unwrap();
+        let inner_type = if self.upload { InnerType::UPLOAD } else { InnerType::DELIVERY };
+        let direct = self.direct && self.upload;
+        let share_len = if direct { 0 } else { share_elements(self.key_len).unwrap() as usize * ELEMENT_LEN };
+        let share = vec![self.filling; share_len];
+        let (position, key_id, peer) = (self.position, self.key_id, self.peer);
+        let message =
+            ShareMessage::new(inner_type, position, key_id, peer, terms, self.secret_tag, &share).unwrap();
+        let bytes = with_tag(written(message.encoded_len(), |w| message.encode_untagged(w)), self.tag);
+        assert_eq!(bytes.len(), message.encoded_len());
+
+        let read = ShareMessage::decode(&bytes).unwrap();
+        assert_eq!(read.message, message);
+        assert_eq!(read.tag, self.tag);
+        assert_eq!(read.untagged, &bytes[..bytes.len() - TAG_LEN]);
+        assert_eq!(read.message.is_direct(), direct);
+        bytes
+    }
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    let coordinates = btree_set(1_u8..=255, 2..=31).prop_map(|set| set.into_iter().collect::<Bytes>());
+    let head = (any::<(bool, bool)>(), any::<(u16, u32, u32)>(), any::<[[u8; 16]; 4]>(), any::<u8>());
+    (head, coordinates, any::<Index>(), any::<u32>(), 16_u32..200, 1_u16.., any::<u8>()).prop_map(
+        |(head, coordinates, threshold, origins, key_len, lifetime, filling)| {
+            let ((upload, direct), (table, index, floor), [key_id, peer, secret_tag, tag], suite) = head;
+            let n = coordinates.len();
+            Share {
+                upload,
+                direct,
+                position: BlockPosition::new(table, index, floor),
+                key_id,
+                peer,
+                suite,
+                threshold: 2 + threshold.index(n - 1) as u8,
+                key_len,
+                lifetime,
+                origins: bits(n, origins),
+                coordinates,
+                secret_tag,
+                tag,
+                filling,
+            }
+        },
+    )
+}
+
+fn bitmaps() -> impl Strategy<Value = (Bytes, Bytes)> {
+    (1_usize..=31, any::<u32>(), any::<u32>()).prop_map(|(n, a, b)| (bits(n, a), bits(n, b)))
+}
+
+/// Octets of any inner message that a conforming sender could write.
+fn inner() -> impl Strategy<Value = Bytes> {
+    let tag = any::<[u8; 16]>;
+    prop_oneof![
+        (any::<u16>(), tag(), any::<u32>(), any::<u32>()).prop_map(|(table, nonce, mark, want)| {
+            written(LeaseRequest::LEN, |w| LeaseRequest::new(table, nonce, mark, want).encode(w))
+        }),
+        (any::<u16>(), tag(), 0..u32::MAX - 2, any::<u32>(), tag()).prop_map(
+            |(table, nonce, start, more, tag)| {
+                let end = start.saturating_add(more.max(2));
+                let grant = LeaseGrant::new(table, nonce, start, end);
+                with_tag(written(LeaseGrant::LEN, |w| grant.encode_untagged(w)), tag)
+            }
+        ),
+        (any::<u16>(), tag(), any::<u32>()).prop_map(|(table, nonce, mark)| {
+            written(LeaseDenied::LEN, |w| LeaseDenied::new(table, nonce, mark).encode(w))
+        }),
+        share().prop_map(|share| share.encode()),
+        (any::<u16>(), any::<u32>(), any::<u8>(), option::of((bitmaps(), tag())), tag()).prop_map(
+            |(table, index, status, confirmation, tag)| {
+                let status =
+                    if confirmation.is_some() { AnswerStatus::ACCEPTED } else { AnswerStatus::new(status) };
+                let confirmation = confirmation
+                    .as_ref()
+                    .map(|((origins, lying), tag)| Confirmation::new(origins, lying, *tag).unwrap());
+                let answer = Answer::new(table, index, status, confirmation).unwrap();
+                let bytes = with_tag(written(answer.encoded_len(), |w| answer.encode_untagged(w)), tag);
+                assert_eq!(bytes.len(), answer.encoded_len());
+                assert_eq!(Answer::decode(&bytes).unwrap().message, answer);
+                bytes
+            }
+        ),
+        (any::<u16>(), any::<u32>())
+            .prop_map(|(table, index)| { written(Busy::LEN, |w| Busy::new(table, index).encode(w)) }),
+        (tag(), tag(), bitmaps(), tag()).prop_map(|(key_id, peer, (origins, lying), tag)| {
+            let confirm = Confirm::new(key_id, peer, Confirmation::new(&origins, &lying, tag).unwrap());
+            let bytes = written(confirm.encoded_len(), |w| confirm.encode(w));
+            assert_eq!(bytes.len(), confirm.encoded_len());
+            assert_eq!(Confirm::decode(&bytes).unwrap(), confirm);
+            bytes
+        }),
+        Just(written(Fetch::LEN, |w| Fetch::new().encode(w))),
+        any::<u16>().prop_map(|waiting| written(Fetched::LEN, |w| Fetched::new(waiting).encode(w))),
+    ]
+}
+
+fn outer() -> impl Strategy<Value = Bytes> {
+    let octets = any::<[u8; 16]>;
+    prop_oneof![
+        (any::<u32>(), octets(), octets()).prop_map(|(client, salt, tag)| {
+            with_tag(written(64, |w| Hello::new(client, salt).encode_untagged(w)), tag)
+        }),
+        (any::<u32>(), octets(), octets()).prop_map(|(client, salt, tag)| {
+            with_tag(written(64, |w| HelloReply::new(client, salt).encode_untagged(w)), tag)
+        }),
+        (any::<u32>(), octets()).prop_map(|(client, tag)| {
+            with_tag(written(64, |w| HelloRequest::new(client).encode_untagged(w)), tag)
+        }),
+        (any::<u32>(), option::of(octets()), any::<u32>(), vec(any::<u8>(), 1..80), octets()).prop_map(
+            |(client, salt, seq, ciphertext, tag)| {
+                let header = SealedHeader::new(client, salt, seq);
+                let mut bytes = written(header.len(), |w| header.encode(w));
+                bytes.extend(&ciphertext);
+                let bytes = with_tag(bytes, tag);
+                assert_eq!(bytes.len(), header.sealed_len(ciphertext.len()));
+                let read = Sealed::decode(&bytes).unwrap();
+                assert_eq!((read.header, read.ciphertext, read.tag), (header, &ciphertext[..], tag));
+                assert_eq!(read.header.nonce()[8..], seq.to_be_bytes());
+                bytes
+            }
+        ),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_inner_message_comes_back_the_same(bytes in inner()) {
+        let read = Inner::decode(&bytes).unwrap();
+        prop_assert_eq!(encode_inner(&read, bytes.len()), bytes);
+    }
+
+    #[test]
+    fn an_outer_message_comes_back_the_same(bytes in outer()) {
+        let read = Outer::decode(&bytes).unwrap();
+        prop_assert_eq!(&read.client_id().to_be_bytes(), bytes[1..].first_chunk().unwrap());
+        prop_assert_eq!(encode_outer(&read, bytes.len()), bytes);
+    }
+
+    #[test]
+    fn whatever_is_accepted_has_this_one_encoding(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..12) {
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() { *first = kind; }
+        if let Ok(read) = Inner::decode(&bytes) {
+            prop_assert_eq!(encode_inner(&read, bytes.len()), bytes);
+        }
+    }
+
+    #[test]
+    fn a_changed_message_is_refused_or_another_one(bytes in inner(), at in any::<Index>(), mask in 1_u8..) {
+        let mut changed = bytes.clone();
+        changed[at.index(bytes.len())] ^= mask;
+        if let Ok(read) = Inner::decode(&changed) {
+            prop_assert_ne!(read, Inner::decode(&bytes).unwrap());
+            prop_assert_eq!(encode_inner(&read, changed.len()), changed);
+        }
+    }
+
+    #[test]
+    fn a_changed_envelope_is_refused_or_another_one(bytes in outer(), at in any::<Index>(), mask in 1_u8..) {
+        let mut changed = bytes.clone();
+        changed[at.index(bytes.len())] ^= mask;
+        if let Ok(read) = Outer::decode(&changed) {
+            prop_assert_ne!(read, Outer::decode(&bytes).unwrap());
+            prop_assert_eq!(encode_outer(&read, changed.len()), changed);
+        }
+    }
+
+    #[test]
+    fn a_cut_message_is_refused_or_a_shorter_one(bytes in inner(), at in any::<Index>()) {
+        let cut = &bytes[..at.index(bytes.len())];
+        if let Ok(read) = Inner::decode(cut) {
+            // Only these have more than one length: bitmaps for fewer hubs, no confirmation, no share.
+            let direct = matches!(&read, Inner::Share(tagged) if tagged.message.is_direct());
+            prop_assert!(direct || matches!(read, Inner::Confirm(_) | Inner::Answer(_)), "{:?}", read);
+            prop_assert_eq!(encode_inner(&read, cut.len()), cut);
+        }
+    }
+
+    #[test]
+    fn an_octet_behind_a_message_of_fixed_length_is_refused(bytes in inner(), more in any::<u8>()) {
+        let variable = matches!(Inner::decode(&bytes).unwrap(), Inner::Confirm(_) | Inner::Answer(_));
+        let mut longer = bytes;
+        longer.push(more);
+        // A longer confirmation is one of other bitmaps, by two octets: never by one.
+        let kind = Inner::decode(&longer).unwrap_err().kind;
+        prop_assert!(variable || matches!(kind, DecodeErrorKind::TrailingBytes | DecodeErrorKind::BadLength));
+    }
+
+    #[test]
+    fn a_buffer_too_short_is_said_so(share in share(), room in any::<Index>()) {
+        let bytes = share.encode();
+        let read = ShareMessage::decode(&bytes).unwrap();
+        let mut buffer = vec![0; room.index(read.untagged.len())];
+        let result = read.message.encode_untagged(&mut Writer::new(&mut buffer));
+        prop_assert_eq!(result, Err(EncodeError::BufferTooSmall));
+    }
+}
+
+fn three_of_five() -> Share {
+    Share {
+        upload: true,
+        direct: false,
+        position: BlockPosition::new(0, 4098, 4098),
+        key_id: [0x4b; 16],
+        peer: [0xb0; 16],
+        suite: 1,
+        threshold: 3,
+        key_len: 32,
+        lifetime: 600,
+        coordinates: vec![1, 2, 3, 4, 5],
+        origins: vec![0],
+        secret_tag: [0x0f; 16],
+        tag: [0x7a; 16],
+        filling: 0x55,
+    }
+}
+
+/// Where the fields of the terms lie in an upload.
+const SUITE: usize = 43;
+const THRESHOLD: usize = 44;
+const COUNT: usize = 45;
+const KEY_LEN: usize = 46;
+const LIFETIME: usize = 50;
+const COORDINATES: usize = 52;
+const ORIGINS: usize = 57;
+
+#[test]
+fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
+    let envelope = SealedHeader::LEN + TAG_LEN;
+    let upload = three_of_five();
+    let direct = Share { direct: true, ..upload.clone() };
+    let delivery = Share { upload: false, ..upload.clone() };
+    let confirmation = Confirmation::new(&[0], &[0], [0; 16]).unwrap();
+    let answer =
+        |confirmation| Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap().encoded_len();
+    let sizes = [
+        ("HELLO", Hello::LEN, 37),
+        ("HELLO_REPLY", HelloReply::LEN, 37),
+        ("HELLO_REQUEST", HelloRequest::LEN, 21),
+        ("SEALED", envelope, 25),
+        ("SEALED_FRESH", SealedHeader::FRESH_LEN + TAG_LEN, 41),
+        ("LEASE_REQUEST", LeaseRequest::LEN, 27),
+        ("LEASE_GRANT", LeaseGrant::LEN, 43),
+        ("LEASE_DENIED", LeaseDenied::LEN, 23),
+        ("UPLOAD", upload.encode().len(), 202),
+        ("UPLOAD, direct", direct.encode().len(), 90),
+        ("DELIVERY", delivery.encode().len(), 202),
+        ("ANSWER", answer(None), 24),
+        ("ANSWER, confirming", answer(Some(confirmation)), 42),
+        ("BUSY", Busy::LEN, 7),
+        ("CONFIRM", Confirm::new([0; 16], [0; 16], confirmation).encoded_len(), 51),
+        ("FETCH", Fetch::LEN, 1),
+        ("FETCHED", Fetched::LEN, 3),
+    ];
+    for (name, size, stated) in sizes {
+        assert_eq!(size, stated, "{name}");
+    }
+    // One key, five hubs, no loss: two direct uploads, three others, their answers, five deliveries and their
+    // answers. Confirms, leases and hellos not counted.
+    let key = 2 * (90 + envelope)
+        + 3 * (202 + envelope)
+        + 5 * (24 + envelope)
+        + 5 * (202 + envelope)
+        + 5 * (42 + envelope);
+    assert_eq!(key, 2626);
+}
+
+#[test]
+fn a_share_outside_its_limits_is_refused() {
+    let good = three_of_five().encode();
+    let refused: &[(&str, usize, &[u8], DecodeErrorKind)] = &[
+        ("threshold one", THRESHOLD, &[1], DecodeErrorKind::BadValue),
+        ("threshold above n", THRESHOLD, &[6], DecodeErrorKind::BadValue),
+        ("key of 15 octets", KEY_LEN, &[0, 0, 0, 15], DecodeErrorKind::BadLength),
+        ("key above 1 MiB", KEY_LEN, &[0, 0x10, 0, 1], DecodeErrorKind::BadLength),
+        ("key that needs another share", KEY_LEN, &[0, 0, 0, 33], DecodeErrorKind::BadLength),
+        ("no lifetime", LIFETIME, &[0, 0], DecodeErrorKind::BadValue),
+        ("coordinate zero", COORDINATES, &[0], DecodeErrorKind::NonCanonical),
+        ("coordinates not in order", COORDINATES, &[2, 1], DecodeErrorKind::NonCanonical),
+        ("a coordinate twice", COORDINATES, &[1, 1], DecodeErrorKind::NonCanonical),
+        ("a bit for a sixth hub", ORIGINS, &[0x20], DecodeErrorKind::NonCanonical),
+    ];
+    for (name, at, octets, kind) in refused {
+        let mut bytes = good.clone();
+        bytes[*at..at + octets.len()].copy_from_slice(octets);
+        assert_eq!(ShareMessage::decode(&bytes).unwrap_err().kind, *kind, "{name}");
+    }
+    for n in [0, 1, 2, 4, 6, 31, 32, 255] {
+        let mut bytes = good.clone();
+        bytes[COUNT] = n;
+        assert!(ShareMessage::decode(&bytes).is_err(), "{n} hubs");
+    }
+}
+
+#[test]
+fn thirty_one_hubs_are_the_most() {
+    let coordinates: Bytes = (1..=32).collect();
+    let terms = |n: usize| {
+        Terms::new(DskeSuiteId::ITS, 2, 32, 1, &coordinates[..n], &[0; 4]).map(|terms| terms.hubs())
+    };
+    assert_eq!(terms(31), Ok(31));
+    assert_eq!(terms(32), Err(DecodeErrorKind::BadValue));
+}
+
+#[test]
+fn only_an_upload_may_be_direct() {
+    let mut direct = Share { direct: true, ..three_of_five() }.encode();
+    direct[0] = InnerType::DELIVERY.value();
+    assert_eq!(ShareMessage::decode(&direct).unwrap_err().kind, DecodeErrorKind::BadLength);
+}
+
+#[test]
+fn a_suite_or_status_that_is_not_known_survives() {
+    let mut upload = three_of_five().encode();
+    upload[SUITE] = 0xfe;
+    assert_eq!(ShareMessage::decode(&upload).unwrap().message.terms.suite, DskeSuiteId::new(0xfe));
+    let answer = Answer::new(1, 2, AnswerStatus::new(0xfe), None).unwrap();
+    let bytes = with_tag(written(64, |w| answer.encode_untagged(w)), [0; 16]);
+    assert_eq!(Answer::decode(&bytes).unwrap().message.status, AnswerStatus::new(0xfe));
+}
+
+#[test]
+fn only_an_acceptance_confirms() {
+    let confirmation = Some(Confirmation::new(&[0], &[0], [0; 16]).unwrap());
+    for status in 1..=u8::MAX {
+        assert!(Answer::new(0, 0, AnswerStatus::new(status), confirmation).is_err());
+    }
+    let accepted = Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap();
+    let mut bytes = with_tag(written(64, |w| accepted.encode_untagged(w)), [0; 16]);
+    bytes[7] = AnswerStatus::POLICY.value();
+    assert_eq!(Answer::decode(&bytes).unwrap_err().kind, DecodeErrorKind::BadLength);
+}
+
+#[test]
+fn an_answer_has_one_of_five_lengths() {
+    for length in 0..100 {
+        let mut bytes = vec![0; length];
+        if let Some(first) = bytes.first_mut() {
+            *first = InnerType::ANSWER.value();
+        }
+        assert_eq!(Answer::decode(&bytes).is_ok(), matches!(length, 24 | 42 | 44 | 46 | 48), "{length}");
+    }
+}
+
+#[test]
+fn a_lease_holds_at_least_its_own_tag_key() {
+    for (start, end, good) in
+        [(0, 2, true), (0, 1, false), (5, 5, false), (5, 4, false), (u32::MAX, 1, false)]
+    {
+        let grant = LeaseGrant::new(0, [0; 16], start, end);
+        let bytes = with_tag(written(64, |w| grant.encode_untagged(w)), [0; 16]);
+        assert_eq!(LeaseGrant::decode(&bytes).is_ok(), good, "{start}..{end}");
+    }
+}
+
+#[test]
+fn other_versions_and_types_are_told_apart() {
+    let hello = with_tag(written(64, |w| Hello::new(7, [1; 16]).encode_untagged(w)), [2; 16]);
+    for octet in 0..=u8::MAX {
+        let mut bytes = hello.clone();
+        bytes[0] = octet;
+        let kind = Outer::decode(&bytes).map(|_| ()).map_err(|error| error.kind);
+        match (octet >> 4, octet & 0x0f) {
+            (1, 1..=3) => assert_eq!(kind, Ok(()), "{octet:#x}"),
+            (1, 4) => {
+                assert_eq!(kind, Err(DecodeErrorKind::Truncated), "37 octets are too short for a fresh one")
+            }
+            (1, 5) => assert_eq!(kind, Err(DecodeErrorKind::TrailingBytes)),
+            (1, _) => assert_eq!(kind, Err(DecodeErrorKind::UnknownType), "{octet:#x}"),
+            _ => assert_eq!(kind, Err(DecodeErrorKind::UnknownVersion), "{octet:#x}"),
+        }
+    }
+}
+
+#[test]
+fn an_envelope_without_content_or_above_the_limit_is_refused() {
+    let header = written(64, |w| SealedHeader::new(1, None, 0).encode(w));
+    let sealed = |inner: usize| {
+        let mut bytes = header.clone();
+        bytes.resize(header.len() + inner + TAG_LEN, 0);
+        Outer::decode(&bytes).map(|_| ()).map_err(|error| error.kind)
+    };
+    assert_eq!(sealed(0), Err(DecodeErrorKind::Truncated));
+    assert_eq!(sealed(1), Ok(()));
+    let most = MAX_DSKE_MESSAGE_LEN - header.len() - TAG_LEN;
+    assert_eq!(sealed(most), Ok(()));
+    assert_eq!(sealed(most + 1), Err(DecodeErrorKind::BadLength));
+}
+
+#[test]
+fn the_longest_share_fits_into_a_message() {
+    let largest = Share {
+        key_len: MAX_DSKE_KEY_LEN,
+        coordinates: (1..=31).collect(),
+        origins: vec![0; 4],
+        ..three_of_five()
+    };
+    let inner_len = largest.encode().len();
+    assert!(SealedHeader::FRESH_LEN + inner_len + TAG_LEN <= MAX_DSKE_MESSAGE_LEN);
+}
