@@ -34,7 +34,7 @@ pub const fn index_owner(index: u64) -> Side {
     if index & OWNER_B == 0 { Side::A } else { Side::B }
 }
 
-const fn index_of(owner: Side, number: u32) -> u64 {
+pub(crate) const fn index_of(owner: Side, number: u32) -> u64 {
     let base = match owner {
         Side::A => 0,
         Side::B => OWNER_B,
@@ -43,7 +43,7 @@ const fn index_of(owner: Side, number: u32) -> u64 {
 }
 
 /// The number of `index` in its chain.
-fn number_of(index: u64) -> Result<u32, ExportError> {
+pub(crate) fn number_of(index: u64) -> Result<u32, ExportError> {
     u32::try_from(index & !OWNER_B).ok().filter(|number| *number < MAX_OUTPUTS).ok_or(ExportError::TooFar)
 }
 

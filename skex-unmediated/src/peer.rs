@@ -35,10 +35,10 @@ use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output, PathId,
     Receipt, Timers,
 };
-use skex_core::{Digest, Expander, HashSecret, KeyId, SecretBytes, Suite};
-use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
+use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
+use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
 
-use self::output::{Due, Sends};
+use self::output::{Due, Events, Sends};
 use self::timers::Timer;
 use crate::bytes::{Datagram, Record};
 use crate::config::{BINDING_LEN, Checked, MIN_SECRET, PeerConfig, Settings, Side};
@@ -47,7 +47,7 @@ use crate::event::{Event, Session};
 use crate::exporter::NamingChain;
 use crate::record::{Link, State, Status};
 use crate::rules::{Rule, holds};
-use crate::schedule::{self, Context, MAC_KEY_LEN};
+use crate::schedule::{self, MAC_KEY_LEN};
 
 /// One end of an enrolled pair, on one lane.
 ///
@@ -79,16 +79,17 @@ pub struct Peer {
     master: HashSecret,
     naming: NamingChain,
     released: HashSecret,
-    released_index: Option<u64>,
+    // The number of the output in its slot.
+    released_number: Option<u32>,
     consumer_confirmed: bool,
     wanted: bool,
     rolled_back: bool,
     round: u32,
     highest_round: u32,
     heals: u8,
-    healed_at: Option<Instant>,
-    learned: Option<PathId>,
-    ended: KeyId,
+    heal_again_at: Instant,
+    learned: PathId,
+    has_learned: bool,
     due: Due,
     clock: Clock,
     timers: Timers<{ Timer::COUNT }>,
@@ -111,7 +112,6 @@ enum Exchange {
 #[derive(Clone, Copy)]
 struct Attempt {
     nonce: [u8; NONCE_LEN],
-    tag: [u8; TAG_LEN],
     flags: u8,
     sent: u8,
     cookie: Option<[u8; COOKIE_LEN]>,
@@ -121,13 +121,8 @@ struct Attempt {
 
 #[derive(Clone, Copy)]
 struct Answered {
-    attempt: [u8; PSEUDONYM_LEN],
-    nonce: [u8; NONCE_LEN],
-    tag: [u8; TAG_LEN],
-    flags: u8,
     suite: Suite,
     slot: u64,
-    transcript: Digest,
 }
 
 impl Peer {
@@ -192,17 +187,17 @@ impl Peer {
             master: HashSecret::zeroed(suite),
             naming: NamingChain::none(suite),
             released: HashSecret::zeroed(suite),
-            released_index: None,
+            released_number: None,
             consumer_confirmed: false,
             wanted: false,
             rolled_back: false,
             round: 0,
             highest_round: 0,
             heals: 0,
-            healed_at: None,
-            learned: None,
-            ended: KeyId::new([0; 16]),
-            due: Due::default(),
+            heal_again_at: Instant::ZERO,
+            learned: PathId::new(0),
+            has_learned: false,
+            due: Due::nothing(),
             clock: Clock::new(now),
             timers: Timers::new(),
             counters: DiscardCounters::new(),
@@ -217,7 +212,7 @@ impl Peer {
     /// What a restored end owes: its session is told again, and a third message that is owed is sent again.
     fn resume(&mut self) {
         if self.state.session.status.has_keys() {
-            self.due.events.resumed = true;
+            self.due.events.insert(Events::RESUMED);
             self.arm_session_life();
         }
         if self.owes_third() {
@@ -334,7 +329,7 @@ impl Peer {
             return Err(DiscardReason::Busy);
         }
         if !holds(Rule::LearnAuthentic) {
-            self.learned = Some(from);
+            self.learn(from);
         }
         match Message::decode(message).map_err(|_| DiscardReason::Malformed)? {
             Message::First(first) => self.on_first(now, from, &first),
@@ -382,12 +377,11 @@ impl Peer {
 
     /// Ends the session of this epoch: its keys are gone for good.
     fn end_session(&mut self) {
-        self.ended = self.state.session.id;
         self.state.session.status = Status::Void;
         self.state.answering.wipe();
         self.naming.wipe();
         self.released.wipe();
-        self.released_index = None;
+        self.released_number = None;
         self.timers.stop(Timer::SessionLife);
     }
 
@@ -399,10 +393,6 @@ impl Peer {
     fn live_session(&self) -> Option<SessionStateView> {
         let session = &self.state.session;
         session.status.has_keys().then_some(SessionStateView { id: session.id, role: session.role })
-    }
-
-    const fn context(&self, initiator: Side) -> Context<'_> {
-        Context { binding: &self.binding, epoch: self.state.epoch, initiator }
     }
 
     /// Time, in units of the life of an attempt.
@@ -417,15 +407,22 @@ impl Peer {
         }
         self.exchange = Exchange::Idle;
         self.master.wipe();
-        self.timers.stop(Timer::Attempt);
+        self.timers.stop(Timer::Exchange);
     }
 
     /// Where to send on our own account; every second repetition goes to the configured address.
     fn towards_peer(&self, repetition: u8) -> Destination {
-        match self.learned {
-            Some(path) if repetition % 2 == 0 => Destination::Path(path),
-            _ => Destination::Peer(self.settings.handle),
+        if self.has_learned && repetition.is_multiple_of(2) {
+            Destination::Path(self.learned)
+        } else {
+            Destination::Peer(self.settings.handle)
         }
+    }
+
+    /// The peer was heard on this path, authentically, and in answer to us.
+    const fn learn(&mut self, from: PathId) {
+        self.learned = from;
+        self.has_learned = true;
     }
 
     fn retransmission_time(&self) -> Duration {

@@ -50,71 +50,53 @@ pub(crate) struct Context<'a> {
     pub(crate) initiator: Side,
 }
 
-/// The keys of one handshake, after its second message.
-pub(crate) struct Handshake {
-    /// The master secret.
-    pub(crate) master: HashSecret,
-    /// The tag of the second message.
-    pub(crate) second_tag: [u8; TAG_LEN],
-    /// The hash of the transcript, the second message's tag included.
-    pub(crate) transcript: Digest,
-    keys: Expander,
+/// The master secret of a handshake: from the chain key, and the hash of all that its first two messages say.
+///
+/// Each transcript has its own, so what is derived from it needs no further context.
+pub(crate) fn master_secret(
+    suite: Suite,
+    chain: &HashSecret,
+    context: &Context<'_>,
+    first: &Digest,
+    second: &Digest,
+) -> HashSecret {
+    let transcript = suite
+        .labelled_hash(Label::UNMEDIATED_TRANSCRIPT)
+        .chain(context.binding)
+        .chain(&context.epoch.to_be_bytes())
+        .chain(&[context.initiator.letter()])
+        .chain(first.as_bytes())
+        .chain(second.as_bytes())
+        .finish();
+    Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &[transcript.as_bytes()])
 }
+
+/// What follows from a master secret.
+pub(crate) struct Handshake(Expander);
 
 impl Handshake {
-    /// From the chain key and the hashes of the first two messages.
-    pub(crate) fn new(
-        suite: Suite,
-        chain: &HashSecret,
-        context: &Context<'_>,
-        first: &Digest,
-        second: &Digest,
-    ) -> Self {
-        let epoch = context.epoch.to_be_bytes();
-        let letter = [context.initiator.letter()];
-        let hashed = |label: Label| {
-            suite
-                .labelled_hash(label)
-                .chain(context.binding)
-                .chain(&epoch)
-                .chain(&letter)
-                .chain(first.as_bytes())
-                .chain(second.as_bytes())
-        };
-        let messages = hashed(Label::UNMEDIATED_HANDSHAKE_HASH).finish();
-        let master = Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &[messages.as_bytes()]);
-        let keys = Expander::new(suite, &master);
-        let second_tag = keys.public(Label::UNMEDIATED_M2_MAC, &[messages.as_bytes()]);
-        let transcript = hashed(Label::UNMEDIATED_TRANSCRIPT).chain(&second_tag).finish();
-        Self { master, second_tag, transcript, keys }
+    pub(crate) fn new(suite: Suite, master: &HashSecret) -> Self {
+        Self(Expander::new(suite, master))
     }
 
-    /// What follows from the second message on.
-    pub(crate) const fn confirmed(&self) -> Confirmed<'_> {
-        Confirmed { keys: &self.keys, transcript: &self.transcript }
+    /// The tag of the second message.
+    pub(crate) fn second_tag(&self) -> [u8; TAG_LEN] {
+        self.0.public(Label::UNMEDIATED_M2_MAC, &[])
     }
-}
 
-/// The keys of one handshake that both ends agree on.
-pub(crate) struct Confirmed<'a> {
-    pub(crate) keys: &'a Expander,
-    pub(crate) transcript: &'a Digest,
-}
-
-impl Confirmed<'_> {
     /// The tag of the third message with this body.
     pub(crate) fn third_tag(&self, body: &[u8]) -> [u8; TAG_LEN] {
-        self.keys.public(Label::UNMEDIATED_M3_MAC, &[self.transcript.as_bytes(), body])
+        self.0.public(Label::UNMEDIATED_M3_MAC, &[body])
     }
 
     /// The tag of the fourth message with this body.
     pub(crate) fn fourth_tag(&self, body: &[u8]) -> [u8; TAG_LEN] {
-        self.keys.public(Label::UNMEDIATED_M4_MAC, &[self.transcript.as_bytes(), body])
+        self.0.public(Label::UNMEDIATED_M4_MAC, &[body])
     }
 
     /// The session id.
     pub(crate) fn session_id(&self) -> [u8; 16] {
-        self.keys.public(Label::UNMEDIATED_SESSION_ID, &[self.transcript.as_bytes()])
+        self.0.public(Label::UNMEDIATED_SESSION_ID, &[])
     }
 
     /// The first link of the chain of outputs that `side` names, written over `out`.
@@ -133,9 +115,8 @@ impl Confirmed<'_> {
 
     fn secret_into(&self, label: Label, next: Suite, out: &mut HashSecret) {
         out.overwrite(&HashSecret::zeroed(next));
-        let suite = [next.id().value()];
         // Never too long: a hash.
-        let _ = self.keys.expand(label, &[self.transcript.as_bytes(), &suite], out.expose_mut());
+        let _ = self.0.expand(label, &[&[next.id().value()]], out.expose_mut());
     }
 }
 

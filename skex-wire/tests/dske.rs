@@ -491,3 +491,63 @@ fn the_longest_share_fits_into_a_message() {
     let inner_len = largest.encode().len();
     assert!(SealedHeader::FRESH_LEN + inner_len + TAG_LEN <= MAX_DSKE_MESSAGE_LEN);
 }
+
+/// The example of docs/draft-skex-dske.md, "Terms and context of a key".
+#[test]
+fn the_context_of_the_specification() {
+    let terms = Terms::new(DskeSuiteId::ITS, 2, 32, 600, &[1, 5, 9], &[0b010]).unwrap();
+    let hubs = [[0xa1; 16], [0xa2; 16], [0xa3; 16]];
+    let context =
+        written(context_len(3), |w| encode_context(w, &[0x4b; 16], &[0xa0; 16], &[0xb0; 16], &terms, &hubs));
+    let expected = concat!(
+        "01014b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4ba0a0a0a0a0a0a0a0a0a0a0a0a0a0",
+        "a0a0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b00203000000200258a1a1a1a1a1a1",
+        "a1a1a1a1a1a1a1a1a1a10100a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a20501a3a3",
+        "a3a3a3a3a3a3a3a3a3a3a3a3a3a30900",
+    );
+    assert_eq!(hex(&context), expected);
+}
+
+/// Every inner message of fixed length, to the octet.
+#[test]
+fn the_diagrams_of_the_specification() {
+    let n = "0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e";
+    let of = |room, write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>| hex(&written(room, write));
+    let request = LeaseRequest::new(0x0102, [0x0e; 16], 0x0304_0506, 0x0708_090a);
+    assert_eq!(of(64, &|w| request.encode(w)), format!("010102{n}030405060708090a"));
+    let grant = LeaseGrant::new(0x0102, [0x0e; 16], 0x0304_0506, 0x0708_090a);
+    assert_eq!(of(64, &|w| grant.encode_untagged(w)), format!("020102{n}030405060708090a"));
+    let denied = LeaseDenied::new(0x0102, [0x0e; 16], 0x0304_0506);
+    assert_eq!(of(64, &|w| denied.encode(w)), format!("030102{n}03040506"));
+    let answer = Answer::new(0x0102, 0x0304_0506, AnswerStatus::POLICY, None).unwrap();
+    assert_eq!(of(64, &|w| answer.encode_untagged(w)), "0601020304050605");
+    assert_eq!(of(64, &|w| Busy::new(0x0102, 0x0304_0506).encode(w)), "07010203040506");
+    let confirmation = Confirmation::new(&[0x01], &[0x02], [0x0e; 16]).unwrap();
+    let confirm = Confirm::new([0x4b; 16], [0xb0; 16], confirmation);
+    let (key_id, peer) = ("4b".repeat(16), "b0".repeat(16));
+    assert_eq!(of(64, &|w| confirm.encode(w)), format!("08{key_id}{peer}0102{n}"));
+    assert_eq!(of(64, &|w| Fetch::new().encode(w)), "09");
+    assert_eq!(of(64, &|w| Fetched::new(0x0102).encode(w)), "0a0102");
+
+    let upload = hex(&three_of_five().encode());
+    let head = format!("04000000001002{}{key_id}{peer}010305000000200258010203040500", "00001002");
+    let share = "55".repeat(16 * 7);
+    assert_eq!(upload, format!("{head}{}{share}{}", "0f".repeat(16), "7a".repeat(16)));
+
+    assert_eq!(
+        of(64, &|w| Hello::new(7, [0x5c; 16]).encode_untagged(w)),
+        format!("1100000007{}", "5c".repeat(16))
+    );
+    assert_eq!(
+        of(64, &|w| HelloReply::new(7, [0x54; 16]).encode_untagged(w)),
+        format!("1200000007{}", "54".repeat(16))
+    );
+    assert_eq!(of(64, &|w| HelloRequest::new(7).encode_untagged(w)), "1500000007");
+    assert_eq!(of(64, &|w| SealedHeader::new(7, None, 0x0102).encode(w)), "130000000700000102");
+    let fresh = SealedHeader::new(7, Some([0x5c; 16]), 0x0102);
+    assert_eq!(of(64, &|w| fresh.encode(w)), format!("1400000007{}00000102", "5c".repeat(16)));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
+}

@@ -48,9 +48,9 @@ impl Barrier {
         number <= self.durable
     }
 
-    /// Issues the next checkpoint.
+    /// Issues the next checkpoint, with the record that `record` makes.
     ///
-    /// `None` while another one is outstanding (law 8); the record comes back with the answer of the next try.
+    /// `None` while another one is outstanding (law 8): `record` is not called then.
     pub fn issue<R>(&mut self, record: impl FnOnce() -> R) -> Option<Checkpoint<R>> {
         if self.is_pending() {
             return None;

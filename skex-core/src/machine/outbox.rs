@@ -83,6 +83,8 @@ impl<T, const N: usize> Default for Outbox<T, N> {
 }
 
 /// The outbox of a machine with an allocator: bounded, and constant time however much waits.
+///
+/// What waits for nothing leaves first, in its order; then what waited for a checkpoint, in the order in which it came.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Queue<T> {

@@ -34,8 +34,9 @@ pub enum ClientEvent {
         role: Role,
         /// Every hub of the key, in the order of coordinates.
         hubs: Vec<HubReport>,
-        /// Whether the shares alone prove who lied: not if more than half of the surplus shares were wrong, for liars
-        /// who work together can then frame others.
+        /// Whether few enough are accused for the shares to prove it. They do as long as at most half of the surplus
+        /// shares (rounded up) are wrong; with more liars than that the key is right all the same, but liars who work
+        /// together can make honest hubs look wrong, and nobody can tell from shares alone. Expel nobody on one key.
         blame_is_certain: bool,
     },
     /// A key did not come about. Nothing of it is left.

@@ -308,7 +308,7 @@ impl<P: Pad> Client<P> {
     /// As many wrong shares as can be told from right ones without doubt (`Decoded::blame_is_unambiguous`).
     fn blame_is_certain(&self, sharing: &Sharing) -> bool {
         let lying = (0..sharing.context.count()).filter(|&i| bitmap_bit(&sharing.lying, i)).count();
-        let surplus = sharing.shares.len().saturating_sub(usize::from(sharing.context.threshold));
+        let surplus = sharing.accepted().saturating_sub(usize::from(sharing.context.threshold));
         lying <= surplus.div_ceil(2)
     }
 

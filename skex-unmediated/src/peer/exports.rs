@@ -3,10 +3,10 @@
 use skex_core::{KeyId, Label, OutputKey};
 
 use super::Peer;
-use super::output::output_key;
+use super::output::{Events, output_key};
 use super::timers::Timer;
 use crate::error::{Error, ExportError};
-use crate::exporter::{derive, index_owner, key_bytes};
+use crate::exporter::{derive, index_owner, key_bytes, number_of};
 use crate::record::Status;
 use crate::rules::{Rule, holds};
 
@@ -58,7 +58,7 @@ impl Peer {
         let output = self.state.answering.take(self.state.suite, index)?;
         let secret = derive(self.state.suite, &output, index, label, context);
         self.released.overwrite(&secret);
-        self.released_index = Some(index);
+        self.released_number = number_of(index).ok();
         self.commit(Rule::EraseBeforeKey);
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Peer {
         self.unsaved = true;
         self.arm_session_life();
         if !self.settings.consumer_confirms {
-            self.due.events.established = true;
+            self.due.events.insert(Events::ESTABLISHED);
         }
         if holds(Rule::HealAfterConfirmation) {
             self.consumer_confirmed = true;
@@ -150,7 +150,7 @@ impl Peer {
 
     /// One durable change, and one key to hand over, at a time.
     const fn check_idle(&self) -> Result<(), ExportError> {
-        if self.dirty || self.barrier.is_pending() || self.released_index.is_some() {
+        if self.dirty || self.barrier.is_pending() || self.released_number.is_some() {
             return Err(ExportError::Busy);
         }
         Ok(())

@@ -2,21 +2,22 @@
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PathId};
-use skex_core::{Digest, Expander, KeyId, Suite};
+use skex_core::{Digest, Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{
-    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, NONCE_LEN, Pseudonym, SecondMessage, SessionStatus,
-    StaleMessage, TAG_LEN, ThirdMessage,
+    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, NONCE_LEN, Pseudonym, SecondMessage,
+    SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
 use subtle::ConstantTimeEq;
 
-use super::output::Sends;
+use super::output::{Events, Sends};
 use super::timers::Timer;
 use super::{Attempt, Exchange, Peer};
 use crate::bytes::Datagram;
+use crate::config::Side;
 use crate::event::Role;
 use crate::record::{Link, SessionState, Status, Third};
 use crate::rules::{Rule, holds};
-use crate::schedule::{self, Confirmed, Handshake};
+use crate::schedule::{self, Context, Handshake};
 
 /// Octets of the random part of an initiator's nonce; the round follows.
 const RANDOM_LEN: usize = 12;
@@ -32,24 +33,17 @@ impl Peer {
     /// Begins an attempt. It replaces whatever was answered before.
     pub(super) fn start_attempt(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         self.forget_exchange();
-        self.timers.stop(Timer::Yield);
         let mut nonce = [0; NONCE_LEN];
         if let Some((random, round)) = nonce.split_at_mut_checked(RANDOM_LEN) {
             rng.fill_bytes(random);
             round.copy_from_slice(&self.round.to_be_bytes());
         }
         let flags = if self.state.session.status == Status::Void { FirstMessage::VOID } else { 0 };
-        let mut attempt =
-            Attempt { nonce, tag: [0; TAG_LEN], flags, sent: 0, cookie: None, cookie_taken: false };
-        attempt.tag = self.own_mac(|peer, key_suite, key| {
-            let body = Datagram::write(|writer| peer.unsigned_first(&attempt).encode_body(writer)).ok();
-            let body = body.as_ref().map(Datagram::as_bytes).unwrap_or_default();
-            schedule::mac(key_suite, key, &[body])
-        });
-        self.exchange = Exchange::Attempt(attempt);
+        self.exchange =
+            Exchange::Attempt(Attempt { nonce, flags, sent: 0, cookie: None, cookie_taken: false });
         self.wanted = true;
         self.due.sends.insert(Sends::FIRST);
-        self.timers.set(Timer::Attempt, now.saturating_add(self.retransmission_time()));
+        self.timers.set(Timer::Exchange, now.saturating_add(self.retransmission_time()));
     }
 
     /// Sends the first message again, with the same bytes, or gives up.
@@ -61,7 +55,7 @@ impl Peer {
         if sent >= self.settings.tries {
             self.forget_exchange();
             self.wanted = false;
-            self.due.events.unanswered = true;
+            self.due.events.insert(Events::UNANSWERED);
             return;
         }
         self.due.sends.insert(Sends::FIRST);
@@ -71,7 +65,7 @@ impl Peer {
             self.heals = self.heals.saturating_add(1);
         }
         let factor = 1_u32.checked_shl(u32::from(sent)).unwrap_or(u32::MAX);
-        self.timers.set(Timer::Attempt, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
+        self.timers.set(Timer::Exchange, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
     }
 
     pub(super) fn on_second(
@@ -81,19 +75,17 @@ impl Peer {
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
         let attempt = self.current_attempt().ok_or(DiscardReason::Stale)?;
-        let first = self.unsigned_first(&attempt);
+        let first = self.own_first(&attempt);
         if second.attempt != first.attempt() {
             return Err(DiscardReason::Stale);
         }
         if !second.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
-        let first_digest = self.first_digest(self.state.suite, &first, &attempt.tag)?;
-        let second_digest = self.second_digest(second)?;
-        let context = self.context(self.state.side);
-        let handshake =
-            Handshake::new(self.state.suite, &self.state.chain, &context, &first_digest, &second_digest);
-        if !equal(&handshake.second_tag, &second.tag) {
+        let first_digest = first_digest(self.state.suite, &first)?;
+        let master = self.master_secret(self.state.side, &first_digest, second)?;
+        let keys = Handshake::new(self.state.suite, &master);
+        if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
         }
         if holds(Rule::ChosenWasOffered) && !first.suites.contains(second.suite) {
@@ -101,19 +93,17 @@ impl Peer {
         }
         let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
         let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
-        if second.flags & SecondMessage::VOID != 0 && self.state.session.status.has_keys() {
-            self.end_session();
-            self.due.events.peer_void = true;
-        }
-        let third = self.third_for(&attempt, second, &handshake)?;
-        self.move_on(&handshake.confirmed(), next, epoch, Role::Initiator, Status::Unconfirmed);
+        let third = self.third_for(&attempt, &first, second, &keys)?;
+        self.move_on(&keys, next, epoch, Role::Initiator, Status::Unconfirmed);
         self.state.link = Link::Ahead(third);
-        self.learned = Some(from);
+        self.learn(from);
         self.commit(Rule::CommitBeforeThird);
         let form =
             if second.flags & SecondMessage::STATELESS == 0 { Sends::THIRD } else { Sends::THIRD_LONG };
         self.due.sends.insert(form);
-        self.due.events.established = self.settings.consumer_confirms;
+        if self.settings.consumer_confirms {
+            self.due.events.insert(Events::ESTABLISHED);
+        }
         self.arm_heal();
         Ok(())
     }
@@ -139,7 +129,7 @@ impl Peer {
         if !equal(expected, &fourth.tag) {
             return Err(DiscardReason::Unauthentic);
         }
-        self.learned = Some(from);
+        self.learn(from);
         self.peer_followed(good || !holds(Rule::HeedStatus));
         Ok(())
     }
@@ -154,13 +144,13 @@ impl Peer {
             self.state.session.status = Status::Live;
             self.arm_session_life();
             if self.settings.consumer_confirms {
-                self.due.events.confirmed = true;
+                self.due.events.insert(Events::CONFIRMED);
             } else {
-                self.due.events.established = true;
+                self.due.events.insert(Events::ESTABLISHED);
             }
         } else if self.state.session.status.has_keys() && !good {
             self.end_session();
-            self.due.events.void = true;
+            self.due.events.insert(Events::VOID);
             self.commit(Rule::EraseBeforeKey);
         }
     }
@@ -168,7 +158,7 @@ impl Peer {
     /// Nothing authenticates a cookie: it is taken once between two repetitions, and only repeats the first message.
     pub(super) fn on_cookie(&mut self, message: &CookieMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(current) = self.exchange else { return Err(DiscardReason::Stale) };
-        if message.attempt != self.unsigned_first(&current).attempt() {
+        if message.attempt != FirstMessage::attempt_of(&current.nonce) {
             return Err(DiscardReason::Stale);
         }
         if current.cookie_taken {
@@ -182,28 +172,28 @@ impl Peer {
 
     pub(super) fn on_stale(&mut self, stale: &StaleMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
-        let first = self.unsigned_first(&attempt);
+        let first = self.own_first(&attempt);
         if stale.attempt != first.attempt() {
             return Err(DiscardReason::Stale);
         }
-        let digest = self.first_digest(self.state.suite, &first, &attempt.tag)?;
+        let digest = first_digest(self.state.suite, &first)?;
         let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let expected =
-            self.own_mac(|_, suite, key| schedule::mac(suite, key, &[body.as_bytes(), digest.as_bytes()]));
+            schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes(), digest.as_bytes()]);
         if !equal(&expected, &stale.tag) {
             return Err(DiscardReason::Unauthentic);
         }
         self.forget_exchange();
         self.wanted = false;
         self.rolled_back = true;
-        self.due.events.rolled_back = true;
+        self.due.events.insert(Events::ROLLED_BACK);
         Ok(())
     }
 
     /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten.
     pub(super) fn move_on(
         &mut self,
-        keys: &Confirmed<'_>,
+        keys: &Handshake,
         next: Suite,
         epoch: u64,
         role: Role,
@@ -228,90 +218,94 @@ impl Peer {
         }
         self.enter_epoch();
         self.forget_exchange();
-        self.timers.stop(Timer::Yield);
         self.timers.stop(Timer::Heal);
         self.wanted = false;
         self.consumer_confirmed = false;
         self.round = 0;
         self.highest_round = 0;
         self.heals = 0;
-        self.healed_at = None;
+        self.heal_again_at = Instant::ZERO;
     }
 
     /// The third message of our attempt, and the fourth ones that would answer it.
     fn third_for(
         &self,
         attempt: &Attempt,
+        first: &FirstMessage<'_>,
         second: &SecondMessage<'_>,
-        handshake: &Handshake,
+        keys: &Handshake,
     ) -> Result<Third, DiscardReason> {
-        let own = self.own_pseudonym();
-        let keys = handshake.confirmed();
-        let tag = third_tag(&keys, own)?;
-        let mut third = Third {
+        let own = first.pseudonym;
+        let mut short = ThirdMessage::new(own, &[], [0; TAG_LEN]);
+        short.tag = third_tag(keys, &short)?;
+        let long = LongThirdMessage::new(short, first, second);
+        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        Ok(Third {
             first_flags: attempt.flags,
             initiator_nonce: attempt.nonce,
             offer: self.settings.offer,
             second_flags: second.flags,
             responder_nonce: *second.nonce,
-            tag,
-            guard: [0; GUARD_LEN],
-            good_tag: fourth_tag(&keys, own, SessionStatus::Good)?,
-            void_tag: fourth_tag(&keys, own, SessionStatus::Void)?,
-        };
-        let first = self.unsigned_first(attempt);
-        let long = skex_wire::unmediated::LongThirdMessage::new(ThirdMessage::new(own, &[], tag), &first, second);
-        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        third.guard = self.own_mac(|_, suite, key| guard(schedule::mac(suite, key, &[body.as_bytes()])));
-        Ok(third)
+            tag: long.short.tag,
+            guard: guard(schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()])),
+            good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
+            void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
+        })
     }
 
-    pub(super) fn own_pseudonym(&self) -> Pseudonym {
-        let keys = Expander::new(self.state.suite, &self.state.chain);
-        schedule::pseudonym(&keys, self.state.side, self.state.epoch)
+    /// The first message of an attempt of ours, the same each time.
+    pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt) -> FirstMessage<'a> {
+        let offered = self.settings.offer.offered();
+        let mut first = FirstMessage::new(attempt.flags, self.own_pseudonym(), &attempt.nonce, offered, &[]);
+        if let Ok(body) = Datagram::write(|writer| first.encode_body(writer)) {
+            first.tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()]);
+        }
+        first.cookie = attempt.cookie;
+        first
     }
 
-    /// Lends the key of our own first messages, which is not kept.
-    fn own_mac<T>(
+    /// The key of our own first messages. It is not kept: few are sent.
+    fn own_mac_key(&self) -> SecretBytes<{ schedule::MAC_KEY_LEN }> {
+        schedule::mac_key(&self.chain_keys(), self.state.side, self.state.epoch)
+    }
+
+    fn own_pseudonym(&self) -> Pseudonym {
+        schedule::pseudonym(&self.chain_keys(), self.state.side, self.state.epoch)
+    }
+
+    fn chain_keys(&self) -> Expander {
+        Expander::new(self.state.suite, &self.state.chain)
+    }
+
+    /// The master secret of the handshake that `initiator` began with a first message of this hash.
+    pub(super) fn master_secret(
         &self,
-        with: impl FnOnce(&Self, Suite, &skex_core::SecretBytes<{ schedule::MAC_KEY_LEN }>) -> T,
-    ) -> T {
-        let keys = Expander::new(self.state.suite, &self.state.chain);
-        let key = schedule::mac_key(&keys, self.state.side, self.state.epoch);
-        with(self, self.state.suite, &key)
-    }
-
-    /// The hash of a first message with this tag, without its cookie.
-    pub(super) fn first_digest(
-        &self,
-        suite: Suite,
-        first: &FirstMessage<'_>,
-        tag: &[u8; TAG_LEN],
-    ) -> Result<Digest, DiscardReason> {
-        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        Ok(suite.hash().chain(body.as_bytes()).chain(tag).finish())
-    }
-
-    /// The hash of a second message without its tag.
-    pub(super) fn second_digest(&self, second: &SecondMessage<'_>) -> Result<Digest, DiscardReason> {
+        initiator: Side,
+        first: &Digest,
+        second: &SecondMessage<'_>,
+    ) -> Result<HashSecret, DiscardReason> {
         let body = Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        Ok(self.state.suite.hash().chain(body.as_bytes()).finish())
+        let second = self.state.suite.hash().chain(body.as_bytes()).finish();
+        let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
+        Ok(schedule::master_secret(self.state.suite, &self.state.chain, &context, first, &second))
     }
 }
 
-/// The tag of the third message of `initiator`, whose extension block is empty.
-pub(super) fn third_tag(
-    keys: &Confirmed<'_>,
-    initiator: Pseudonym,
-) -> Result<[u8; TAG_LEN], DiscardReason> {
-    let third = ThirdMessage::new(initiator, &[], [0; TAG_LEN]);
+/// The hash of a first message, without its cookie.
+pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Digest, DiscardReason> {
+    let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+    Ok(suite.hash().chain(body.as_bytes()).chain(&first.tag).finish())
+}
+
+/// The tag of a third message.
+pub(super) fn third_tag(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<[u8; TAG_LEN], DiscardReason> {
     let body = Datagram::write(|writer| third.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
     Ok(keys.third_tag(body.as_bytes()))
 }
 
 /// The tag of the fourth message for `initiator`.
 pub(super) fn fourth_tag(
-    keys: &Confirmed<'_>,
+    keys: &Handshake,
     initiator: Pseudonym,
     status: SessionStatus,
 ) -> Result<[u8; TAG_LEN], DiscardReason> {

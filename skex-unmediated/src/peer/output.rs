@@ -1,31 +1,46 @@
 //! What is due to leave: a set of messages and events, made from the state when they leave, and one gate for all.
 
 use skex_core::machine::{Destination, Output, PathId, Transmit, TransmitClass};
-use skex_core::{Assurance, KeyId, OutputKey};
+use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, Suite};
 use skex_wire::EncodeError;
 use skex_wire::unmediated::{
-    COOKIE_LEN, CookieMessage, FirstMessage, FourthMessage, LongThirdMessage, PSEUDONYM_LEN, SecondMessage,
-    StaleMessage, TAG_LEN, ThirdMessage,
+    COOKIE_LEN, CookieMessage, FirstMessage, FourthMessage, LongThirdMessage, NONCE_LEN, PSEUDONYM_LEN,
+    SecondMessage, StaleMessage, TAG_LEN, ThirdMessage,
 };
 
 use super::{Attempt, Exchange, Peer};
 use crate::bytes::{Datagram, Record};
 use crate::event::Event;
-use crate::exporter::key_bytes;
+use crate::exporter::{index_of, key_bytes};
 use crate::record::Link;
 
 /// What is due to leave.
-#[derive(Default)]
 pub(super) struct Due {
     pub(super) sends: Sends,
     pub(super) events: Events,
-    /// Where the message came from that is answered.
-    pub(super) reply_path: PathIdSlot,
-    pub(super) notice: Notice,
+    // Where the message came from that is answered, and what the answer needs beside the state.
+    reply_path: PathId,
+    answer: Answer,
 }
 
-/// A path, once there is one.
-pub(super) type PathIdSlot = Option<PathId>;
+impl Due {
+    pub(super) fn nothing() -> Self {
+        Self {
+            sends: Sends::default(),
+            events: Events::default(),
+            reply_path: PathId::new(0),
+            answer: Answer::None,
+        }
+    }
+
+    /// Answers on the path `from`; an answer that has not left yet gives way.
+    pub(super) const fn reply(&mut self, from: PathId, kind: Sends, answer: Answer) {
+        self.sends.remove(Sends::REPLIES);
+        self.sends.insert(kind);
+        self.reply_path = from;
+        self.answer = answer;
+    }
+}
 
 /// The messages that are due.
 #[derive(Clone, Copy, Default)]
@@ -37,10 +52,41 @@ impl Sends {
     pub(super) const FOURTH: Self = Self(1 << 1);
     pub(super) const NOTICE: Self = Self(1 << 2);
     pub(super) const THIRD_LONG_REPLY: Self = Self(1 << 3);
+    const REPLIES: Self = Self(0x0f);
     /// On our own account.
     pub(super) const FIRST: Self = Self(1 << 4);
     pub(super) const THIRD: Self = Self(1 << 5);
     pub(super) const THIRD_LONG: Self = Self(1 << 6);
+
+    pub(super) const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    const fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    /// Removes `other` and says whether it was there.
+    const fn take(&mut self, other: Self) -> bool {
+        let there = self.0 & other.0 != 0;
+        self.remove(other);
+        there
+    }
+}
+
+/// The events that are due.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Events(u8);
+
+impl Events {
+    pub(super) const PEER_VOID: Self = Self(1);
+    pub(super) const EXPIRED: Self = Self(1 << 1);
+    pub(super) const VOID: Self = Self(1 << 2);
+    pub(super) const RESUMED: Self = Self(1 << 3);
+    pub(super) const ESTABLISHED: Self = Self(1 << 4);
+    pub(super) const CONFIRMED: Self = Self(1 << 5);
+    pub(super) const UNANSWERED: Self = Self(1 << 6);
+    pub(super) const ROLLED_BACK: Self = Self(1 << 7);
 
     pub(super) const fn insert(&mut self, other: Self) {
         self.0 |= other.0;
@@ -54,24 +100,17 @@ impl Sends {
     }
 }
 
-/// The events that are due.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Events {
-    pub(super) peer_void: bool,
-    pub(super) expired: bool,
-    pub(super) void: bool,
-    pub(super) resumed: bool,
-    pub(super) established: bool,
-    pub(super) confirmed: bool,
-    pub(super) unanswered: bool,
-    pub(super) rolled_back: bool,
-}
-
-/// An answer that is not a second message.
-#[derive(Clone, Copy, Default)]
-pub(super) enum Notice {
-    #[default]
+/// What an answer needs beside the state.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
     None,
+    Second {
+        flags: u8,
+        suite: Suite,
+        attempt: [u8; PSEUDONYM_LEN],
+        nonce: [u8; NONCE_LEN],
+        tag: [u8; TAG_LEN],
+    },
     Cookie([u8; PSEUDONYM_LEN], [u8; COOKIE_LEN]),
     Stale([u8; PSEUDONYM_LEN], [u8; TAG_LEN]),
 }
@@ -117,22 +156,23 @@ impl Peer {
     }
 
     fn take_transmit(&mut self) -> Option<Transmit<Datagram>> {
-        let reply = self.due.reply_path.map(Destination::Path);
+        let path = Destination::Path(self.due.reply_path);
+        let reply = |datagram| Transmit::new(path, TransmitClass::Reply, datagram);
         if self.due.sends.take(Sends::SECOND) {
-            let datagram = self.second_message();
+            let datagram = self.answer_message();
             if self.settings.stateless {
                 self.forget_exchange();
             }
-            return Some(Transmit::new(reply?, TransmitClass::Reply, datagram?));
+            return datagram.map(reply);
         }
         if self.due.sends.take(Sends::FOURTH) {
-            return Some(Transmit::new(reply?, TransmitClass::Reply, self.fourth_message()?));
+            return self.fourth_message().map(reply);
         }
         if self.due.sends.take(Sends::NOTICE) {
-            return Some(Transmit::new(reply?, TransmitClass::Reply, self.notice_message()?));
+            return self.answer_message().map(reply);
         }
         if self.due.sends.take(Sends::THIRD_LONG_REPLY) {
-            return Some(Transmit::new(reply?, TransmitClass::Reply, self.long_third_message()?));
+            return self.long_third_message().map(reply);
         }
         if self.due.sends.take(Sends::FIRST) {
             let Exchange::Attempt(attempt) = self.exchange else { return None };
@@ -149,24 +189,23 @@ impl Peer {
     }
 
     fn first_message(&self, attempt: &Attempt) -> Option<Datagram> {
-        let mut first = self.unsigned_first(attempt);
-        first.tag = attempt.tag;
-        first.cookie = attempt.cookie;
+        let first = self.own_first(attempt);
         Datagram::write(|writer| first.encode(writer)).ok()
     }
 
-    /// The first message of an attempt of ours, with its tag zero.
-    pub(super) fn unsigned_first<'a>(&'a self, attempt: &'a Attempt) -> FirstMessage<'a> {
-        let own = self.own_pseudonym();
-        FirstMessage::new(attempt.flags, own, &attempt.nonce, self.settings.offer.offered(), &[])
-    }
-
-    fn second_message(&self) -> Option<Datagram> {
-        let Exchange::Answered(answered) = &self.exchange else { return None };
-        let mut second =
-            SecondMessage::new(answered.flags, answered.attempt, &answered.nonce, answered.suite.id(), &[]);
-        second.tag = answered.tag;
-        Datagram::write(|writer| second.encode(writer)).ok()
+    fn answer_message(&mut self) -> Option<Datagram> {
+        let answer = core::mem::replace(&mut self.due.answer, Answer::None);
+        Datagram::write(|writer| match answer {
+            Answer::None => Err(EncodeError::BufferTooSmall),
+            Answer::Second { flags, suite, attempt, nonce, tag } => {
+                let mut second = SecondMessage::new(flags, attempt, &nonce, suite.id(), &[]);
+                second.tag = tag;
+                second.encode(writer)
+            }
+            Answer::Cookie(attempt, cookie) => CookieMessage::new(attempt, cookie).encode(writer),
+            Answer::Stale(attempt, tag) => StaleMessage::new(attempt, tag).encode(writer),
+        })
+        .ok()
     }
 
     fn short_third_message(&self) -> Option<Datagram> {
@@ -194,42 +233,31 @@ impl Peer {
         Datagram::write(|writer| fourth.encode(writer)).ok()
     }
 
-    fn notice_message(&mut self) -> Option<Datagram> {
-        let written: Result<Datagram, EncodeError> = match core::mem::take(&mut self.due.notice) {
-            Notice::None => return None,
-            Notice::Cookie(attempt, cookie) => {
-                Datagram::write(|writer| CookieMessage::new(attempt, cookie).encode(writer))
-            }
-            Notice::Stale(attempt, tag) => Datagram::write(|writer| StaleMessage::new(attempt, tag).encode(writer)),
-        };
-        written.ok()
-    }
-
     fn next_event(&mut self) -> Option<Event> {
+        let id = self.state.session.id;
         let events = &mut self.due.events;
-        let take = |flag: &mut bool| core::mem::replace(flag, false);
-        if take(&mut events.peer_void) {
-            return Some(Event::PeerVoid(self.ended));
+        if events.take(Events::PEER_VOID) {
+            return Some(Event::PeerVoid(id));
         }
-        if take(&mut events.expired) {
-            return Some(Event::Expired(self.ended));
+        if events.take(Events::EXPIRED) {
+            return Some(Event::Expired(id));
         }
-        if take(&mut events.void) {
-            return Some(Event::Void(self.state.session.id));
+        if events.take(Events::VOID) {
+            return Some(Event::Void(id));
         }
-        let resumed = take(&mut events.resumed);
-        let established = take(&mut events.established);
+        let resumed = events.take(Events::RESUMED);
+        let established = events.take(Events::ESTABLISHED);
         if let (true, Some(session)) = (resumed || established, self.session()) {
             return Some(if established { Event::Established(session) } else { Event::Resumed(session) });
         }
         let events = &mut self.due.events;
-        if take(&mut events.confirmed) {
-            return Some(Event::Confirmed(self.state.session.id));
+        if events.take(Events::CONFIRMED) {
+            return Some(Event::Confirmed(id));
         }
-        if take(&mut events.unanswered) {
+        if events.take(Events::UNANSWERED) {
             return Some(Event::Unanswered);
         }
-        if take(&mut events.rolled_back) {
+        if events.take(Events::ROLLED_BACK) {
             return Some(Event::RolledBack);
         }
         self.next_key().map(Event::KeyReady)
@@ -237,7 +265,8 @@ impl Peer {
 
     /// The key whose erasure was to be durable first.
     fn next_key(&mut self) -> Option<OutputKey> {
-        let index = self.released_index.take()?;
+        let number = self.released_number.take()?;
+        let index = index_of(self.state.side.other(), number);
         let secret = key_bytes(&self.released).ok();
         self.released.wipe();
         Some(output_key(self.state.session.id, index, secret?))
@@ -245,6 +274,6 @@ impl Peer {
 }
 
 /// Keys that come from a chain of hashes are as good as the hash.
-pub(super) const fn output_key(session: KeyId, index: u64, secret: skex_core::KeyBytes) -> OutputKey {
+pub(super) const fn output_key(session: KeyId, index: u64, secret: KeyBytes) -> OutputKey {
     OutputKey::new(session, index, Assurance::Computational, secret)
 }

@@ -1,21 +1,20 @@
 //! What a responder does: first and third messages in, second and fourth out.
 
 use skex_core::machine::{DiscardReason, Instant, PathId};
-use skex_core::{Digest, Expander, Suite};
+use skex_core::{Digest, Suite};
 use skex_wire::unmediated::{
-    FirstMessage, LongThirdMessage, SecondMessage, SessionStatus, TAG_LEN, ThirdMessage,
+    FirstMessage, LongThirdMessage, SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
 
-use super::initiator::{equal, fourth_tag, guard, rank};
-use super::output::{Notice, Sends};
-use super::timers::Timer;
+use super::initiator::{equal, first_digest, fourth_tag, guard, rank, third_tag};
+use super::output::{Answer, Events, Sends};
 use super::{Answered, Exchange, Peer};
 use crate::bytes::Datagram;
 use crate::config::Side;
 use crate::event::Role;
 use crate::record::{Link, Status};
 use crate::rules::{Rule, holds};
-use crate::schedule::{self, Confirmed, Handshake};
+use crate::schedule::{self, Handshake};
 
 /// Of which epoch an authentic first message is.
 enum Origin {
@@ -83,7 +82,7 @@ impl Peer {
             self.peer_followed(!void);
         } else if void && self.state.session.status.has_keys() {
             self.end_session();
-            self.due.events.peer_void = true;
+            self.due.events.insert(Events::PEER_VOID);
             self.commit(Rule::EraseBeforeKey);
         }
         if self.unsaved && holds(Rule::ConfirmBeforeAnswer) {
@@ -100,9 +99,6 @@ impl Peer {
             return false;
         }
         self.wanted = true;
-        if self.timers.deadline(Timer::Yield).is_none() {
-            self.arm_attempt_life(Timer::Yield);
-        }
         true
     }
 
@@ -117,28 +113,21 @@ impl Peer {
         let stateless = if self.settings.stateless { SecondMessage::STATELESS } else { 0 };
         let flags = void | stateless;
         let slot = self.slot(now);
-        let digest = self.first_digest(self.state.suite, first, &first.tag)?;
+        let digest = first_digest(self.state.suite, first)?;
         let nonce = self.responder_nonce(&digest, slot, flags, suite);
         let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), &[]);
-        let second_digest = self.second_digest(&second)?;
-        let context = self.context(self.state.side.other());
-        let handshake = Handshake::new(self.state.suite, &self.state.chain, &context, &digest, &second_digest);
+        let master = self.master_secret(self.state.side.other(), &digest, &second)?;
+        let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
-            self.forget_exchange();
-            self.master.overwrite(&handshake.master);
-            self.exchange = Exchange::Answered(Answered {
-                attempt: first.attempt(),
-                nonce,
-                tag: handshake.second_tag,
-                flags,
-                suite,
-                slot,
-                transcript: handshake.transcript,
-            });
-            self.arm_attempt_life(Timer::Attempt);
+            // Copies of first messages must not put off the end of what was answered first.
+            if !matches!(self.exchange, Exchange::Answered(_)) {
+                self.forget_exchange();
+                self.arm_answer();
+            }
+            self.master.overwrite(&master);
+            self.exchange = Exchange::Answered(Answered { suite, slot });
         }
-        self.due.reply_path = Some(from);
-        self.due.sends.insert(Sends::SECOND);
+        self.due.reply(from, Sends::SECOND, Answer::Second { flags, suite, attempt: first.attempt(), nonce, tag });
         Ok(())
     }
 
@@ -150,15 +139,15 @@ impl Peer {
         first: &FirstMessage<'_>,
     ) -> Result<(), DiscardReason> {
         let suite = self.state.previous.suite;
-        let digest = self.first_digest(suite, first, &first.tag)?;
+        let digest = first_digest(suite, first)?;
         if self.owes_third() && holds(Rule::StaleOnlyIfFollowed) {
             return self.answer_with_long_third(now, from, first, &digest);
         }
-        let stale = skex_wire::unmediated::StaleMessage::new(first.attempt(), [0; TAG_LEN]);
+        let stale = StaleMessage::new(first.attempt(), [0; TAG_LEN]);
         let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let tag =
             schedule::mac(suite, &self.state.previous.peer_mac, &[body.as_bytes(), digest.as_bytes()]);
-        self.reply_notice(from, Notice::Stale(first.attempt(), tag));
+        self.due.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
 
@@ -171,7 +160,7 @@ impl Peer {
         first: &FirstMessage<'_>,
         digest: &Digest,
     ) -> Result<(), DiscardReason> {
-        let known = self.learned == Some(from);
+        let known = self.has_learned && self.learned == from;
         if !known {
             let suite = self.state.previous.suite;
             let slot = self.slot(now);
@@ -181,24 +170,16 @@ impl Peer {
                 .is_some_and(|cookie| [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie)));
             if !proved {
                 let cookie = cookie_of(slot);
-                self.reply_notice(from, Notice::Cookie(first.attempt(), cookie));
+                self.due.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
                 return Ok(());
             }
         }
-        let wait = self.retransmission_time();
-        if known && self.healed_at.is_some_and(|sent| now < sent.saturating_add(wait)) {
+        if now < self.heal_again_at {
             return Err(DiscardReason::Busy);
         }
-        self.healed_at = Some(now);
-        self.due.reply_path = Some(from);
-        self.due.sends.insert(Sends::THIRD_LONG_REPLY);
+        self.heal_again_at = now.saturating_add(self.retransmission_time());
+        self.due.reply(from, Sends::THIRD_LONG_REPLY, Answer::None);
         Ok(())
-    }
-
-    fn reply_notice(&mut self, from: PathId, notice: Notice) {
-        self.due.notice = notice;
-        self.due.reply_path = Some(from);
-        self.due.sends.insert(Sends::NOTICE);
     }
 
     pub(super) fn on_third(
@@ -214,8 +195,7 @@ impl Peer {
         if !third.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
-        let master = Expander::new(self.state.suite, &self.master);
-        let keys = Confirmed { keys: &master, transcript: &answered.transcript };
+        let keys = Handshake::new(self.state.suite, &self.master);
         verify_third(&keys, third)?;
         let fresh = self.is_recent(answered.slot, now);
         self.follow(from, third, &keys, answered.suite, fresh)
@@ -235,14 +215,12 @@ impl Peer {
         if extensions.iter().any(|extension| !extension.is_empty()) {
             return Err(DiscardReason::Policy);
         }
-        let (first, second) = (long.first(), long.second());
+        let mut first = long.first();
         let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let first_tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
-        let digest = self.first_digest(self.state.suite, &first, &first_tag)?;
-        let second_digest = self.second_digest(&second)?;
-        let context = self.context(self.state.side.other());
-        let handshake = Handshake::new(self.state.suite, &self.state.chain, &context, &digest, &second_digest);
-        let keys = handshake.confirmed();
+        first.tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
+        let digest = first_digest(self.state.suite, &first)?;
+        let master = self.master_secret(self.state.side.other(), &digest, &long.second())?;
+        let keys = Handshake::new(self.state.suite, &master);
         verify_third(&keys, &long.short)?;
         // Our own second message chose it, so it is compiled in: see `PeerConfig::suites`.
         let suite = Suite::from_id(long.suite).ok_or(DiscardReason::Policy)?;
@@ -272,8 +250,7 @@ impl Peer {
         if !third.extension.is_empty() || !equal(third_tag, &third.tag) {
             return Err(DiscardReason::Unauthentic);
         }
-        self.due.reply_path = Some(from);
-        self.due.sends.insert(Sends::FOURTH);
+        self.due.reply(from, Sends::FOURTH, Answer::None);
         Ok(())
     }
 
@@ -282,7 +259,7 @@ impl Peer {
         &mut self,
         from: PathId,
         third: &ThirdMessage<'_>,
-        keys: &Confirmed<'_>,
+        keys: &Handshake,
         suite: Suite,
         fresh: bool,
     ) -> Result<(), DiscardReason> {
@@ -299,16 +276,15 @@ impl Peer {
         let fourth_tag = fourth_tag(keys, third.pseudonym, status)?;
         self.move_on(keys, suite, epoch, Role::Responder, session);
         self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag };
-        self.learned = Some(from);
+        self.learn(from);
         self.commit(Rule::CommitBeforeFourth);
         if good {
-            self.due.events.established = true;
+            self.due.events.insert(Events::ESTABLISHED);
         } else {
-            self.due.events.void = true;
+            self.due.events.insert(Events::VOID);
         }
         if !good || !self.settings.consumer_confirms {
-            self.due.reply_path = Some(from);
-            self.due.sends.insert(Sends::FOURTH);
+            self.due.reply(from, Sends::FOURTH, Answer::None);
         }
         Ok(())
     }
@@ -330,7 +306,6 @@ impl Peer {
     }
 }
 
-fn verify_third(keys: &Confirmed<'_>, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {
-    let body = Datagram::write(|writer| third.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    if equal(&keys.third_tag(body.as_bytes()), &third.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
+fn verify_third(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {
+    if equal(&third_tag(keys, third)?, &third.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
 }

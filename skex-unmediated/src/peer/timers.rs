@@ -5,7 +5,7 @@ use core::time::Duration;
 use rand_core::CryptoRng;
 use skex_core::machine::Instant;
 
-use super::output::Sends;
+use super::output::{Events, Sends};
 use super::{Exchange, Peer};
 use crate::record::Status;
 use crate::rules::{Rule, holds};
@@ -16,18 +16,16 @@ const LONGEST_HEAL: Duration = Duration::from_secs(3600);
 /// What a peer waits for.
 #[derive(Clone, Copy)]
 pub(super) enum Timer {
-    /// Our attempt: the next repetition of the first message. Or our answer: when it is forgotten.
-    Attempt,
+    /// Our attempt: the next repetition of the first message. Our answer: when nothing came of it.
+    Exchange,
     /// The next repetition of the long third message.
     Heal,
     /// The end of the session.
     SessionLife,
-    /// A yield that may turn out fruitless.
-    Yield,
 }
 
 impl Timer {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 3;
 }
 
 impl From<Timer> for usize {
@@ -40,26 +38,25 @@ impl Peer {
     pub(super) fn on_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         if self.timers.take_expired(Timer::SessionLife, now) && self.state.session.status.has_keys() {
             self.end_session();
-            self.due.events.expired = true;
+            self.due.events.insert(Events::EXPIRED);
             self.commit(Rule::EraseBeforeKey);
         }
         if self.timers.take_expired(Timer::Heal, now) {
             self.heal(now);
         }
-        if self.timers.take_expired(Timer::Attempt, now) {
+        if self.timers.take_expired(Timer::Exchange, now) {
             match self.exchange {
                 Exchange::Attempt(_) => self.repeat_first(now),
-                Exchange::Answered(_) | Exchange::Idle => self.forget_exchange(),
+                Exchange::Answered(_) | Exchange::Idle => self.give_up_answer(now, rng),
             }
-        }
-        if self.timers.take_expired(Timer::Yield, now) && self.wanted {
-            self.after_fruitless_yield(now, rng);
         }
     }
 
-    /// Nothing came of the first message that we gave way to: the next attempt beats all that were seen.
-    fn after_fruitless_yield(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        if matches!(self.exchange, Exchange::Attempt(_)) || self.is_ahead() || self.rolled_back {
+    /// Nothing came of the first message that we answered. If we gave way to it, our next attempt beats all that were
+    /// seen.
+    fn give_up_answer(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        self.forget_exchange();
+        if !self.wanted || self.rolled_back {
             return;
         }
         if holds(Rule::RoundRises) {
@@ -74,7 +71,7 @@ impl Peer {
             return;
         }
         self.due.sends.insert(Sends::THIRD_LONG);
-        self.healed_at = Some(now);
+        self.heal_again_at = now.saturating_add(self.retransmission_time());
         self.heals = self.heals.saturating_add(1);
         self.arm_heal();
     }
@@ -98,9 +95,9 @@ impl Peer {
         self.timers.set(Timer::SessionLife, end);
     }
 
-    /// The time that an attempt lives, whoever made it.
-    pub(super) fn arm_attempt_life(&mut self, timer: Timer) {
+    /// An answer is kept as long as the attempt lives that it answers.
+    pub(super) fn arm_answer(&mut self) {
         let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.attempt_life()));
-        self.timers.set(timer, end);
+        self.timers.set(Timer::Exchange, end);
     }
 }

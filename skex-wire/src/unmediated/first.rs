@@ -61,7 +61,13 @@ impl<'a> FirstMessage<'a> {
     /// How the second message and the cookie message refer to this attempt: the first octets of its nonce.
     #[must_use]
     pub fn attempt(&self) -> [u8; PSEUDONYM_LEN] {
-        attempt(self.nonce)
+        Self::attempt_of(self.nonce)
+    }
+
+    /// How messages refer to the attempt of the initiator's nonce `nonce`.
+    #[must_use]
+    pub fn attempt_of(nonce: &[u8; NONCE_LEN]) -> [u8; PSEUDONYM_LEN] {
+        core::array::from_fn(|position| nonce.get(position).copied().unwrap_or_default())
     }
 
     /// Writes what the tag covers.
@@ -100,11 +106,6 @@ impl<'a> FirstMessage<'a> {
             cookie: read_cookie(reader)?,
         })
     }
-}
-
-/// The reference to the attempt of the initiator's nonce `nonce`.
-pub(super) fn attempt(nonce: &[u8; NONCE_LEN]) -> [u8; PSEUDONYM_LEN] {
-    core::array::from_fn(|position| nonce.get(position).copied().unwrap_or_default())
 }
 
 fn read_cookie(reader: &mut Reader<'_>) -> Result<Option<[u8; COOKIE_LEN]>, DecodeError> {

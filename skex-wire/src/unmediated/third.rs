@@ -3,7 +3,6 @@
 //! The long form holds the whole exchange, so that a responder that kept nothing can follow. It answers everything
 //! that comes from the old epoch until the responder has followed.
 
-use super::first::attempt;
 use super::parts::{read_extension, read_flags, read_pseudonym, write_extension, write_header};
 use super::second::read_suite;
 use super::{
@@ -154,7 +153,7 @@ impl<'a> LongThirdMessage<'a> {
     pub fn second(&self) -> SecondMessage<'a> {
         SecondMessage::new(
             self.second_flags,
-            attempt(self.initiator_nonce),
+            FirstMessage::attempt_of(self.initiator_nonce),
             self.responder_nonce,
             self.suite,
             self.second_extension,

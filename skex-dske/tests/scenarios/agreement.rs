@@ -1,0 +1,67 @@
+//! Two clients that never met get the same key, whatever fewer hubs than the threshold do.
+
+use skex_dske::{Conduct, KeyError, KeyRequest};
+use skex_sim::for_each_seed;
+
+use crate::world::{Setup, cast};
+
+#[test]
+fn a_key_through_three_of_five_hubs() {
+    let mut cast = cast(1, &Setup::new(5));
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    for client in [0, 1] {
+        assert_eq!(cast.conducts(client, id).unwrap(), [Conduct::Good; 5]);
+    }
+}
+
+#[test]
+fn keys_both_ways_at_once_are_two_keys() {
+    let mut cast = cast(2, &Setup::new(5));
+    let there = cast.request(0, 1, KeyRequest::new(3));
+    let back = cast.request(1, 0, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, there);
+    cast.assert_agreed(1, 0, back);
+    assert_ne!(cast.key(0, there), cast.key(0, back));
+}
+
+#[test]
+fn one_hub_dead_and_one_lying_are_told_apart() {
+    for_each_seed(0..5, |seed| {
+        let mut cast = cast(seed, &Setup::new(5));
+        cast.world.kill(cast.hubs[1]);
+        cast.lie(3, 1);
+        let id = cast.request(0, 1, KeyRequest::new(3));
+        cast.settle(10);
+        cast.assert_agreed(0, 1, id);
+        let expected = [Conduct::Good, Conduct::Silent, Conduct::Good, Conduct::Lying, Conduct::Good];
+        assert_eq!(cast.conducts(1, id).unwrap(), expected);
+        assert_eq!(cast.conducts(0, id).unwrap(), expected);
+    });
+}
+
+#[test]
+fn every_size_from_two_of_three_to_sixteen_of_thirty_one() {
+    for (k, n) in [(2, 3), (3, 5), (4, 7), (5, 9), (8, 15), (16, 31)] {
+        let mut cast = cast(u64::from(k), &Setup::new(n));
+        let id = cast.request(0, 1, KeyRequest::new(k));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+    }
+}
+
+#[test]
+fn too_few_hubs_is_an_error_and_not_a_key() {
+    let mut cast = cast(4, &Setup::new(5));
+    for hub in 0..3 {
+        cast.world.kill(cast.hubs[hub]);
+    }
+    let mut request = KeyRequest::new(3);
+    request.lifetime = 20;
+    let id = cast.request(0, 1, request);
+    cast.settle(30);
+    assert_eq!(cast.failure(0, id), Some(KeyError::TooFewHubs));
+    assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
+}

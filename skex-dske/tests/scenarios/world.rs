@@ -1,0 +1,300 @@
+//! Clients and hubs in one simulated world, with tables that survive crashes as files would.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use skex_core::machine::{Instant, PeerHandle};
+use skex_core::{KeyId, SecretBytes};
+use skex_dske::{
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientLimits, ClientTag, Conduct, Coordinate,
+    Established, Hub, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, Origin, Pad, PadError,
+    ResponderPolicy, Role, Table,
+};
+use skex_sim::{Boot, Either, Layout, NodeId, World};
+use skex_wire::SuiteId;
+
+pub type Party = Either<Client<SharedPad>, Hub<SharedPad>>;
+
+/// A table outside the machine: what a file is to a process.
+#[derive(Clone)]
+pub struct SharedPad {
+    octets: Rc<RefCell<Vec<u8>>>,
+    /// A hub that lies has a table that lies: keys are read right, pads come out with a bit flipped.
+    lies: Rc<RefCell<bool>>,
+}
+
+impl SharedPad {
+    fn new(octets: Vec<u8>) -> Self {
+        Self { octets: Rc::new(RefCell::new(octets)), lies: Rc::default() }
+    }
+
+    pub fn set_lying(&self, lies: bool) {
+        *self.lies.borrow_mut() = lies;
+    }
+
+    pub fn octets(&self) -> Vec<u8> {
+        self.octets.borrow().clone()
+    }
+}
+
+impl Pad for SharedPad {
+    fn elements(&self) -> u32 {
+        (self.octets.borrow().len() / 16) as u32
+    }
+
+    fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
+        let octets = self.octets.borrow();
+        let start = index as usize * 16;
+        out.copy_from_slice(octets.get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
+        if *self.lies.borrow() && out.len() > 32 {
+            out[50] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
+        let mut octets = self.octets.borrow_mut();
+        let range = index as usize * 16..(index as usize + elements as usize) * 16;
+        octets.get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
+        Ok(())
+    }
+}
+
+/// What one world is made of.
+#[derive(Clone)]
+pub struct Setup {
+    pub hubs: usize,
+    pub clients: usize,
+    pub table_elements: usize,
+    pub origin: Origin,
+    pub policy: Option<ResponderPolicy>,
+    pub client_limits: ClientLimits,
+    pub hub_limits: HubLimits,
+    /// Whom each client authorises at its hubs.
+    pub authorised: Authorised,
+    /// At these hubs, the responder (client 1) has a smaller table for what it receives.
+    pub peers_known: bool,
+}
+
+impl Setup {
+    pub fn new(hubs: usize) -> Self {
+        Self {
+            hubs,
+            clients: 2,
+            table_elements: 4096,
+            origin: Origin::OutOfBand,
+            policy: None,
+            client_limits: ClientLimits::default(),
+            hub_limits: HubLimits::default(),
+            authorised: Authorised::Everyone,
+            peers_known: true,
+        }
+    }
+}
+
+pub struct Cast {
+    pub world: World<Party>,
+    pub clients: Vec<NodeId>,
+    pub hubs: Vec<NodeId>,
+    pub tags: Vec<ClientTag>,
+    pub hub_ids: Vec<HubId>,
+    /// By hub, then client: the hub's copy of the downlink table.
+    pub hub_downlinks: Vec<Vec<SharedPad>>,
+    /// By client, then hub: the client's copies (uplink, downlink).
+    pub client_tables: Vec<Vec<(SharedPad, SharedPad)>>,
+}
+
+pub fn tag(client: usize) -> ClientTag {
+    ClientTag::new([0xc0 + client as u8; 16])
+}
+
+fn hub_id(hub: usize) -> HubId {
+    HubId::new([0xb0 + hub as u8; 16])
+}
+
+/// A world of this set-up: hubs 0.. and clients 0.., everybody booted, nothing said yet.
+pub fn cast(seed: u64, setup: &Setup) -> Cast {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0x7461_626c_6573);
+    let mut world: World<Party> = World::new(seed);
+    let mut octets = |elements: usize| {
+        let mut octets = vec![0; elements * 16];
+        rng.fill_bytes(&mut octets);
+        octets
+    };
+    // By hub, then client: initial key, uplink octets, downlink octets.
+    let shared: Vec<Vec<([u8; 32], Vec<u8>, Vec<u8>)>> = (0..setup.hubs)
+        .map(|_| {
+            (0..setup.clients)
+                .map(|_| {
+                    let mut initial = [0; 32];
+                    initial.copy_from_slice(&octets(2));
+                    (initial, octets(setup.table_elements), octets(setup.table_elements))
+                })
+                .collect()
+        })
+        .collect();
+
+    let mut hub_downlinks = Vec::new();
+    let mut hubs = Vec::new();
+    for (hub, of_hub) in shared.iter().enumerate() {
+        let pads: Vec<([u8; 32], SharedPad, SharedPad)> = of_hub
+            .iter()
+            .map(|(key, up, down)| (*key, SharedPad::new(up.clone()), SharedPad::new(down.clone())))
+            .collect();
+        hub_downlinks.push(pads.iter().map(|(.., down)| down.clone()).collect());
+        let setup = setup.clone();
+        let boot = move |boot: Boot<'_>| {
+            let clients = pads.iter().enumerate().map(|(client, (key, up, down))| HubClient {
+                client: ClientId::new(client as u32),
+                tag: tag(client),
+                suite: SuiteId::SHA256_AES256GCM,
+                initial_key: SecretBytes::copied_from(key),
+                uplink: Table::new(0, setup.origin, up.clone()),
+                downlink: Table::new(0, setup.origin, down.clone()),
+                authorised: setup.authorised.clone(),
+            });
+            let coordinate = Coordinate::new(hub as u8 + 1).unwrap();
+            let config = HubConfig::new(hub_id(hub), coordinate, clients.collect()).unwrap();
+            let config = config.with_limits(setup.hub_limits);
+            let records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
+            Either::Right(Hub::restore(config, records, boot.now, boot.rng).unwrap())
+        };
+        hubs.push(world.add_node(Layout::Log, boot));
+    }
+
+    let mut clients = Vec::new();
+    let mut client_tables = Vec::new();
+    for client in 0..setup.clients {
+        let pads: Vec<([u8; 32], SharedPad, SharedPad)> = shared
+            .iter()
+            .map(|of_hub| {
+                let (key, up, down) = &of_hub[client];
+                (*key, SharedPad::new(up.clone()), SharedPad::new(down.clone()))
+            })
+            .collect();
+        client_tables.push(pads.iter().map(|(_, up, down)| (up.clone(), down.clone())).collect());
+        let setup = setup.clone();
+        let boot = move |boot: Boot<'_>| {
+            let links = pads.iter().enumerate().map(|(hub, (key, up, down))| HubLink {
+                hub: hub_id(hub),
+                coordinate: Coordinate::new(hub as u8 + 1).unwrap(),
+                handle: PeerHandle::new(hub as u32),
+                client: ClientId::new(client as u32),
+                suite: SuiteId::SHA256_AES256GCM,
+                initial_key: SecretBytes::copied_from(key),
+                uplink: Table::new(0, setup.origin, up.clone()),
+                downlink: Table::new(0, setup.origin, down.clone()),
+            });
+            let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
+            let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
+            if let Some(policy) = setup.policy {
+                config = config.with_policy(policy).unwrap();
+            }
+            let config = config.with_limits(setup.client_limits);
+            let records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
+            Either::Left(Client::restore(config, records, boot.now, boot.rng).unwrap())
+        };
+        clients.push(world.add_node(Layout::Log, boot));
+    }
+    for &client in &clients {
+        for (number, &hub) in hubs.iter().enumerate() {
+            world.route(client, PeerHandle::new(number as u32), hub);
+        }
+    }
+    let tags = (0..setup.clients).map(tag).collect();
+    let hub_ids = (0..setup.hubs).map(hub_id).collect();
+    Cast { world, clients, hubs, tags, hub_ids, hub_downlinks, client_tables }
+}
+
+impl Cast {
+    /// Client `from` asks for a key with client `to`.
+    pub fn request(&mut self, from: usize, to: usize, request: KeyRequest) -> KeyId {
+        self.try_request(from, to, request).unwrap()
+    }
+
+    pub fn try_request(
+        &mut self,
+        from: usize,
+        to: usize,
+        request: KeyRequest,
+    ) -> Result<KeyId, skex_dske::ClientError> {
+        let peer = self.tags[to];
+        let asked = self.world.call(self.clients[from], |party, now, rng| {
+            party.left().unwrap().request_key(now, rng, peer, request)
+        });
+        asked.unwrap()
+    }
+
+    /// Makes hub `hub` lie to client `client`.
+    pub fn lie(&self, hub: usize, client: usize) {
+        self.hub_downlinks[hub][client].set_lying(true);
+    }
+
+    /// The keys that client `client` has been given, in order.
+    pub fn keys(&self, client: usize) -> Vec<&Established> {
+        let node = self.clients[client];
+        self.world
+            .events()
+            .iter()
+            .filter(|happened| happened.node == node)
+            .filter_map(|happened| match &happened.event {
+                Either::Left(ClientEvent::KeyEstablished(established)) => Some(established),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The key `id` at client `client`, if it was given.
+    pub fn key(&self, client: usize, id: KeyId) -> Option<Vec<u8>> {
+        let mut found = self.keys(client).into_iter().filter(|established| established.key.id() == id);
+        found.next().map(|established| established.key.secret().expose().to_vec())
+    }
+
+    /// The last report of client `client` on the hubs of key `id`.
+    pub fn conducts(&self, client: usize, id: KeyId) -> Option<Vec<Conduct>> {
+        let node = self.clients[client];
+        self.world.events().iter().rev().filter(|happened| happened.node == node).find_map(|happened| {
+            match &happened.event {
+                Either::Left(ClientEvent::Settled { key_id, hubs, .. }) if *key_id == id => {
+                    Some(hubs.iter().map(|report| report.conduct).collect())
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// Why key `id` failed at client `client`, if it did.
+    pub fn failure(&self, client: usize, id: KeyId) -> Option<skex_dske::KeyError> {
+        let node = self.clients[client];
+        self.world.events().iter().filter(|happened| happened.node == node).find_map(|happened| {
+            match &happened.event {
+                Either::Left(ClientEvent::KeyFailed { key_id, error, .. }) if *key_id == id => Some(*error),
+                _ => None,
+            }
+        })
+    }
+
+    /// Runs until both ends have key `id`, or nothing more can be expected.
+    pub fn settle(&mut self, seconds: u64) {
+        self.world.run_for(core::time::Duration::from_secs(seconds), 1_000_000);
+        assert!(self.world.failures().is_empty(), "{:?}", self.world.failures());
+    }
+
+    /// Both ends have the same key `id`, and each has it once.
+    pub fn assert_agreed(&self, initiator: usize, responder: usize, id: KeyId) {
+        let ours = self.key(initiator, id).expect("the initiator has the key");
+        let theirs = self.key(responder, id).expect("the responder has the key");
+        assert_eq!(ours, theirs);
+        assert!(ours.iter().any(|&octet| octet != 0));
+        let count = |client: usize, role: Role| {
+            self.keys(client).iter().filter(|key| key.key.id() == id && key.role == role).count()
+        };
+        assert_eq!((count(initiator, Role::Initiator), count(responder, Role::Responder)), (1, 1));
+    }
+
+    pub fn now(&self) -> Instant {
+        self.world.now()
+    }
+}
