@@ -93,6 +93,5 @@ fn map_event<R, P, E, F>(output: Output<R, P, E>, map: impl FnOnce(E) -> F) -> O
         Output::Transmit(transmit) => Output::Transmit(transmit),
         Output::Event(event) => Output::Event(map(event)),
         Output::Wait(deadline) => Output::Wait(deadline),
-        _ => unreachable!("skex_core knows no other output"),
     }
 }

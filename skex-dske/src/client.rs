@@ -100,7 +100,7 @@ impl<P: Pad> Client<P> {
         let mut connections = Vec::new();
         for hub in links {
             let marks = stored.values.remove(marks_key(hub.hub).as_slice());
-            let marks = marks.map_or(Ok(Marks::default()), |value| Marks::decode(value.expose()))?;
+            let marks = marks.map_or_else(|| Ok(Marks::default()), |value| Marks::decode(value.expose()))?;
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
             let (up, down) = (hub.uplink, hub.downlink);
@@ -219,7 +219,7 @@ impl<P: Pad> Client<P> {
                 hub.on_hello_reply(reply)?;
                 hub.fetch_at = now;
                 self.forget_sent_to(link);
-                self.fetch_due(now);
+                self.fetch_due(now, rng);
                 Ok(Disposition::Accepted)
             }
             Outer::HelloRequest(request) => {
@@ -258,9 +258,8 @@ impl<P: Pad> Client<P> {
                 }
             }
             Inner::LeaseDenied(denied) => {
-                if hub.link.outgoing.denied(&denied.nonce, denied.mark) {
+                if denied.table == hub.link.outgoing.number() && hub.link.outgoing.deny(&denied.nonce) {
                     hub.lease_retry = None;
-                    self.store_marks(link);
                     Disposition::Accepted
                 } else {
                     self.discards.discard(DiscardReason::Stale)
@@ -268,7 +267,7 @@ impl<P: Pad> Client<P> {
             }
             Inner::Share(share) => self.on_delivery(now, link, share),
             Inner::Answer(answer) => self.on_answer(link, answer),
-            Inner::Confirm(confirm) => self.on_confirm(confirm),
+            Inner::Confirm(confirm) => self.on_confirm(link, confirm),
             // Advisory: the retransmission comes anyway.
             Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
             _ => self.discards.discard(DiscardReason::Unexpected),
@@ -309,7 +308,7 @@ impl<P: Pad> Client<P> {
             hub.restart(now, pace, rng);
         }
         self.say_hello(now);
-        self.fetch_due(now);
+        self.fetch_due(now, rng);
         self.repeat_lease_requests(now, rng);
         self.expire_inbound(now);
         self.advance_requests(now, rng);
@@ -372,10 +371,17 @@ impl<P: Pad> Client<P> {
         }
     }
 
-    fn fetch_due(&mut self, now: Instant) {
+    fn fetch_due(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         for link in 0..self.links.len() {
-            if self.links.get(link).is_some_and(|hub| hub.is_open() && hub.fetch_at <= now) {
+            let Some(hub) = self.links.get_mut(link).filter(|hub| hub.is_open() && hub.fetch_at <= now)
+            else {
+                continue;
+            };
+            if hub.may_fetch() {
                 self.fetch(now, link);
+            } else {
+                hub.restart(now, self.limits.pace(), rng);
+                self.say_hello(now);
             }
         }
     }

@@ -3,7 +3,7 @@
 mod config;
 mod relay;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -67,7 +67,12 @@ struct Client<P> {
     lease_retry: Option<Backoff>,
     /// Keys whose lifetime is not over.
     keys: usize,
+    /// Refusals that were given, for their repetition.
+    refusals: VecDeque<GivenAnswer>,
 }
+
+/// Refusals that are remembered of each client.
+const REFUSALS: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -157,7 +162,7 @@ impl<P: Pad> Hub<P> {
             hub.add_client(
                 id,
                 client,
-                marks.map_or(Ok(Marks::default()), |value| Marks::decode(value.expose()))?,
+                marks.map_or_else(|| Ok(Marks::default()), |value| Marks::decode(value.expose()))?,
             )?;
         }
         for (key, value) in &stored.values {
@@ -185,6 +190,7 @@ impl<P: Pad> Hub<P> {
             path: None,
             lease_retry: None,
             keys: 0,
+            refusals: VecDeque::new(),
         });
         Ok(())
     }
@@ -311,11 +317,11 @@ impl<P: Pad> Hub<P> {
             }
             Inner::LeaseDenied(denied) => {
                 let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
-                if !client.link.outgoing.denied(&denied.nonce, denied.mark) {
+                if denied.table != client.link.outgoing.number() || !client.link.outgoing.deny(&denied.nonce)
+                {
                     return Err(DiscardReason::Stale);
                 }
                 client.lease_retry = None;
-                self.store_marks(id);
                 Ok(Disposition::Accepted)
             }
             Inner::Share(share) => self.on_upload(now, rng, id, share),
@@ -378,6 +384,9 @@ impl<P: Pad> Hub<P> {
         for (_, relay) in self.relays.range_mut(first..=last) {
             relay.answer = None;
         }
+        if let Some(client) = self.client_mut(id) {
+            client.refusals.clear();
+        }
     }
 
     fn on_lease_request(
@@ -422,6 +431,12 @@ impl<P: Pad> Hub<P> {
             self.pass_on_confirmation(id);
             return Err(DiscardReason::Duplicate);
         }
+        let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
+        if let Some(given) = client.refusals.iter().find(|given| given.index == index) {
+            let inner = given.inner.clone();
+            self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
+            return Err(DiscardReason::Duplicate);
+        }
         // Nothing is opened that could not be kept: "busy" spends nothing.
         if self.changes.len() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
             let busy = Busy::new(upload.position.table, index);
@@ -435,7 +450,11 @@ impl<P: Pad> Hub<P> {
         let status = self.judge(id, upload, &share);
         let verdict = Verdict { index, answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
         let Ok(responder) = status else {
-            self.answer(initiator, verdict, Barrier::OPEN);
+            let given = self.answer(initiator, verdict, Barrier::OPEN);
+            if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
+                client.refusals.truncate(REFUSALS.saturating_sub(1));
+                client.refusals.push_front(given);
+            }
             return Err(DiscardReason::Policy);
         };
         if !self.relays.contains_key(&id) {

@@ -3,6 +3,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod bytes;
 mod config;
 mod error;
@@ -12,6 +15,8 @@ mod peer;
 mod record;
 mod rules;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use bytes::{Datagram, Record};
 pub use config::{Confirmation, PeerConfig, Side};

@@ -473,3 +473,45 @@ impl Machine for Peer {
         Self::poll_output(self)
     }
 }
+
+#[cfg(test)]
+impl Peer {
+    /// Whether two ends have the same chain key.
+    pub(crate) fn same_chain_for_tests(&self, other: &Self) -> bool {
+        self.state.suite == other.state.suite && self.state.chain == other.state.chain
+    }
+
+    /// The octets of the chain key, to look for them.
+    pub(crate) fn chain_for_tests(&self) -> &[u8] {
+        self.state.chain.expose()
+    }
+
+    /// Everything that an input may change, beside counters and the clock.
+    pub(crate) fn fingerprint_for_tests(&self) -> std::string::String {
+        use std::format;
+        let exchange = match &self.exchange {
+            Exchange::Idle => format!("idle"),
+            Exchange::Attempt(attempt) => format!("{:?} {} {:?}", attempt.nonce, attempt.sent, attempt.cookie),
+            Exchange::Answered(answered) => format!("{:?} {}", answered.suite, answered.slot),
+        };
+        let record = self.state.to_record(&self.binding, 0).unwrap();
+        format!(
+            "{:?} {exchange} {:?} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?}",
+            record.as_bytes(),
+            self.master.expose(),
+            self.naming.is_live(),
+            self.dirty,
+            self.unsaved,
+            self.consumer_confirmed,
+            self.wanted,
+            self.rolled_back,
+            self.round,
+            self.highest_round,
+            self.learned,
+            self.has_learned,
+            self.heals,
+            self.heal_again_at,
+            self.timers,
+        )
+    }
+}

@@ -127,7 +127,6 @@ where
                     self.node_mut(id).deadline = deadline;
                     return;
                 }
-                _ => unreachable!("skex_core knows no other output"),
             }
         }
         self.node_mut(id).is_runaway = true;
@@ -153,7 +152,6 @@ where
                     node.deadline = deadline;
                     break;
                 }
-                _ => unreachable!("skex_core knows no other output"),
             });
         }
         departed

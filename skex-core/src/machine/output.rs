@@ -6,8 +6,10 @@ use super::checkpoint::Checkpoint;
 use super::time::Instant;
 
 /// One thing that a machine wants done.
+///
+/// Exhaustive on purpose: a driver that does not know an order must not compile.
 #[must_use = "an output is an order: carry it out"]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a new kind of order has to break every driver")]
 pub enum Output<R, P, E> {
     /// Store this, whole or not at all, and hand the receipt to `handle_persisted`.
     Persist(Checkpoint<R>),

@@ -14,6 +14,7 @@ use crate::share::Coordinate;
 
 /// A table at one end of a link.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Table<P> {
     /// Its number within the link and direction.
     pub number: u16,
@@ -32,6 +33,7 @@ impl<P> Table<P> {
 
 /// What enrolment at one hub gave a client.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the embedder, who has to think about every field")]
 pub struct HubLink<P> {
     /// The hub.
     pub hub: HubId,
@@ -111,11 +113,14 @@ impl Default for ClientLimits {
     }
 }
 
+/// Two a hub.
+const TABLES: usize = 2 * skex_wire::dske::MAX_HUBS as usize;
+
 impl ClientLimits {
     /// Room in the queue that only events use: three for each request and each key that can be there, two a hub.
     pub(super) const fn events(&self) -> usize {
         let keys = self.requests.saturating_add(self.inbound.saturating_mul(2));
-        keys.saturating_mul(3).saturating_add(2 * skex_wire::dske::MAX_HUBS as usize)
+        keys.saturating_mul(3).saturating_add(TABLES)
     }
 
     pub(super) const fn pace(&self) -> Pace {

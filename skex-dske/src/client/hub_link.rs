@@ -30,11 +30,15 @@ pub(super) struct Connection<P> {
 enum State {
     /// HELLO was said, with this salt.
     AwaitReply { salt: [u8; 16], retry: Backoff },
-    /// The envelope is open, and nothing has come back under it: our salt goes along.
-    Fresh,
+    /// The envelope is open, and nothing has come back under it: our salt goes along. After a few fetches without an
+    /// answer a new hello is due: an older attempt of ours, held back on the way, may have taken our place at the hub.
+    Fresh { fetches: u8 },
     /// Open, and known to be open at the hub.
     Open,
 }
+
+/// Fetches that a fresh envelope gets.
+const FRESH_FETCHES: u8 = 5;
 
 impl<P: Pad> Connection<P> {
     /// A link after a start: it begins with a hello.
@@ -70,6 +74,14 @@ impl<P: Pad> Connection<P> {
         matches!(self.state, State::Open)
     }
 
+    /// Counts a fetch under an envelope that nothing has come back under. `false`: enough of them, start anew.
+    #[must_use]
+    pub(super) const fn may_fetch(&mut self) -> bool {
+        let State::Fresh { fetches } = &mut self.state else { return true };
+        *fetches = fetches.saturating_add(1);
+        *fetches <= FRESH_FETCHES
+    }
+
     /// Drops the envelope and says hello anew, with a new salt.
     pub(super) fn restart(&mut self, now: Instant, pace: Pace, rng: &mut dyn CryptoRng) {
         let mut salt = [0; 16];
@@ -97,7 +109,7 @@ impl<P: Pad> Connection<P> {
     pub(super) const fn hello_at(&self) -> Option<Instant> {
         match &self.state {
             State::AwaitReply { retry, .. } => Some(retry.due()),
-            State::Fresh | State::Open => None,
+            State::Fresh { .. } | State::Open => None,
         }
     }
 
@@ -109,7 +121,7 @@ impl<P: Pad> Connection<P> {
         }
         let session = self.link.keys.session(Side::Client, salt, &reply.message.salt);
         self.link.begin(session);
-        self.state = State::Fresh;
+        self.state = State::Fresh { fetches: 0 };
         Ok(())
     }
 

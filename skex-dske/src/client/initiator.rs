@@ -1,6 +1,7 @@
 //! The initiator: makes a key, shares it among the hubs, waits for acceptance and confirmation
 //! (docs/draft-skex-dske.md, "Initiator").
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -55,6 +56,9 @@ impl KeyRequest {
     }
 }
 
+/// False confirmations that one hub may bring for one key.
+const CONFIRMATION_TRIES: u8 = 16;
+
 /// A key that this client makes.
 pub(super) struct Request {
     peer: ClientTag,
@@ -67,7 +71,7 @@ enum Stage {
     /// Waits for leases: until all hubs are ready, or enough of them and this time has come.
     Gathering { patience: Instant },
     /// Shares are under way.
-    Sharing(Sharing),
+    Sharing(Box<Sharing>),
 }
 
 struct Sharing {
@@ -76,6 +80,8 @@ struct Sharing {
     secret_tag: Tag,
     /// Until it is released.
     key: Option<OutputKey>,
+    /// Confirmations whose tag did not verify, by link: each hub may try so often (draft-skex-dske, "Bounds").
+    false_confirmations: Vec<u8>,
     /// Until the confirmation is there.
     confirmation_key: Option<MessageVerificationKey>,
     /// In the order of the context.
@@ -229,7 +235,7 @@ impl<P: Pad> Client<P> {
             let all = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(elements)).count();
             if enough && (ready.len() == all || now >= patience) {
                 match self.make_key(rng, key_id, request, &ready) {
-                    Some(sharing) => request.stage = Stage::Sharing(sharing),
+                    Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
                     // A table's storage failed, or shrank meanwhile.
                     None => return self.fail(key_id, request, KeyError::TooFewHubs),
                 }
@@ -404,6 +410,7 @@ impl<P: Pad> Client<P> {
         }
         Some(Sharing {
             confirmation_key: block.confirmation_key(),
+            false_confirmations: vec![0; self.links.len()],
             lying: vec![0; usize::from(context.count().div_ceil(8))],
             context,
             encoded,
@@ -476,7 +483,7 @@ impl<P: Pad> Client<P> {
     pub(super) fn on_answer(&mut self, link: usize, answer: &Tagged<'_, Answer<'_>>) -> Disposition {
         let index = answer.message.index;
         let sharing = self.requests.values_mut().filter_map(|request| match &mut request.stage {
-            Stage::Sharing(sharing) => Some(sharing),
+            Stage::Sharing(sharing) => Some(sharing.as_mut()),
             Stage::Gathering { .. } => None,
         });
         let found = sharing.flat_map(|sharing| &mut sharing.shares).find(|share| {
@@ -499,7 +506,7 @@ impl<P: Pad> Client<P> {
     }
 
     /// The responder's confirmation, by way of a hub.
-    pub(super) fn on_confirm(&mut self, confirm: &Confirm<'_>) -> Disposition {
+    pub(super) fn on_confirm(&mut self, link: usize, confirm: &Confirm<'_>) -> Disposition {
         let request = self.requests.get_mut(&KeyId::new(confirm.key_id));
         let Some(request) = request.filter(|request| request.peer.as_bytes() == &confirm.peer) else {
             return self.discards.discard(DiscardReason::Stale);
@@ -515,8 +522,14 @@ impl<P: Pad> Client<P> {
         if !bitmap_fits(confirmation.origins, count) || !bitmap_fits(confirmation.lying, count) {
             return self.discards.discard(DiscardReason::Malformed);
         }
+        let Some(tries) =
+            sharing.false_confirmations.get_mut(link).filter(|tries| **tries < CONFIRMATION_TRIES)
+        else {
+            return self.discards.discard(DiscardReason::Busy);
+        };
         let parts: [&[u8]; 3] = [&sharing.encoded, confirmation.origins, confirmation.lying];
         if !key.verify(&parts, &Tag::from_bytes(confirmation.tag)) {
+            *tries = tries.saturating_add(1);
             return self.discards.discard(DiscardReason::Unauthentic);
         }
         sharing.confirmation_key = None;

@@ -1,6 +1,7 @@
 //! The responder: gathers shares, finds the key among liars, keeps it until the application has it, confirms
 //! (docs/draft-skex-dske.md, "Responder").
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -36,7 +37,7 @@ enum Stage {
     /// Shares as they came, each hub's once.
     Collecting(Vec<Arrived>),
     /// The key was found; what is still to be said about it.
-    Accepted(Accepted),
+    Accepted(Box<Accepted>),
 }
 
 /// A share that waits for others.
@@ -46,6 +47,8 @@ struct Arrived {
     index: u32,
     answer_key: AnswerKey,
     share: SecretVec,
+    /// By what this hub said, from when it said it: a liar's haste must not end the others.
+    expires: Instant,
     /// What the hub says the initiator said. Shares count together only where all of it agrees.
     context: Context,
     secret_tag: Tag,
@@ -81,8 +84,10 @@ struct Judgement {
 impl Inbound {
     pub(super) fn deadline(&self) -> Instant {
         let settle = match &self.stage {
-            Stage::Accepted(Accepted { judgement: Some(judgement), .. }) => judgement.settle_at,
-            _ => self.expires,
+            Stage::Accepted(accepted) => {
+                accepted.judgement.as_ref().map_or(self.expires, |judgement| judgement.settle_at)
+            }
+            Stage::Collecting(_) => self.expires,
         };
         settle.min(self.expires)
     }
@@ -135,10 +140,10 @@ impl<P: Pad> Client<P> {
             Err(status) => return self.refuse(link, index, answer_key, status),
         };
         let secret_tag = Tag::from_bytes(wire.secret_tag);
-        let lifetime = Duration::from_secs(u64::from(context.lifetime));
+        let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
         let inbound = self.inbound.entry(id).or_insert_with(|| Inbound {
             begun_by: link,
-            expires: now.saturating_add(lifetime),
+            expires,
             stage: Stage::Collecting(Vec::new()),
             answers: Vec::new(),
         });
@@ -159,7 +164,17 @@ impl<P: Pad> Client<P> {
                     (earlier.index, earlier.answer_key) = (index, answer_key);
                     return Disposition::Accepted;
                 }
-                arrived.push(Arrived { link, coordinate, index, answer_key, share, context, secret_tag });
+                inbound.expires = inbound.expires.max(expires);
+                arrived.push(Arrived {
+                    link,
+                    coordinate,
+                    index,
+                    answer_key,
+                    share,
+                    expires,
+                    context,
+                    secret_tag,
+                });
                 self.try_accept(now, id);
             }
         }
@@ -247,15 +262,13 @@ impl<P: Pad> Client<P> {
 
     /// Looks for the key among the shares that agree with the newest one.
     fn try_accept(&mut self, now: Instant, id: (ClientTag, KeyId)) {
-        let Some(Inbound { stage: Stage::Collecting(arrived), expires, .. }) = self.inbound.get(&id) else {
-            return;
-        };
+        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
         let Some(newest) = arrived.last() else { return };
-        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, *expires);
-        let group: Vec<&Arrived> = arrived
-            .iter()
-            .filter(|share| share.context == context && share.secret_tag == secret_tag)
-            .collect();
+        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, newest.expires);
+        let alike = |share: &&Arrived| {
+            share.context == context && share.secret_tag == secret_tag && now < share.expires
+        };
+        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
         if group.len() < usize::from(context.threshold) {
             return;
         }
@@ -315,7 +328,8 @@ impl<P: Pad> Client<P> {
         let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
         self.tell_key(id, &accepted, pad_octets);
         let Some(inbound) = self.inbound.get_mut(&id) else { return };
-        if let Stage::Collecting(arrived) = core::mem::replace(&mut inbound.stage, Stage::Accepted(accepted))
+        if let Stage::Collecting(arrived) =
+            core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
         {
             for share in arrived {
                 self.answer_accepted(id, share.link, share.index, share.answer_key);
@@ -371,8 +385,8 @@ impl<P: Pad> Client<P> {
         share: &SecretVec,
         claim: (&Context, Tag),
     ) {
-        if let Some(Inbound { stage: Stage::Accepted(Accepted { judgement: Some(judgement), .. }), .. }) =
-            self.inbound.get_mut(&id)
+        if let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get_mut(&id)
+            && let Some(judgement) = &mut accepted.judgement
         {
             judgement.judge(coordinate, share, claim);
         }
@@ -405,7 +419,7 @@ impl<P: Pad> Client<P> {
             };
             match &inbound.stage {
                 // A key that nobody has taken is not lost: it goes when the application has it.
-                Stage::Accepted(Accepted { key: Some(_), .. }) => {
+                Stage::Accepted(accepted) if accepted.key.is_some() => {
                     if let Some(inbound) = self.inbound.get_mut(&id) {
                         inbound.expires = now.saturating_add(UNTAKEN_CHECK);
                     }
@@ -440,7 +454,8 @@ impl<P: Pad> Client<P> {
         let (accepted, lifetime) = decode_stored(value)?;
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
-        let inbound = Inbound { begun_by: 0, expires, stage: Stage::Accepted(accepted), answers: Vec::new() };
+        let inbound =
+            Inbound { begun_by: 0, expires, stage: Stage::Accepted(Box::new(accepted)), answers: Vec::new() };
         self.inbound.insert(id, inbound);
         Ok(())
     }

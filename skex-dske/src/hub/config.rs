@@ -31,6 +31,7 @@ impl Authorised {
 
 /// A client as its hub knows it.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by the embedder, who has to think about every field")]
 pub struct HubClient<P> {
     /// Its number here: numbers count from zero.
     pub client: ClientId,

@@ -38,8 +38,8 @@ pub(crate) struct Grant {
     pub(crate) after: u64,
 }
 
-/// Tags that may fail in a session before blocks are no longer looked at until the next lease. With a 128-bit tag
-/// this many tries on one key leave a forgery at 2^-110 (draft-skex-dske, "Bounds").
+/// Tags that may fail in a session before blocks are no longer looked at until the next lease. So many
+/// tries on one key leave a forgery at 2^-112 for a 256-bit key, at 2^-100 for 1 MiB (draft-skex-dske, "Bounds").
 const FAILED_TAGS_BOUND: u32 = 4096;
 
 impl<P: Pad> Incoming<P> {

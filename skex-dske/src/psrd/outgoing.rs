@@ -22,6 +22,8 @@ pub(crate) struct Outgoing<P> {
     /// In the order in which they are used; the first is the current one.
     leases: Vec<Lease>,
     asked: Option<Asked>,
+    /// The receiver said that nothing is left. Advisory: it holds for this session and moves no mark.
+    denied: bool,
     /// Blocks whose message may still be retransmitted, ascending.
     unsettled: Vec<u32>,
 }
@@ -47,7 +49,16 @@ pub(crate) struct Asked {
 impl<P: Pad> Outgoing<P> {
     /// A table as it was stored: its durable `mark`, no lease.
     pub(crate) const fn new(pad: P, number: u16, origin: Origin, mark: u32) -> Self {
-        Self { pad, number, origin, mark, leases: Vec::new(), asked: None, unsettled: Vec::new() }
+        Self {
+            pad,
+            number,
+            origin,
+            mark,
+            leases: Vec::new(),
+            asked: None,
+            denied: false,
+            unsettled: Vec::new(),
+        }
     }
 
     pub(crate) const fn number(&self) -> u16 {
@@ -83,7 +94,7 @@ impl<P: Pad> Outgoing<P> {
     pub(crate) fn could_have_room(&self, pad_elements: u32) -> bool {
         // A lease spends two elements on its own tag.
         let needed = pad_elements.saturating_add(KEY_ELEMENTS).saturating_add(2);
-        self.has_room(pad_elements) || self.pad.elements().saturating_sub(self.mark) >= needed
+        self.has_room(pad_elements) || !self.denied && self.pad.elements().saturating_sub(self.mark) >= needed
     }
 
     /// The next block, and the checkpoint that its message has to wait for. Its bytes are erased here: they live on
@@ -183,13 +194,13 @@ impl<P: Pad> Outgoing<P> {
         Ok(())
     }
 
-    /// The receiver says that it has granted up to `mark` already, and that nothing is left.
-    pub(crate) fn denied(&mut self, nonce: &[u8; 16], mark: u32) -> bool {
-        if self.asked.as_ref().is_none_or(|asked| asked.nonce != *nonce) {
+    /// The receiver says that nothing is left. `false`: it answers no request that is on its way.
+    #[must_use]
+    pub(crate) fn deny(&mut self, nonce: &[u8; 16]) -> bool {
+        if self.asked.is_none_or(|asked| asked.nonce != *nonce) {
             return false;
         }
-        self.asked = None;
-        self.mark = self.mark.max(mark.min(self.pad.elements()));
+        (self.asked, self.denied) = (None, true);
         true
     }
 
@@ -199,7 +210,7 @@ impl<P: Pad> Outgoing<P> {
             // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
             let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
         }
-        self.asked = None;
+        (self.asked, self.denied) = (None, false);
         self.unsettled.clear();
     }
 }

@@ -41,6 +41,7 @@ impl Ranges {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 mod tests {
     use proptest::prelude::*;
 

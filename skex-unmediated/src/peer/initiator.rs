@@ -155,7 +155,7 @@ impl Peer {
         }
     }
 
-    /// Nothing authenticates a cookie: it is taken once between two repetitions, and only repeats the first message.
+    /// Nothing authenticates a cookie: it is taken once between two repetitions, and goes out with the next of them.
     pub(super) fn on_cookie(&mut self, message: &CookieMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(current) = self.exchange else { return Err(DiscardReason::Stale) };
         if message.attempt != FirstMessage::attempt_of(&current.nonce) {
@@ -166,7 +166,6 @@ impl Peer {
         }
         self.exchange =
             Exchange::Attempt(Attempt { cookie: Some(message.cookie), cookie_taken: true, ..current });
-        self.due.sends.insert(Sends::FIRST);
         Ok(())
     }
 

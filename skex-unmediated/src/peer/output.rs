@@ -161,7 +161,9 @@ impl Peer {
         if self.due.sends.take(Sends::SECOND) {
             let datagram = self.answer_message();
             if self.settings.stateless {
-                self.forget_exchange();
+                // The timer goes on: a yield may turn out fruitless.
+                self.exchange = Exchange::Idle;
+                self.master.wipe();
             }
             return datagram.map(reply);
         }

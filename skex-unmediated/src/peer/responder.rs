@@ -8,6 +8,7 @@ use skex_wire::unmediated::{
 
 use super::initiator::{equal, first_digest, fourth_tag, guard, rank, third_tag};
 use super::output::{Answer, Events, Sends};
+use super::timers::Timer;
 use super::{Answered, Exchange, Peer};
 use crate::bytes::Datagram;
 use crate::config::Side;
@@ -68,7 +69,10 @@ impl Peer {
         }
         self.heed_first(first);
         self.highest_round = self.highest_round.max(rank(first.nonce).0);
-        let suite = self.settings.choose(&first.suites).ok_or(DiscardReason::Policy)?;
+        let Some(suite) = self.settings.choose(&first.suites) else {
+            // What the message said of the session before may have been heeded all the same.
+            return if self.dirty { Ok(()) } else { Err(DiscardReason::Policy) };
+        };
         if !self.gives_way(first) {
             return Ok(());
         }
@@ -120,7 +124,7 @@ impl Peer {
         let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
             // Copies of first messages must not put off the end of what was answered first.
-            if !matches!(self.exchange, Exchange::Answered(_)) {
+            if matches!(self.exchange, Exchange::Attempt(_)) || self.timers.deadline(Timer::Exchange).is_none() {
                 self.forget_exchange();
                 self.arm_answer();
             }

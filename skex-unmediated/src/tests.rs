@@ -1,0 +1,12 @@
+//! Two real peers under everything that can happen to them.
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
+extern crate std;
+
+mod exporter;
+mod faults;
+mod handshake;
+mod junk;
+mod pair;
+mod rules;
+mod search;
