@@ -8,7 +8,8 @@ use skex_core::machine::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     due: Instant,
-    interval: Duration,
+    /// Milliseconds: 49 days are enough, and a hub has many of these.
+    interval: u32,
 }
 
 /// The first interval, and the longest.
@@ -21,7 +22,7 @@ pub(crate) struct Pace {
 impl Backoff {
     /// Said at `now`; due again after the first interval.
     pub(crate) const fn new(now: Instant, pace: Pace) -> Self {
-        Self { due: now.saturating_add(pace.first), interval: pace.first }
+        Self { due: now.saturating_add(pace.first), interval: millis(pace.first) }
     }
 
     /// When it is due.
@@ -34,14 +35,20 @@ impl Backoff {
         if now < self.due {
             return false;
         }
-        self.interval = self.interval.saturating_mul(2).min(pace.longest);
-        self.due = now.saturating_add(self.interval);
+        self.interval = self.interval.saturating_mul(2).min(millis(pace.longest));
+        self.due = now.saturating_add(Duration::from_millis(u64::from(self.interval)));
         true
     }
 
     /// Makes it due at `now`.
     pub(crate) const fn hurry(&mut self, now: Instant, pace: Pace) {
         self.due = now;
-        self.interval = pace.first;
+        self.interval = millis(pace.first);
     }
+}
+
+const fn millis(duration: Duration) -> u32 {
+    let millis = duration.as_millis();
+    #[expect(clippy::cast_possible_truncation, reason = "compared with the limit")]
+    if millis > u32::MAX as u128 { u32::MAX } else { millis as u32 }
 }

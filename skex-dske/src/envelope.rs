@@ -134,7 +134,6 @@ impl EnvelopeKeys {
             opening,
             next: 0,
             window: ReplayWindow::new(),
-            last_tag: [0; 16],
         }
     }
 }
@@ -157,7 +156,6 @@ pub(crate) struct Session {
     opening: SecretBytes<32>,
     next: u32,
     window: ReplayWindow<2>,
-    last_tag: [u8; 16],
 }
 
 /// This many messages in, a session is worn out and a new hello is due; far below every AEAD's limit.
@@ -167,11 +165,6 @@ impl Session {
     /// The salt by which the client began it.
     pub(crate) const fn client_salt(&self) -> &[u8; 16] {
         &self.client_salt
-    }
-
-    /// The AEAD tag of the last message that was sealed.
-    pub(crate) const fn last_tag(&self) -> &[u8; 16] {
-        &self.last_tag
     }
 
     pub(crate) const fn is_worn_out(&self) -> bool {
@@ -186,8 +179,8 @@ impl Session {
         let mut datagram = encoded(header.len(), |out| header.encode(out))?;
         datagram.extend_from_slice(inner);
         let (aad, body) = datagram.split_at_mut_checked(header.len())?;
-        self.last_tag = self.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
-        datagram.extend_from_slice(&self.last_tag);
+        let tag = self.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
+        datagram.extend_from_slice(&tag);
         Some(datagram)
     }
 

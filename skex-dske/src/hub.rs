@@ -3,6 +3,7 @@
 mod config;
 mod relay;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -68,7 +69,7 @@ struct Client<P> {
     /// Keys whose lifetime is not over.
     keys: usize,
     /// Refusals that were given, for their repetition.
-    refusals: VecDeque<GivenAnswer>,
+    refusals: Option<Box<VecDeque<GivenAnswer>>>,
 }
 
 /// Refusals that are remembered of each client.
@@ -190,7 +191,7 @@ impl<P: Pad> Hub<P> {
             path: None,
             lease_retry: None,
             keys: 0,
-            refusals: VecDeque::new(),
+            refusals: None,
         });
         Ok(())
     }
@@ -385,7 +386,7 @@ impl<P: Pad> Hub<P> {
             relay.answer = None;
         }
         if let Some(client) = self.client_mut(id) {
-            client.refusals.clear();
+            client.refusals = None;
         }
     }
 
@@ -432,7 +433,9 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Duplicate);
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
-        if let Some(given) = client.refusals.iter().find(|given| given.index == index) {
+        if let Some(given) =
+            client.refusals.as_deref().into_iter().flatten().find(|given| given.index == index)
+        {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
@@ -452,8 +455,9 @@ impl<P: Pad> Hub<P> {
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
-                client.refusals.truncate(REFUSALS.saturating_sub(1));
-                client.refusals.push_front(given);
+                let refusals = client.refusals.get_or_insert_default();
+                refusals.truncate(REFUSALS.saturating_sub(1));
+                refusals.push_front(given);
             }
             return Err(DiscardReason::Policy);
         };

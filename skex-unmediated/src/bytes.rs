@@ -15,7 +15,9 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    pub(crate) fn write<E>(write: impl FnOnce(&mut skex_wire::Writer<'_>) -> Result<(), E>) -> Result<Self, E> {
+    pub(crate) fn write<E>(
+        write: impl FnOnce(&mut skex_wire::Writer<'_>) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut datagram = Self { bytes: [0; MAX_MESSAGE], length: 0 };
         let mut writer = skex_wire::Writer::new(&mut datagram.bytes);
         write(&mut writer)?;

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use skex_core::machine::PeerHandle;
 use skex_core::{Label, Suite};
-use skex_wire::unmediated::{MAX_SUITES, Offer};
 use skex_wire::SuiteId;
+use skex_wire::unmediated::{MAX_SUITES, Offer};
 
 use crate::error::ConfigError;
 
@@ -180,7 +180,8 @@ impl<'a> PeerConfig<'a> {
 
     pub(crate) fn checked(&self) -> Result<Checked, ConfigError> {
         let names = [self.own_name, self.peer_name];
-        if names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) || self.context.len() > MAX_NAME {
+        if names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) || self.context.len() > MAX_NAME
+        {
             return Err(ConfigError::BadName);
         }
         if self.own_name == self.peer_name {

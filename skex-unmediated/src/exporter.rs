@@ -18,9 +18,9 @@ use crate::error::ExportError;
 use crate::rules::{Rule, holds};
 
 /// How far the indices of one chain may be used out of order.
-pub const WINDOW: usize = 8;
+pub const WINDOW: usize = WINDOW_32 as usize;
 
-const WINDOW_32: u32 = WINDOW as u32;
+const WINDOW_32: u32 = 8;
 
 /// Outputs of one chain, at most.
 pub const MAX_OUTPUTS: u32 = 1 << 16;
@@ -59,7 +59,13 @@ fn output(suite: Suite, link: &mut HashSecret, number: u32, advance: bool) -> Ha
 }
 
 /// The octets for the consumer.
-pub(crate) fn derive(suite: Suite, output: &HashSecret, index: u64, label: Label, context: &[u8]) -> HashSecret {
+pub(crate) fn derive(
+    suite: Suite,
+    output: &HashSecret,
+    index: u64,
+    label: Label,
+    context: &[u8],
+) -> HashSecret {
     Expander::new(suite, output).hash_secret(label, &[&index.to_be_bytes(), context])
 }
 
@@ -221,7 +227,11 @@ impl AnsweringChain {
         }
         let slot = slot_of(number);
         let behind = self.position.saturating_sub(number);
-        if behind <= WINDOW_32 && self.kept & (1 << slot) != 0 { Ok(Place::Kept(slot)) } else { Err(ExportError::Used) }
+        if behind <= WINDOW_32 && self.kept & (1 << slot) != 0 {
+            Ok(Place::Kept(slot))
+        } else {
+            Err(ExportError::Used)
+        }
     }
 
     fn kept_key(&self, suite: Suite, slot: usize) -> Result<HashSecret, ExportError> {

@@ -32,8 +32,8 @@ use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output, PathId,
-    Receipt, Timers,
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output,
+    PathId, Receipt, Timers,
 };
 use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
@@ -162,7 +162,8 @@ impl Peer {
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
         let checked = config.checked()?;
-        let (state, sequence) = State::from_slots(config.side(), checked.initial_suite, &checked.binding, slots)?;
+        let (state, sequence) =
+            State::from_slots(config.side(), checked.initial_suite, &checked.binding, slots)?;
         let mut peer = Self::start(checked, state, sequence, now, rng);
         peer.resume();
         Ok(peer)
@@ -298,7 +299,9 @@ impl Peer {
             return Err(Error::Exhausted);
         }
         if self.is_ahead() && !self.consumer_confirmed {
+            self.wanted = true;
             self.heal(now);
+            self.stop_waiting(now, rng);
         } else if !matches!(self.exchange, Exchange::Attempt(_)) {
             self.start_attempt(now, rng);
         }
@@ -481,17 +484,14 @@ impl Peer {
         self.state.suite == other.state.suite && self.state.chain == other.state.chain
     }
 
-    /// The octets of the chain key, to look for them.
-    pub(crate) fn chain_for_tests(&self) -> &[u8] {
-        self.state.chain.expose()
-    }
-
     /// Everything that an input may change, beside counters and the clock.
     pub(crate) fn fingerprint_for_tests(&self) -> std::string::String {
         use std::format;
         let exchange = match &self.exchange {
-            Exchange::Idle => format!("idle"),
-            Exchange::Attempt(attempt) => format!("{:?} {} {:?}", attempt.nonce, attempt.sent, attempt.cookie),
+            Exchange::Idle => std::string::String::from("idle"),
+            Exchange::Attempt(attempt) => {
+                format!("{:?} {} {:?}", attempt.nonce, attempt.sent, attempt.cookie)
+            }
             Exchange::Answered(answered) => format!("{:?} {}", answered.suite, answered.slot),
         };
         let record = self.state.to_record(&self.binding, 0).unwrap();

@@ -159,7 +159,11 @@ impl State {
     }
 
     /// The record of this state.
-    pub(crate) fn to_record(&self, binding: &[u8; BINDING_LEN], sequence: u64) -> Result<Record, RecordError> {
+    pub(crate) fn to_record(
+        &self,
+        binding: &[u8; BINDING_LEN],
+        sequence: u64,
+    ) -> Result<Record, RecordError> {
         let header = RecordHeader::new(RecordKind::UNMEDIATED_PEER, machine_id(binding), sequence);
         let body = |writer: &mut Writer<'_>| self.write(writer).map_err(|_| RecordError::TooLong);
         Record::write(|out| record::encode_with(header, out, body))
@@ -312,4 +316,3 @@ fn read_session(reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
 fn machine_id(binding: &[u8; BINDING_LEN]) -> [u8; 8] {
     core::array::from_fn(|at| binding.get(at).copied().unwrap_or_default())
 }
-

@@ -6,6 +6,7 @@ pub(crate) enum Rule {
     /// Answering a first message ends our own attempt.
     AnswerEndsAttempt,
     /// A second message is accepted for the current attempt only.
+    #[cfg(test)]
     CurrentAttemptOnly,
     /// The confirmation of an epoch is durable before a second message under it leaves.
     ConfirmBeforeAnswer,
@@ -55,7 +56,7 @@ pub(crate) use switch::{holds, without};
 mod switch {
     extern crate std;
     use super::Rule;
-    use std::cell::Cell;
+    use core::cell::Cell;
 
     std::thread_local! {
         static REMOVED: Cell<Option<Rule>> = const { Cell::new(None) };

@@ -43,8 +43,6 @@ labels! {
 
     /// Hash that binds an enrolment: identities, lane, suite, context.
     UNMEDIATED_ENROL = "skex u1 enrol";
-    /// Hash over the context of a handshake and its first two messages.
-    UNMEDIATED_HANDSHAKE_HASH = "skex u1 hh";
     /// Transcript hash.
     UNMEDIATED_TRANSCRIPT = "skex u1 th";
 
@@ -54,9 +52,9 @@ labels! {
     UNMEDIATED_KID_A = "skex u1 kid a";
     /// Pseudonym of side b.
     UNMEDIATED_KID_B = "skex u1 kid b";
-    /// Key of the first message's tag, sent by side a.
+    /// Key of first messages and guard tags sent by side a, and of stale notices to it.
     UNMEDIATED_M1_MAC_A = "skex u1 m1 mac a";
-    /// Key of the first message's tag, sent by side b.
+    /// Key of first messages and guard tags sent by side b, and of stale notices to it.
     UNMEDIATED_M1_MAC_B = "skex u1 m1 mac b";
     /// Key that seals the extension of the first message.
     UNMEDIATED_M1_EXTENSION = "skex u1 m1 ext";
@@ -64,15 +62,7 @@ labels! {
     UNMEDIATED_M2_EXTENSION = "skex u1 m2 ext";
     /// Key that seals the extension of the third message.
     UNMEDIATED_M3_EXTENSION = "skex u1 m3 ext";
-    /// Key of the guard tag of the long third message, sent by side a.
-    UNMEDIATED_GUARD_A = "skex u1 guard a";
-    /// Key of the guard tag of the long third message, sent by side b.
-    UNMEDIATED_GUARD_B = "skex u1 guard b";
-    /// Key of the notice to side a that its epoch is stale.
-    UNMEDIATED_STALE_A = "skex u1 stale a";
-    /// Key of the notice to side b that its epoch is stale.
-    UNMEDIATED_STALE_B = "skex u1 stale b";
-    /// Handshake secret.
+    /// Master secret of a handshake.
     UNMEDIATED_HANDSHAKE = "skex u1 hs";
 
     // Unmediated: from the master secret of a handshake.

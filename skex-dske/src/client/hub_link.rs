@@ -19,6 +19,8 @@ pub(super) struct Connection<P> {
     pub(super) handle: PeerHandle,
     pub(super) coordinate: Coordinate,
     state: State,
+    /// The AEAD tag of the last message that was sealed for the hub.
+    last_tag: [u8; 16],
     /// The request for an uplink lease that is on its way.
     pub(super) lease_retry: Option<Backoff>,
     /// When to fetch next.
@@ -59,6 +61,7 @@ impl<P: Pad> Connection<P> {
             handle,
             coordinate,
             state: State::AwaitReply { salt, retry },
+            last_tag: [0; 16],
             lease_retry: None,
             fetch_at: now,
             low_reported: (false, false),
@@ -130,8 +133,10 @@ impl<P: Pad> Connection<P> {
         &self,
         request: &Tagged<'_, HelloRequest>,
     ) -> Result<(), DiscardReason> {
-        let session = self.link.session.as_ref().ok_or(DiscardReason::Unexpected)?;
-        if self.link.keys.verifies_hello_request(session.last_tag(), request) {
+        if !self.is_open() {
+            return Err(DiscardReason::Unexpected);
+        }
+        if self.link.keys.verifies_hello_request(&self.last_tag, request) {
             Ok(())
         } else {
             Err(DiscardReason::Unauthentic)
@@ -151,6 +156,8 @@ impl<P: Pad> Connection<P> {
     /// `inner` as a datagram, with our salt until the hub has answered.
     pub(super) fn seal(&mut self, inner: &[u8]) -> Option<Vec<u8>> {
         let fresh = !self.is_confirmed();
-        self.link.seal(inner, fresh)
+        let datagram = self.link.seal(inner, fresh)?;
+        self.last_tag = *datagram.last_chunk()?;
+        Some(datagram)
     }
 }

@@ -1,5 +1,6 @@
 //! The sender's half of a table: it alone allocates, and only inside leases.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -21,7 +22,7 @@ pub(crate) struct Outgoing<P> {
     mark: u32,
     /// In the order in which they are used; the first is the current one.
     leases: Vec<Lease>,
-    asked: Option<Asked>,
+    asked: Option<Box<Asked>>,
     /// The receiver said that nothing is left. Advisory: it holds for this session and moves no mark.
     denied: bool,
     /// Blocks whose message may still be retransmitted, ascending.
@@ -149,16 +150,16 @@ impl<P: Pad> Outgoing<P> {
     /// The request that is on its way, or a new one for `want` elements.
     pub(crate) fn ask(&mut self, want: u32, rng: &mut dyn CryptoRng) -> Asked {
         let mark = self.mark;
-        *self.asked.get_or_insert_with(|| {
+        **self.asked.get_or_insert_with(|| {
             let mut nonce = [0; 16];
             rng.fill_bytes(&mut nonce);
-            Asked { nonce, mark, want }
+            Box::new(Asked { nonce, mark, want })
         })
     }
 
     /// The request that is on its way.
-    pub(crate) const fn asked(&self) -> Option<Asked> {
-        self.asked
+    pub(crate) fn asked(&self) -> Option<&Asked> {
+        self.asked.as_deref()
     }
 
     /// Takes a grant: checks it against the request and the table, then opens the lease behind checkpoint
@@ -170,7 +171,8 @@ impl<P: Pad> Outgoing<P> {
         after: u64,
     ) -> Result<(), GrantError> {
         let Tagged { message: grant, untagged, tag, .. } = grant;
-        let asked = self.asked.filter(|asked| asked.nonce == grant.nonce).ok_or(GrantError::NotAsked)?;
+        let asked =
+            self.asked.as_ref().filter(|asked| asked.nonce == grant.nonce).ok_or(GrantError::NotAsked)?;
         let first = grant.start.checked_add(2).ok_or(GrantError::Refused)?;
         let fits = grant.start >= self.mark
             && grant.start >= asked.mark
@@ -197,7 +199,7 @@ impl<P: Pad> Outgoing<P> {
     /// The receiver says that nothing is left. `false`: it answers no request that is on its way.
     #[must_use]
     pub(crate) fn deny(&mut self, nonce: &[u8; 16]) -> bool {
-        if self.asked.is_none_or(|asked| asked.nonce != *nonce) {
+        if self.asked.as_ref().is_none_or(|asked| asked.nonce != *nonce) {
             return false;
         }
         (self.asked, self.denied) = (None, true);

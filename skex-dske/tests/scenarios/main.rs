@@ -14,4 +14,17 @@
 )]
 
 mod agreement;
+mod attacks;
+mod crash;
+mod matrix;
+mod network;
+mod oracle;
+mod snapshots;
+mod verdicts;
 mod world;
+
+/// How many seeds a scenario runs: so many, or as many times more as the environment variable `SKEX_SEEDS` says.
+fn seeds(usual: u64) -> u64 {
+    let times = std::env::var("SKEX_SEEDS").ok().and_then(|times| times.parse::<u64>().ok());
+    usual * times.unwrap_or(1)
+}

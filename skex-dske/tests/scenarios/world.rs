@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use chacha20::ChaCha20Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
+use chacha20::rand_core::{CryptoRng, Rng, SeedableRng};
 use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{KeyId, SecretBytes};
 use skex_dske::{
     Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientLimits, ClientTag, Conduct, Coordinate,
     Established, Hub, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, Origin, Pad, PadError,
-    ResponderPolicy, Role, Table,
+    ResponderPolicy, RestoreError, Role, Table,
 };
 use skex_sim::{Boot, Either, Layout, NodeId, World};
 use skex_wire::SuiteId;
@@ -21,8 +21,19 @@ pub type Party = Either<Client<SharedPad>, Hub<SharedPad>>;
 #[derive(Clone)]
 pub struct SharedPad {
     octets: Rc<RefCell<Vec<u8>>>,
-    /// A hub that lies has a table that lies: keys are read right, pads come out with a bit flipped.
-    lies: Rc<RefCell<bool>>,
+    /// A hub that lies has a table that lies: keys are read right, pads come out wrong.
+    lies: Rc<RefCell<Lie>>,
+}
+
+/// How a table lies.
+#[derive(Clone, Copy, Default)]
+pub enum Lie {
+    #[default]
+    None,
+    /// One bit is flipped, the same as every other liar flips.
+    Bit,
+    /// All octets are wrong, in the way of this number.
+    Octets(u64),
 }
 
 impl SharedPad {
@@ -31,11 +42,20 @@ impl SharedPad {
     }
 
     pub fn set_lying(&self, lies: bool) {
-        *self.lies.borrow_mut() = lies;
+        self.set_lie(if lies { Lie::Bit } else { Lie::None });
+    }
+
+    pub fn set_lie(&self, lie: Lie) {
+        *self.lies.borrow_mut() = lie;
     }
 
     pub fn octets(&self) -> Vec<u8> {
         self.octets.borrow().clone()
+    }
+
+    /// Puts a backup of the table in its place.
+    pub fn set_octets(&self, octets: &[u8]) {
+        *self.octets.borrow_mut() = octets.to_vec();
     }
 }
 
@@ -48,8 +68,14 @@ impl Pad for SharedPad {
         let octets = self.octets.borrow();
         let start = index as usize * 16;
         out.copy_from_slice(octets.get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
-        if *self.lies.borrow() && out.len() > 32 {
-            out[50] ^= 1;
+        match *self.lies.borrow() {
+            Lie::Bit if out.len() > 32 => out[50] ^= 1,
+            Lie::Octets(number) if out.len() > 32 => {
+                let mut noise = vec![0; out.len()];
+                ChaCha20Rng::seed_from_u64(number).fill_bytes(&mut noise);
+                out.iter_mut().zip(noise).for_each(|(octet, noise)| *octet ^= noise);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -94,6 +120,13 @@ impl Setup {
     }
 }
 
+/// What enrolment gave a client and a hub, before anything was used.
+pub struct Enrolment {
+    pub initial_key: [u8; 32],
+    pub uplink: Vec<u8>,
+    pub downlink: Vec<u8>,
+}
+
 pub struct Cast {
     pub world: World<Party>,
     pub clients: Vec<NodeId>,
@@ -102,8 +135,37 @@ pub struct Cast {
     pub hub_ids: Vec<HubId>,
     /// By hub, then client: the hub's copy of the downlink table.
     pub hub_downlinks: Vec<Vec<SharedPad>>,
+    /// By hub, then client: the hub's copy of the uplink table.
+    pub hub_uplinks: Vec<Vec<SharedPad>>,
     /// By client, then hub: the client's copies (uplink, downlink).
     pub client_tables: Vec<Vec<(SharedPad, SharedPad)>>,
+    /// By hub, then client.
+    pub enrolments: Vec<Vec<Enrolment>>,
+    /// Every start of every node.
+    pub boots: Rc<RefCell<Vec<(NodeId, Instant)>>>,
+}
+
+/// An initial key, the uplink table and the downlink table.
+type Provisioned = ([u8; 32], Vec<u8>, Vec<u8>);
+
+/// The records as an embedder gives them to a machine: from the last whole snapshot on, which made the older ones
+/// superfluous, and without those at the end of the log that a crash has torn.
+fn restored<M>(
+    boot: Boot<'_>,
+    boots: &RefCell<Vec<(NodeId, Instant)>>,
+    restore: impl FnOnce(&[Vec<u8>], Instant, &mut dyn CryptoRng) -> Result<M, RestoreError>,
+) -> M {
+    boots.borrow_mut().push((boot.node, boot.now));
+    let mut records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
+    let is_snapshot =
+        |record: &Vec<u8>| skex_core::record::decode(record).is_ok_and(|(_, body)| body.first() == Some(&1));
+    if let Some(newest) = records.iter().rposition(is_snapshot) {
+        records.drain(..newest);
+    }
+    while records.last().is_some_and(|last| skex_core::record::decode(last).is_err()) {
+        records.pop();
+    }
+    restore(&records, boot.now, boot.rng).unwrap()
 }
 
 pub fn tag(client: usize) -> ClientTag {
@@ -124,7 +186,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         octets
     };
     // By hub, then client: initial key, uplink octets, downlink octets.
-    let shared: Vec<Vec<([u8; 32], Vec<u8>, Vec<u8>)>> = (0..setup.hubs)
+    let shared: Vec<Vec<Provisioned>> = (0..setup.hubs)
         .map(|_| {
             (0..setup.clients)
                 .map(|_| {
@@ -136,7 +198,9 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         })
         .collect();
 
+    let boots: Rc<RefCell<Vec<(NodeId, Instant)>>> = Rc::default();
     let mut hub_downlinks = Vec::new();
+    let mut hub_uplinks = Vec::new();
     let mut hubs = Vec::new();
     for (hub, of_hub) in shared.iter().enumerate() {
         let pads: Vec<([u8; 32], SharedPad, SharedPad)> = of_hub
@@ -144,8 +208,9 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             .map(|(key, up, down)| (*key, SharedPad::new(up.clone()), SharedPad::new(down.clone())))
             .collect();
         hub_downlinks.push(pads.iter().map(|(.., down)| down.clone()).collect());
-        let setup = setup.clone();
-        let boot = move |boot: Boot<'_>| {
+        hub_uplinks.push(pads.iter().map(|(_, up, _)| up.clone()).collect());
+        let (setup, started) = (setup.clone(), boots.clone());
+        let config = move || {
             let clients = pads.iter().enumerate().map(|(client, (key, up, down))| HubClient {
                 client: ClientId::new(client as u32),
                 tag: tag(client),
@@ -157,9 +222,12 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             });
             let coordinate = Coordinate::new(hub as u8 + 1).unwrap();
             let config = HubConfig::new(hub_id(hub), coordinate, clients.collect()).unwrap();
-            let config = config.with_limits(setup.hub_limits);
-            let records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
-            Either::Right(Hub::restore(config, records, boot.now, boot.rng).unwrap())
+            config.with_limits(setup.hub_limits)
+        };
+        let boot = move |boot: Boot<'_>| {
+            let restore =
+                |records: &[Vec<u8>], now, rng: &mut dyn CryptoRng| Hub::restore(config(), records, now, rng);
+            Either::Right(restored(boot, &started, restore))
         };
         hubs.push(world.add_node(Layout::Log, boot));
     }
@@ -175,8 +243,8 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             })
             .collect();
         client_tables.push(pads.iter().map(|(_, up, down)| (up.clone(), down.clone())).collect());
-        let setup = setup.clone();
-        let boot = move |boot: Boot<'_>| {
+        let (setup, started) = (setup.clone(), boots.clone());
+        let config = move || {
             let links = pads.iter().enumerate().map(|(hub, (key, up, down))| HubLink {
                 hub: hub_id(hub),
                 coordinate: Coordinate::new(hub as u8 + 1).unwrap(),
@@ -192,9 +260,13 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             if let Some(policy) = setup.policy {
                 config = config.with_policy(policy).unwrap();
             }
-            let config = config.with_limits(setup.client_limits);
-            let records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
-            Either::Left(Client::restore(config, records, boot.now, boot.rng).unwrap())
+            config.with_limits(setup.client_limits)
+        };
+        let boot = move |boot: Boot<'_>| {
+            let restore = |records: &[Vec<u8>], now, rng: &mut dyn CryptoRng| {
+                Client::restore(config(), records, now, rng)
+            };
+            Either::Left(restored(boot, &started, restore))
         };
         clients.push(world.add_node(Layout::Log, boot));
     }
@@ -205,7 +277,9 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
     }
     let tags = (0..setup.clients).map(tag).collect();
     let hub_ids = (0..setup.hubs).map(hub_id).collect();
-    Cast { world, clients, hubs, tags, hub_ids, hub_downlinks, client_tables }
+    let enrolment = |(initial_key, uplink, downlink)| Enrolment { initial_key, uplink, downlink };
+    let enrolments = shared.into_iter().map(|of_hub| of_hub.into_iter().map(enrolment).collect()).collect();
+    Cast { world, clients, hubs, tags, hub_ids, hub_downlinks, hub_uplinks, client_tables, enrolments, boots }
 }
 
 impl Cast {
@@ -227,9 +301,27 @@ impl Cast {
         asked.unwrap()
     }
 
+    /// As [`Self::try_request`]; `None` if the client is down.
+    pub fn try_request_if_up(
+        &mut self,
+        from: usize,
+        to: usize,
+        request: KeyRequest,
+    ) -> Option<Result<KeyId, skex_dske::ClientError>> {
+        let peer = self.tags[to];
+        self.world.call(self.clients[from], |party, now, rng| {
+            party.left().unwrap().request_key(now, rng, peer, request)
+        })
+    }
+
     /// Makes hub `hub` lie to client `client`.
     pub fn lie(&self, hub: usize, client: usize) {
         self.hub_downlinks[hub][client].set_lying(true);
+    }
+
+    /// Makes hub `hub` lie to client `client` in a way of its own.
+    pub fn lie_alone(&self, hub: usize, client: usize) {
+        self.hub_downlinks[hub][client].set_lie(Lie::Octets(hub as u64 + 1));
     }
 
     /// The keys that client `client` has been given, in order.
@@ -259,6 +351,19 @@ impl Cast {
             match &happened.event {
                 Either::Left(ClientEvent::Settled { key_id, hubs, .. }) if *key_id == id => {
                     Some(hubs.iter().map(|report| report.conduct).collect())
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether client `client` called the last blame for key `id` certain.
+    pub fn blames_with_certainty(&self, client: usize, id: KeyId) -> Option<bool> {
+        let node = self.clients[client];
+        self.world.events().iter().rev().filter(|happened| happened.node == node).find_map(|happened| {
+            match &happened.event {
+                Either::Left(ClientEvent::Settled { key_id, blame_is_certain, .. }) if *key_id == id => {
+                    Some(*blame_is_certain)
                 }
                 _ => None,
             }

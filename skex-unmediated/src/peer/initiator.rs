@@ -4,8 +4,8 @@ use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PathId};
 use skex_core::{Digest, Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{
-    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, NONCE_LEN, Pseudonym, SecondMessage,
-    SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
+    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, NONCE_LEN, Pseudonym,
+    SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
 use subtle::ConstantTimeEq;
 
@@ -60,12 +60,13 @@ impl Peer {
         }
         self.due.sends.insert(Sends::FIRST);
         if self.is_ahead() {
-            // The consumer confirmed, and nobody answers in this epoch: perhaps it was deceived.
+            // Nobody answers in this epoch: the peer may still be in the one before.
             self.due.sends.insert(Sends::THIRD_LONG);
             self.heals = self.heals.saturating_add(1);
         }
         let factor = 1_u32.checked_shl(u32::from(sent)).unwrap_or(u32::MAX);
-        self.timers.set(Timer::Exchange, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
+        self.timers
+            .set(Timer::Exchange, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
     }
 
     pub(super) fn on_second(
@@ -74,11 +75,8 @@ impl Peer {
         from: PathId,
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
-        let attempt = self.current_attempt().ok_or(DiscardReason::Stale)?;
+        let attempt = self.attempt_of(second).ok_or(DiscardReason::Stale)?;
         let first = self.own_first(&attempt);
-        if second.attempt != first.attempt() {
-            return Err(DiscardReason::Stale);
-        }
         if !second.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
@@ -108,13 +106,17 @@ impl Peer {
         Ok(())
     }
 
-    fn current_attempt(&self) -> Option<Attempt> {
+    /// The attempt that a second message with this reference may answer.
+    fn attempt_of(&self, second: &SecondMessage<'_>) -> Option<Attempt> {
+        let named = |attempt: &Attempt| FirstMessage::attempt_of(&attempt.nonce) == second.attempt;
         #[cfg(test)]
-        if !holds(Rule::CurrentAttemptOnly) && self.late.is_some() {
-            return self.late;
+        if !holds(Rule::CurrentAttemptOnly)
+            && let Some(late) = self.late.filter(named)
+        {
+            return Some(late);
         }
         match self.exchange {
-            Exchange::Attempt(attempt) => Some(attempt),
+            Exchange::Attempt(attempt) => Some(attempt).filter(named),
             _ => None,
         }
     }
@@ -143,6 +145,11 @@ impl Peer {
         if self.state.session.status == Status::Unconfirmed && good {
             self.state.session.status = Status::Live;
             self.arm_session_life();
+            // It is the session that was wanted.
+            self.wanted = false;
+            if matches!(self.exchange, Exchange::Attempt(_)) {
+                self.forget_exchange();
+            }
             if self.settings.consumer_confirms {
                 self.due.events.insert(Events::CONFIRMED);
             } else {
@@ -176,7 +183,8 @@ impl Peer {
             return Err(DiscardReason::Stale);
         }
         let digest = first_digest(self.state.suite, &first)?;
-        let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let body =
+            Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let expected =
             schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes(), digest.as_bytes()]);
         if !equal(&expected, &stale.tag) {
@@ -190,14 +198,7 @@ impl Peer {
     }
 
     /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten.
-    pub(super) fn move_on(
-        &mut self,
-        keys: &Handshake,
-        next: Suite,
-        epoch: u64,
-        role: Role,
-        status: Status,
-    ) {
+    pub(super) fn move_on(&mut self, keys: &Handshake, next: Suite, epoch: u64, role: Role, status: Status) {
         let own_pseudonym = self.own_pseudonym();
         self.end_session();
         let previous = &mut self.state.previous;
@@ -238,7 +239,8 @@ impl Peer {
         let mut short = ThirdMessage::new(own, &[], [0; TAG_LEN]);
         short.tag = third_tag(keys, &short)?;
         let long = LongThirdMessage::new(short, first, second);
-        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let body =
+            Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         Ok(Third {
             first_flags: attempt.flags,
             initiator_nonce: attempt.nonce,
@@ -283,7 +285,8 @@ impl Peer {
         first: &Digest,
         second: &SecondMessage<'_>,
     ) -> Result<HashSecret, DiscardReason> {
-        let body = Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let body =
+            Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let second = self.state.suite.hash().chain(body.as_bytes()).finish();
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
         Ok(schedule::master_secret(self.state.suite, &self.state.chain, &context, first, &second))

@@ -179,11 +179,16 @@ impl Peer {
         if self.due.sends.take(Sends::FIRST) {
             let Exchange::Attempt(attempt) = self.exchange else { return None };
             let to = self.towards_peer(attempt.sent);
-            let class = if attempt.sent == 0 { TransmitClass::Request } else { TransmitClass::Retransmission };
+            let class =
+                if attempt.sent == 0 { TransmitClass::Request } else { TransmitClass::Retransmission };
             return Some(Transmit::new(to, class, self.first_message(&attempt)?));
         }
         if self.due.sends.take(Sends::THIRD) {
-            return Some(Transmit::new(self.towards_peer(0), TransmitClass::Request, self.short_third_message()?));
+            return Some(Transmit::new(
+                self.towards_peer(0),
+                TransmitClass::Request,
+                self.short_third_message()?,
+            ));
         }
         self.due.sends.take(Sends::THIRD_LONG);
         let to = self.towards_peer(self.heals);

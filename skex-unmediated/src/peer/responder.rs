@@ -1,7 +1,7 @@
 //! What a responder does: first and third messages in, second and fourth out.
 
 use skex_core::machine::{DiscardReason, Instant, PathId};
-use skex_core::{Digest, Suite};
+use skex_core::{Digest, SecretBytes, Suite};
 use skex_wire::unmediated::{
     FirstMessage, LongThirdMessage, SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
@@ -15,7 +15,7 @@ use crate::config::Side;
 use crate::event::Role;
 use crate::record::{Link, Status};
 use crate::rules::{Rule, holds};
-use crate::schedule::{self, Handshake};
+use crate::schedule::{self, Handshake, MAC_KEY_LEN};
 
 /// Of which epoch an authentic first message is.
 enum Origin {
@@ -37,7 +37,8 @@ impl Peer {
     }
 
     fn verify_first(&self, first: &FirstMessage<'_>) -> Result<Origin, DiscardReason> {
-        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let body =
+            Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let previous = &self.state.previous;
         let is_current = first.pseudonym == self.peer_pseudonym;
         let is_previous = self.state.epoch > 0 && first.pseudonym == previous.peer;
@@ -124,14 +125,20 @@ impl Peer {
         let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
             // Copies of first messages must not put off the end of what was answered first.
-            if matches!(self.exchange, Exchange::Attempt(_)) || self.timers.deadline(Timer::Exchange).is_none() {
+            if matches!(self.exchange, Exchange::Attempt(_))
+                || self.timers.deadline(Timer::Exchange).is_none()
+            {
                 self.forget_exchange();
                 self.arm_answer();
             }
             self.master.overwrite(&master);
             self.exchange = Exchange::Answered(Answered { suite, slot });
         }
-        self.due.reply(from, Sends::SECOND, Answer::Second { flags, suite, attempt: first.attempt(), nonce, tag });
+        self.due.reply(
+            from,
+            Sends::SECOND,
+            Answer::Second { flags, suite, attempt: first.attempt(), nonce, tag },
+        );
         Ok(())
     }
 
@@ -148,9 +155,9 @@ impl Peer {
             return self.answer_with_long_third(now, from, first, &digest);
         }
         let stale = StaleMessage::new(first.attempt(), [0; TAG_LEN]);
-        let body = Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let tag =
-            schedule::mac(suite, &self.state.previous.peer_mac, &[body.as_bytes(), digest.as_bytes()]);
+        let body =
+            Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let tag = schedule::mac(suite, &self.state.previous.peer_mac, &[body.as_bytes(), digest.as_bytes()]);
         self.due.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
@@ -169,9 +176,9 @@ impl Peer {
             let suite = self.state.previous.suite;
             let slot = self.slot(now);
             let cookie_of = |slot| schedule::cookie(suite, &self.boot, from.number(), digest, slot);
-            let proved = first
-                .cookie
-                .is_some_and(|cookie| [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie)));
+            let proved = first.cookie.is_some_and(|cookie| {
+                [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie))
+            });
             if !proved {
                 let cookie = cookie_of(slot);
                 self.due.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
@@ -212,15 +219,19 @@ impl Peer {
         long: &LongThirdMessage<'_>,
     ) -> Result<(), DiscardReason> {
         if long.short.pseudonym != self.peer_pseudonym {
+            if self.state.epoch > 0 && long.short.pseudonym == self.state.previous.peer {
+                verify_guard(self.state.previous.suite, &self.state.previous.peer_mac, long)?;
+            }
             return self.on_previous_third(from, &long.short);
         }
-        self.verify_guard(long)?;
+        verify_guard(self.state.suite, &self.peer_mac, long)?;
         let extensions = [long.short.extension, long.second_extension];
         if extensions.iter().any(|extension| !extension.is_empty()) {
             return Err(DiscardReason::Policy);
         }
         let mut first = long.first();
-        let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let body =
+            Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         first.tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
         let digest = first_digest(self.state.suite, &first)?;
         let master = self.master_secret(self.state.side.other(), &digest, &long.second())?;
@@ -234,15 +245,6 @@ impl Peer {
         });
         let allowed = self.settings.offer.offered().contains(long.suite);
         self.follow(from, &long.short, &keys, suite, fresh && allowed)
-    }
-
-    fn verify_guard(&self, long: &LongThirdMessage<'_>) -> Result<(), DiscardReason> {
-        let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let expected = guard(schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]));
-        if holds(Rule::Guard) && !equal(&expected, &long.guard) {
-            return Err(DiscardReason::Unauthentic);
-        }
-        Ok(())
     }
 
     /// A third message that we have followed already draws the same fourth one.
@@ -272,11 +274,8 @@ impl Peer {
         }
         let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
         let good = fresh || !holds(Rule::StaleIsVoid);
-        let (status, session) = if good {
-            (SessionStatus::Good, Status::Live)
-        } else {
-            (SessionStatus::Void, Status::Void)
-        };
+        let (status, session) =
+            if good { (SessionStatus::Good, Status::Live) } else { (SessionStatus::Void, Status::Void) };
         let fourth_tag = fourth_tag(keys, third.pseudonym, status)?;
         self.move_on(keys, suite, epoch, Role::Responder, session);
         self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag };
@@ -308,6 +307,20 @@ impl Peer {
     fn is_recent(&self, slot: u64, now: Instant) -> bool {
         self.slot(now).saturating_sub(slot) <= 1
     }
+}
+
+/// One MAC, so that a forged long third message costs no more.
+fn verify_guard(
+    suite: Suite,
+    key: &SecretBytes<MAC_KEY_LEN>,
+    long: &LongThirdMessage<'_>,
+) -> Result<(), DiscardReason> {
+    let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+    let expected = guard(schedule::mac(suite, key, &[body.as_bytes()]));
+    if holds(Rule::Guard) && !equal(&expected, &long.guard) {
+        return Err(DiscardReason::Unauthentic);
+    }
+    Ok(())
 }
 
 fn verify_third(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {

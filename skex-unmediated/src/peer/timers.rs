@@ -13,6 +13,9 @@ use crate::rules::{Rule, holds};
 /// Who is ahead repeats its third message for ever, at most this far apart.
 const LONGEST_HEAL: Duration = Duration::from_secs(3600);
 
+/// How many repetitions of the third message an application waits for that wants a session.
+const PATIENCE: u8 = 2;
+
 /// What a peer waits for.
 #[derive(Clone, Copy)]
 pub(super) enum Timer {
@@ -43,6 +46,7 @@ impl Peer {
         }
         if self.timers.take_expired(Timer::Heal, now) {
             self.heal(now);
+            self.stop_waiting(now, rng);
         }
         if self.timers.take_expired(Timer::Exchange, now) {
             match self.exchange {
@@ -63,6 +67,15 @@ impl Peer {
             self.round = self.highest_round.saturating_add(1);
         }
         self.start_attempt(now, rng);
+    }
+
+    /// The application wants a session, and nobody answers the third message. A first message of the new epoch, beside it,
+    /// asks whether the peer is there; or it draws the notice that this end was rolled back.
+    pub(super) fn stop_waiting(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        if self.wanted && self.heals > PATIENCE && self.is_ahead() && matches!(self.exchange, Exchange::Idle)
+        {
+            self.start_attempt(now, rng);
+        }
     }
 
     /// Sends the long third message, and arms its next repetition.

@@ -1,0 +1,245 @@
+//! Two DSKE clients and their hubs.
+
+use core::fmt;
+use core::hint::black_box;
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use chacha20::ChaCha20Rng;
+use skex_core::SecretBytes;
+use skex_core::SecretVec;
+use skex_core::machine::{Destination, Disposition, Instant, Output, PathId, PeerHandle};
+use skex_dske::{
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient,
+    HubConfig, HubId, HubLink, KeyRequest, MemoryPad, Origin, Table,
+};
+use skex_wire::SuiteId;
+
+const CLIENTS: usize = 2;
+
+/// What one link shares: initial key, uplink, downlink.
+type Shared = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// A message on its way: from the client to the hub, or back.
+struct Flying {
+    client: usize,
+    hub: usize,
+    up: bool,
+    octets: Vec<u8>,
+}
+
+/// Clients 0 and 1 and their hubs, with tables in memory, stores that are always durable, and a wire without loss.
+pub struct Mesh {
+    clients: Vec<Client<MemoryPad>>,
+    hubs: Vec<Hub<MemoryPad>>,
+    flying: VecDeque<Flying>,
+    keys: [Vec<[u8; 32]>; CLIENTS],
+    rng: ChaCha20Rng,
+    now: Instant,
+    threshold: u8,
+    /// Octets that were sent.
+    pub sent: usize,
+    /// Messages that were sent.
+    pub messages: usize,
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("hubs", &self.hubs.len()).finish_non_exhaustive()
+    }
+}
+
+fn tag(client: usize) -> ClientTag {
+    ClientTag::new([0xc0 + client as u8; 16])
+}
+
+fn hub_id(hub: usize) -> HubId {
+    HubId::new([0xa0 + hub as u8; 16])
+}
+
+impl Mesh {
+    /// Everybody up and connected, tables of `elements` elements.
+    #[must_use]
+    pub fn connected(threshold: u8, hubs: usize, elements: usize) -> Self {
+        let mut rng = crate::generator(2);
+        let now = Instant::ZERO;
+        // By hub, then client.
+        let shared: Vec<Vec<Shared>> = (0..hubs)
+            .map(|_| {
+                let mut table = |length| crate::octets(&mut rng, length);
+                (0..CLIENTS).map(|_| (table(32), table(16 * elements), table(16 * elements))).collect()
+            })
+            .collect();
+        let key = |octets: &[u8]| SecretBytes::try_copied_from(octets).unwrap();
+        let pad =
+            |octets: &[u8]| Table::new(0, Origin::OutOfBand, MemoryPad::new(SecretVec::copied_from(octets)));
+        let suite = SuiteId::SHA256_AES256GCM;
+        let coordinate = |hub: usize| Coordinate::new(hub as u8 + 1).unwrap();
+        let no_records: [&[u8]; 0] = [];
+        let hub = |(number, links): (usize, &Vec<Shared>)| {
+            let clients = links.iter().enumerate().map(|(client, (initial, up, down))| HubClient {
+                client: ClientId::new(client as u32),
+                tag: tag(client),
+                suite,
+                initial_key: key(initial),
+                uplink: pad(up),
+                downlink: pad(down),
+                authorised: Authorised::Everyone,
+            });
+            HubConfig::new(hub_id(number), coordinate(number), clients.collect()).unwrap()
+        };
+        let configs: Vec<_> = shared.iter().enumerate().map(hub).collect();
+        let hubs: Vec<_> = configs
+            .into_iter()
+            .map(|config| Hub::restore(config, no_records, now, &mut rng).unwrap())
+            .collect();
+        let client = |client: usize| {
+            let links = shared.iter().enumerate().map(|(hub, links)| {
+                let (initial, up, down) = &links[client];
+                HubLink {
+                    hub: hub_id(hub),
+                    coordinate: coordinate(hub),
+                    handle: PeerHandle::new(hub as u32),
+                    client: ClientId::new(client as u32),
+                    suite,
+                    initial_key: key(initial),
+                    uplink: pad(up),
+                    downlink: pad(down),
+                }
+            });
+            ClientConfig::new(tag(client), links.collect(), vec![tag(1 - client)]).unwrap()
+        };
+        let configs: Vec<_> = (0..CLIENTS).map(client).collect();
+        let clients: Vec<_> = configs
+            .into_iter()
+            .map(|config| Client::restore(config, no_records, now, &mut rng).unwrap())
+            .collect();
+        let mut mesh = Self {
+            clients,
+            hubs,
+            flying: VecDeque::new(),
+            keys: Default::default(),
+            rng,
+            now,
+            threshold,
+            sent: 0,
+            messages: 0,
+        };
+        mesh.settle();
+        assert!(mesh.clients.iter().all(|client| client.status().all(|link| link.connected)));
+        mesh
+    }
+
+    fn drain_client(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        loop {
+            match client.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint.commit_with(|record| {
+                        black_box(record.as_ref());
+                        Ok::<(), ()>(())
+                    });
+                    client.handle_persisted(receipt.unwrap()).unwrap();
+                }
+                Output::Transmit(transmit) => {
+                    let hub = match transmit.to {
+                        Destination::Peer(handle) => handle.number() as usize,
+                        Destination::Path(path) => path.number() as usize,
+                        _ => panic!("a destination that this driver does not know"),
+                    };
+                    self.flying.push_back(Flying { client: number, hub, up: true, octets: transmit.payload });
+                }
+                Output::Event(event) => {
+                    let done = match event {
+                        ClientEvent::KeyEstablished(established) => {
+                            let key = established.key.secret().expose().try_into().expect("32 octets");
+                            self.keys[number].push(key);
+                            (number == 1).then_some(established)
+                        }
+                        _ => None,
+                    };
+                    if let Some(established) = done {
+                        client.taken(established.peer, established.key.id()).unwrap();
+                    }
+                }
+                Output::Wait(_) => return,
+            }
+        }
+    }
+
+    fn drain_hub(&mut self, number: usize) {
+        let hub = &mut self.hubs[number];
+        loop {
+            match hub.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint.commit_with(|record| {
+                        black_box(record.as_ref());
+                        Ok::<(), ()>(())
+                    });
+                    hub.handle_persisted(receipt.unwrap()).unwrap();
+                }
+                Output::Transmit(transmit) => {
+                    let client = match transmit.to {
+                        Destination::Peer(handle) => handle.number() as usize,
+                        Destination::Path(path) => path.number() as usize,
+                        _ => panic!("a destination that this driver does not know"),
+                    };
+                    let octets = transmit.payload;
+                    self.flying.push_back(Flying { client, hub: number, up: false, octets });
+                }
+                Output::Wait(_) => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// Carries messages until none is on its way.
+    fn settle(&mut self) {
+        for client in 0..CLIENTS {
+            self.drain_client(client);
+        }
+        for hub in 0..self.hubs.len() {
+            self.drain_hub(hub);
+        }
+        while let Some(Flying { client, hub, up, octets }) = self.flying.pop_front() {
+            self.sent += octets.len();
+            self.messages += 1;
+            // A path has the number of the other end.
+            if up {
+                let from = PathId::new(client as u64);
+                let taken = self.hubs[hub].handle_message(self.now, &mut self.rng, from, &octets);
+                let _: Disposition = black_box(taken.unwrap());
+                self.drain_hub(hub);
+            } else {
+                let from = PathId::new(hub as u64);
+                let taken = self.clients[client].handle_message(self.now, &mut self.rng, from, &octets);
+                let _: Disposition = black_box(taken.unwrap());
+                self.drain_client(client);
+            }
+        }
+    }
+
+    /// Lets time pass, so that everybody forgets the keys whose lifetime is over.
+    pub fn wait(&mut self, time: Duration) {
+        self.now = self.now.saturating_add(time);
+        for client in &mut self.clients {
+            client.handle_timeout(self.now, &mut self.rng).unwrap();
+        }
+        for hub in &mut self.hubs {
+            hub.handle_timeout(self.now, &mut self.rng).unwrap();
+        }
+        self.settle();
+    }
+
+    /// One 256-bit key from request to confirmation, all parties.
+    pub fn key(&mut self) {
+        let mut request = KeyRequest::new(self.threshold);
+        request.lifetime = 60;
+        self.clients[0].request_key(self.now, &mut self.rng, tag(1), request).unwrap();
+        self.settle();
+        let [ours, theirs] = &mut self.keys;
+        assert!(ours.len() == 1 && ours == theirs, "one key, and the same");
+        ours.clear();
+        theirs.clear();
+    }
+}

@@ -1,0 +1,222 @@
+//! `skex client`: keys through hubs.
+
+mod running;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use skex_core::machine::PeerHandle;
+use skex_dske::{Client, ClientConfig, ClientId, HubLink, KeyRequest, Origin, Release, Table};
+use skex_wire::SuiteId;
+
+use crate::clock::Clock;
+use crate::command::hub::LOG;
+use crate::config::{ClientFile, ClientHubFile, coordinate, load};
+use crate::control::Orders;
+use crate::driver::{Driver, Paths, bind, resolve};
+use crate::entropy::Entropy;
+use crate::keys::KeyOutlet;
+use crate::report::{Report, Reporter};
+use crate::store::{Direction, DirectoryLock, FilePad, Log, TableIdentity};
+use running::{Names, Running};
+
+/// Make keys with other clients through hubs, or await them.
+///
+/// A key goes to a file that --out or --out-dir names, readable by you alone; the terminal sees a fingerprint of it, the
+/// same at both ends.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  skex client --dir net/alice get bob --threshold 3 --out key-with-bob\n  skex client --dir net/bob wait --count 1 --out-dir keys"
+)]
+pub(crate) struct Arguments {
+    /// The client's directory, from `skex provision`.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Listen here, instead of where skex.json says.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Reach a hub here, instead of where skex.json says; may be given for each hub.
+    #[arg(long, value_name = "HUB=HOST:PORT")]
+    hub_address: Vec<String>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Make a key with another client.
+    Get {
+        /// The other client's name.
+        peer: String,
+        /// How many hubs must deliver, and how many would have to work together to know the key.
+        #[arg(long, short = 'k', default_value_t = 3)]
+        threshold: u8,
+        /// Octets of the key, 16 to 32768.
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=32768))]
+        key_len: u32,
+        /// When you get the key: once as many hubs as the threshold have their shares, or once the peer confirms it.
+        #[arg(long, value_enum, default_value_t = ReleaseName::Confirm)]
+        release: ReleaseName,
+        /// Write the key to this new file.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Seconds after which to give up.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+        timeout: u16,
+    },
+    /// Await keys that other clients make with this one.
+    Wait {
+        /// Stop after so many keys.
+        #[arg(long)]
+        count: Option<u32>,
+        /// Write each key to a new file in this directory.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
+        /// Seconds after which to give up.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        timeout: Option<u32>,
+    },
+    /// Take orders from the standard input and report in JSON.
+    #[command(hide = true)]
+    Steered {
+        #[arg(long)]
+        out_dir: Option<PathBuf>,
+        /// Turn a bit of each key, as a broken device might.
+        #[arg(long)]
+        corrupt: bool,
+    },
+}
+
+/// When the initiator gets its key.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ReleaseName {
+    /// As many hubs as the threshold have their shares.
+    Threshold,
+    /// The peer confirms.
+    Confirm,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { dir, listen, hub_address, action } = arguments;
+    let mut file: ClientFile = load(&dir)?;
+    replace_addresses(&mut file.hubs, &hub_address)?;
+    // Whatever can be refused is refused before the machine starts, and so before anything is spent.
+    let outlet = match &action {
+        Action::Get { peer, threshold, out, .. } => {
+            check_request(&file, peer, *threshold)?;
+            KeyOutlet { file: out.clone(), ..KeyOutlet::default() }
+        }
+        Action::Wait { out_dir, .. } => KeyOutlet { directory: out_dir.clone(), ..KeyOutlet::default() },
+        Action::Steered { out_dir, corrupt } => {
+            KeyOutlet { directory: out_dir.clone(), corrupt: *corrupt, ..KeyOutlet::default() }
+        }
+    };
+    outlet.check()?;
+    let _lock = DirectoryLock::acquire(&dir)?;
+    let steered = matches!(action, Action::Steered { .. });
+    let mut client = start(&dir, file, listen.as_deref(), outlet, Reporter::new(steered))?;
+    match action {
+        Action::Get { peer, threshold, key_len, release, timeout, .. } => {
+            let mut request = KeyRequest::new(threshold);
+            request.key_len = key_len;
+            request.lifetime = timeout;
+            request.release = match release {
+                ReleaseName::Threshold => Release::AtThreshold,
+                ReleaseName::Confirm => Release::AtConfirmation,
+            };
+            client.get(&peer, request)
+        }
+        Action::Wait { count, timeout, .. } => {
+            client.wait(count, timeout.map(|seconds| Duration::from_secs(seconds.into())))
+        }
+        Action::Steered { .. } => client.steered(Orders::from_stdin()),
+    }
+}
+
+fn replace_addresses(hubs: &mut [ClientHubFile], replacements: &[String]) -> Result<()> {
+    for replacement in replacements {
+        let (name, address) = replacement
+            .split_once('=')
+            .with_context(|| format!("{replacement}: write HUB=HOST:PORT, like hub-1=127.0.0.1:47100"))?;
+        let hub = hubs.iter_mut().find(|hub| hub.name == name);
+        hub.with_context(|| format!("there is no hub {name} in skex.json"))?.address = address.to_owned();
+    }
+    Ok(())
+}
+
+fn check_request(file: &ClientFile, peer: &str, threshold: u8) -> Result<()> {
+    if !file.peers.iter().any(|known| known.name == peer) {
+        let known: Vec<&str> = file.peers.iter().map(|known| known.name.as_str()).collect();
+        bail!("unknown peer {peer}: {} knows {}", file.name, known.join(", "));
+    }
+    if threshold < 2 || usize::from(threshold) > file.hubs.len() {
+        bail!(
+            "the threshold {threshold} does not fit: {} has {} hubs; choose --threshold 2 to {}",
+            file.name,
+            file.hubs.len(),
+            file.hubs.len()
+        );
+    }
+    Ok(())
+}
+
+fn start(
+    directory: &Path,
+    file: ClientFile,
+    listen: Option<&str>,
+    outlet: KeyOutlet,
+    reporter: Reporter,
+) -> Result<Running> {
+    let mut entropy = Entropy::open()?;
+    let addresses = file.hubs.iter().map(address).collect();
+    let names = Names::of(&file);
+    let socket = bind(listen.unwrap_or(&file.listen))?;
+    let name = file.name.clone();
+    let config = config(directory, file, true)?;
+    let (log, contents) = Log::open(&directory.join(LOG))?;
+    let clock = Clock::start();
+    let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)
+        .context("the stored state of this client cannot be used")?;
+    drop(contents);
+    let driver = Driver::start(client, log, socket, Paths::new(addresses), clock, entropy)?;
+    let address = driver.local_address()?.to_string();
+    reporter.tell(&Report::Ready { name, address })?;
+    Ok(Running::new(driver, names, outlet, reporter))
+}
+
+/// Where a hub is. One that cannot be looked up now is as good as one that is down: the others may be enough.
+fn address(hub: &ClientHubFile) -> Option<SocketAddr> {
+    let address = resolve(&hub.address);
+    if let Err(error) = &address {
+        eprintln!("skex: going on without {}: {error}", hub.name);
+    }
+    address.ok()
+}
+
+/// What the machine is made of. Also for `skex status`, with tables that cannot be written.
+pub(crate) fn config(directory: &Path, file: ClientFile, writable: bool) -> Result<ClientConfig<FilePad>> {
+    let mut links = Vec::new();
+    for (handle, hub) in (0_u32..).zip(file.hubs) {
+        let ClientHubFile { id, coordinate: x, client_number, suite, initial_key, tables, .. } = hub;
+        let table = |direction, path: &Path| -> Result<Table<FilePad>> {
+            let (hub, client) = (id.hub(), file.tag.client());
+            let identity = TableIdentity { hub, client, direction, number: 0, elements: tables.elements };
+            let pad = FilePad::open(&directory.join(path), identity, writable)?;
+            Ok(Table::new(0, Origin::OutOfBand, pad))
+        };
+        links.push(HubLink {
+            hub: id.hub(),
+            coordinate: coordinate(x)?,
+            handle: PeerHandle::new(handle),
+            client: ClientId::new(client_number),
+            suite: SuiteId::new(suite),
+            initial_key: initial_key.0,
+            uplink: table(Direction::Uplink, &tables.uplink)?,
+            downlink: table(Direction::Downlink, &tables.downlink)?,
+        });
+    }
+    let peers = file.peers.iter().map(|peer| peer.tag.client()).collect();
+    ClientConfig::new(file.tag.client(), links, peers).context("skex.json of this client cannot be used")
+}

@@ -1,0 +1,278 @@
+//! A client that runs: what it does with the machine's events.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail};
+use skex_core::KeyId;
+use skex_core::machine::Instant;
+use skex_dske::{Client, ClientEvent, ClientTag, Conduct, Established, HubId, HubReport, KeyRequest, Role};
+
+use crate::config::ClientFile;
+use crate::control::{Orders, Read};
+use crate::driver::Driver;
+use crate::keys::{KeyOutlet, assurance};
+use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
+use crate::store::{FilePad, Log};
+
+/// What people call those whom the machine knows by ids.
+pub(super) struct Names {
+    clients: BTreeMap<ClientTag, String>,
+    hubs: BTreeMap<HubId, String>,
+}
+
+impl Names {
+    pub(super) fn of(file: &ClientFile) -> Self {
+        Self {
+            clients: file.peers.iter().map(|peer| (peer.tag.client(), peer.name.clone())).collect(),
+            hubs: file.hubs.iter().map(|hub| (hub.id.hub(), hub.name.clone())).collect(),
+        }
+    }
+
+    fn client(&self, tag: ClientTag) -> String {
+        self.clients.get(&tag).cloned().unwrap_or_else(|| tag.to_string())
+    }
+
+    fn tag(&self, name: &str) -> Result<ClientTag> {
+        let found = self.clients.iter().find(|(_, known)| *known == name);
+        found.map(|(tag, _)| *tag).with_context(|| format!("unknown peer {name}"))
+    }
+
+    fn hub(&self, id: HubId) -> String {
+        self.hubs.get(&id).cloned().unwrap_or_else(|| id.to_string())
+    }
+}
+
+pub(super) struct Running {
+    driver: Driver<Client<FilePad>, Log>,
+    names: Names,
+    outlet: KeyOutlet,
+    reporter: Reporter,
+    /// When each key of ours was asked for.
+    asked: BTreeMap<KeyId, std::time::Instant>,
+}
+
+/// How long hubs have to be heard after the last key that was awaited.
+const LINGER: Duration = Duration::from_millis(1500);
+
+/// What an event means for a command that waits for one.
+enum News {
+    Established(KeyId, Role),
+    Settled(KeyId, Role),
+    Failed(KeyId, String),
+    Other,
+}
+
+impl Running {
+    pub(super) const fn new(
+        driver: Driver<Client<FilePad>, Log>,
+        names: Names,
+        outlet: KeyOutlet,
+        reporter: Reporter,
+    ) -> Self {
+        Self { driver, names, outlet, reporter, asked: BTreeMap::new() }
+    }
+
+    /// Makes one key.
+    pub(super) fn get(&mut self, peer: &str, request: KeyRequest) -> Result<()> {
+        let wanted = self.ask(peer, request)?;
+        let mut established = false;
+        let end = self.driver.now().saturating_add(Duration::from_secs(request.lifetime.into()));
+        // The machine itself gives up at the end of the lifetime; a little later it must have said so.
+        let end = end.saturating_add(Duration::from_secs(1));
+        while self.driver.now() < end {
+            self.driver.wait(Some(end), None)?;
+            while let Some(event) = self.driver.next_event() {
+                // Keys that others make with this client meanwhile wait in its log for `skex client wait`.
+                if is_for_responder(&event) {
+                    continue;
+                }
+                match self.take(event)? {
+                    News::Established(key, _) if key == wanted => established = true,
+                    News::Settled(key, _) if key == wanted && established => return Ok(()),
+                    News::Failed(key, error) if key == wanted => {
+                        bail!("no key with {peer}: {error}{}", self.unreachable_hubs());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if established {
+            return Ok(());
+        }
+        bail!("no key with {peer} in {} seconds{}", request.lifetime, self.unreachable_hubs())
+    }
+
+    fn unreachable_hubs(&self) -> String {
+        let status = self.driver.machine.status();
+        let silent: Vec<String> =
+            status.filter(|link| !link.connected).map(|link| self.names.hub(link.hub)).collect();
+        if silent.is_empty() {
+            "; all hubs answered: is the peer running?".to_owned()
+        } else {
+            format!(
+                "; no answer at all came from {}: see whether they run, and their addresses in skex.json",
+                silent.join(", ")
+            )
+        }
+    }
+
+    /// Awaits `count` keys of others, or keys until the process is stopped.
+    pub(super) fn wait(&mut self, count: Option<u32>, timeout: Option<Duration>) -> Result<()> {
+        let mut end = timeout.map(|timeout| self.driver.now().saturating_add(timeout));
+        let (mut unsettled, mut done) = (Vec::new(), 0_u32);
+        let mut complete = false;
+        loop {
+            self.step(end, None)?;
+            while let Some(event) = self.driver.next_event() {
+                match self.take(event)? {
+                    News::Established(key, Role::Responder) => {
+                        unsettled.push(key);
+                        done = done.saturating_add(1);
+                    }
+                    News::Settled(key, Role::Responder) => unsettled.retain(|open| *open != key),
+                    _ => {}
+                }
+            }
+            if !complete && count.is_some_and(|count| done >= count) {
+                // For the late hubs. A key of before this start settles no more.
+                complete = true;
+                end = Some(self.driver.now().saturating_add(LINGER));
+            }
+            let over = end.is_some_and(|end| end <= self.driver.now());
+            match complete {
+                true if over || unsettled.is_empty() => return Ok(()),
+                false if over => bail!("{done} keys came in time{}", self.unreachable_hubs()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Does as it is told on the standard input, until that ends.
+    pub(super) fn steered(&mut self, mut orders: Orders) -> Result<()> {
+        loop {
+            let order = self.step(None, Some(&orders))?;
+            while let Some(event) = self.driver.next_event() {
+                self.take(event)?;
+            }
+            if order {
+                match orders.read()? {
+                    Read::End => return Ok(()),
+                    Read::Orders(lines) => lines.iter().try_for_each(|line| self.obey(line))?,
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: &str) -> Result<()> {
+        let words: Vec<&str> = order.split(' ').collect();
+        match words.as_slice() {
+            ["get", peer, threshold] => {
+                let threshold = threshold.parse().context("a threshold is a number")?;
+                self.ask(peer, KeyRequest::new(threshold)).map(|_| ())
+            }
+            ["counters"] => self.reporter.tell(&Report::Counters(CountersReport {
+                traffic: self.driver.traffic(),
+                pad_octets_left: self.driver.machine.status().map(|link| link.uplink_remaining).sum(),
+            })),
+            _ => bail!("unknown order: {order}"),
+        }
+    }
+
+    fn step(&mut self, until: Option<Instant>, orders: Option<&Orders>) -> Result<bool> {
+        if self.driver.store_wants_snapshot() {
+            self.driver.call(|client, _, _| client.compact())?;
+        }
+        self.driver.wait(until, orders.map(Orders::source))
+    }
+
+    fn ask(&mut self, peer: &str, request: KeyRequest) -> Result<KeyId> {
+        let tag = self.names.tag(peer)?;
+        let began = std::time::Instant::now();
+        let asked = self.driver.call(|client, now, rng| client.request_key(now, rng, tag, request))?;
+        let key = asked.map_err(|error| anyhow!("no key with {peer}: {error}"))?;
+        self.asked.insert(key, began);
+        Ok(key)
+    }
+
+    /// Carries out what an event asks for, and tells it.
+    fn take(&mut self, event: ClientEvent) -> Result<News> {
+        match event {
+            ClientEvent::KeyEstablished(established) => self.take_key(established),
+            ClientEvent::Settled { key_id, peer, role, hubs, blame_is_certain } => {
+                let mut settled = self.settled(&hubs);
+                settled.key_id = key_id.to_string();
+                settled.peer = self.names.client(peer);
+                settled.initiator = role == Role::Initiator;
+                settled.blame_is_certain = blame_is_certain;
+                self.reporter.tell(&Report::Settled(settled))?;
+                Ok(News::Settled(key_id, role))
+            }
+            ClientEvent::KeyFailed { key_id, peer, error, .. } => {
+                self.asked.remove(&key_id);
+                let (peer, error) = (self.names.client(peer), error.to_string());
+                let report = Report::Failed { key_id: key_id.to_string(), peer, error: error.clone() };
+                self.reporter.tell(&report)?;
+                Ok(News::Failed(key_id, error))
+            }
+            ClientEvent::TableLow { hub, uplink, remaining } => {
+                let (hub, way) = (self.names.hub(hub), if uplink { "to" } else { "from" });
+                self.reporter.note(format!(
+                    "the table for messages {way} {hub} runs low: {remaining} octets are left; provision anew in time"
+                ))?;
+                Ok(News::Other)
+            }
+            _ => Ok(News::Other),
+        }
+    }
+
+    fn take_key(&mut self, established: Established) -> Result<News> {
+        let Established { key, peer, role, .. } = established;
+        let (key_id, index, secrecy) = (key.id(), key.index(), assurance(key.assurance()));
+        let began = self.asked.remove(&key_id);
+        let micros = began.map_or(0, |began| u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (fingerprint, file) = self.outlet.put(key)?;
+        if role == Role::Responder {
+            // It is in safe hands now, or nobody wants it.
+            self.driver
+                .call(|client, _, _| client.taken(peer, key_id))?
+                .map_err(|error| anyhow!("cannot take the key: {error}"))?;
+        }
+        self.reporter.tell(&Report::Key(KeyReport {
+            key_id: key_id.to_string(),
+            index,
+            peer: self.names.client(peer),
+            initiator: role == Role::Initiator,
+            fingerprint: fingerprint.to_string(),
+            assurance: secrecy,
+            micros,
+            file,
+            traffic: self.driver.traffic(),
+        }))?;
+        Ok(News::Established(key_id, role))
+    }
+
+    fn settled(&self, hubs: &[HubReport]) -> SettledReport {
+        let mut settled = SettledReport::default();
+        for report in hubs {
+            let list = match report.conduct {
+                Conduct::Good => &mut settled.good,
+                Conduct::Silent => &mut settled.silent,
+                Conduct::Lying => &mut settled.lying,
+                _ => &mut settled.refused,
+            };
+            list.push(self.names.hub(report.hub));
+        }
+        settled
+    }
+}
+
+const fn is_for_responder(event: &ClientEvent) -> bool {
+    match event {
+        ClientEvent::KeyEstablished(established) => matches!(established.role, Role::Responder),
+        ClientEvent::Settled { role, .. } | ClientEvent::KeyFailed { role, .. } => {
+            matches!(role, Role::Responder)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,224 @@
+//! `skex peer`: keys between two, with nobody's help.
+
+mod running;
+
+use core::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use skex_core::machine::Output;
+use skex_unmediated::{Peer, PeerConfig, Side};
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+use crate::config::{PeerFile, SideName, load, save};
+use crate::control::Orders;
+use crate::driver::{Driver, Paths, bind, resolve};
+use crate::entropy::Entropy;
+use crate::keys::KeyOutlet;
+use crate::report::{Report, Reporter};
+use crate::store::atomic::{create_private_directory, parent, sync_directory};
+use crate::store::{DirectoryLock, SlotContents, Slots, Store as _};
+use running::Running;
+
+/// Make fresh keys with one other device, with nobody's help.
+///
+/// Both ends are enrolled once with the same secret; after that each handshake gives fresh keys, and whoever steals a
+/// device later cannot compute those of before. A key made by `skex client` is a good secret to enrol with.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  skex peer --dir a enrol --role a --id alice --peer-id bob --secret-file secret\n  skex peer --dir b listen --bind 0.0.0.0:4500\n  skex peer --dir a connect b.example.net:4500 --count 3 --out-dir keys"
+)]
+pub(crate) struct Arguments {
+    /// The directory of this end; `enrol` makes it.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Make the directory of one end, from a secret that both ends have.
+    Enrol {
+        /// One end is a, the other b; it does not matter which.
+        #[arg(long, value_enum)]
+        role: SideName,
+        /// The name of this end.
+        #[arg(long, value_name = "NAME")]
+        id: String,
+        /// The name of the other end.
+        #[arg(long, value_name = "NAME")]
+        peer_id: String,
+        /// A file of 32 random octets or more, the same at both ends, used for nothing else.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        /// Overwrite and remove the secret's file once it is used.
+        #[arg(long)]
+        erase_secret: bool,
+    },
+    /// Answer handshakes of the other end.
+    Listen {
+        /// Listen here.
+        #[arg(long, value_name = "HOST:PORT")]
+        bind: String,
+        /// Stop after so many keys.
+        #[arg(long)]
+        count: Option<u32>,
+        /// Write each key to a new file in this directory.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
+    },
+    /// Make keys with the other end.
+    Connect {
+        /// Where the other end listens.
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+        /// How many handshakes, with one key each.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+        /// Write each key to a new file in this directory.
+        #[arg(long, value_name = "DIR")]
+        out_dir: Option<PathBuf>,
+        /// Seconds after which to give up, for each handshake.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+        timeout: u32,
+    },
+    /// Take orders from the standard input and report in JSON.
+    #[command(hide = true)]
+    Steered {
+        #[arg(long)]
+        bind: String,
+    },
+}
+
+/// The name of the two slots in their directory.
+const SLOTS: &str = "state.slots";
+
+/// The longest file that is taken for a secret.
+const LONGEST_SECRET: u64 = 65536;
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let directory = &arguments.dir;
+    match arguments.action {
+        Action::Enrol { role, id, peer_id, secret_file, erase_secret } => {
+            enrol(directory, &PeerFile { side: role, id, peer_id }, &secret_file)?;
+            if erase_secret {
+                erase(&secret_file)?;
+            }
+            println!("enrolled: {}", directory.display());
+            if !erase_secret {
+                println!("erase {} now: who has it can compute the keys", secret_file.display());
+            }
+            Ok(())
+        }
+        Action::Listen { bind: address, count, out_dir } => {
+            let outlet = KeyOutlet { directory: out_dir, ..KeyOutlet::default() };
+            start(directory, &address, None, outlet, Reporter::new(false))?.listen(count)
+        }
+        Action::Connect { address, count, out_dir, timeout } => {
+            let peer = resolve(&address)?;
+            let any = if peer.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+            let outlet = KeyOutlet { directory: out_dir, ..KeyOutlet::default() };
+            let mut peer = start(directory, any, Some(peer), outlet, Reporter::new(false))?;
+            peer.connect(&address, count, Duration::from_secs(timeout.into()))
+        }
+        Action::Steered { bind } => start(directory, &bind, None, KeyOutlet::default(), Reporter::new(true))?
+            .steered(Orders::from_stdin()),
+    }
+}
+
+/// What the machine is told at each start. Retransmission begins soon: a handshake is four small messages.
+fn config(file: &PeerFile) -> PeerConfig<'_> {
+    let side = match file.side {
+        SideName::A => Side::A,
+        SideName::B => Side::B,
+    };
+    PeerConfig::new(side, file.id.as_bytes(), file.peer_id.as_bytes())
+        .context(b"skex program")
+        .retransmit(Duration::from_millis(250), 6)
+}
+
+/// Makes a directory. Its `skex.json` comes last: without it the directory is none.
+fn enrol(directory: &Path, file: &PeerFile, secret_file: &Path) -> Result<()> {
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) || directory.is_file() {
+        bail!(
+            "{} exists already and is not overwritten: to enrol this end anew, name another directory, at the other end \
+             too",
+            directory.display()
+        );
+    }
+    let len = fs::metadata(secret_file).map(|metadata| metadata.len());
+    let len = len.with_context(|| format!("cannot read the secret {}", secret_file.display()))?;
+    if len > LONGEST_SECRET {
+        bail!("{} is too long for a secret: give 32 random octets", secret_file.display());
+    }
+    let secret =
+        fs::read(secret_file).with_context(|| format!("cannot read the secret {}", secret_file.display()))?;
+    let secret = Zeroizing::new(secret);
+    let mut entropy = Entropy::open()?;
+    let mut peer = Peer::enrol(&config(file), &secret, Clock::start().now(), &mut entropy)
+        .with_context(|| format!("cannot enrol with the secret {}", secret_file.display()))?;
+
+    create_private_directory(directory)?;
+    let _lock = DirectoryLock::acquire(directory)?;
+    let mut slots = Slots::create(&directory.join(SLOTS))?;
+    loop {
+        match peer.poll_output() {
+            Output::Persist(checkpoint) => {
+                let receipt = checkpoint.commit_with(|record| slots.store(record))?;
+                peer.handle_persisted(receipt)?;
+            }
+            Output::Wait(_) => break,
+            _ => {}
+        }
+    }
+    save(directory, file)?;
+    sync_directory(parent(directory))
+}
+
+/// Overwrites a file and removes it. What the medium keeps beside it is out of reach.
+fn erase(path: &Path) -> Result<()> {
+    let erased = || -> std::io::Result<()> {
+        use std::io::Write as _;
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        file.write_all(&vec![0; len])?;
+        file.sync_all()?;
+        fs::remove_file(path)
+    };
+    erased()
+        .with_context(|| format!("enrolled, but {} could not be erased: erase it yourself", path.display()))
+}
+
+fn start(
+    directory: &Path,
+    address: &str,
+    peer: Option<core::net::SocketAddr>,
+    outlet: KeyOutlet,
+    reporter: Reporter,
+) -> Result<Running> {
+    let file: PeerFile = load(directory)?;
+    outlet.check()?;
+    let lock = DirectoryLock::acquire(directory)?;
+    let mut entropy = Entropy::open()?;
+    let socket = bind(address)?;
+    let (slots, contents) = Slots::open(&directory.join(SLOTS))?;
+    let clock = Clock::start();
+    let machine = Peer::restore(&config(&file), contents.slots(), clock.now(), &mut entropy)
+        .context("the stored state of this end cannot be used")?;
+    drop(contents);
+    let driver = Driver::start(machine, slots, socket, Paths::new(vec![peer]), clock, entropy)?;
+    let address = driver.local_address()?.to_string();
+    reporter.tell(&Report::Ready { name: file.id.clone(), address })?;
+    Ok(Running::new(driver, lock, file.peer_id, outlet, reporter))
+}
+
+/// The machine as it is stored, for `skex status`. It must not be driven.
+pub(crate) fn stored(directory: &Path, file: &PeerFile) -> Result<Peer> {
+    let contents = SlotContents::read(&directory.join(SLOTS))?;
+    let mut entropy = Entropy::open()?;
+    Peer::restore(&config(file), contents.slots(), Clock::start().now(), &mut entropy)
+        .context("the stored state of this end cannot be used")
+}

@@ -1,0 +1,216 @@
+//! A peer that runs: each session gives one key, the first that its initiator names.
+
+use core::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use skex_core::machine::Instant;
+use skex_core::{KeyId, Label, OutputKey};
+use skex_unmediated::{Event, ExportError, Peer, Role, Session, Side, index_owner};
+
+use crate::control::{Orders, Read};
+use crate::driver::{Driver, resolve};
+use crate::keys::{KeyOutlet, assurance};
+use crate::report::{CountersReport, KeyReport, Report, Reporter};
+use crate::store::{DirectoryLock, Slots};
+
+pub(super) struct Running {
+    driver: Driver<Peer, Slots>,
+    _lock: DirectoryLock,
+    peer: String,
+    outlet: KeyOutlet,
+    reporter: Reporter,
+    /// When the handshake of ours began that is not over.
+    began: Option<std::time::Instant>,
+}
+
+/// What an event means for a command that waits for one.
+enum News {
+    /// A key, and whether this end asked for it.
+    Key {
+        initiator: bool,
+    },
+    Unanswered,
+    Other,
+}
+
+/// What the keys are for: whoever takes them from their files.
+const LABEL: Label = Label::EXPORT_RAW;
+
+impl Running {
+    pub(super) const fn new(
+        driver: Driver<Peer, Slots>,
+        lock: DirectoryLock,
+        peer: String,
+        outlet: KeyOutlet,
+        reporter: Reporter,
+    ) -> Self {
+        Self { driver, _lock: lock, peer, outlet, reporter, began: None }
+    }
+
+    /// Answers until `count` keys are there, or the process is stopped.
+    pub(super) fn listen(&mut self, count: Option<u32>) -> Result<()> {
+        let mut done = 0_u32;
+        while count.is_none_or(|count| done < count) {
+            self.driver.wait(None, None)?;
+            while let Some(event) = self.driver.next_event() {
+                if let News::Key { .. } = self.take(event)? {
+                    done = done.saturating_add(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `count` keys, one after the other.
+    pub(super) fn connect(&mut self, address: &str, count: u32, timeout: Duration) -> Result<()> {
+        for _ in 0..count {
+            self.establish()?;
+            let end = self.driver.now().saturating_add(timeout);
+            self.await_own_key(address, end)?;
+        }
+        Ok(())
+    }
+
+    fn await_own_key(&mut self, address: &str, end: Instant) -> Result<()> {
+        while self.driver.now() < end {
+            self.driver.wait(Some(end), None)?;
+            while let Some(event) = self.driver.next_event() {
+                match self.take(event)? {
+                    News::Key { initiator: true } => return Ok(()),
+                    News::Unanswered => bail!(
+                        "nobody answered at {address}: is `skex peer listen` running there, enrolled as the other end \
+                         with the same secret? Nothing is lost: try again"
+                    ),
+                    _ => {}
+                }
+            }
+        }
+        bail!(
+            "no key in time from {address}; nothing is lost: try again, and the handshake goes on where it stopped"
+        )
+    }
+
+    fn establish(&mut self) -> Result<()> {
+        self.began = Some(std::time::Instant::now());
+        self.repeat().map(|_| ())
+    }
+
+    /// Does as it is told on the standard input, until that ends.
+    pub(super) fn steered(&mut self, mut orders: Orders) -> Result<()> {
+        loop {
+            let order = self.driver.wait(None, Some(orders.source()))?;
+            while let Some(event) = self.driver.next_event() {
+                self.take(event)?;
+            }
+            if order {
+                match orders.read()? {
+                    Read::End => return Ok(()),
+                    Read::Orders(lines) => lines.iter().try_for_each(|line| self.obey(line))?,
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: &str) -> Result<()> {
+        match order.split(' ').collect::<Vec<_>>().as_slice() {
+            ["peer", address] => {
+                self.driver.paths.set_only_peer(resolve(address)?);
+                Ok(())
+            }
+            ["connect"] => self.establish(),
+            ["counters"] => {
+                let traffic = self.driver.traffic();
+                self.reporter.tell(&Report::Counters(CountersReport { traffic, pad_octets_left: 0 }))
+            }
+            _ => bail!("unknown order: {order}"),
+        }
+    }
+
+    /// Carries out what an event asks for, and tells it.
+    fn take(&mut self, event: Event) -> Result<News> {
+        match event {
+            // A handshake of before this start came to its end: it gives no key here any more, but the next one does.
+            Event::Established(session) if session.role == Role::Initiator && !session.may_name => {
+                self.repeat()
+            }
+            Event::Established(session) if session.role == Role::Initiator => self.name_key(session),
+            Event::Established(session) => self.ask_for_key(session),
+            Event::Resumed(session) if session.role == Role::Responder => self.ask_for_key(session),
+            Event::Resumed(session) => {
+                self.reporter.note(format!("session {} is there still", session.id))?;
+                Ok(News::Other)
+            }
+            Event::KeyReady(key) => self.tell_key(key, false),
+            Event::Unanswered => {
+                self.began = None;
+                self.reporter.note("nobody answered")?;
+                Ok(News::Unanswered)
+            }
+            // One end was restarted in the middle of a handshake. Both are in the next epoch; the next handshake is good.
+            Event::Void(_) | Event::PeerVoid(_) => {
+                self.reporter
+                    .note("a handshake was cut in two by a restart, and gives no keys; the next one does")?;
+                self.repeat()
+            }
+            Event::RolledBack => bail!(
+                "the peer is ahead: this directory was brought back from an old copy, or copied and run twice; enrol \
+                 both ends anew, with a new secret"
+            ),
+            _ => Ok(News::Other),
+        }
+    }
+
+    /// Another handshake, if this end still waits for the key of its last one.
+    fn repeat(&mut self) -> Result<News> {
+        if self.began.is_some() {
+            let begun = self.driver.call(|peer, now, rng| peer.establish(now, rng))?;
+            begun.map_err(|error| anyhow!("no handshake with {}: {error}", self.peer))?;
+        }
+        Ok(News::Other)
+    }
+
+    /// The initiator names the first key of a session.
+    fn name_key(&mut self, session: Session) -> Result<News> {
+        let named = self.driver.call(|peer, _, _| peer.export_next(LABEL, b""))?;
+        let key = named.with_context(|| format!("session {} gives no key", session.id))?;
+        self.tell_key(key, true)
+    }
+
+    /// The responder asks for the same one. It comes as an event, once its erasure is durable.
+    fn ask_for_key(&mut self, session: Session) -> Result<News> {
+        let initiator = self.driver.machine.side().other();
+        let (id, index) = (session.id, first_index(initiator));
+        match self.driver.call(|peer, _, _| peer.export_at(id, index, LABEL, b""))? {
+            Ok(()) => Ok(News::Other),
+            Err(ExportError::Used) => {
+                self.reporter.tell(&Report::Gone { key_id: id.to_string() })?;
+                Ok(News::Other)
+            }
+            Err(error) => Err(anyhow!("session {id} gives no key: {error}")),
+        }
+    }
+
+    fn tell_key(&mut self, key: OutputKey, initiator: bool) -> Result<News> {
+        let (id, index, secrecy): (KeyId, u64, String) = (key.id(), key.index(), assurance(key.assurance()));
+        let began = if initiator { self.began.take() } else { None };
+        let micros = began.map_or(0, |began| u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (fingerprint, file) = self.outlet.put(key)?;
+        self.reporter.tell(&Report::Key(KeyReport {
+            key_id: id.to_string(),
+            index,
+            peer: self.peer.clone(),
+            initiator,
+            fingerprint: fingerprint.to_string(),
+            assurance: secrecy,
+            micros,
+            file,
+            traffic: self.driver.traffic(),
+        }))?;
+        Ok(News::Key { initiator })
+    }
+}
+
+/// The first index of a side's own chain.
+fn first_index(side: Side) -> u64 {
+    if index_owner(0) == side { 0 } else { 1 << 63 }
+}

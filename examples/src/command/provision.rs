@@ -1,0 +1,263 @@
+//! `skex provision`: the directories of hubs and clients, with their tables.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rand_core::Rng as _;
+use skex_core::SecretBytes;
+use skex_dske::ELEMENT_LEN;
+use skex_wire::SuiteId;
+
+use crate::config::{
+    ClientFile, ClientHubFile, HubClientFile, HubFile, Id, InitialKey, PeerName, TablesFile, save,
+};
+use crate::entropy::Entropy;
+use crate::store::atomic::{create_private_directory, parent, sync_directory};
+use crate::store::{Direction, TableIdentity, provision_table};
+
+/// Make the directories of hubs and clients, with their tables of random octets.
+///
+/// OUT/hub-1 and so on, and OUT/NAME for each client. Carry each to its machine over a way that you trust, then erase it
+/// here: whoever sees the tables of as many hubs as the threshold knows the keys. Names and addresses in each skex.json
+/// may be edited.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  skex provision --out net --hubs 3 --clients alice,bob --hub-address h1.example.net:4101 \\\n      --hub-address h2.example.net:4101 --hub-address h3.example.net:4101"
+)]
+pub(crate) struct Arguments {
+    /// Directory to make; it must not exist yet, or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How many hubs, 2 to 31.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) hubs: u8,
+    /// Names of the clients.
+    #[arg(long, value_delimiter = ',', default_value = "alice,bob", value_name = "NAME,NAME")]
+    pub(crate) clients: Vec<String>,
+    /// Octets of each table; a 256-bit key spends 176 of each, and each start of a process some more.
+    #[arg(long, default_value = "1MiB", value_parser = parse_size, value_name = "SIZE")]
+    pub(crate) table_size: u64,
+    /// The hubs listen on this machine, on this port and those that follow.
+    #[arg(long, default_value_t = 47100, value_name = "PORT")]
+    pub(crate) base_port: u16,
+    /// Where clients reach a hub; once for each hub, in order, instead of --base-port.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "base_port")]
+    pub(crate) hub_address: Vec<String>,
+}
+
+/// Room for a lease with one key of 256 bits.
+const SHORTEST_TABLE: u64 = 256;
+
+/// An element has 16 octets.
+const ELEMENT_BITS: u32 = ELEMENT_LEN.ilog2();
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        _ => return Err("write a number of octets, or of KiB, MiB or GiB, like 1MiB".to_owned()),
+    };
+    let octets = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match octets {
+        Some(octets) if (SHORTEST_TABLE..=64 << 30).contains(&octets) => Ok(octets),
+        _ => Err(format!("a table has {SHORTEST_TABLE} octets to 64GiB")),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    provision(arguments)?;
+    let hubs = usize::from(arguments.hubs);
+    let links = hubs.saturating_mul(arguments.clients.len()) as u64;
+    println!(
+        "made {} with {hubs} hubs and the clients {}",
+        arguments.out.display(),
+        arguments.clients.join(", ")
+    );
+    println!(
+        "  {links} links with two tables of {} octets each, {} octets at either end",
+        arguments.table_size,
+        arguments.table_size.saturating_mul(links).saturating_mul(2)
+    );
+    println!("next:");
+    println!("  carry each directory to its machine, over a way that you trust, and erase it here");
+    println!("  start each hub:    skex hub --dir {}/hub-1", arguments.out.display());
+    if let [first, second, ..] = arguments.clients.as_slice() {
+        println!("  await keys:        skex client --dir {}/{second} wait", arguments.out.display());
+        println!("  make a key:        skex client --dir {}/{first} get {second}", arguments.out.display());
+    }
+    Ok(())
+}
+
+/// Everything or nothing: the directory takes its name when it is whole.
+pub(crate) fn provision(arguments: &Arguments) -> Result<()> {
+    check(arguments)?;
+    let mut entropy = Entropy::open()?;
+    let out = &arguments.out;
+    let name = out.file_name().context("name a directory to make, like --out net")?.to_string_lossy();
+    let partial = parent(out).join(format!(".{name}.{}.partial", std::process::id()));
+    create_private_directory(parent(out))?;
+    let made = fill(&partial, arguments, &mut entropy).and_then(|()| {
+        fs::rename(&partial, out).with_context(|| format!("cannot give {} its name", out.display()))
+    });
+    if made.is_err() {
+        // Nothing of it was used; what cannot be removed stays under its partial name.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    made?;
+    sync_directory(parent(out))
+}
+
+fn check(arguments: &Arguments) -> Result<()> {
+    let out = &arguments.out;
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) || out.is_file() {
+        bail!("{} exists already and is not overwritten: name another directory", out.display());
+    }
+    if arguments.hubs < 2 || arguments.hubs > skex_wire::dske::MAX_HUBS {
+        bail!("there must be 2 to {} hubs", skex_wire::dske::MAX_HUBS);
+    }
+    if !arguments.hub_address.is_empty() && arguments.hub_address.len() != usize::from(arguments.hubs) {
+        bail!("give --hub-address once for each of the {} hubs", arguments.hubs);
+    }
+    for address in &arguments.hub_address {
+        port_of(address)?;
+    }
+    if u16::from(arguments.hubs).checked_add(arguments.base_port).is_none() {
+        bail!("there are not enough ports from {} on: choose a lower --base-port", arguments.base_port);
+    }
+    for (i, name) in arguments.clients.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('.') {
+            bail!("a client's name has 1 to 64 letters, digits, dashes, underscores or dots: not {name:?}");
+        }
+        if arguments.clients.iter().take(i).any(|other| other == name) || is_hub_name(name) {
+            bail!("the name {name} is taken: give each client a name of its own");
+        }
+    }
+    if arguments.clients.len() < 2 {
+        bail!("there must be two clients at least, like --clients alice,bob");
+    }
+    Ok(())
+}
+
+fn is_hub_name(name: &str) -> bool {
+    (1..=skex_wire::dske::MAX_HUBS).any(|hub| hub_name(hub) == name)
+}
+
+fn hub_name(hub: u8) -> String {
+    format!("hub-{hub}")
+}
+
+fn port_of(address: &str) -> Result<u16> {
+    address
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok())
+        .with_context(|| format!("{address} is no address: write HOST:PORT"))
+}
+
+/// Where hub `number` (from 1 on) listens, and where clients reach it.
+fn addresses(arguments: &Arguments, number: u8) -> Result<(String, String)> {
+    match arguments.hub_address.get(usize::from(number).saturating_sub(1)) {
+        Some(address) => Ok((format!("0.0.0.0:{}", port_of(address)?), address.clone())),
+        None => {
+            let port = arguments.base_port.saturating_add(u16::from(number)).saturating_sub(1);
+            let address = format!("127.0.0.1:{port}");
+            Ok((address.clone(), address))
+        }
+    }
+}
+
+fn random_id(entropy: &mut Entropy) -> Id {
+    let mut octets = [0; 16];
+    entropy.fill_bytes(&mut octets);
+    Id(octets)
+}
+
+fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> {
+    let elements = u32::try_from(arguments.table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
+    let suite = SuiteId::SHA256_AES256GCM.value();
+    let names = &arguments.clients;
+    let peer = |name: &String, tag: &Id| PeerName { name: name.clone(), tag: *tag };
+    let tags: Vec<Id> = names.iter().map(|_| random_id(entropy)).collect();
+    let everyone = || names.iter().zip(&tags);
+    let others = |own: Id| everyone().filter(move |(_, tag)| **tag != own);
+
+    let mut clients: Vec<ClientFile> = everyone()
+        .map(|(name, &tag)| ClientFile {
+            name: name.clone(),
+            tag,
+            listen: "0.0.0.0:0".to_owned(),
+            peers: others(tag).map(|(name, tag)| peer(name, tag)).collect(),
+            hubs: Vec::new(),
+        })
+        .collect();
+    for client in names {
+        create_private_directory(&out.join(client))?;
+    }
+    for number in 1..=arguments.hubs {
+        let (name, id) = (hub_name(number), random_id(entropy));
+        let (listen, address) = addresses(arguments, number)?;
+        create_private_directory(&out.join(&name))?;
+        let mut hub = HubFile { name, id, coordinate: number, listen, clients: Vec::new() };
+        for (client_number, client) in (0_u32..).zip(&mut clients) {
+            let key = SecretBytes::<32>::generate(entropy);
+            let tables = |other: &str| TablesFile {
+                uplink: format!("{other}.uplink.table").into(),
+                downlink: format!("{other}.downlink.table").into(),
+                elements,
+            };
+            let (at_hub, at_client) = (tables(&client.name), tables(&hub.name));
+            for (direction, hub_end, client_end) in [
+                (Direction::Uplink, &at_hub.uplink, &at_client.uplink),
+                (Direction::Downlink, &at_hub.downlink, &at_client.downlink),
+            ] {
+                let (hub_id, client_tag) = (id.hub(), client.tag.client());
+                let identity =
+                    TableIdentity { hub: hub_id, client: client_tag, direction, number: 0, elements };
+                let ends = [out.join(&hub.name).join(hub_end), out.join(&client.name).join(client_end)];
+                provision_table(identity, [&ends[0], &ends[1]], entropy)?;
+            }
+            hub.clients.push(HubClientFile {
+                name: client.name.clone(),
+                tag: client.tag,
+                suite,
+                initial_key: InitialKey(SecretBytes::copied_from(key.expose())),
+                tables: at_hub,
+                accepts_keys_from: others(client.tag).map(|(name, _)| name.clone()).collect(),
+            });
+            client.hubs.push(ClientHubFile {
+                name: hub.name.clone(),
+                id,
+                coordinate: number,
+                address: address.clone(),
+                client_number,
+                suite,
+                initial_key: InitialKey(key),
+                tables: at_client,
+            });
+        }
+        save(&out.join(&hub.name), &hub)?;
+    }
+    for client in &clients {
+        save(&out.join(&client.name), client)?;
+    }
+    sync_directory(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(parse_size("1MiB"), Ok(1 << 20));
+        assert_eq!(parse_size("64KiB"), Ok(65536));
+        assert_eq!(parse_size("4096"), Ok(4096));
+        for wrong in ["", "MiB", "1 MiB", "1mib", "-1", "12", "99999999999GiB", "65GiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Files that are there whole or not at all, and that nobody else can read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+/// Makes a file, readable by its owner alone, that must not exist yet. Durable when this returns.
+pub(crate) fn create_private(path: &Path, octets: &[u8]) -> Result<()> {
+    refuse_existing(path)?;
+    let new = path.with_added_extension_for_writing();
+    let written = write_whole(&new, octets).and_then(|()| {
+        // Unlike a rename, a link never takes the place of a file that came meanwhile.
+        fs::hard_link(&new, path)
+    });
+    let removed = fs::remove_file(&new);
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    removed.with_context(|| format!("cannot remove {}", new.display()))?;
+    sync_directory(parent(path))
+}
+
+/// Whether [`create_private`] would succeed now, as far as can be told without making the file.
+pub(crate) fn check_private(path: &Path) -> Result<()> {
+    refuse_existing(path)?;
+    let new = path.with_added_extension_for_writing();
+    write_whole(&new, &[]).and_then(|()| fs::remove_file(&new)).with_context(|| {
+        format!("cannot write {}: name a file in a directory that you can write to", path.display())
+    })
+}
+
+fn refuse_existing(path: &Path) -> Result<()> {
+    if path.try_exists().unwrap_or(true) {
+        bail!("{} exists already and is not overwritten: name another file", path.display());
+    }
+    Ok(())
+}
+
+fn write_whole(path: &Path, octets: &[u8]) -> std::io::Result<()> {
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
+    file.write_all(octets)?;
+    file.sync_all()
+}
+
+/// With the permissions of a secret.
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
+/// Makes a directory that its owner alone can enter.
+pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("cannot sync the directory {}", path.display()))
+}
+
+/// The directory of a file; the current one for a bare name.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+trait WritingName {
+    fn with_added_extension_for_writing(&self) -> std::path::PathBuf;
+}
+
+impl WritingName for Path {
+    fn with_added_extension_for_writing(&self) -> std::path::PathBuf {
+        let mut name = self.as_os_str().to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_private_file_is_whole_and_its_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create_private(&path, b"secret").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn an_existing_file_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        create_private(&path, b"first").unwrap();
+        assert!(create_private(&path, b"second").unwrap_err().to_string().contains("exists already"));
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+    }
+}

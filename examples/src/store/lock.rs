@@ -1,0 +1,66 @@
+//! One process alone uses a directory: two would use the same pad bytes twice.
+
+use core::time::Duration;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::atomic::private;
+
+const NAME: &str = "lock";
+
+/// The right to use a directory, until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    pub(crate) fn acquire(directory: &Path) -> Result<Self> {
+        let path = directory.join(NAME);
+        let file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        // `skex status` holds it for a moment, to see whether anybody has it.
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                }
+            }
+        }
+        bail!(
+            "another skex process is running on {}: stop it first, or use a directory of its own",
+            directory.display()
+        )
+    }
+}
+
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether a process uses the directory now.
+pub(crate) fn is_running(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join(NAME)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_used_once_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_running(directory.path()));
+        let lock = DirectoryLock::acquire(directory.path()).unwrap();
+        assert!(is_running(directory.path()));
+        assert!(DirectoryLock::acquire(directory.path()).is_err());
+        drop(lock);
+        assert!(!is_running(directory.path()));
+        DirectoryLock::acquire(directory.path()).unwrap();
+    }
+}

@@ -1,0 +1,15 @@
+//! The program as its operators meet it: every test runs the built binary, on directories and ports of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests"
+)]
+
+mod bad_input;
+mod damage;
+mod demo;
+mod keys;
+mod support;

@@ -1,0 +1,199 @@
+//! Clients that are enrolled and authorised, and mean ill: what they can spoil for others.
+
+use skex_dske::{Authorised, KeyError, KeyRequest};
+use skex_sim::{Link, Receipts};
+use skex_wire::dske::AnswerStatus;
+
+use super::liar::{Liar, Share, pass};
+use crate::oracle::Oracle;
+use crate::world::{Cast, Setup, cast, tag};
+
+/// Three clients: 0 is honest, 1 responds, 2 means ill.
+fn setup(inbound: usize) -> Setup {
+    let mut setup = Setup::new(5);
+    setup.clients = 3;
+    setup.client_limits.inbound = inbound;
+    setup
+}
+
+fn downlinks(cast: &mut Cast, client: usize) -> Vec<u64> {
+    let node = cast.clients[client];
+    let status = cast.world.call(node, |party, _, _| {
+        let client = party.left().unwrap();
+        client.status().map(|link| link.downlink_remaining).collect::<Vec<_>>()
+    });
+    status.unwrap()
+}
+
+/// One initiator makes as many keys as the responder keeps, with the longest lifetime there is.
+#[test]
+fn an_initiator_with_many_long_keys_keeps_no_other_away() {
+    let mut cast = cast(1, &setup(8));
+    let mut request = KeyRequest::new(3);
+    request.lifetime = u16::MAX;
+    for _ in 0..10 {
+        let id = cast.try_request(2, 1, request);
+        cast.settle(2);
+        if let Ok(id) = id {
+            let (node, peer) = (cast.clients[1], cast.tags[2]);
+            let _ = cast.world.call(node, |party, _, _| party.left().unwrap().taken(peer, id));
+        }
+    }
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+}
+
+/// One initiator sends each of many shares through one hub only: none ever becomes a key.
+#[test]
+fn an_initiator_with_many_incomplete_keys_keeps_no_other_away() {
+    let mut cast = cast(2, &setup(10));
+    cast.settle(1);
+    for hub in 0..5 {
+        let mut liar = Liar::client(&mut cast, 2, hub);
+        for number in 0..10 {
+            let mut junk = Share::junk([16 * hub as u8 + number; 16], cast.tags[1]);
+            junk.lifetime = u16::MAX;
+            liar.share(&mut cast, &junk);
+        }
+        pass(&mut cast, 1000);
+    }
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(60);
+    cast.assert_agreed(0, 1, id);
+}
+
+/// Rule 3: the responder's downlink is the responder's. Two initiators make keys until nothing is left for them; there
+/// must be something left for the third.
+#[test]
+fn initiators_cannot_drain_the_downlink_for_others() {
+    let mut setup = setup(1024);
+    (setup.clients, setup.table_elements) = (4, 512);
+    let mut cast = cast(3, &setup);
+    let mut request = KeyRequest::new(3);
+    request.lifetime = 1;
+    for round in 0..100 {
+        let _ = cast.try_request(2 + round % 2, 1, request);
+        cast.settle(2);
+    }
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+}
+
+/// Twenty shares wait for a client. Ten short questions in a row must not bring each of them ten times: the questions
+/// can come from any address, and so would the answers go to any address.
+#[test]
+fn a_short_question_does_not_bring_everything_each_time() {
+    let mut cast = cast(4, &setup(1024));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 1, 0);
+    for _ in 0..20 {
+        cast.request(0, 1, KeyRequest::new(3));
+    }
+    pass(&mut cast, 1000);
+    let request = liar.lease_request(&cast).expect("the hub wants to deliver");
+    let end = request.mark + request.want;
+    let grant = liar.grant_octets(&cast, request.nonce, request.mark, end, request.mark);
+    liar.say(&mut cast, &grant);
+    pass(&mut cast, 10);
+    let is_delivery = |inner: &&Vec<u8>| inner[0] == 5;
+    let waiting = liar.hear(&cast).iter().filter(is_delivery).count();
+    assert!(waiting >= 10, "{waiting}");
+    for _ in 0..10 {
+        liar.fetch(&mut cast);
+        pass(&mut cast, 1);
+    }
+    let brought = liar.hear(&cast).iter().filter(is_delivery).count();
+    assert!(brought <= 2 * waiting, "{brought} deliveries of {waiting} that wait");
+}
+
+/// A client that knows the key id of another asks first for "the same" key, at every hub, and is delivered first.
+/// Carried by the initiator's place in `RelayId` at the hub and in `Client::inbound` at the responder.
+#[test]
+fn one_key_id_of_two_initiators_is_two_keys() {
+    let mut cast = cast(5, &setup(1024));
+    let first = cast.request(2, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(2, 1, first);
+    let mut liars: Vec<Liar> = (0..5).map(|hub| Liar::client(&mut cast, 0, hub)).collect();
+    for liar in &mut liars {
+        liar.ask(&mut cast, [9; 16], 0, 100).unwrap();
+    }
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    let id = cast.request(2, 1, KeyRequest::new(3));
+    for liar in &mut liars {
+        liar.share(&mut cast, &Share::junk(*id.as_bytes(), tag(1)));
+    }
+    cast.settle(10);
+    cast.assert_agreed(2, 1, id);
+}
+
+/// Rule 3. Carried by `peer.authorised.includes` in `Hub::judge`.
+#[test]
+fn an_initiator_that_is_not_authorised_spends_nothing_of_the_downlink() {
+    let mut setup = setup(1024);
+    setup.authorised = Authorised::Only(vec![tag(0)]);
+    let mut cast = cast(6, &setup);
+    let first = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, first);
+    let before = downlinks(&mut cast, 1);
+    let id = cast.request(2, 1, KeyRequest::new(3));
+    cast.settle(5);
+    assert_eq!(cast.failure(2, id), Some(KeyError::Refused(AnswerStatus::NOT_AUTHORISED)));
+    assert_eq!(downlinks(&mut cast, 1), before);
+}
+
+/// Rule 4: "busy" spends nothing. The hubs' stores hang, and the hubs take nothing more until they answer.
+/// Carried by the place of the check before `open_share` in `Hub::on_upload`.
+#[test]
+fn busy_hubs_spend_nothing() {
+    let mut setup = setup(1024);
+    setup.hub_limits.changes = 1;
+    let mut cast = cast(7, &setup);
+    let first = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, first);
+    let before = downlinks(&mut cast, 1);
+    for hub in cast.hubs.clone() {
+        cast.world.set_receipts(hub, Receipts::Withheld { from: 0 });
+    }
+    // The first fills the checkpoint that hangs, the second the one behind it, the third finds the hubs busy.
+    let ids: Vec<_> = (0..3).map(|_| cast.request(0, 1, KeyRequest::new(3))).collect();
+    cast.settle(3);
+    for hub in cast.hubs.clone() {
+        cast.world.release_receipts(hub);
+    }
+    cast.settle(20);
+    for id in ids {
+        cast.assert_agreed(0, 1, id);
+    }
+    let spent: Vec<u64> =
+        before.iter().zip(downlinks(&mut cast, 1)).map(|(before, after)| before - after).collect();
+    assert!(spent.iter().all(|&spent| spent == 0 || spent == 130 * 16), "{spent:?}");
+    Oracle::acquit(&cast);
+}
+
+/// A responder grants its hub crumbs: leases too small for any message, while shares wait for it. The hub, which has
+/// other clients, does not ask for the next one at the speed of the wire, each time with a write to its disk.
+#[test]
+fn a_client_that_grants_crumbs_is_not_asked_all_the_time() {
+    let mut cast = cast(8, &setup(1024));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 1, 0);
+    cast.request(0, 1, KeyRequest::new(3));
+    let before = cast.world.checkpoints(cast.hubs[0]);
+    let (mut start, mut crumbs) = (0, 0);
+    for _ in 0..200 {
+        pass(&mut cast, 5);
+        if let Some(request) = liar.lease_request(&cast) {
+            let grant = liar.grant_octets(&cast, request.nonce, start, start + 3, start);
+            liar.say(&mut cast, &grant);
+            (start, crumbs) = (start + 3, crumbs + 1);
+        }
+    }
+    let written = cast.world.checkpoints(cast.hubs[0]) - before;
+    assert!(crumbs > 0);
+    assert!(crumbs < 30, "asked {crumbs} times, wrote {written} times, in a second");
+}

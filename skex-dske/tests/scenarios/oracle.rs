@@ -1,0 +1,497 @@
+//! An oracle that knows every table and every initial key, and sees everything that left a machine.
+//!
+//! What it holds against a world ([`Oracle::charges`]):
+//! - an element of a table that served two different messages: pad bytes under two plaintexts, or a one-time key under
+//!   two messages;
+//! - two datagrams under one envelope key and number;
+//! - a one-time tag that is not the one of the original table at that place (so the oracle sees what it thinks it sees);
+//! - a share delivered to anybody but the responder for whom it was uploaded;
+//! - a key that differs between its ends, between two times that it was given, or from what its shares make;
+//! - a key that was given before as many hubs as its threshold had a part in it;
+//! - a key that was given twice without a restart in between;
+//! - anything that left before the record on which it depends was stored (and, with a gate, was durable).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use skex_core::{Expander, KeyId, Label, SecretBytes, Suite, extract};
+use skex_dske::{
+    ClientEvent, ClientTag, Coordinate, ELEMENT_LEN, MessageVerificationKey, Role, Tag, combine,
+};
+use skex_sim::{Departed, Either, NodeId};
+use skex_wire::dske::{
+    AnswerStatus, Direction, Inner, InnerType, Outer, Sealed, ShareMessage, Tagged, block_elements,
+    tag_prefix,
+};
+use skex_wire::{Reader, SuiteId};
+
+use crate::world::Cast;
+
+/// A client and a hub, by their numbers in the cast.
+type Pair = (usize, usize);
+
+/// A table: of which pair, and whether it is the client's to send from.
+type TableOf = (Pair, bool);
+
+/// Who asked for a key, and its id.
+type Name = (usize, KeyId);
+
+#[derive(Default)]
+pub struct Oracle {
+    seen: usize,
+    links: BTreeMap<Pair, Envelopes>,
+    /// What each element of each table was used for: an index into `messages`.
+    uses: BTreeMap<(TableOf, u32), usize>,
+    messages: Vec<Vec<u8>>,
+    keys: BTreeMap<Name, Making>,
+    /// Which key each block of shares was for.
+    blocks: BTreeMap<(TableOf, u32), Name>,
+    stores: BTreeMap<NodeId, Store>,
+    told: usize,
+    /// This node gets no receipt from its checkpoint of this number on.
+    gate: Option<(NodeId, u64)>,
+    charges: Vec<String>,
+    pub counts: Counts,
+}
+
+/// That something happened which the oracle could judge.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub datagrams: u64,
+    pub grants: u64,
+    pub uploads: u64,
+    pub deliveries: u64,
+    pub answers: u64,
+    pub repeats: u64,
+    pub keys: u64,
+}
+
+/// What is durable at a node, read from its records.
+#[derive(Default)]
+struct Store {
+    checkpoints: u64,
+    values: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Envelopes {
+    client_salts: BTreeSet<[u8; 16]>,
+    sessions: Vec<Session>,
+}
+
+struct Session {
+    salts: [[u8; 16]; 2],
+    to_hub: SecretBytes<32>,
+    to_client: SecretBytes<32>,
+    used: BTreeSet<(bool, u32)>,
+}
+
+/// What was said about one key.
+struct Making {
+    responder: ClientTag,
+    threshold: u8,
+    key_len: usize,
+    /// By coordinate.
+    uploaded: BTreeMap<u8, Vec<u8>>,
+    delivered: BTreeSet<u8>,
+}
+
+impl Oracle {
+    /// The oracle's verdict on everything so far: nothing is wrong.
+    pub fn acquit(cast: &Cast) -> Counts {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.judge_keys(cast);
+        assert!(oracle.charges.is_empty(), "{:#?}", oracle.charges);
+        oracle.counts
+    }
+
+    /// Everything that is wrong so far.
+    pub fn charges(cast: &Cast) -> Vec<String> {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.judge_keys(cast);
+        oracle.charges
+    }
+
+    /// As [`Self::acquit`], where `node` gets no receipts from its checkpoint `from` on: how much left of it since then,
+    /// or what should not have.
+    pub fn behind_gate(cast: &Cast, node: NodeId, from: u64) -> Result<usize, Vec<String>> {
+        let mut oracle = Self { gate: Some((node, from)), ..Self::default() };
+        oracle.watch(cast);
+        oracle.judge_keys(cast);
+        let mine = cast.world.departures().iter().filter(|departure| departure.node == node);
+        let stored = |what: &Departed| matches!(what, Departed::Stored(_));
+        let gate =
+            mine.clone().enumerate().filter(|(_, departure)| stored(&departure.what)).nth(from as usize);
+        let since = gate.map_or(0, |(at, _)| mine.count() - at - 1);
+        if oracle.charges.is_empty() { Ok(since) } else { Err(oracle.charges) }
+    }
+
+    /// Every element that served a message so far: of which client, hub and table (true: the uplink).
+    pub fn spent(cast: &Cast) -> Vec<(usize, usize, bool, u32)> {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.uses.keys().map(|&(((client, hub), uplink), element)| (client, hub, uplink, element)).collect()
+    }
+
+    fn charge(&mut self, what: String) {
+        self.charges.push(what);
+    }
+
+    fn watch(&mut self, cast: &Cast) {
+        let departures = cast.world.departures();
+        for departure in departures.get(self.seen..).unwrap_or_default() {
+            let (bytes, to) = match &departure.what {
+                Departed::Sent { bytes, to, .. } => (bytes, to),
+                Departed::Stored(record) => {
+                    self.on_stored(departure.node, record);
+                    continue;
+                }
+                Departed::Told(_) => {
+                    self.on_told(cast);
+                    continue;
+                }
+                _ => unreachable!(),
+            };
+            self.counts.datagrams += 1;
+            let outer = Outer::decode(bytes).expect("a machine sent what is not a message");
+            let client = outer.client_id() as usize;
+            let (pair, uplink) = match position(&cast.hubs, departure.node) {
+                Some(hub) => ((client, hub), false),
+                None => {
+                    let skex_core::machine::Destination::Peer(hub) = to else {
+                        panic!("a client answers a path")
+                    };
+                    assert_eq!(cast.clients[client], departure.node);
+                    ((client, hub.number() as usize), true)
+                }
+            };
+            self.on_datagram(cast, pair, uplink, &outer);
+        }
+        self.seen = departures.len();
+    }
+
+    fn on_stored(&mut self, node: NodeId, record: &[u8]) {
+        let store = self.stores.entry(node).or_default();
+        let number = store.checkpoints;
+        store.checkpoints += 1;
+        if self.gate.is_none_or(|(gated, from)| gated != node || number < from) {
+            store.apply(record);
+        }
+    }
+
+    /// What an application is told stands in the events, in the same order.
+    fn on_told(&mut self, cast: &Cast) {
+        let happened = &cast.world.events()[self.told];
+        self.told += 1;
+        let Either::Left(ClientEvent::KeyEstablished(established)) = &happened.event else { return };
+        if established.role == Role::Responder {
+            let key =
+                [&[2], established.peer.as_bytes().as_slice(), established.key.id().as_bytes()].concat();
+            self.depends(happened.node, &key, |_| true, "a key was given");
+        }
+    }
+
+    /// What just left `node` depends on this value of its store.
+    fn depends(&mut self, node: NodeId, key: &[u8], good: impl Fn(&[u8]) -> bool, what: &str) {
+        let stored = self.stores.get(&node).and_then(|store| store.values.get(key));
+        if !stored.is_some_and(|value| good(value)) {
+            self.charge(format!("{node:?}: {what} before that was durable"));
+        }
+    }
+
+    /// The element before `end` of a table was spent by this end, as sender (`word` 0) or by a grant (`word` 1).
+    fn depends_on_mark(
+        &mut self,
+        cast: &Cast,
+        (client, hub): Pair,
+        from_client: bool,
+        word: usize,
+        end: u32,
+    ) {
+        let (node, key) = if from_client {
+            (cast.clients[client], [&[1], cast.hub_ids[hub].as_bytes().as_slice()].concat())
+        } else {
+            (cast.hubs[hub], [&[1], (client as u32).to_be_bytes().as_slice()].concat())
+        };
+        let reaches = |value: &[u8]| {
+            let mark = value[word * 4..].first_chunk::<4>().expect("three marks");
+            u32::from_be_bytes(*mark) >= end
+        };
+        self.depends(node, &key, reaches, ["a share", "a grant"][word]);
+    }
+
+    fn on_datagram(&mut self, cast: &Cast, pair: Pair, from_client: bool, outer: &Outer<'_>) {
+        let initial = &cast.enrolments[pair.1][pair.0].initial_key;
+        let link = self.links.entry(pair).or_default();
+        match outer {
+            Outer::Hello(hello) => {
+                link.client_salts.insert(hello.message.salt);
+            }
+            Outer::HelloReply(reply) => {
+                let key =
+                    keys(initial).secret::<32>(Label::DSKE_HELLO_REPLY, &[cast.hub_ids[pair.1].as_bytes()]);
+                let key = suite().mac_key(key.expose());
+                let asked = link
+                    .client_salts
+                    .iter()
+                    .find(|salt| key.verify(&[salt.as_slice(), reply.untagged], &reply.tag).is_ok());
+                let salts = [*asked.expect("a reply to no hello"), reply.message.salt];
+                if !link.sessions.iter().any(|session| session.salts == salts) {
+                    link.sessions.push(Session::new(cast, pair, salts));
+                }
+            }
+            Outer::Sealed(sealed) => {
+                let mut sessions = link.sessions.iter_mut().rev();
+                let found = sessions.find_map(|session| Some((session.open(sealed, from_client)?, session)));
+                let Some((inner, session)) = found else {
+                    return self.charge(format!("{pair:?}: a datagram under an unknown envelope"));
+                };
+                if !session.used.insert((from_client, sealed.header.seq)) {
+                    self.charge(format!("{pair:?}: two datagrams under one key and number"));
+                }
+                self.on_inner(cast, pair, from_client, &inner);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_inner(&mut self, cast: &Cast, pair: Pair, from_client: bool, octets: &[u8]) {
+        let inner = Inner::decode(octets).expect("a machine sealed what is not a message");
+        match &inner {
+            Inner::LeaseGrant(grant) => {
+                self.counts.grants += 1;
+                let start = grant.message.start;
+                let table = (pair, !from_client);
+                self.uses(table, start..start + 2, octets);
+                self.verify(cast, table, start, from_client, grant.untagged, grant.tag);
+                self.depends_on_mark(cast, pair, from_client, 1, grant.message.end);
+            }
+            Inner::Share(share) => self.on_share(cast, pair, from_client, octets, share),
+            Inner::Answer(answer) => {
+                self.counts.answers += 1;
+                let index = answer.message.index;
+                let table = (pair, !from_client);
+                self.uses(table, index..index + 2, octets);
+                self.verify(cast, table, index, from_client, answer.untagged, answer.tag);
+                let Some(&(initiator, key_id)) = self.blocks.get(&(table, index)) else {
+                    return self.charge(format!("{table:?}: an answer to no share at {index}"));
+                };
+                if answer.message.status == AnswerStatus::ACCEPTED {
+                    let (node, first) = if from_client {
+                        (cast.clients[pair.0], cast.tags[initiator].as_bytes().to_vec())
+                    } else {
+                        (cast.hubs[pair.1], (initiator as u32).to_be_bytes().to_vec())
+                    };
+                    let key = [&[2], first.as_slice(), key_id.as_bytes()].concat();
+                    self.depends(node, &key, |_| true, "a share was accepted");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_share(
+        &mut self,
+        cast: &Cast,
+        pair: Pair,
+        upload: bool,
+        octets: &[u8],
+        share: &Tagged<'_, ShareMessage<'_>>,
+    ) {
+        let message = &share.message;
+        assert_eq!(upload, message.inner_type == InnerType::UPLOAD);
+        let terms = &message.terms;
+        let (start, elements) = (message.position.index, block_elements(terms.key_len).unwrap());
+        let table = (pair, upload);
+        // The two elements at its head are the answer's.
+        self.uses(table, start + 2..start + elements, octets);
+        self.verify(cast, table, start + 2, upload, share.untagged, share.tag);
+        let pad = &original(cast, table)
+            [(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
+        let plain: Vec<u8> = match message.share {
+            [] => pad.to_vec(),
+            masked => pad.iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
+        };
+        let coordinate = pair.1 as u8 + 1;
+        let peer = ClientTag::new(message.peer);
+        let key_id = KeyId::new(message.key_id);
+        self.depends_on_mark(cast, pair, upload, 0, start + elements);
+        let initiator = if upload { Some(pair.0) } else { cast.tags.iter().position(|&tag| tag == peer) };
+        let initiator = initiator.expect("an enrolled initiator");
+        self.blocks.insert((table, start), (initiator, key_id));
+        if upload {
+            self.counts.uploads += 1;
+            let making = self.keys.entry((pair.0, key_id)).or_insert_with(|| Making {
+                responder: peer,
+                threshold: terms.threshold,
+                key_len: terms.key_len as usize,
+                uploaded: BTreeMap::new(),
+                delivered: BTreeSet::new(),
+            });
+            let earlier = making.uploaded.insert(coordinate, plain.clone());
+            if making.responder != peer || earlier.is_some_and(|earlier| earlier != plain) {
+                self.charge(format!("{pair:?}: another share or peer under one name"));
+            }
+        } else {
+            self.counts.deliveries += 1;
+            match self.keys.get_mut(&(initiator, key_id)) {
+                Some(making) if making.responder == cast.tags[pair.0] => {
+                    making.delivered.insert(coordinate);
+                }
+                _ => self.charge(format!("{pair:?}: a share for somebody else, or that nobody uploaded")),
+            }
+        }
+    }
+
+    /// Elements `range` of `table` left in the service of this message.
+    fn uses(&mut self, table: TableOf, range: core::ops::Range<u32>, octets: &[u8]) {
+        let new = self.messages.len();
+        let mut repeats = false;
+        for element in range {
+            match self.uses.get(&(table, element)) {
+                None => {
+                    self.uses.insert((table, element), new);
+                }
+                Some(&before) if self.messages[before] == octets => repeats = true,
+                Some(&before) => {
+                    let before = self.messages[before].clone();
+                    let (was, is) = (before.first(), octets.first());
+                    return self.charge(format!(
+                        "{table:?}: element {element} served a message of type {was:?} and another of type {is:?}"
+                    ));
+                }
+            }
+        }
+        self.counts.repeats += u64::from(repeats);
+        self.messages.push(octets.to_vec());
+    }
+
+    /// The one-time key at `place` of the original table made this tag.
+    fn verify(
+        &mut self,
+        cast: &Cast,
+        table: TableOf,
+        place: u32,
+        from_client: bool,
+        untagged: &[u8],
+        tag: [u8; 16],
+    ) {
+        let (client, hub) = table.0;
+        let direction = if from_client { Direction::UPLINK } else { Direction::DOWNLINK };
+        let prefix = tag_prefix(direction, client as u32, cast.hub_ids[hub].as_bytes());
+        let at = place as usize * ELEMENT_LEN;
+        let key = original(cast, table)[at..].first_chunk::<32>().expect("inside the table");
+        let key = MessageVerificationKey::from_pad(key).expect("no table of zeros");
+        if !key.verify(&[&prefix, untagged], &Tag::from_bytes(tag)) {
+            self.charge(format!("{table:?}: the tag at {place} is not that table's"));
+        }
+    }
+
+    fn judge_keys(&mut self, cast: &Cast) {
+        let mut given: BTreeMap<(NodeId, Name), Vec<skex_core::machine::Instant>> = BTreeMap::new();
+        for happened in cast.world.events() {
+            let Either::Left(ClientEvent::KeyEstablished(established)) = &happened.event else { continue };
+            self.counts.keys += 1;
+            let client = position(&cast.clients, happened.node).expect("hubs are told no keys");
+            let peer = cast.tags.iter().position(|&tag| tag == established.peer).expect("an enrolled peer");
+            let (initiator, responder) = match established.role {
+                Role::Initiator => (client, peer),
+                Role::Responder => (peer, client),
+                _ => unreachable!(),
+            };
+            let name = (initiator, established.key.id());
+            let Some(making) = self.keys.get(&name) else {
+                self.charge(format!("{name:?}: a key of which no share was uploaded"));
+                continue;
+            };
+            let threshold = usize::from(making.threshold);
+            let parts = if client == initiator { making.uploaded.len() } else { making.delivered.len() };
+            let right = making.responder == cast.tags[responder];
+            let points: Option<Vec<(Coordinate, &[u8])>> = (making.uploaded.iter().take(threshold))
+                .map(|(&x, share)| Some((Coordinate::new(x)?, share.as_slice())))
+                .collect();
+            let made = points.filter(|points| points.len() == threshold).map(|points| {
+                let mut block = vec![0; points[0].1.len()];
+                combine(making.threshold, &points, &mut block).unwrap();
+                block[48..48 + making.key_len].to_vec()
+            });
+            let same = made.as_deref() == Some(established.key.secret().expose());
+            if parts < threshold || !right || !same {
+                self.charge(format!(
+                    "{name:?} at client {client}: {parts} of {threshold} parts, right responder: {right}, right key: {same}"
+                ));
+            }
+            let times = given.entry((happened.node, name)).or_default();
+            if let Some(&before) = times.last() {
+                let boots = cast.boots.borrow();
+                let mut since = boots.iter().filter(|(node, at)| *node == happened.node && *at >= before);
+                if established.role == Role::Initiator || since.next().is_none() {
+                    self.charge(format!("{name:?}: given twice to client {client}"));
+                }
+            }
+            times.push(happened.at);
+        }
+    }
+}
+
+impl Store {
+    fn apply(&mut self, record: &[u8]) {
+        let (_, body) = skex_core::record::decode(record).expect("a machine stored what is no record");
+        let mut body = Reader::new(body);
+        if body.u8().unwrap() == 1 {
+            self.values.clear();
+        }
+        while !body.is_empty() {
+            let key = body.prefixed_u8().unwrap().to_vec();
+            match body.u32().unwrap() {
+                u32::MAX => {
+                    self.values.remove(&key);
+                }
+                len => {
+                    self.values.insert(key, body.take(len as usize).unwrap().to_vec());
+                }
+            }
+        }
+    }
+}
+
+impl Session {
+    fn new(cast: &Cast, pair: Pair, salts: [[u8; 16]; 2]) -> Self {
+        let (client, hub) = pair;
+        let secret = extract(suite(), salts.as_flattened(), &[&cast.enrolments[hub][client].initial_key]);
+        let expander = Expander::new(suite(), &secret);
+        let number = (client as u32).to_be_bytes();
+        let context: [&[u8]; 2] = [&number, cast.hub_ids[hub].as_bytes()];
+        Self {
+            salts,
+            to_hub: expander.secret(Label::DSKE_ENVELOPE_TO_HUB, &context),
+            to_client: expander.secret(Label::DSKE_ENVELOPE_TO_CLIENT, &context),
+            used: BTreeSet::new(),
+        }
+    }
+
+    fn open(&self, sealed: &Sealed<'_>, from_client: bool) -> Option<Vec<u8>> {
+        let key = if from_client { &self.to_hub } else { &self.to_client };
+        let mut inner = sealed.ciphertext.to_vec();
+        suite().open(key, &sealed.header.nonce(), sealed.aad, &mut inner, &sealed.tag).ok()?;
+        Some(inner)
+    }
+}
+
+fn suite() -> Suite {
+    Suite::from_id(SuiteId::SHA256_AES256GCM).unwrap()
+}
+
+fn keys(initial: &[u8; 32]) -> Expander {
+    Expander::new(suite(), &extract(suite(), &[], &[initial]))
+}
+
+fn original(cast: &Cast, ((client, hub), uplink): TableOf) -> &[u8] {
+    let enrolment = &cast.enrolments[hub][client];
+    if uplink { &enrolment.uplink } else { &enrolment.downlink }
+}
+
+fn position(nodes: &[NodeId], node: NodeId) -> Option<usize> {
+    nodes.iter().position(|&other| other == node)
+}

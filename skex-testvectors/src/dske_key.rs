@@ -1,0 +1,86 @@
+//! What a DSKE key is made of: its context, its secret block, its confirmation.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Hex;
+use crate::common::{case, file, group};
+
+/// A hub of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ContextHub {
+    /// Its id, 16 octets.
+    pub hub_id: Hex,
+    /// Its coordinate.
+    pub coordinate: u8,
+    /// The origin of the initiator's uplink table there: 0 out of band, 1 refill.
+    pub origin: u8,
+}
+
+case! {
+    /// The context of a key, from what each end knows.
+    ContextTest {
+        /// The key id, 16 octets.
+        key_id: Hex,
+        /// The client tag of the initiator, 16 octets.
+        initiator: Hex,
+        /// The client tag of the responder, 16 octets.
+        responder: Hex,
+        /// The suite.
+        suite: u8,
+        /// The threshold.
+        threshold: u8,
+        /// Octets of the key.
+        key_length: u32,
+        /// Seconds.
+        lifetime: u16,
+        /// The hubs, in any order.
+        hubs: Vec<ContextHub>,
+        /// The octets under the tags.
+        context: Hex,
+    }
+}
+
+case! {
+    /// The secret block, its tag, and the confirmation of the responder.
+    SecretBlockTest {
+        /// The key of the secret tag, 48 octets.
+        tag_key: Hex,
+        /// The key.
+        key: Hex,
+        /// The key of the confirmation, 32 octets.
+        confirm_key: Hex,
+        /// The context.
+        context: Hex,
+        /// The bitmap of the responder's table origins.
+        origins: Hex,
+        /// The bitmap of the hubs that lied.
+        lying: Hex,
+        /// The secret block.
+        block: Hex,
+        /// The secret tag o.
+        secret_tag: Hex,
+        /// The tag of the confirmation; for an invalid test, one that must not verify.
+        confirmation_tag: Hex,
+    }
+}
+
+group! {
+    /// Contexts.
+    ContextGroup(ContextTest) {}
+}
+
+group! {
+    /// Secret blocks.
+    SecretBlockGroup(SecretBlockTest) {}
+}
+
+file!("dske-key", {
+    /// Contexts.
+    Context(ContextGroup),
+    /// Secret blocks.
+    SecretBlock(SecretBlockGroup),
+});

@@ -1,0 +1,102 @@
+//! What is left of a key once it is spent: a scan of the machine's memory and of its store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
+use skex_core::Label;
+use skex_core::machine::{Instant, Output, PathId};
+use skex_unmediated::{Event, Peer, PeerConfig, Side};
+
+struct End {
+    peer: Box<Peer>,
+    slots: [Vec<u8>; 2],
+    writes: usize,
+    sent: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+}
+
+impl End {
+    fn drain(&mut self) {
+        loop {
+            match self.peer.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint
+                        .commit_with(|record| {
+                            self.slots[self.writes % 2] = record.as_bytes().to_vec();
+                            self.slots[(self.writes + 1) % 2].fill(0);
+                            self.writes += 1;
+                            Ok::<(), ()>(())
+                        })
+                        .unwrap();
+                    self.peer.handle_persisted(receipt).unwrap();
+                }
+                Output::Transmit(transmit) => self.sent = Some(transmit.payload.as_bytes().to_vec()),
+                Output::Event(Event::KeyReady(key)) => self.key = Some(key.secret().expose().to_vec()),
+                Output::Event(_) => {}
+                Output::Wait(_) => return,
+            }
+        }
+    }
+
+    /// The chain key, where the record has it: behind the frame's 26 octets and the body's first 29.
+    fn chain_key(&self) -> Vec<u8> {
+        let record = self.slots.iter().find(|slot| slot.first() == Some(&b'S')).unwrap();
+        record[55..87].to_vec()
+    }
+
+    /// Whether any eight octets of `secret` in a row are in the machine's memory or in its store.
+    fn holds(&self, secret: &[u8]) -> bool {
+        let peer: *const Peer = &raw const *self.peer;
+        // SAFETY: the octets of a live value, read one by one; padding reads as whatever is there.
+        let memory: Vec<u8> =
+            (0..size_of::<Peer>()).map(|at| unsafe { peer.cast::<u8>().add(at).read_volatile() }).collect();
+        [&memory, &self.slots[0], &self.slots[1]]
+            .into_iter()
+            .any(|octets| secret.windows(8).any(|part| octets.windows(8).any(|window| window == part)))
+    }
+}
+
+#[test]
+fn nothing_of_a_spent_chain_key_or_output_is_left_in_memory_or_store() {
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let now = Instant::ZERO;
+    let secret = [0x5e; 32];
+    let mut enrol = |side, own: &[u8], peer: &[u8]| {
+        let peer = Peer::enrol(&PeerConfig::new(side, own, peer), &secret, now, &mut rng).unwrap();
+        End { peer: Box::new(peer), slots: [vec![], vec![]], writes: 0, sent: None, key: None }
+    };
+    let (mut a, mut b) = (enrol(Side::A, b"alice", b"bob"), enrol(Side::B, b"bob", b"alice"));
+    a.drain();
+    b.drain();
+    let mut spent = Vec::from([secret.to_vec()]);
+    for _ in 0..4 {
+        let chain_key = a.chain_key();
+        assert_eq!(chain_key, b.chain_key());
+        assert!(a.holds(&chain_key) && b.holds(&chain_key), "the scan finds what is there");
+        a.peer.establish(now, &mut rng).unwrap();
+        a.drain();
+        while let Some(message) = a.sent.take() {
+            let _ = b.peer.handle_message(now, &mut rng, PathId::new(1), &message).unwrap();
+            b.drain();
+            if let Some(answer) = b.sent.take() {
+                let _ = a.peer.handle_message(now, &mut rng, PathId::new(1), &answer).unwrap();
+                a.drain();
+            }
+        }
+        spent.push(chain_key);
+        let key = a.peer.export_next(Label::EXPORT_RAW, b"").unwrap();
+        b.peer.export_at(key.id(), key.index(), Label::EXPORT_RAW, b"").unwrap();
+        b.drain();
+        assert_eq!(b.key.take().as_deref(), Some(key.secret().expose()));
+        spent.push(key.secret().expose().to_vec());
+        for (number, old) in spent.iter().enumerate() {
+            assert!(!a.holds(old), "the initiator still holds secret {number}");
+            assert!(!b.holds(old), "the responder still holds secret {number}");
+        }
+    }
+}
