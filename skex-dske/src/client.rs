@@ -6,7 +6,7 @@ mod hub_link;
 mod initiator;
 mod responder;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -28,7 +28,7 @@ use crate::envelope::{EnvelopeKeys, Side};
 use crate::id::{ClientTag, HubId};
 use crate::key::encoded;
 use crate::link::{LeaseAnswer, Link, Marks};
-use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
 use crate::state::{Changes, Owner, Record, RestoreError, Stored};
 use hub_link::Connection;
 use initiator::Request;
@@ -43,6 +43,11 @@ pub struct Client<P> {
     links: Vec<Connection<P>>,
     requests: BTreeMap<KeyId, Request>,
     inbound: BTreeMap<(ClientTag, KeyId), Inbound>,
+    /// Keys whose lifetime is over.
+    remembered: BTreeSet<(ClientTag, KeyId)>,
+    taken_since_snapshot: usize,
+    /// When a snapshot has to replace the records that hold taken keys.
+    wipe_at: Option<Instant>,
     refusals: VecDeque<(usize, u32, Vec<u8>)>,
     clock: Clock,
     barrier: Barrier,
@@ -117,6 +122,9 @@ impl<P: Pad> Client<P> {
             links: connections,
             requests: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            remembered: BTreeSet::new(),
+            taken_since_snapshot: 0,
+            wipe_at: None,
             refusals: VecDeque::new(),
             clock: Clock::new(now),
             barrier,
@@ -240,7 +248,13 @@ impl<P: Pad> Client<P> {
         sealed: &Sealed<'_>,
     ) -> Result<Disposition, DiscardReason> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
+        let fresh = !hub.is_confirmed();
         let inner = hub.open(sealed)?;
+        if fresh {
+            // The first message without our salt tells the hub that we have heard it.
+            self.fetch(now, link);
+        }
+        let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let Ok(inner) = Inner::decode(&inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
@@ -249,8 +263,10 @@ impl<P: Pad> Client<P> {
             Inner::LeaseGrant(grant) => {
                 let after = self.barrier.after();
                 match hub.link.lease_granted(grant, after) {
-                    Ok(()) => {
-                        hub.lease_retry = None;
+                    Ok(granted) => {
+                        if granted == Granted::Whole {
+                            hub.lease_retry = None;
+                        }
                         self.store_marks(link);
                         Disposition::Accepted
                     }
@@ -307,6 +323,10 @@ impl<P: Pad> Client<P> {
         for hub in self.links.iter_mut().filter(|hub| hub.link.is_worn_out()) {
             hub.restart(now, pace, rng);
         }
+        if self.wipe_at.is_some_and(|at| at <= now) {
+            self.wipe_at = None;
+            self.snapshot_due = true;
+        }
         self.say_hello(now);
         self.fetch_due(now, rng);
         self.repeat_lease_requests(now, rng);
@@ -357,7 +377,7 @@ impl<P: Pad> Client<P> {
         });
         let requests = self.requests.values().map(|request| Some(request.deadline()));
         let inbound = self.inbound.values().map(|inbound| Some(inbound.deadline()));
-        links.chain(requests).chain(inbound).flatten().min()
+        links.chain(requests).chain(inbound).chain([self.wipe_at]).flatten().min()
     }
 
     fn say_hello(&mut self, now: Instant) {
@@ -390,8 +410,8 @@ impl<P: Pad> Client<P> {
     fn fetch(&mut self, now: Instant, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         // Until the hub has answered under the envelope, the question is repeated like any other.
-        let interval = if hub.is_confirmed() { self.limits.fetch } else { self.limits.first_retransmission };
-        hub.fetch_at = now.saturating_add(interval);
+        let interval = hub.fetch_interval(self.limits.first_retransmission);
+        hub.fetch_at = now.saturating_add(interval.unwrap_or(self.limits.fetch));
         if let Some(inner) = encoded(Fetch::LEN, |out| Fetch::new().encode(out)) {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
         }
@@ -399,32 +419,39 @@ impl<P: Pad> Client<P> {
 
     /// Asks for an uplink lease where there is no room for a block, and none was asked for.
     fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, link: usize, pad_elements: u32) {
-        let pace = self.limits.pace();
+        let (pace, after) = (self.limits.pace(), self.barrier.after());
         let Some(hub) = self.links.get_mut(link) else { return };
         let outgoing = &hub.link.outgoing;
-        if !hub.is_open()
+        // Not before the hub has answered under the envelope: a request that an abandoned envelope carried is lost, and
+        // with it what it asked for.
+        if !hub.is_confirmed()
             || hub.lease_retry.is_some()
             || outgoing.has_room(pad_elements)
             || !outgoing.could_have_room(pad_elements)
         {
             return;
         }
-        if let Some(inner) = hub.link.lease_request(pad_elements, rng) {
+        if let Some((inner, after)) = hub.link.lease_request(pad_elements, after, rng) {
             hub.lease_retry = Some(Backoff::new(now, pace));
-            self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
+            self.store_marks(link);
+            self.send(link, &inner, after, TransmitClass::Request);
         }
     }
 
     fn repeat_lease_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let pace = self.limits.pace();
+        let (pace, after) = (self.limits.pace(), self.barrier.after());
         for link in 0..self.links.len() {
             let Some(hub) = self.links.get_mut(link) else { continue };
-            let due = hub.lease_retry.as_mut().is_some_and(|retry| retry.take_due(now, pace));
-            if !due || hub.link.outgoing.asked().is_none() {
+            if !hub.lease_retry.as_mut().is_some_and(|retry| retry.take_due(now, pace)) {
                 continue;
             }
-            if let Some(inner) = hub.link.lease_request(0, rng) {
-                self.send(link, &inner, Barrier::OPEN, TransmitClass::Retransmission);
+            if hub.link.outgoing.asked().is_none() {
+                // The pause after a grant of less than was asked for is over.
+                hub.lease_retry = None;
+                continue;
+            }
+            if let Some((inner, after)) = hub.link.lease_request(0, after, rng) {
+                self.send(link, &inner, after, TransmitClass::Retransmission);
             }
         }
     }

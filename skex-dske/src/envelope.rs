@@ -96,12 +96,13 @@ impl EnvelopeKeys {
         })
     }
 
-    pub(crate) fn verifies_hello_request(
+    pub(crate) fn verifies_hello_request<'a>(
         &self,
-        unopened: &[u8; 16],
+        unopened: impl IntoIterator<Item = &'a [u8; 16]>,
         request: &Tagged<'_, HelloRequest>,
     ) -> bool {
-        self.mac(Label::DSKE_HELLO_REQUEST).verify(&[unopened, request.untagged], &request.tag).is_ok()
+        let key = self.mac(Label::DSKE_HELLO_REQUEST);
+        unopened.into_iter().any(|tag| key.verify(&[tag, request.untagged], &request.tag).is_ok())
     }
 
     /// A message of `len` octets with its tag over `bound` and everything before the tag.

@@ -3,7 +3,6 @@
 mod config;
 mod relay;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,7 +17,7 @@ use skex_core::record::RecordKind;
 use skex_core::{KeyId, SecretBytes, Suite};
 use skex_wire::dske::{
     Answer, AnswerStatus, Busy, Confirm, Confirmation, DskeSuiteId, Fetched, Inner, LeaseRequest, Outer,
-    Sealed, ShareMessage, Tagged, share_elements,
+    Sealed, ShareMessage, Tagged, block_elements, share_elements,
 };
 
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
@@ -28,7 +27,7 @@ use crate::envelope::{EnvelopeKeys, Side};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::key::encoded;
 use crate::link::{LeaseAnswer, Link, Marks, ReceivedShare, SentShare};
-use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
 use crate::share::Coordinate;
 use crate::state::{Changes, Owner, Record, RestoreError, Stored};
 use relay::{GivenAnswer, Relay, RelayId, STORED_RELAY, StoredConfirmation, Verdict, hub_salt, storage_key};
@@ -52,6 +51,7 @@ pub struct Hub<P> {
     sequence: u64,
     changes: Changes,
     snapshot_due: bool,
+    wipe_at: Option<Instant>,
     queue: Queue<Transmit<Vec<u8>>>,
     discards: DiscardCounters,
     relayed: u64,
@@ -65,12 +65,22 @@ struct Client<P> {
     generation: u32,
     /// Where its last authentic message came from.
     path: Option<PathId>,
+    /// Whether it has sent a message without its salt: it has heard us under this envelope.
+    confirmed: bool,
     lease_retry: Option<Backoff>,
     /// Keys whose lifetime is not over.
     keys: usize,
+    /// Elements of its downlink that each initiator's shares were accepted for since the start.
+    spent: BTreeMap<ClientId, u32>,
     /// Refusals that were given, for their repetition.
-    refusals: Option<Box<VecDeque<GivenAnswer>>>,
+    refusals: VecDeque<GivenAnswer>,
 }
+
+/// Blocks of a responder's downlink that every initiator can have at least.
+const SMALLEST_PART: u32 = 4;
+
+/// Shares that were wiped stand in earlier records until a snapshot replaces those: at most so long.
+const WIPE_AFTER: Duration = Duration::from_secs(60);
 
 /// Refusals that are remembered of each client.
 const REFUSALS: usize = 16;
@@ -80,12 +90,10 @@ enum Timer {
     Delivery(RelayId),
     Expiry(RelayId),
     Lease(ClientId),
+    Wipe,
 }
 
 const STORED_MARKS: u8 = 1;
-
-/// A confirmation is passed on so often at the most, one time each time that its initiator asks.
-const CONFIRMATIONS: u8 = 8;
 
 /// What a hub tells its operator. A hub has no application: everything else is in [`Hub::status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +162,7 @@ impl<P: Pad> Hub<P> {
             sequence: stored.sequence,
             changes: Changes::default(),
             snapshot_due: true,
+            wipe_at: None,
             queue: Queue::new(limits.queue),
             discards: DiscardCounters::new(),
             relayed: 0,
@@ -189,9 +198,11 @@ impl<P: Pad> Hub<P> {
             authorised: client.authorised,
             generation: 0,
             path: None,
+            confirmed: false,
             lease_retry: None,
             keys: 0,
-            refusals: None,
+            spent: BTreeMap::new(),
+            refusals: VecDeque::new(),
         });
         Ok(())
     }
@@ -304,16 +315,18 @@ impl<P: Pad> Hub<P> {
         let inner = self.open(id, from, sealed)?;
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         client.path = Some(from);
+        client.confirmed |= sealed.header.salt.is_none();
         let inner = Inner::decode(&inner).map_err(|_| DiscardReason::Malformed)?;
         match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
             Inner::LeaseGrant(grant) => {
                 let after = self.barrier.after();
                 let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
-                client.link.lease_granted(grant, after)?;
-                client.lease_retry = None;
+                if client.link.lease_granted(grant, after)? == Granted::Whole {
+                    client.lease_retry = None;
+                }
                 self.store_marks(id);
-                self.deliver_waiting(now, rng, id, false);
+                self.deliver_waiting(now, rng, id);
                 Ok(Disposition::Accepted)
             }
             Inner::LeaseDenied(denied) => {
@@ -350,6 +363,7 @@ impl<P: Pad> Hub<P> {
                     client.link.begin(session);
                     client.generation = client.generation.saturating_add(1);
                     client.lease_retry = None;
+                    client.confirmed = false;
                     self.end_deliveries_to(id);
                     self.end_answers_to(id);
                 }
@@ -386,7 +400,7 @@ impl<P: Pad> Hub<P> {
             relay.answer = None;
         }
         if let Some(client) = self.client_mut(id) {
-            client.refusals = None;
+            client.refusals.clear();
         }
     }
 
@@ -429,13 +443,11 @@ impl<P: Pad> Hub<P> {
         {
             let (inner, after) = (given.inner.clone(), relay.after);
             self.send(initiator, &inner, after, TransmitClass::Reply);
-            self.pass_on_confirmation(id);
+            self.pass_on_confirmation(now, id);
             return Err(DiscardReason::Duplicate);
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
-        if let Some(given) =
-            client.refusals.as_deref().into_iter().flatten().find(|given| given.index == index)
-        {
+        if let Some(given) = client.refusals.iter().find(|given| given.index == index) {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
@@ -455,9 +467,8 @@ impl<P: Pad> Hub<P> {
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
-                let refusals = client.refusals.get_or_insert_default();
-                refusals.truncate(REFUSALS.saturating_sub(1));
-                refusals.push_front(given);
+                client.refusals.truncate(REFUSALS.saturating_sub(1));
+                client.refusals.push_front(given);
             }
             return Err(DiscardReason::Policy);
         };
@@ -469,6 +480,11 @@ impl<P: Pad> Hub<P> {
             self.timers.insert((expires, Timer::Expiry(id)));
             self.relays.insert(id, relay);
             self.waiting.entry(responder).or_default().insert(id);
+            let block = block_elements(upload.terms.key_len).unwrap_or(0);
+            if let Some(client) = self.client_mut(responder) {
+                let spent = client.spent.entry(initiator).or_default();
+                *spent = spent.saturating_add(block);
+            }
             if let Some(client) = self.client_mut(initiator) {
                 client.keys = client.keys.saturating_add(1);
             }
@@ -478,7 +494,7 @@ impl<P: Pad> Hub<P> {
         if let Some(relay) = self.relays.get_mut(&id) {
             relay.answer = given;
         }
-        self.pass_on_confirmation(id);
+        self.pass_on_confirmation(now, id);
         self.deliver(now, rng, id);
         Ok(Disposition::Accepted)
     }
@@ -515,14 +531,56 @@ impl<P: Pad> Hub<P> {
             return Err(AnswerStatus::MALFORMED_CONTEXT);
         }
         let waiting = self.waiting.get(&responder);
-        let of_pair = waiting.into_iter().flatten().filter(|(from, _)| *from == initiator).count();
-        if own.keys >= self.limits.keys_per_initiator
+        let of_pair = waiting.into_iter().flatten().filter(|(from, _)| *from == initiator);
+        let lengths = of_pair.filter_map(|id| Some(self.relays.get(id)?.share.as_ref()?.len()));
+        let (of_pair, octets) = lengths.fold((0_usize, share.len()), |(count, sum), len| {
+            (count.saturating_add(1), sum.saturating_add(len))
+        });
+        if !self.is_within_budget(initiator, responder, terms.key_len) {
+            return Err(AnswerStatus::TOO_MANY_WAITING);
+        }
+        if octets > self.limits.waiting_octets_per_pair
+            || own.keys >= self.limits.keys_per_initiator
             || of_pair >= self.limits.waiting_per_pair
             || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
         {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
         Ok(responder)
+    }
+
+    /// Whether a share may still be carried by the responder's downlink. Every initiator that it has authorised has a part
+    /// of the table that nobody else can spend: half of the table shared evenly, and a few blocks at least. What an
+    /// initiator has spent is counted since the start.
+    fn is_within_budget(&self, initiator: ClientId, responder: ClientId, key_len: u32) -> bool {
+        let (Some(client), Some(block)) = (self.client(responder), block_elements(key_len)) else {
+            return false;
+        };
+        let initiators = match &client.authorised {
+            Authorised::Everyone => self.clients.len().saturating_sub(1),
+            Authorised::Only(tags) => tags.len(),
+        };
+        let others = u32::try_from(initiators).unwrap_or(u32::MAX).saturating_sub(1);
+        if others == 0 {
+            return true;
+        }
+        let table = client.link.outgoing.elements();
+        let own_part = (table / 2 / others.saturating_add(1)).max(block.saturating_mul(SMALLEST_PART));
+        let spent = |id: &ClientId| client.spent.get(id).copied().unwrap_or(0);
+        if spent(&initiator).saturating_add(block) <= own_part {
+            return true;
+        }
+        let undelivered = self.waiting.get(&responder).into_iter().flatten();
+        let undelivered =
+            undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
+        let promised =
+            undelivered.filter_map(|relay| block_elements(relay.key_len)).fold(0, u32::saturating_add);
+        let used =
+            client.spent.iter().filter(|(id, _)| **id != initiator).map(|(_, spent)| *spent.min(&own_part));
+        let kept =
+            others.saturating_mul(own_part).min(table / 2).saturating_sub(used.fold(0, u32::saturating_add));
+        let needed = block.saturating_add(promised).saturating_add(kept);
+        client.link.outgoing.remaining() >= needed
     }
 
     /// The one answer to an upload, behind checkpoint `after`.
@@ -566,18 +624,12 @@ impl<P: Pad> Hub<P> {
         self.send(responder, &inner, after, TransmitClass::Request);
     }
 
-    /// Delivers what waits for a responder; with `again`, also what was delivered and not answered.
-    fn deliver_waiting(&mut self, now: Instant, rng: &mut dyn CryptoRng, responder: ClientId, again: bool) {
+    /// Delivers what waits for a responder and was not delivered yet. What was is repeated at its own pace: a short
+    /// question, from whatever address, must not bring everything at once.
+    fn deliver_waiting(&mut self, now: Instant, rng: &mut dyn CryptoRng, responder: ClientId) {
         let waiting: Vec<RelayId> = self.waiting.get(&responder).into_iter().flatten().copied().collect();
         for id in waiting {
-            let sent = self.relays.get(&id).and_then(|relay| relay.delivery.as_ref());
-            match sent.map(|(sent, _)| (sent.inner.clone(), sent.after)) {
-                Some((inner, after)) if again => {
-                    self.send(responder, &inner, after, TransmitClass::Retransmission)
-                }
-                Some(_) => {}
-                None => self.deliver(now, rng, id),
-            }
+            self.deliver(now, rng, id);
         }
     }
 
@@ -605,6 +657,8 @@ impl<P: Pad> Hub<P> {
         client.link.outgoing.settle(delivery.index);
         self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
         relay.share = None;
+        let wipe_at = *self.wipe_at.get_or_insert(now.saturating_add(WIPE_AFTER));
+        self.timers.insert((wipe_at, Timer::Wipe));
         relay.confirmation = answer.message.confirmation.map(|confirmation| StoredConfirmation {
             origins: confirmation.origins.to_vec(),
             lying: confirmation.lying.to_vec(),
@@ -616,17 +670,18 @@ impl<P: Pad> Hub<P> {
             waiting.remove(&id);
         }
         self.relayed = self.relayed.saturating_add(1);
-        self.pass_on_confirmation(id);
+        self.pass_on_confirmation(now, id);
         Ok(Disposition::Accepted)
     }
 
     /// Tells the initiator what the responder confirmed.
-    fn pass_on_confirmation(&mut self, id: RelayId) {
+    fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
+        let pace = self.limits.pace();
         let Some(relay) = self.relays.get(&id) else { return };
         let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.client(relay.responder)) else {
             return;
         };
-        if relay.confirmations_sent >= CONFIRMATIONS {
+        if !relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now) {
             return;
         }
         let StoredConfirmation { origins, lying, tag } = confirmation;
@@ -636,7 +691,12 @@ impl<P: Pad> Hub<P> {
             self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
         }
         if let Some(relay) = self.relays.get_mut(&id) {
-            relay.confirmations_sent = relay.confirmations_sent.saturating_add(1);
+            match &mut relay.confirmation_due {
+                Some(backoff) => {
+                    let _ = backoff.take_due(now, pace);
+                }
+                None => relay.confirmation_due = Some(Backoff::new(now, pace)),
+            }
         }
     }
 
@@ -647,25 +707,32 @@ impl<P: Pad> Hub<P> {
         if let Some(inner) = encoded(Fetched::LEN, |out| fetched.encode(out)) {
             self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
         }
-        self.deliver_waiting(now, rng, id, true);
+        self.deliver_waiting(now, rng, id);
         let (first, last) = ((id, KeyId::new([0; 16])), (id, KeyId::new([0xff; 16])));
         let confirmed = self.relays.range(first..=last).filter(|(_, relay)| relay.confirmation.is_some());
-        let unsaid = confirmed.filter(|(_, relay)| relay.confirmations_sent < CONFIRMATIONS);
+        let due = |relay: &Relay| relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now);
+        let unsaid = confirmed.filter(|(_, relay)| due(relay));
         let unsaid: Vec<RelayId> = unsaid.map(|(id, _)| *id).take(FETCH_CONFIRMATIONS).collect();
-        unsaid.into_iter().for_each(|id| self.pass_on_confirmation(id));
+        unsaid.into_iter().for_each(|id| self.pass_on_confirmation(now, id));
     }
 
     fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId, pad_elements: u32) {
-        let pace = self.limits.pace();
+        let (pace, after) = (self.limits.pace(), self.barrier.after());
         let Some(client) = self.client_mut(id) else { return };
-        if client.lease_retry.is_some() || !client.link.outgoing.could_have_room(pad_elements) {
+        // Not before the client has heard us under the envelope: a request under one that it gives up is lost, and with
+        // it what was asked for.
+        if !client.confirmed
+            || client.lease_retry.is_some()
+            || !client.link.outgoing.could_have_room(pad_elements)
+        {
             return;
         }
-        if let Some(inner) = client.link.lease_request(pad_elements, rng) {
+        if let Some((inner, after)) = client.link.lease_request(pad_elements, after, rng) {
             let backoff = Backoff::new(now, pace);
             client.lease_retry = Some(backoff);
             self.timers.insert((backoff.due(), Timer::Lease(id)));
-            self.send(id, &inner, Barrier::OPEN, TransmitClass::Request);
+            self.store_marks(id);
+            self.send(id, &inner, after, TransmitClass::Request);
         }
     }
 
@@ -681,6 +748,7 @@ impl<P: Pad> Hub<P> {
             match timer {
                 Timer::Delivery(id) => self.repeat_delivery(now, id),
                 Timer::Expiry(id) => self.expire(now, id),
+                Timer::Wipe => (self.wipe_at, self.snapshot_due) = (None, true),
                 Timer::Lease(id) => self.repeat_lease_request(now, rng, id),
             }
         }
@@ -700,19 +768,21 @@ impl<P: Pad> Hub<P> {
     }
 
     fn repeat_lease_request(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId) {
-        let pace = self.limits.pace();
+        let (pace, after) = (self.limits.pace(), self.barrier.after());
         let Some(client) = self.client_mut(id) else { return };
         let Some(retry) = &mut client.lease_retry else { return };
         let due = retry.take_due(now, pace);
         let next = retry.due();
-        let inner = if due && client.link.outgoing.asked().is_some() {
-            client.link.lease_request(0, rng)
-        } else {
-            None
-        };
+        if due && client.link.outgoing.asked().is_none() {
+            // The pause after a grant of less than was asked for is over.
+            client.lease_retry = None;
+            self.deliver_waiting(now, rng, id);
+            return;
+        }
+        let request = if due { client.link.lease_request(0, after, rng) } else { None };
         self.timers.insert((next, Timer::Lease(id)));
-        if let Some(inner) = inner {
-            self.send(id, &inner, Barrier::OPEN, TransmitClass::Retransmission);
+        if let Some((inner, after)) = request {
+            self.send(id, &inner, after, TransmitClass::Retransmission);
         }
     }
 

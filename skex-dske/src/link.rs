@@ -15,7 +15,7 @@ use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::id::ClientTag;
 use crate::key::encoded;
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
-use crate::psrd::{AllocateError, AnswerKey, Block, GrantError, Incoming, OpenError, Outgoing, Pad};
+use crate::psrd::{AllocateError, AnswerKey, Block, GrantError, Granted, Incoming, OpenError, Outgoing, Pad};
 use crate::state::RestoreError;
 
 /// One end of a link.
@@ -142,12 +142,18 @@ impl<P: Pad> Link<P> {
         self.prefix(self.directions().1)
     }
 
-    /// The request for a lease with room for blocks of `pad_elements`: a new one, or the one that is on its way.
-    pub(crate) fn lease_request(&mut self, pad_elements: u32, rng: &mut dyn CryptoRng) -> Option<Vec<u8>> {
+    /// The request for a lease with room for blocks of `pad_elements`: a new one, or the one that is on its way; with the
+    /// checkpoint that it waits for. A new one waits for `after`, which has to carry the marks.
+    pub(crate) fn lease_request(
+        &mut self,
+        pad_elements: u32,
+        after: u64,
+        rng: &mut dyn CryptoRng,
+    ) -> Option<(Vec<u8>, u64)> {
         let want = self.outgoing.usual_lease(pad_elements);
-        let asked = self.outgoing.ask(want, rng);
+        let asked = self.outgoing.ask(want, after, rng);
         let request = LeaseRequest::new(self.outgoing.number(), asked.nonce, asked.mark, asked.want);
-        encoded(LeaseRequest::LEN, |out| request.encode(out))
+        Some((encoded(LeaseRequest::LEN, |out| request.encode(out))?, asked.after))
     }
 
     /// Answers the peer's request. `after` is the checkpoint that will carry the marks.
@@ -180,7 +186,7 @@ impl<P: Pad> Link<P> {
         &mut self,
         grant: &Tagged<'_, LeaseGrant>,
         after: u64,
-    ) -> Result<(), DiscardReason> {
+    ) -> Result<Granted, DiscardReason> {
         if grant.message.table != self.outgoing.number() {
             return Err(DiscardReason::Unexpected);
         }

@@ -13,5 +13,5 @@ mod ranges;
 
 pub(crate) use block::{AnswerKey, Block};
 pub(crate) use incoming::{Incoming, OpenError};
-pub(crate) use outgoing::{AllocateError, GrantError, Outgoing};
+pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};
 pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};

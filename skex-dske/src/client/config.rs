@@ -89,8 +89,11 @@ pub struct ClientLimits {
     pub fetch: Duration,
     /// Requests under way at once.
     pub requests: usize,
-    /// Keys of other initiators that are incomplete, and keys accepted whose lifetime is not over: each at most so many.
+    /// Keys of other initiators that are incomplete, and keys accepted that the application has not taken: each at most so
+    /// many, shared evenly among the peers.
     pub inbound: usize,
+    /// Ids of keys whose lifetime is over, so that no hub can deliver one of them once more: 32 octets each.
+    pub remembered: usize,
     /// Subsets of shares that one key may cost (see `work_limit_covers`).
     pub work_limit: u64,
     /// Messages and events that wait to leave.
@@ -107,6 +110,7 @@ impl Default for ClientLimits {
             fetch: Duration::from_secs(15),
             requests: 256,
             inbound: 1024,
+            remembered: 65536,
             work_limit: 200_000,
             queue: 4096,
         }
@@ -123,8 +127,10 @@ impl ClientLimits {
         keys.saturating_mul(3).saturating_add(TABLES)
     }
 
-    pub(super) const fn pace(&self) -> Pace {
-        Pace { first: self.first_retransmission, longest: self.longest_retransmission }
+    pub(super) fn pace(&self) -> Pace {
+        // Never zero, or a timeout would be due again at once.
+        let first = self.first_retransmission.max(Duration::from_millis(1));
+        Pace { first, longest: self.longest_retransmission.max(first) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A client's side of one link: from the first hello to an open envelope.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PeerHandle};
@@ -19,8 +21,8 @@ pub(super) struct Connection<P> {
     pub(super) handle: PeerHandle,
     pub(super) coordinate: Coordinate,
     state: State,
-    /// The AEAD tag of the last message that was sealed for the hub.
-    last_tag: [u8; 16],
+    /// The AEAD tags of the last messages that were sealed under this envelope.
+    last_tags: VecDeque<[u8; 16]>,
     /// The request for an uplink lease that is on its way.
     pub(super) lease_retry: Option<Backoff>,
     /// When to fetch next.
@@ -39,8 +41,11 @@ enum State {
     Open,
 }
 
-/// Fetches that a fresh envelope gets.
+/// Fetches that a fresh envelope gets, each after twice the time: nearly eight seconds in all by default.
 const FRESH_FETCHES: u8 = 5;
+
+/// Messages by which a hub can say that it does not know this envelope: more than a busy client sends in a round trip.
+const LAST_TAGS: usize = 64;
 
 impl<P: Pad> Connection<P> {
     /// A link after a start: it begins with a hello.
@@ -61,7 +66,7 @@ impl<P: Pad> Connection<P> {
             handle,
             coordinate,
             state: State::AwaitReply { salt, retry },
-            last_tag: [0; 16],
+            last_tags: VecDeque::new(),
             lease_retry: None,
             fetch_at: now,
             low_reported: (false, false),
@@ -85,6 +90,12 @@ impl<P: Pad> Connection<P> {
         *fetches <= FRESH_FETCHES
     }
 
+    /// How long to wait for the answer to a fetch before the next, while the envelope is fresh.
+    pub(super) fn fetch_interval(&self, first: Duration) -> Option<Duration> {
+        let State::Fresh { fetches } = &self.state else { return None };
+        Some(first.saturating_mul(1 << fetches.saturating_sub(1).min(FRESH_FETCHES)))
+    }
+
     /// Drops the envelope and says hello anew, with a new salt.
     pub(super) fn restart(&mut self, now: Instant, pace: Pace, rng: &mut dyn CryptoRng) {
         let mut salt = [0; 16];
@@ -92,6 +103,8 @@ impl<P: Pad> Connection<P> {
         let mut retry = Backoff::new(now, pace);
         retry.hurry(now, pace);
         self.link.end();
+        // The hub answered a burst of messages one by one: those answers must not end the next envelope too.
+        self.last_tags.clear();
         self.lease_retry = None;
         self.state = State::AwaitReply { salt, retry };
     }
@@ -124,11 +137,12 @@ impl<P: Pad> Connection<P> {
         }
         let session = self.link.keys.session(Side::Client, salt, &reply.message.salt);
         self.link.begin(session);
+        self.last_tags.clear();
         self.state = State::Fresh { fetches: 0 };
         Ok(())
     }
 
-    /// Whether the hub really could not open the last message that was sent to it.
+    /// Whether the hub really could not open one of the last messages that were sent to it.
     pub(super) fn verifies_hello_request(
         &self,
         request: &Tagged<'_, HelloRequest>,
@@ -136,7 +150,7 @@ impl<P: Pad> Connection<P> {
         if !self.is_open() {
             return Err(DiscardReason::Unexpected);
         }
-        if self.link.keys.verifies_hello_request(&self.last_tag, request) {
+        if self.link.keys.verifies_hello_request(&self.last_tags, request) {
             Ok(())
         } else {
             Err(DiscardReason::Unauthentic)
@@ -157,7 +171,8 @@ impl<P: Pad> Connection<P> {
     pub(super) fn seal(&mut self, inner: &[u8]) -> Option<Vec<u8>> {
         let fresh = !self.is_confirmed();
         let datagram = self.link.seal(inner, fresh)?;
-        self.last_tag = *datagram.last_chunk()?;
+        self.last_tags.truncate(LAST_TAGS - 1);
+        self.last_tags.push_front(*datagram.last_chunk()?);
         Some(datagram)
     }
 }

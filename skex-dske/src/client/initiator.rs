@@ -21,7 +21,7 @@ use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, SecretBlock, claimed};
 use crate::link::SentShare;
 use crate::onetime::{MessageVerificationKey, Tag};
-use crate::psrd::{ELEMENT_LEN, Pad};
+use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, Splitter};
 
 /// When the initiator gets its key.
@@ -106,6 +106,14 @@ struct Outbound {
     /// Once there was a lease for it.
     sent: Option<(SentShare, Backoff)>,
     answer: Option<AnswerStatus>,
+    /// Its table gave no usable block: nothing more is tried for this key.
+    broken: bool,
+}
+
+impl Outbound {
+    const fn is_pending(&self) -> bool {
+        self.answer.is_none() && !self.broken
+    }
 }
 
 impl Request {
@@ -120,7 +128,7 @@ impl Request {
 
 impl Sharing {
     fn deadline(&self) -> Instant {
-        let retries = self.shares.iter().filter(|share| share.answer.is_none());
+        let retries = self.shares.iter().filter(|share| share.is_pending());
         let retries = retries.filter_map(|share| share.sent.as_ref().map(|(_, backoff)| backoff.due()));
         let settle = self.settle_at.filter(|_| !self.settled);
         let poll = self.confirm_poll.as_ref().filter(|_| !self.confirmed).map(Backoff::due);
@@ -132,7 +140,8 @@ impl Sharing {
     }
 
     fn is_over(&self) -> bool {
-        self.settled && self.confirmed && self.shares.iter().all(|share| share.answer.is_some())
+        // A hub that is still silent has had its time: the key is there, at both ends.
+        self.settled && self.confirmed
     }
 
     fn reports(&self) -> Vec<HubReport> {
@@ -250,7 +259,7 @@ impl<P: Pad> Client<P> {
         }
         let Stage::Sharing(sharing) = &mut request.stage else { return true };
         self.send_shares(now, rng, key_id, request.peer, sharing);
-        let pending = sharing.shares.iter().filter(|share| share.answer.is_none()).count();
+        let pending = sharing.shares.iter().filter(|share| share.is_pending()).count();
         let reachable = sharing.accepted().saturating_add(pending);
         if sharing.key.is_some() && reachable < usize::from(request.wanted.threshold) {
             let refused = sharing.shares.iter().filter_map(|share| share.answer);
@@ -285,12 +294,13 @@ impl<P: Pad> Client<P> {
                 }),
             );
         }
-        let all_answered = sharing.shares.iter().all(|share| share.answer.is_some());
+        let all_answered = sharing.shares.iter().all(|share| !share.is_pending());
         let waited = sharing.settle_at.is_some_and(|at| all_answered && sharing.confirmed || now >= at);
         if waited && !sharing.settled {
             sharing.settled = true;
             let (peer, hubs) = (request.peer, sharing.reports());
-            let blame_is_certain = self.blame_is_certain(sharing);
+            // The responder knows; what it confirmed is hearsay here.
+            let blame_is_certain = sharing.lying.iter().all(|octet| *octet == 0);
             self.tell(
                 Barrier::OPEN,
                 ClientEvent::Settled { key_id, peer, role: Role::Initiator, hubs, blame_is_certain },
@@ -309,13 +319,6 @@ impl<P: Pad> Client<P> {
         let threshold = usize::from(request.wanted.threshold);
         let error = if sharing.accepted() < threshold { KeyError::TooFewHubs } else { KeyError::Unconfirmed };
         self.fail(key_id, request, error)
-    }
-
-    /// As many wrong shares as can be told from right ones without doubt (`Decoded::blame_is_unambiguous`).
-    fn blame_is_certain(&self, sharing: &Sharing) -> bool {
-        let lying = (0..sharing.context.count()).filter(|&i| bitmap_bit(&sharing.lying, i)).count();
-        let surplus = sharing.accepted().saturating_sub(usize::from(sharing.context.threshold));
-        lying <= surplus.div_ceil(2)
     }
 
     /// The request will send nothing any more.
@@ -367,22 +370,42 @@ impl<P: Pad> Client<P> {
         let secret_tag = block.tag(&encoded);
         let key = OutputKey::new(key_id, 0, context.assurance(), block.key()?);
 
-        // A block for each direct hub: what will carry the share is the share.
-        let direct: Vec<usize> =
-            ready.iter().copied().take(usize::from(threshold.saturating_sub(1))).collect();
+        // A block for each direct hub: what will carry the share is the share. A hub whose table gives no usable block (it
+        // made the table, and may have made it badly) fails alone.
+        let wanted = usize::from(threshold.saturating_sub(1));
         let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::new();
+        let mut broken = Vec::new();
         let terms = context.terms()?;
-        for &link in &direct {
+        for &link in ready {
+            if made.len() == wanted {
+                break;
+            }
             let hub = self.links.get_mut(link)?;
-            let (allocated, after) = hub.link.allocate(key_len).ok()?;
+            let Ok((allocated, after)) = hub.link.allocate(key_len) else {
+                broken.push(link);
+                continue;
+            };
             let (index, tag_key) = (allocated.index, allocated.tag_key);
-            let inner =
-                hub.link.share_message((index, tag_key), key_id, request.peer, terms, &secret_tag, &[])?;
+            let message =
+                hub.link.share_message((index, tag_key), key_id, request.peer, terms, &secret_tag, &[]);
+            let Some(inner) = message else {
+                hub.link.outgoing.settle(index);
+                broken.push(link);
+                continue;
+            };
             let sent = SentShare { index, inner, answer_key: allocated.answer_key, after };
             made.push((link, allocated.pad.into_share(), Some(sent)));
         }
-        let following: Vec<usize> = (0..self.links.len()).filter(|link| !direct.contains(link)).collect();
-        let order = direct.iter().chain(&following);
+        // Where too few can be direct, shares of our own making stand in for pads.
+        for link in 0..self.links.len() {
+            if made.len() < wanted && !made.iter().any(|(used, ..)| *used == link) {
+                made.push((link, SecretVec::generate(rng, block.octets().len()), None));
+            }
+        }
+        let is_made = |link: &usize| made.iter().any(|(used, ..)| used == link);
+        let following: Vec<usize> = (0..self.links.len()).filter(|link| !is_made(link)).collect();
+        let sent_directly = made.iter().filter(|(.., sent)| sent.is_some()).count();
+        let order = made.iter().map(|(link, ..)| link).chain(&following);
         let coordinates: Option<Vec<Coordinate>> =
             order.map(|&link| Some(self.links.get(link)?.coordinate)).collect();
         let mut shares: Vec<SecretVec> =
@@ -397,7 +420,7 @@ impl<P: Pad> Client<P> {
         made.sort_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
 
         let block_octets = u64::from(block_elements(key_len)?).saturating_mul(ELEMENT_LEN as u64);
-        let pad_octets = block_octets.saturating_mul(direct.len() as u64);
+        let pad_octets = block_octets.saturating_mul(sent_directly as u64);
         let now = self.clock.now();
         let pace = self.limits.pace();
         let mut outbound = Vec::new();
@@ -406,7 +429,13 @@ impl<P: Pad> Client<P> {
                 self.send(link, &sent.inner, sent.after, TransmitClass::Request);
                 (sent, Backoff::new(now, pace))
             });
-            outbound.push(Outbound { link, share: Some(share), sent, answer: None });
+            outbound.push(Outbound {
+                link,
+                share: Some(share),
+                sent,
+                answer: None,
+                broken: broken.contains(&link),
+            });
         }
         Some(Sharing {
             confirmation_key: block.confirmation_key(),
@@ -438,7 +467,7 @@ impl<P: Pad> Client<P> {
         let Some(elements) = share_elements(key_len) else { return };
         let pace = self.limits.pace();
         for outbound in &mut sharing.shares {
-            if outbound.answer.is_some() {
+            if !outbound.is_pending() {
                 continue;
             }
             if let Some((sent, backoff)) = &mut outbound.sent {
@@ -452,13 +481,22 @@ impl<P: Pad> Client<P> {
             if !hub.is_open() || !hub.link.outgoing.has_room(elements) {
                 continue;
             }
-            let Ok((block, after)) = hub.link.allocate(key_len) else { continue };
+            let (block, after) = match hub.link.allocate(key_len) {
+                Ok(allocated) => allocated,
+                Err(AllocateError::Pad(_)) => {
+                    outbound.broken = true;
+                    continue;
+                }
+                Err(_) => continue,
+            };
             let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
             let (index, tag_key, answer_key) = (block.index, block.tag_key, block.answer_key);
             let masked = block.pad.mask(share);
             let tag = &sharing.secret_tag;
-            let Some(inner) = hub.link.share_message((index, tag_key), key_id, peer, terms, tag, &masked)
-            else {
+            let message = hub.link.share_message((index, tag_key), key_id, peer, terms, tag, &masked);
+            let Some(inner) = message else {
+                hub.link.outgoing.settle(index);
+                outbound.broken = true;
                 continue;
             };
             let spent = u64::from(elements).saturating_add(4).saturating_mul(ELEMENT_LEN as u64);

@@ -20,7 +20,7 @@ use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, bitmap, cl
 use crate::link::ReceivedShare;
 use crate::onetime::Tag;
 use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad};
-use crate::share::{Coordinate, decode, interpolate_at};
+use crate::share::{Coordinate, decode};
 use crate::state::RestoreError;
 
 /// A key that somebody sends us, or sent us before: by initiator and key id.
@@ -70,14 +70,14 @@ struct Accepted {
     judgement: Option<Judgement>,
 }
 
+/// Every share of the accepted key, to be judged together once the last of them had its time.
 struct Judgement {
     context: Context,
     secret_tag: Tag,
-    /// k right shares.
-    reference: Vec<(u8, SecretVec)>,
-    /// In the order of the context.
-    conducts: Vec<Option<Conduct>>,
-    certain: bool,
+    encoded: Vec<u8>,
+    shares: Vec<(Coordinate, SecretVec)>,
+    /// Hubs that told another story than those that made the key.
+    strangers: Vec<Coordinate>,
     settle_at: Instant,
 }
 
@@ -94,7 +94,8 @@ impl Inbound {
 }
 
 impl<P: Pad> Client<P> {
-    /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, durably, and it is not given again.
+    /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, it is not given
+    /// again, and the records that hold it are replaced by a snapshot within a minute.
     ///
     /// # Errors
     ///
@@ -108,6 +109,15 @@ impl<P: Pad> Client<P> {
         }
         let value = encode(accepted, inbound.expires.saturating_since(now));
         self.changes.set(&storage_key(peer, key_id), value);
+        // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
+        // write, so where there is much, several keys share one.
+        self.taken_since_snapshot = self.taken_since_snapshot.saturating_add(1);
+        let state = self.inbound.len().saturating_add(self.remembered.len());
+        if self.taken_since_snapshot >= state / 8 {
+            self.snapshot_due = true;
+        } else {
+            let _ = self.wipe_at.get_or_insert(now.saturating_add(UNTAKEN_CHECK));
+        }
         Ok(())
     }
 
@@ -121,7 +131,7 @@ impl<P: Pad> Client<P> {
         let wire = &message.message;
         let id = (ClientTag::new(wire.peer), KeyId::new(wire.key_id));
         // A new key needs room before its block is used: a full table must not burn what it cannot keep.
-        if !self.inbound.contains_key(&id) && !self.has_room_for_inbound(link) {
+        if !self.inbound.contains_key(&id) && !self.has_room_for_inbound(link, id.0) {
             return self.discards.discard(DiscardReason::Busy);
         }
         let Some(hub) = self.links.get_mut(link) else {
@@ -139,6 +149,9 @@ impl<P: Pad> Client<P> {
             Ok(_) => return self.refuse(link, index, answer_key, AnswerStatus::MALFORMED_CONTEXT),
             Err(status) => return self.refuse(link, index, answer_key, status),
         };
+        if self.remembered.contains(&id) {
+            return self.refuse(link, index, answer_key, AnswerStatus::EXPIRED);
+        }
         let secret_tag = Tag::from_bytes(wire.secret_tag);
         let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
         let inbound = self.inbound.entry(id).or_insert_with(|| Inbound {
@@ -214,18 +227,21 @@ impl<P: Pad> Client<P> {
         Ok(Context::new(agreement, hubs.ok_or(AnswerStatus::POLICY)?))
     }
 
-    /// Whether `link` may begin another key. One lying hub must not fill the table for all.
-    fn has_room_for_inbound(&self, link: usize) -> bool {
-        let (mut begun, mut accepted) = (0_usize, 0_usize);
-        for inbound in self.inbound.values() {
-            match inbound.stage {
+    /// Whether `link` may begin another key of `initiator`. Neither one lying hub nor one initiator must fill the table
+    /// for all.
+    fn has_room_for_inbound(&self, link: usize, initiator: ClientTag) -> bool {
+        let (mut begun, mut waiting, mut recent) = (0_usize, 0_usize, 0_usize);
+        for (_, inbound) in self.inbound.iter().filter(|((from, _), _)| *from == initiator) {
+            match &inbound.stage {
                 Stage::Collecting(_) if inbound.begun_by == link => begun = begun.saturating_add(1),
                 Stage::Collecting(_) => {}
-                Stage::Accepted(_) => accepted = accepted.saturating_add(1),
+                Stage::Accepted(accepted) if accepted.key.is_some() => waiting = waiting.saturating_add(1),
+                Stage::Accepted(_) => recent = recent.saturating_add(1),
             }
         }
-        let quota = self.limits.inbound.checked_div(self.links.len()).unwrap_or(0).max(1);
-        begun < quota && accepted < self.limits.inbound
+        let of_initiator = self.limits.inbound.checked_div(self.peers.len()).unwrap_or(0).max(1);
+        let of_link = of_initiator.checked_div(self.links.len()).unwrap_or(0).max(1);
+        begun < of_link && waiting < of_initiator && recent < of_initiator.saturating_mul(RECENT)
     }
 
     fn refuse(
@@ -278,42 +294,26 @@ impl<P: Pad> Client<P> {
         let shares: Vec<(Coordinate, &[u8])> =
             group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
-        let Ok(decoded) = decode(context.threshold, &shares, self.limits.work_limit, verify) else { return };
+        let work_limit = work_limit(self.limits.work_limit, &shares);
+        let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else { return };
         let (culprits, certain) = (decoded.culprits().to_vec(), decoded.blame_is_unambiguous());
         let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
         let Some(block) = block else { return };
         let Some(key) = block.key() else { return };
 
-        // What is said to the initiator is fixed here: our tables' origins and who lied.
-        let conduct = |x: Coordinate| {
-            let in_group = group.iter().any(|share| share.coordinate == x);
-            let elsewhere = arrived.iter().any(|share| share.coordinate == x);
-            match (in_group, elsewhere) {
-                (true, _) if culprits.contains(&x) => Some(Conduct::Lying),
-                (true, _) => Some(Conduct::Good),
-                // It told another story than the hubs that made the key.
-                (false, true) => Some(Conduct::Lying),
-                (false, false) => None,
-            }
-        };
-        let conducts: Vec<Option<Conduct>> = context.hubs().map(|(_, x)| conduct(x)).collect();
-        let lying = bitmap(conducts.iter().map(|conduct| *conduct == Some(Conduct::Lying)));
+        // What is said to the initiator is fixed here: our tables' origins, and who lied, if there is no doubt.
+        let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
+        let strangers =
+            arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
+        let lies = |x: Coordinate| certain && (culprits.contains(&x) || strangers.contains(&x));
+        let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
         let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
         let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
-        let right = group.iter().filter(|share| !culprits.contains(&share.coordinate));
-        let right = right.take(usize::from(context.threshold));
-        let reference = right
-            .map(|share| (share.coordinate.get(), SecretVec::copied_from(share.share.expose())))
-            .collect();
+        let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
+        let shares = group.iter().map(kept).collect();
         let count = context.count();
-        let judgement = Judgement {
-            context,
-            secret_tag,
-            reference,
-            conducts,
-            certain,
-            settle_at: now.saturating_add(self.limits.settle),
-        };
+        let settle_at = now.saturating_add(self.limits.settle);
+        let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
         let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
         let (key, after, judgement) = (Some(key), self.barrier.after(), Some(judgement));
         let accepted = Accepted { key, assurance, count, origins, lying, confirm, after, judgement };
@@ -324,10 +324,12 @@ impl<P: Pad> Client<P> {
     fn accept(&mut self, now: Instant, id: (ClientTag, KeyId), expires: Instant, accepted: Accepted) {
         self.changes.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
         let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
-        let hubs = accepted.judgement.as_ref().map_or(0, |j| j.conducts.iter().flatten().count() as u64);
+        let hubs = accepted.judgement.as_ref().map_or(0, |judgement| judgement.heard() as u64);
         let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
         self.tell_key(id, &accepted, pad_octets);
         let Some(inbound) = self.inbound.get_mut(&id) else { return };
+        // By the accepted terms: what liars said of the lifetime is over with them.
+        inbound.expires = expires;
         if let Stage::Collecting(arrived) =
             core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
         {
@@ -388,7 +390,7 @@ impl<P: Pad> Client<P> {
         if let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get_mut(&id)
             && let Some(judgement) = &mut accepted.judgement
         {
-            judgement.judge(coordinate, share, claim);
+            judgement.hear(coordinate, share, claim);
         }
         self.answer_accepted(id, link, block.0, block.1);
     }
@@ -408,9 +410,10 @@ impl<P: Pad> Client<P> {
                 && let Some(judgement) = accepted.judgement.take_if(|judgement| judgement.settle_at <= now)
             {
                 let (peer, key_id) = id;
-                let (hubs, blame_is_certain) = (judgement.reports(), judgement.certain);
+                let (hubs, blame_is_certain) = judgement.report(self.limits.work_limit);
+                let after = accepted.after;
                 self.tell(
-                    Barrier::OPEN,
+                    after,
                     ClientEvent::Settled { key_id, peer, role: Role::Responder, hubs, blame_is_certain },
                 );
             }
@@ -426,7 +429,7 @@ impl<P: Pad> Client<P> {
                 }
                 Stage::Accepted(_) => {
                     self.inbound.remove(&id);
-                    self.changes.remove(&storage_key(id.0, id.1));
+                    self.remember(id);
                 }
                 Stage::Collecting(arrived) => {
                     let error = failure(arrived);
@@ -441,6 +444,18 @@ impl<P: Pad> Client<P> {
         }
     }
 
+    /// Keeps the id of a key whose lifetime is over. A hub may still hold a share of it, and hubs that wait long enough must
+    /// not deliver the key once more. Each id cost a block of every table that carried it, so tables bound their number;
+    /// beyond the configured bound the smallest ids go.
+    fn remember(&mut self, id: (ClientTag, KeyId)) {
+        self.changes.set(&storage_key(id.0, id.1), SecretVec::zeroed(0));
+        self.remembered.insert(id);
+        while self.remembered.len() > self.limits.remembered {
+            let Some((peer, key_id)) = self.remembered.pop_first() else { return };
+            self.changes.remove(&storage_key(peer, key_id));
+        }
+    }
+
     /// The stored keys, after a start: those that the application has not taken are given again.
     pub(super) fn restore_inbound(
         &mut self,
@@ -451,6 +466,10 @@ impl<P: Pad> Client<P> {
         let mut reader = Reader::new(key);
         let id = (ClientTag::new(reader.array()?), KeyId::new(reader.array()?));
         reader.finish()?;
+        if value.is_empty() {
+            self.remembered.insert(id);
+            return Ok(());
+        }
         let (accepted, lifetime) = decode_stored(value)?;
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
@@ -463,6 +482,11 @@ impl<P: Pad> Client<P> {
     /// What a snapshot has to hold of the keys.
     pub(super) fn store_inbound(&mut self) {
         let now = self.clock.now();
+        self.taken_since_snapshot = 0;
+        self.wipe_at = None;
+        for (peer, key_id) in &self.remembered {
+            self.changes.append(&storage_key(*peer, *key_id), SecretVec::zeroed(0));
+        }
         for ((peer, key_id), inbound) in &self.inbound {
             if let Stage::Accepted(accepted) = &inbound.stage {
                 let value = encode(accepted, inbound.expires.saturating_since(now));
@@ -471,6 +495,9 @@ impl<P: Pad> Client<P> {
         }
     }
 }
+
+/// So many keys that the application has taken are kept for their repetitions, for each that it may leave waiting.
+const RECENT: usize = 16;
 
 /// Refusals that are remembered, for their repetition.
 const REFUSALS: usize = 64;
@@ -491,24 +518,55 @@ fn failure(arrived: &[Arrived]) -> KeyError {
 }
 
 impl Judgement {
-    fn judge(&mut self, coordinate: Coordinate, share: &SecretVec, (context, secret_tag): (&Context, Tag)) {
-        let Some(position) = self.context.hubs().position(|(_, x)| x == coordinate) else { return };
-        let points: Vec<(u8, &[u8])> = self.reference.iter().map(|(x, share)| (*x, share.expose())).collect();
-        let mut expected = SecretVec::zeroed(share.len());
-        let right = *context == self.context
-            && secret_tag == self.secret_tag
-            && interpolate_at(&points, coordinate.get(), expected.expose_mut()).is_ok()
-            && expected == *share;
-        if let Some(conduct @ None) = self.conducts.get_mut(position) {
-            *conduct = Some(if right { Conduct::Good } else { Conduct::Lying });
+    /// Takes down a share that came after the key was found.
+    fn hear(&mut self, coordinate: Coordinate, share: &SecretVec, (context, secret_tag): (&Context, Tag)) {
+        let heard = self.shares.iter().map(|(x, _)| x).chain(&self.strangers).any(|&x| x == coordinate);
+        if heard || !self.context.hubs().any(|(_, x)| x == coordinate) {
+            return;
+        }
+        if *context == self.context && secret_tag == self.secret_tag {
+            self.shares.push((coordinate, SecretVec::copied_from(share.expose())));
+        } else {
+            self.strangers.push(coordinate);
         }
     }
 
-    fn reports(&self) -> Vec<HubReport> {
-        let conducts = self.conducts.iter().map(|conduct| conduct.unwrap_or(Conduct::Silent));
-        self.context.hubs().zip(conducts).map(|((hub, _), conduct)| HubReport::new(hub, conduct)).collect()
+    fn heard(&self) -> usize {
+        self.shares.len().saturating_add(self.strangers.len())
+    }
+
+    /// How each hub behaved, from all shares together: the first of them may have looked right by another polynomial.
+    fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
+        let shares: Vec<(Coordinate, &[u8])> =
+            self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
+        let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
+        let (culprits, certain) = decoded.map_or((Vec::new(), false), |decoded| {
+            (decoded.culprits().to_vec(), decoded.blame_is_unambiguous())
+        });
+        let conduct = |x: Coordinate| {
+            if culprits.contains(&x) || self.strangers.contains(&x) {
+                Conduct::Lying
+            } else if self.shares.iter().any(|(heard, _)| *heard == x) {
+                Conduct::Good
+            } else {
+                Conduct::Silent
+            }
+        };
+        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x))).collect();
+        (hubs, certain)
     }
 }
+
+/// The limit of subsets for shares of this length: long ones are tried less often, so that no sender of long keys can
+/// make this end work for minutes.
+fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
+    let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
+    subsets.min(DECODED_OCTETS / len as u64)
+}
+
+/// Octets that decoding one key may touch.
+const DECODED_OCTETS: u64 = 1 << 28;
 
 pub(super) const STORED_KEY: u8 = 2;
 

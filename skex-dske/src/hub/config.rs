@@ -61,6 +61,8 @@ pub struct HubLimits {
     pub keys_per_initiator: usize,
     /// Shares of one initiator that wait for one responder.
     pub waiting_per_pair: usize,
+    /// Octets of the shares of one initiator that wait for one responder.
+    pub waiting_octets_per_pair: usize,
     /// Shares that wait for one responder.
     pub waiting_per_responder: usize,
     /// The longest key that is relayed, in octets.
@@ -80,6 +82,7 @@ impl Default for HubLimits {
             longest_retransmission: Duration::from_secs(8),
             keys_per_initiator: 4096,
             waiting_per_pair: 256,
+            waiting_octets_per_pair: 1 << 20,
             waiting_per_responder: 1024,
             longest_key: 65536,
             longest_lifetime: u16::MAX,
@@ -90,8 +93,10 @@ impl Default for HubLimits {
 }
 
 impl HubLimits {
-    pub(super) const fn pace(&self) -> Pace {
-        Pace { first: self.first_retransmission, longest: self.longest_retransmission }
+    pub(super) fn pace(&self) -> Pace {
+        // Never zero, or a timeout would be due again at once.
+        let first = self.first_retransmission.max(Duration::from_millis(1));
+        Pace { first, longest: self.longest_retransmission.max(first) }
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Relay {
     pub(super) share: Option<SecretVec>,
     /// The responder's confirmation, to be passed on.
     pub(super) confirmation: Option<StoredConfirmation>,
-    /// How often it was passed on; not durable.
-    pub(super) confirmations_sent: u8,
+    /// When it may be passed on again, once it was: each time only when asked, and ever less often; not durable.
+    pub(super) confirmation_due: Option<Backoff>,
     pub(super) expires: Instant,
     /// The block of the upload and its answer; not durable: blocks end with the session.
     pub(super) answer: Option<GivenAnswer>,
@@ -76,7 +76,7 @@ impl Relay {
             secret_tag: Tag::from_bytes(message.secret_tag),
             share: Some(share),
             confirmation: None,
-            confirmations_sent: 0,
+            confirmation_due: None,
             expires,
             answer: None,
             delivery: None,
@@ -168,7 +168,7 @@ impl Relay {
             secret_tag,
             share,
             confirmation,
-            confirmations_sent: 0,
+            confirmation_due: None,
             expires,
             answer: None,
             delivery: None,

@@ -42,6 +42,9 @@ pub(crate) struct Grant {
 /// tries on one key leave a forgery at 2^-112 for a 256-bit key, at 2^-100 for 1 MiB (draft-skex-dske, "Bounds").
 const FAILED_TAGS_BOUND: u32 = 4096;
 
+/// How many erased elements a grant skips at most (4 MiB).
+const SPENT_SEARCH: u32 = 1 << 18;
+
 impl<P: Pad> Incoming<P> {
     /// A table as it was stored: its durable marks, no lease.
     pub(crate) fn new(pad: P, number: u16, origin: Origin, high_water: u32, erased: u32) -> Self {
@@ -82,7 +85,7 @@ impl<P: Pad> Incoming<P> {
         if let Some(last) = self.last.filter(|last| last.nonce == *nonce) {
             return Some(last);
         }
-        let start = self.high_water.max(mark);
+        let start = self.unspent(self.high_water.max(mark))?;
         let end = start.saturating_add(want).min(self.pad.elements());
         let first = start.checked_add(2)?;
         // A lease without room for the smallest block would only burn bytes.
@@ -105,6 +108,16 @@ impl<P: Pad> Incoming<P> {
         let grant = Grant { nonce: *nonce, start, end, after };
         self.last = Some(grant);
         Some(grant)
+    }
+
+    /// The first element from `start` on whose key was not erased: above the mark there are erased ones where an older
+    /// record was brought back beside a newer table.
+    fn unspent(&self, start: u32) -> Option<u32> {
+        let end = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
+        (start..end).find(|&index| {
+            let mut key = SecretBytes::<32>::zeroed();
+            self.pad.read(index, key.expose_mut()).is_ok() && MessageTagKey::from_pad(key.expose()).is_ok()
+        })
     }
 
     /// The tag of a grant over `parts`, under the key at its head.

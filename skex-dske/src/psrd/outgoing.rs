@@ -18,7 +18,8 @@ pub(crate) struct Outgoing<P> {
     pad: P,
     number: u16,
     origin: Origin,
-    /// The end of the last lease that this end was granted. Durable before anything from that lease leaves.
+    /// The end of the last lease that this end asked for. Durable before the request leaves: whatever the receiver may
+    /// have signed for it, and forgotten since, lies below what this end asks for next.
     mark: u32,
     /// In the order in which they are used; the first is the current one.
     leases: Vec<Lease>,
@@ -45,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) nonce: [u8; 16],
     pub(crate) mark: u32,
     pub(crate) want: u32,
+    /// It leaves, and leaves again, only behind this checkpoint, which carries the mark that it moves.
+    pub(crate) after: u64,
 }
 
 impl<P: Pad> Outgoing<P> {
@@ -82,7 +85,13 @@ impl<P: Pad> Outgoing<P> {
     /// Elements that are neither used nor skipped.
     pub(crate) fn remaining(&self) -> u32 {
         let leased = self.leases.iter().map(|lease| lease.end.saturating_sub(lease.next));
-        leased.fold(self.pad.elements().saturating_sub(self.mark), u32::saturating_add)
+        leased.fold(self.unasked(), u32::saturating_add)
+    }
+
+    /// Elements that no lease has been granted of: a request that is on its way has not spent what it asks for.
+    fn unasked(&self) -> u32 {
+        let mark = self.asked.as_ref().map_or(self.mark, |asked| asked.mark);
+        self.pad.elements().saturating_sub(mark)
     }
 
     /// Whether a block for `pad_elements` can be had without another lease.
@@ -95,7 +104,7 @@ impl<P: Pad> Outgoing<P> {
     pub(crate) fn could_have_room(&self, pad_elements: u32) -> bool {
         // A lease spends two elements on its own tag.
         let needed = pad_elements.saturating_add(KEY_ELEMENTS).saturating_add(2);
-        self.has_room(pad_elements) || !self.denied && self.pad.elements().saturating_sub(self.mark) >= needed
+        self.has_room(pad_elements) || !self.denied && self.unasked() >= needed
     }
 
     /// The next block, and the checkpoint that its message has to wait for. Its bytes are erased here: they live on
@@ -147,14 +156,18 @@ impl<P: Pad> Outgoing<P> {
         share_of_table.max(block.saturating_mul(4)).saturating_add(2)
     }
 
-    /// The request that is on its way, or a new one for `want` elements.
-    pub(crate) fn ask(&mut self, want: u32, rng: &mut dyn CryptoRng) -> Asked {
-        let mark = self.mark;
-        **self.asked.get_or_insert_with(|| {
-            let mut nonce = [0; 16];
-            rng.fill_bytes(&mut nonce);
-            Box::new(Asked { nonce, mark, want })
-        })
+    /// The request that is on its way, or a new one for `want` elements. A new one moves the mark, which checkpoint
+    /// `after` has to carry.
+    pub(crate) fn ask(&mut self, want: u32, after: u64, rng: &mut dyn CryptoRng) -> Asked {
+        if let Some(asked) = &self.asked {
+            return **asked;
+        }
+        let mut nonce = [0; 16];
+        rng.fill_bytes(&mut nonce);
+        let asked = Asked { nonce, mark: self.mark, want, after };
+        self.mark = self.mark.saturating_add(want).min(self.pad.elements());
+        self.asked = Some(Box::new(asked));
+        asked
     }
 
     /// The request that is on its way.
@@ -169,13 +182,12 @@ impl<P: Pad> Outgoing<P> {
         grant: &Tagged<'_, LeaseGrant>,
         prefix: &[u8],
         after: u64,
-    ) -> Result<(), GrantError> {
+    ) -> Result<Granted, GrantError> {
         let Tagged { message: grant, untagged, tag, .. } = grant;
         let asked =
             self.asked.as_ref().filter(|asked| asked.nonce == grant.nonce).ok_or(GrantError::NotAsked)?;
         let first = grant.start.checked_add(2).ok_or(GrantError::Refused)?;
-        let fits = grant.start >= self.mark
-            && grant.start >= asked.mark
+        let fits = grant.start >= asked.mark
             && first < grant.end
             && grant.end <= self.pad.elements()
             && grant.end.saturating_sub(grant.start) <= asked.want;
@@ -189,11 +201,14 @@ impl<P: Pad> Outgoing<P> {
             return Err(GrantError::Unauthentic);
         }
         // What lies between the old mark and the lease was granted to an earlier start of this end, and is lost.
-        self.pad.erase(self.mark, first.saturating_sub(self.mark))?;
-        self.mark = grant.end;
-        self.leases.push(Lease { next: first, end: grant.end, after });
+        self.pad.erase(asked.mark, first.saturating_sub(asked.mark))?;
+        let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end == self.pad.elements();
+        self.mark = self.mark.max(grant.end);
         self.asked = None;
-        Ok(())
+        if grant.end.saturating_sub(first) >= SMALLEST_BLOCK {
+            self.leases.push(Lease { next: first, end: grant.end, after });
+        }
+        Ok(if whole { Granted::Whole } else { Granted::Part })
     }
 
     /// The receiver says that nothing is left. `false`: it answers no request that is on its way.
@@ -242,6 +257,18 @@ impl From<PadError> for AllocateError {
         Self::Pad(error)
     }
 }
+
+/// How much of what was asked for was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Granted {
+    /// All of it, or all that the table has.
+    Whole,
+    /// Less: the next request is not made at once, or a lying receiver could keep this end asking and storing.
+    Part,
+}
+
+/// The elements of the smallest block: a key of one element.
+const SMALLEST_BLOCK: u32 = KEY_ELEMENTS + 6;
 
 /// Why a grant opened no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
