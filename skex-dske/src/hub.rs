@@ -565,7 +565,8 @@ impl<P: Pad> Hub<P> {
             return true;
         }
         let table = client.link.outgoing.elements();
-        let own_part = (table / 2 / others.saturating_add(1)).max(block.saturating_mul(SMALLEST_PART));
+        let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
+        let own_part = even.max(block.saturating_mul(SMALLEST_PART));
         let spent = |id: &ClientId| client.spent.get(id).copied().unwrap_or(0);
         if spent(&initiator).saturating_add(block) <= own_part {
             return true;
@@ -657,7 +658,7 @@ impl<P: Pad> Hub<P> {
         client.link.outgoing.settle(delivery.index);
         self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
         relay.share = None;
-        let wipe_at = *self.wipe_at.get_or_insert(now.saturating_add(WIPE_AFTER));
+        let wipe_at = *self.wipe_at.get_or_insert_with(|| now.saturating_add(WIPE_AFTER));
         self.timers.insert((wipe_at, Timer::Wipe));
         relay.confirmation = answer.message.confirmation.map(|confirmation| StoredConfirmation {
             origins: confirmation.origins.to_vec(),
@@ -681,7 +682,7 @@ impl<P: Pad> Hub<P> {
         let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.client(relay.responder)) else {
             return;
         };
-        if !relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now) {
+        if relay.confirmation_due.is_some_and(|backoff| backoff.due() > now) {
             return;
         }
         let StoredConfirmation { origins, lying, tag } = confirmation;

@@ -34,9 +34,10 @@ pub enum ClientEvent {
         role: Role,
         /// Every hub of the key, in the order of coordinates.
         hubs: Vec<HubReport>,
-        /// Whether few enough are accused for the shares to prove it. They do as long as at most half of the surplus
-        /// shares (rounded up) are wrong; with more liars than that the key is right all the same, but liars who work
-        /// together can make honest hubs look wrong, and nobody can tell from shares alone. Expel nobody on one key.
+        /// Whether the shares prove the accusation, given that fewer hubs than the threshold lie: of n' shares that came, at
+        /// most n' + 2 - 2k are wrong. With more the key is right all the same, but liars who work together can make
+        /// honest hubs look wrong, and nobody can tell from shares alone: expel nobody on one such key. Always false at
+        /// the initiator when it hears of a liar: that is hearsay.
         blame_is_certain: bool,
     },
     /// A key did not come about. Nothing of it is left.

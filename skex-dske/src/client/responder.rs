@@ -116,7 +116,7 @@ impl<P: Pad> Client<P> {
         if self.taken_since_snapshot >= state / 8 {
             self.snapshot_due = true;
         } else {
-            let _ = self.wipe_at.get_or_insert(now.saturating_add(UNTAKEN_CHECK));
+            let _ = self.wipe_at.get_or_insert_with(|| now.saturating_add(UNTAKEN_CHECK));
         }
         Ok(())
     }
@@ -296,16 +296,16 @@ impl<P: Pad> Client<P> {
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
         let work_limit = work_limit(self.limits.work_limit, &shares);
         let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else { return };
-        let (culprits, certain) = (decoded.culprits().to_vec(), decoded.blame_is_unambiguous());
+        let culprits = decoded.culprits().to_vec();
         let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
         let Some(block) = block else { return };
         let Some(key) = block.key() else { return };
 
-        // What is said to the initiator is fixed here: our tables' origins, and who lied, if there is no doubt.
+        // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
         let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
         let strangers =
             arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
-        let lies = |x: Coordinate| certain && (culprits.contains(&x) || strangers.contains(&x));
+        let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
         let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
         let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
@@ -541,9 +541,12 @@ impl Judgement {
             self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
         let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
-        let (culprits, certain) = decoded.map_or((Vec::new(), false), |decoded| {
-            (decoded.culprits().to_vec(), decoded.blame_is_unambiguous())
-        });
+        let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
+        // Another polynomial with the same key agrees with ours at k - 2 of the right shares at the most. If so few are
+        // accused that under any such polynomial k hubs or more would lie, ours is the true one.
+        let (accused, heard) = (culprits.len(), self.shares.len());
+        let twice = usize::from(self.context.threshold).saturating_mul(2);
+        let certain = accused == 0 || accused.saturating_add(twice) <= heard.saturating_add(2);
         let conduct = |x: Coordinate| {
             if culprits.contains(&x) || self.strangers.contains(&x) {
                 Conduct::Lying
@@ -562,7 +565,7 @@ impl Judgement {
 /// make this end work for minutes.
 fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
     let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
-    subsets.min(DECODED_OCTETS / len as u64)
+    subsets.min(DECODED_OCTETS.checked_div(len as u64).unwrap_or(0))
 }
 
 /// Octets that decoding one key may touch.

@@ -38,8 +38,17 @@ impl Block {
         table.read(at(2)?, tag_key.expose_mut())?;
         let mut pad = SecretVec::zeroed(len);
         table.read(at(KEY_ELEMENTS)?, pad.expose_mut())?;
+        // An erased pad would let the share through in clear, an erased key would let anybody sign.
+        if [&answer_key.expose()[..], tag_key.expose(), pad.expose()].into_iter().any(has_erased_element) {
+            return Err(PadError::Erased);
+        }
         Ok(Self { index, elements, answer_key: AnswerKey(answer_key), tag_key, pad: PadBytes(pad) })
     }
+}
+
+/// Whether an element of these octets is all zero, which no unused element is but for a chance of 2^-128.
+pub(super) fn has_erased_element(octets: &[u8]) -> bool {
+    octets.chunks(ELEMENT_LEN).any(|element| element.iter().fold(0, |sum, octet| sum | octet) == 0)
 }
 
 impl fmt::Debug for Block {

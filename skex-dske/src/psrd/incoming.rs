@@ -4,8 +4,8 @@ use core::fmt;
 
 use skex_core::SecretBytes;
 
-use super::block::{Block, KEY_ELEMENTS};
-use super::pad::{Pad, PadError};
+use super::block::{Block, KEY_ELEMENTS, has_erased_element};
+use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
@@ -85,7 +85,7 @@ impl<P: Pad> Incoming<P> {
         if let Some(last) = self.last.filter(|last| last.nonce == *nonce) {
             return Some(last);
         }
-        let start = self.unspent(self.high_water.max(mark))?;
+        let start = self.unspent(self.high_water.max(mark), want)?;
         let end = start.saturating_add(want).min(self.pad.elements());
         let first = start.checked_add(2)?;
         // A lease without room for the smallest block would only burn bytes.
@@ -110,14 +110,21 @@ impl<P: Pad> Incoming<P> {
         Some(grant)
     }
 
-    /// The first element from `start` on whose key was not erased: above the mark there are erased ones where an older
-    /// record was brought back beside a newer table.
-    fn unspent(&self, start: u32) -> Option<u32> {
-        let end = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
-        (start..end).find(|&index| {
-            let mut key = SecretBytes::<32>::zeroed();
-            self.pad.read(index, key.expose_mut()).is_ok() && MessageTagKey::from_pad(key.expose()).is_ok()
-        })
+    /// Where a lease of up to `want` elements can begin, from `start` on, without an erased element in it: above the mark
+    /// there are some where an older record was brought back beside a newer table.
+    fn unspent(&self, start: u32, want: u32) -> Option<u32> {
+        let limit = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
+        let mut begin = start;
+        let mut index = start;
+        let mut element = SecretBytes::<ELEMENT_LEN>::zeroed();
+        while index < begin.saturating_add(want).min(limit) {
+            self.pad.read(index, element.expose_mut()).ok()?;
+            index = index.saturating_add(1);
+            if has_erased_element(element.expose()) {
+                begin = index;
+            }
+        }
+        (begin < limit).then_some(begin)
     }
 
     /// The tag of a grant over `parts`, under the key at its head.

@@ -121,8 +121,11 @@ impl<P: Pad> Outgoing<P> {
             let end = index.saturating_add(elements);
             if end <= lease.end {
                 let after = lease.after;
-                let block = Block::read(&self.pad, index, pad_elements)?;
                 lease.next = end;
+                let block = match Block::read(&self.pad, index, pad_elements) {
+                    Err(PadError::Erased) => continue,
+                    block => block?,
+                };
                 self.pad.erase(index, elements)?;
                 self.unsettled.push(index);
                 return Ok((block, after));

@@ -37,6 +37,9 @@ pub enum PadError {
     /// The range is not inside the table: a shorter file than the ledger says, for instance.
     #[error("range outside the table: its file is shorter than provisioned, or belongs to another table")]
     OutOfRange,
+    /// Part of the range was erased: what was used is not used again, even if an older record says that it is unused.
+    #[error("part of the range was erased before; the stored state is older than the table")]
+    Erased,
     /// The storage failed.
     #[error("the storage of a table failed")]
     Storage,

@@ -114,6 +114,8 @@ impl Liar {
         pass(cast, 10);
         assert!(!liar.hear(cast).is_empty(), "the hub does not know us");
         liar.fresh = None;
+        // The first message without the salt: the hub knows now that it was heard.
+        liar.fetch(cast);
         liar
     }
 
