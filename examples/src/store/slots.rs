@@ -78,6 +78,11 @@ impl Slots {
         let contents = SlotContents::read(path)?;
         let file = OpenOptions::new().write(true).open(path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        // What was read may stand in a cache only, after a write that failed. The machine is about to write it anew, over
+        // the other slot: were that torn, and the cache lost, nothing would be left. So it is made durable where it stands.
+        file.write_all_at(&contents.0, 0)
+            .and_then(|()| file.sync_data())
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok((Self { path: path.to_owned(), file, next: contents.older() }, contents))
     }
 
