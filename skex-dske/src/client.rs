@@ -58,6 +58,8 @@ pub struct Client<P> {
     changes: Changes,
     snapshot_due: bool,
     queue: Queue<Item>,
+    /// Room in the queue that only events use.
+    events: usize,
     discards: DiscardCounters,
 }
 
@@ -114,6 +116,7 @@ impl<P: Pad> Client<P> {
             let link = Link::new(Side::Client, keys, outgoing, incoming);
             connections.push(Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng));
         }
+        let events = limits.events(peers.len());
         let mut client = Self {
             tag,
             peers,
@@ -133,7 +136,8 @@ impl<P: Pad> Client<P> {
             sequence: stored.sequence,
             changes: Changes::default(),
             snapshot_due: true,
-            queue: Queue::new(limits.queue.saturating_add(limits.events())),
+            queue: Queue::new(limits.queue.saturating_add(events)),
+            events,
             discards: DiscardCounters::new(),
         };
         for (key, value) in &stored.values {
@@ -253,6 +257,10 @@ impl<P: Pad> Client<P> {
         if fresh {
             // The first message without our salt tells the hub that we have heard it.
             self.fetch(now, link);
+            if let Some(hub) = self.links.get_mut(link) {
+                // It may be lost, and the hub asks us for nothing before it has come.
+                hub.fetch_at = now.saturating_add(self.limits.first_retransmission);
+            }
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let Ok(inner) = Inner::decode(&inner) else {
@@ -461,7 +469,7 @@ impl<P: Pad> Client<P> {
     fn send(&mut self, link: usize, inner: &[u8], after: u64, class: TransmitClass) {
         let Some(hub) = self.links.get_mut(link) else { return };
         // The rest of the queue is for events.
-        if self.queue.free() <= self.limits.events() {
+        if self.queue.free() <= self.events {
             return;
         }
         if let Some(datagram) = hub.seal(inner) {

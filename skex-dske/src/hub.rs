@@ -27,7 +27,7 @@ use crate::envelope::{EnvelopeKeys, Side};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::key::encoded;
 use crate::link::{LeaseAnswer, Link, Marks, ReceivedShare, SentShare};
-use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
+use crate::psrd::{AllocateError, ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
 use crate::share::Coordinate;
 use crate::state::{Changes, Owner, Record, RestoreError, Stored};
 use relay::{GivenAnswer, Relay, RelayId, STORED_RELAY, StoredConfirmation, Verdict, hub_salt, storage_key};
@@ -315,7 +315,9 @@ impl<P: Pad> Hub<P> {
         let inner = self.open(id, from, sealed)?;
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         client.path = Some(from);
-        client.confirmed |= sealed.header.salt.is_none();
+        if sealed.header.salt.is_none() && !core::mem::replace(&mut client.confirmed, true) {
+            self.deliver_waiting(now, rng, id);
+        }
         let inner = Inner::decode(&inner).map_err(|_| DiscardReason::Malformed)?;
         match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
@@ -539,7 +541,7 @@ impl<P: Pad> Hub<P> {
         if !self.is_within_budget(initiator, responder, terms.key_len) {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
-        if octets > self.limits.waiting_octets_per_pair
+        if of_pair > 0 && octets > self.limits.waiting_octets_per_pair
             || own.keys >= self.limits.keys_per_initiator
             || of_pair >= self.limits.waiting_per_pair
             || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
@@ -611,7 +613,12 @@ impl<P: Pad> Hub<P> {
             self.ask_for_lease(now, rng, responder, elements);
             return;
         }
-        let Ok((block, after)) = client.link.allocate(relay.key_len) else { return };
+        let (block, after) = match client.link.allocate(relay.key_len) {
+            Ok(allocated) => allocated,
+            // The rest of the lease was erased ground.
+            Err(AllocateError::NeedsLease) => return self.ask_for_lease(now, rng, responder, elements),
+            Err(_) => return,
+        };
         let (index, tag_key, answer_key) = (block.index, block.tag_key, block.answer_key);
         let masked = block.pad.mask(share);
         let Some(terms) = relay.terms() else { return };
@@ -712,9 +719,13 @@ impl<P: Pad> Hub<P> {
         let (first, last) = ((id, KeyId::new([0; 16])), (id, KeyId::new([0xff; 16])));
         let confirmed = self.relays.range(first..=last).filter(|(_, relay)| relay.confirmation.is_some());
         let due = |relay: &Relay| relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now);
+        // Those that were never said first, then those that wait longest: none starves behind the others.
         let unsaid = confirmed.filter(|(_, relay)| due(relay));
-        let unsaid: Vec<RelayId> = unsaid.map(|(id, _)| *id).take(FETCH_CONFIRMATIONS).collect();
-        unsaid.into_iter().for_each(|id| self.pass_on_confirmation(now, id));
+        let mut unsaid: Vec<(Option<Instant>, RelayId)> =
+            unsaid.map(|(id, relay)| (relay.confirmation_due.map(|backoff| backoff.due()), *id)).collect();
+        unsaid.sort_unstable();
+        let unsaid = unsaid.into_iter().map(|(_, id)| id).take(FETCH_CONFIRMATIONS);
+        unsaid.for_each(|id| self.pass_on_confirmation(now, id));
     }
 
     fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId, pad_elements: u32) {

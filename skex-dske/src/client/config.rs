@@ -117,13 +117,27 @@ impl Default for ClientLimits {
     }
 }
 
+/// Keys that each initiator can have at least, however many there are.
+const SMALLEST_PART: usize = 16;
+
+/// So many keys that the application has taken are kept for their repetitions, for each that it may leave waiting.
+pub(super) const RECENT: usize = 16;
+
 /// Two a hub.
 const TABLES: usize = 2 * skex_wire::dske::MAX_HUBS as usize;
 
 impl ClientLimits {
+    /// Keys of one of `peers` initiators that may be incomplete, and that the application may leave untaken: an even part,
+    /// and a few at least.
+    pub(super) fn inbound_of_each(&self, peers: usize) -> usize {
+        let even = self.inbound.checked_div(peers).unwrap_or(0);
+        even.max(SMALLEST_PART.min(self.inbound)).max(1)
+    }
+
     /// Room in the queue that only events use: three for each request and each key that can be there, two a hub.
-    pub(super) const fn events(&self) -> usize {
-        let keys = self.requests.saturating_add(self.inbound.saturating_mul(2));
+    pub(super) fn events(&self, peers: usize) -> usize {
+        let of_each = self.inbound_of_each(peers).saturating_mul(RECENT.saturating_add(2));
+        let keys = self.requests.saturating_add(of_each.saturating_mul(peers));
         keys.saturating_mul(3).saturating_add(TABLES)
     }
 

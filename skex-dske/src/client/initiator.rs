@@ -16,6 +16,7 @@ use skex_wire::dske::{
 
 use super::Client;
 use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
+use super::hub_link::Connection;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, SecretBlock, claimed};
@@ -275,7 +276,10 @@ impl<P: Pad> Client<P> {
                 for share in
                     sharing.shares.iter().filter(|share| share.answer == Some(AnswerStatus::ACCEPTED))
                 {
-                    self.fetch(now, share.link);
+                    // A fresh envelope asks by itself, and counts how often.
+                    if self.links.get(share.link).is_some_and(Connection::is_confirmed) {
+                        self.fetch(now, share.link);
+                    }
                 }
             }
         }
@@ -341,9 +345,8 @@ impl<P: Pad> Client<P> {
 
     /// The links on which a block can be had at once.
     fn ready(&self, elements: u32) -> Vec<usize> {
-        let ready = |(_, hub): &(usize, &super::hub_link::Connection<P>)| {
-            hub.is_open() && hub.link.outgoing.has_room(elements)
-        };
+        let ready =
+            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.outgoing.has_room(elements);
         self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
     }
 
@@ -358,7 +361,7 @@ impl<P: Pad> Client<P> {
         let KeyRequest { threshold, key_len, lifetime, .. } = request.wanted;
         let agreement =
             Agreement { key_id, initiator: self.tag, responder: request.peer, threshold, key_len, lifetime };
-        let origin = |hub: &super::hub_link::Connection<P>| hub.link.outgoing.origin();
+        let origin = |hub: &Connection<P>| hub.link.outgoing.origin();
         let hubs = self.links.iter().map(|hub| ContextHub {
             id: hub.link.keys.hub(),
             coordinate: hub.coordinate,

@@ -14,6 +14,7 @@ use skex_wire::dske::{
 };
 
 use super::Client;
+use super::config::RECENT;
 use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
 use crate::id::{ClientTag, HubId};
 use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
@@ -239,7 +240,7 @@ impl<P: Pad> Client<P> {
                 Stage::Accepted(_) => recent = recent.saturating_add(1),
             }
         }
-        let of_initiator = self.limits.inbound.checked_div(self.peers.len()).unwrap_or(0).max(1);
+        let of_initiator = self.limits.inbound_of_each(self.peers.len());
         let of_link = of_initiator.checked_div(self.links.len()).unwrap_or(0).max(1);
         begun < of_link && waiting < of_initiator && recent < of_initiator.saturating_mul(RECENT)
     }
@@ -496,9 +497,6 @@ impl<P: Pad> Client<P> {
     }
 }
 
-/// So many keys that the application has taken are kept for their repetitions, for each that it may leave waiting.
-const RECENT: usize = 16;
-
 /// Refusals that are remembered, for their repetition.
 const REFUSALS: usize = 64;
 
@@ -541,12 +539,13 @@ impl Judgement {
             self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
         let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
+        let found = decoded.is_ok();
         let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
         // Another polynomial with the same key agrees with ours at k - 2 of the right shares at the most. If so few are
         // accused that under any such polynomial k hubs or more would lie, ours is the true one.
         let (accused, heard) = (culprits.len(), self.shares.len());
         let twice = usize::from(self.context.threshold).saturating_mul(2);
-        let certain = accused == 0 || accused.saturating_add(twice) <= heard.saturating_add(2);
+        let certain = found && (accused == 0 || accused.saturating_add(twice) <= heard.saturating_add(2));
         let conduct = |x: Coordinate| {
             if culprits.contains(&x) || self.strangers.contains(&x) {
                 Conduct::Lying
