@@ -12,8 +12,8 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output,
-    PathId, Queue, Receipt, Transmit, TransmitClass,
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue,
+    Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
 use skex_core::{KeyId, Suite};
@@ -26,10 +26,11 @@ pub use initiator::{KeyRequest, Release};
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Side};
 use crate::id::{ClientTag, HubId};
+use crate::journal::{Journal, machine};
 use crate::key::encoded;
 use crate::link::{LeaseAnswer, Link, Marks};
 use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
-use crate::state::{Changes, Owner, Record, RestoreError, Stored};
+use crate::state::{Owner, Record, RestoreError, Stored};
 use hub_link::Connection;
 use initiator::Request;
 use responder::{Inbound, STORED_KEY};
@@ -46,17 +47,9 @@ pub struct Client<P> {
     /// Keys whose lifetime is over.
     remembered: BTreeSet<(ClientTag, KeyId)>,
     taken_since_snapshot: usize,
-    /// When a snapshot has to replace the records that hold taken keys.
-    wipe_at: Option<Instant>,
     refusals: VecDeque<(usize, u32, Vec<u8>)>,
     clock: Clock,
-    barrier: Barrier,
-    /// Nothing leaves before what was restored is written anew.
-    started: bool,
-    owner: Owner,
-    sequence: u64,
-    changes: Changes,
-    snapshot_due: bool,
+    journal: Journal,
     queue: Queue<Item>,
     /// Room in the queue that only events use.
     events: usize,
@@ -103,7 +96,7 @@ impl<P: Pad> Client<P> {
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;
-        let barrier = Barrier::new(rng);
+        let journal = Journal::new(owner, stored.sequence, rng);
         let mut connections = Vec::new();
         for hub in links {
             let marks = stored.values.remove(marks_key(hub.hub).as_slice());
@@ -127,15 +120,9 @@ impl<P: Pad> Client<P> {
             inbound: BTreeMap::new(),
             remembered: BTreeSet::new(),
             taken_since_snapshot: 0,
-            wipe_at: None,
             refusals: VecDeque::new(),
             clock: Clock::new(now),
-            barrier,
-            started: false,
-            owner,
-            sequence: stored.sequence,
-            changes: Changes::default(),
-            snapshot_due: true,
+            journal,
             queue: Queue::new(limits.queue.saturating_add(events)),
             events,
             discards: DiscardCounters::new(),
@@ -153,7 +140,7 @@ impl<P: Pad> Client<P> {
 
     /// Writes the whole state at the next checkpoint, so that the store can drop older records.
     pub const fn compact(&mut self) {
-        self.snapshot_due = true;
+        self.journal.compact();
     }
 
     /// How the links stand, in the order of the configuration.
@@ -173,7 +160,7 @@ impl<P: Pad> Client<P> {
         &self.discards
     }
 
-    /// Takes one whole message. See [`Machine::handle_message`].
+    /// Takes one whole message. See [`Machine::handle_message`](skex_core::machine::Machine::handle_message).
     ///
     /// `from` is a hint: if its number is the handle of a hub, that hub's keys are tried first.
     ///
@@ -269,7 +256,7 @@ impl<P: Pad> Client<P> {
         Ok(match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(link, request),
             Inner::LeaseGrant(grant) => {
-                let after = self.barrier.after();
+                let after = self.journal.after();
                 match hub.link.lease_granted(grant, after) {
                     Ok(granted) => {
                         if granted == Granted::Whole {
@@ -300,7 +287,7 @@ impl<P: Pad> Client<P> {
 
     /// The hub wants to send: grant it a lease of the downlink table.
     fn on_lease_request(&mut self, link: usize, request: &LeaseRequest) -> Disposition {
-        let after = self.barrier.after();
+        let after = self.journal.after();
         let Some(hub) = self.links.get_mut(link) else {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
@@ -320,7 +307,7 @@ impl<P: Pad> Client<P> {
         }
     }
 
-    /// Does what is due. See [`Machine::handle_timeout`].
+    /// Does what is due. See [`Machine::handle_timeout`](skex_core::machine::Machine::handle_timeout).
     ///
     /// # Errors
     ///
@@ -331,10 +318,7 @@ impl<P: Pad> Client<P> {
         for hub in self.links.iter_mut().filter(|hub| hub.link.is_worn_out()) {
             hub.restart(now, pace, rng);
         }
-        if self.wipe_at.is_some_and(|at| at <= now) {
-            self.wipe_at = None;
-            self.snapshot_due = true;
-        }
+        self.journal.handle_timeout(now);
         self.say_hello(now);
         self.fetch_due(now, rng);
         self.repeat_lease_requests(now, rng);
@@ -343,39 +327,28 @@ impl<P: Pad> Client<P> {
         Ok(())
     }
 
-    /// Learns that a checkpoint is durable. See [`Machine::handle_persisted`].
+    /// Learns that a checkpoint is durable. See [`Machine::handle_persisted`](skex_core::machine::Machine::handle_persisted).
     ///
     /// # Errors
     ///
     /// [`ClientError::Receipt`]: not the outstanding checkpoint's receipt. Nothing changed.
     pub fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), ClientError> {
-        self.barrier.acknowledge(receipt)?;
-        self.started = true;
-        Ok(())
+        Ok(self.journal.acknowledge(receipt)?)
     }
 
-    /// The next thing to do. See [`Machine::poll_output`].
+    /// The next thing to do. See [`Machine::poll_output`](skex_core::machine::Machine::poll_output).
     pub fn poll_output(&mut self) -> Output<Record, Vec<u8>, ClientEvent> {
-        if !self.barrier.is_pending() && (self.snapshot_due || !self.changes.is_empty()) {
-            let snapshot = self.snapshot_due;
-            if snapshot {
-                self.store_everything();
-            }
-            let (owner, sequence) = (self.owner, self.sequence.saturating_add(1));
-            let changes = core::mem::take(&mut self.changes);
-            if let Some(checkpoint) = self.barrier.issue(|| changes.into_record(owner, sequence, snapshot)) {
-                (self.sequence, self.snapshot_due) = (sequence, false);
-                return Output::Persist(checkpoint);
-            }
+        if self.journal.begin_snapshot() {
+            self.store_everything();
         }
-        if self.started {
-            match self.queue.pop(&self.barrier) {
-                Some(Item::Transmit(transmit)) => return Output::Transmit(transmit),
-                Some(Item::Event(event)) => return Output::Event(event),
-                None => {}
-            }
+        if let Some(checkpoint) = self.journal.checkpoint() {
+            return Output::Persist(checkpoint);
         }
-        Output::Wait(self.deadline())
+        match self.journal.release(&mut self.queue) {
+            Some(Item::Transmit(transmit)) => Output::Transmit(transmit),
+            Some(Item::Event(event)) => Output::Event(event),
+            None => Output::Wait(self.deadline()),
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -385,7 +358,7 @@ impl<P: Pad> Client<P> {
         });
         let requests = self.requests.values().map(|request| Some(request.deadline()));
         let inbound = self.inbound.values().map(|inbound| Some(inbound.deadline()));
-        links.chain(requests).chain(inbound).chain([self.wipe_at]).flatten().min()
+        links.chain(requests).chain(inbound).chain([self.journal.deadline()]).flatten().min()
     }
 
     fn say_hello(&mut self, now: Instant) {
@@ -427,7 +400,7 @@ impl<P: Pad> Client<P> {
 
     /// Asks for an uplink lease where there is no room for a block, and none was asked for.
     fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, link: usize, pad_elements: u32) {
-        let (pace, after) = (self.limits.pace(), self.barrier.after());
+        let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(hub) = self.links.get_mut(link) else { return };
         let outgoing = &hub.link.outgoing;
         // Not before the hub has answered under the envelope: a request that an abandoned envelope carried is lost, and
@@ -447,7 +420,7 @@ impl<P: Pad> Client<P> {
     }
 
     fn repeat_lease_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let (pace, after) = (self.limits.pace(), self.barrier.after());
+        let (pace, after) = (self.limits.pace(), self.journal.after());
         for link in 0..self.links.len() {
             let Some(hub) = self.links.get_mut(link) else { continue };
             if !hub.lease_retry.as_mut().is_some_and(|retry| retry.take_due(now, pace)) {
@@ -486,7 +459,7 @@ impl<P: Pad> Client<P> {
     fn store_marks(&mut self, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         let id = hub.link.keys.hub();
-        self.changes.set(&marks_key(id), hub.link.marks().encode());
+        self.journal.set(&marks_key(id), hub.link.marks().encode());
         for (uplink, remaining, reported) in [
             (true, hub.link.outgoing.remaining(), &mut hub.low_reported.0),
             (false, hub.link.incoming.remaining(), &mut hub.low_reported.1),
@@ -501,10 +474,10 @@ impl<P: Pad> Client<P> {
         }
     }
 
+    /// What a snapshot has to hold.
     fn store_everything(&mut self) {
-        self.changes = Changes::default();
         for hub in &self.links {
-            self.changes.set(&marks_key(hub.link.keys.hub()), hub.link.marks().encode());
+            self.journal.set(&marks_key(hub.link.keys.hub()), hub.link.marks().encode());
         }
         self.store_inbound();
     }
@@ -517,34 +490,7 @@ fn marks_key(hub: HubId) -> Vec<u8> {
     [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()
 }
 
-impl<P: Pad> Machine for Client<P> {
-    type Record = Record;
-    type Payload = Vec<u8>;
-    type Event = ClientEvent;
-    type Error = ClientError;
-
-    fn handle_message(
-        &mut self,
-        now: Instant,
-        rng: &mut dyn CryptoRng,
-        from: PathId,
-        message: &[u8],
-    ) -> Result<Disposition, ClientError> {
-        self.handle_message(now, rng, from, message)
-    }
-
-    fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), ClientError> {
-        self.handle_timeout(now, rng)
-    }
-
-    fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), ClientError> {
-        self.handle_persisted(receipt)
-    }
-
-    fn poll_output(&mut self) -> Output<Record, Vec<u8>, ClientEvent> {
-        self.poll_output()
-    }
-}
+machine!(Client<P>, ClientEvent, ClientError);
 
 impl<P> fmt::Debug for Client<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

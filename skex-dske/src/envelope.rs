@@ -8,7 +8,7 @@ use core::fmt;
 
 use skex_core::machine::DiscardReason;
 use skex_core::{Expander, Label, MacKey, ReplayWindow, SecretBytes, Suite, extract};
-use skex_wire::dske::{Hello, HelloReply, HelloRequest, Sealed, SealedHeader, Tagged};
+use skex_wire::dske::{Hello, HelloRequest, Sealed, SealedHeader, Tagged};
 use skex_wire::{EncodeError, Writer};
 
 use crate::id::{ClientId, HubId};
@@ -76,15 +76,11 @@ impl EnvelopeKeys {
 
     /// The hub's answer: its own salt, bound to the client's.
     pub(crate) fn hello_reply(&self, client_salt: &[u8; 16], hub_salt: [u8; 16]) -> Option<Vec<u8>> {
-        let reply = HelloReply::new(self.client.number(), hub_salt);
-        self.tagged(Label::DSKE_HELLO_REPLY, client_salt, HelloReply::LEN, |out| reply.encode_untagged(out))
+        let reply = Hello::reply(self.client.number(), hub_salt);
+        self.tagged(Label::DSKE_HELLO_REPLY, client_salt, Hello::LEN, |out| reply.encode_untagged(out))
     }
 
-    pub(crate) fn verifies_hello_reply(
-        &self,
-        client_salt: &[u8; 16],
-        reply: &Tagged<'_, HelloReply>,
-    ) -> bool {
+    pub(crate) fn verifies_hello_reply(&self, client_salt: &[u8; 16], reply: &Tagged<'_, Hello>) -> bool {
         self.mac(Label::DSKE_HELLO_REPLY).verify(&[client_salt, reply.untagged], &reply.tag).is_ok()
     }
 

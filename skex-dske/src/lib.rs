@@ -10,6 +10,7 @@ mod client;
 mod envelope;
 mod hub;
 mod id;
+mod journal;
 mod key;
 mod link;
 mod onetime;

@@ -123,7 +123,7 @@ fn shares_are_made_and_taken_together_as_the_vectors_say() {
                             );
                             let culprits: Vec<u8> = decoded.culprits().iter().map(|x| x.get()).collect();
                             assert_eq!(Some(culprits), test.culprits, "{}", test.name);
-                            let certain = decoded.blame_is_unambiguous();
+                            let certain = decoded.blame_is_certain();
                             assert_eq!(Some(certain), test.blame_is_certain, "{}", test.name);
                         }
                         Err(error) => {

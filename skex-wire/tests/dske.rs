@@ -194,7 +194,7 @@ fn outer() -> impl Strategy<Value = Bytes> {
             with_tag(written(64, |w| Hello::new(client, salt).encode_untagged(w)), tag)
         }),
         (any::<u32>(), octets(), octets()).prop_map(|(client, salt, tag)| {
-            with_tag(written(64, |w| HelloReply::new(client, salt).encode_untagged(w)), tag)
+            with_tag(written(64, |w| Hello::reply(client, salt).encode_untagged(w)), tag)
         }),
         (any::<u32>(), octets()).prop_map(|(client, tag)| {
             with_tag(written(64, |w| HelloRequest::new(client).encode_untagged(w)), tag)
@@ -328,7 +328,7 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         |confirmation| Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap().encoded_len();
     let sizes = [
         ("HELLO", Hello::LEN, 37),
-        ("HELLO_REPLY", HelloReply::LEN, 37),
+        ("HELLO_REPLY", Hello::LEN, 37),
         ("HELLO_REQUEST", HelloRequest::LEN, 21),
         ("SEALED", envelope, 25),
         ("SEALED_FRESH", SealedHeader::FRESH_LEN + TAG_LEN, 41),
@@ -539,7 +539,7 @@ fn the_diagrams_of_the_specification() {
         format!("1100000007{}", "5c".repeat(16))
     );
     assert_eq!(
-        of(64, &|w| HelloReply::new(7, [0x54; 16]).encode_untagged(w)),
+        of(64, &|w| Hello::reply(7, [0x54; 16]).encode_untagged(w)),
         format!("1200000007{}", "54".repeat(16))
     );
     assert_eq!(of(64, &|w| HelloRequest::new(7).encode_untagged(w)), "1500000007");

@@ -64,7 +64,7 @@ fn encode(message: &Message) -> Vec<u8> {
             w.bytes(tag.as_bytes()).unwrap();
         }),
         Message::HelloReply { client_id, salt, tag } => written(|w| {
-            HelloReply::new(*client_id, array(salt)).encode_untagged(w).unwrap();
+            Hello::reply(*client_id, array(salt)).encode_untagged(w).unwrap();
             w.bytes(tag.as_bytes()).unwrap();
         }),
         Message::HelloRequest { client_id, tag } => written(|w| {

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PeerHandle};
-use skex_wire::dske::{HelloReply, HelloRequest, Sealed, Tagged};
+use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
 
 use crate::backoff::{Backoff, Pace};
 use crate::envelope::Side;
@@ -130,7 +130,7 @@ impl<P: Pad> Connection<P> {
     }
 
     /// The hub's salt: the envelope opens.
-    pub(super) fn on_hello_reply(&mut self, reply: &Tagged<'_, HelloReply>) -> Result<(), DiscardReason> {
+    pub(super) fn on_hello_reply(&mut self, reply: &Tagged<'_, Hello>) -> Result<(), DiscardReason> {
         let State::AwaitReply { salt, .. } = self.state else { return Err(DiscardReason::Unexpected) };
         if !self.link.keys.verifies_hello_reply(&salt, reply) {
             return Err(DiscardReason::Unauthentic);

@@ -1,28 +1,29 @@
 //! The responder: gathers shares, finds the key among liars, keeps it until the application has it, confirms
 //! (docs/draft-skex-dske.md, "Responder").
 
+mod accept;
+mod judgement;
+mod stored;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
-use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, SecretVec};
-use skex_wire::Reader;
-use skex_wire::dske::{
-    AnswerStatus, Confirmation, DskeSuiteId, ShareMessage, TAG_LEN, Tagged, bitmap_bit, bitmap_len,
-    block_elements,
-};
+use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
+use skex_wire::dske::{AnswerStatus, DskeSuiteId, ShareMessage, Tagged, bitmap_bit};
 
 use super::Client;
 use super::config::RECENT;
-use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
-use crate::id::{ClientTag, HubId};
-use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
+use super::event::{ClientEvent, KeyError, Role};
+use crate::id::ClientTag;
+use crate::key::{Agreement, Context, ContextHub, Origin, claimed};
 use crate::link::ReceivedShare;
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad};
-use crate::share::{Coordinate, decode};
-use crate::state::RestoreError;
+use crate::psrd::{AnswerKey, Pad};
+use crate::share::Coordinate;
+use judgement::Judgement;
+pub(super) use stored::STORED_KEY;
 
 /// A key that somebody sends us, or sent us before: by initiator and key id.
 pub(super) struct Inbound {
@@ -71,17 +72,6 @@ struct Accepted {
     judgement: Option<Judgement>,
 }
 
-/// Every share of the accepted key, to be judged together once the last of them had its time.
-struct Judgement {
-    context: Context,
-    secret_tag: Tag,
-    encoded: Vec<u8>,
-    shares: Vec<(Coordinate, SecretVec)>,
-    /// Hubs that told another story than those that made the key.
-    strangers: Vec<Coordinate>,
-    settle_at: Instant,
-}
-
 impl Inbound {
     pub(super) fn deadline(&self) -> Instant {
         let settle = match &self.stage {
@@ -95,33 +85,6 @@ impl Inbound {
 }
 
 impl<P: Pad> Client<P> {
-    /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, it is not given
-    /// again, and the records that hold it are replaced by a snapshot within a minute.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::NoSuchKey`] if no such key waits to be taken.
-    pub fn taken(&mut self, peer: ClientTag, key_id: KeyId) -> Result<(), ClientError> {
-        let now = self.clock.now();
-        let Some(inbound) = self.inbound.get_mut(&(peer, key_id)) else { return Err(ClientError::NoSuchKey) };
-        let Stage::Accepted(accepted) = &mut inbound.stage else { return Err(ClientError::NoSuchKey) };
-        if accepted.key.take().is_none() {
-            return Err(ClientError::NoSuchKey);
-        }
-        let value = encode(accepted, inbound.expires.saturating_since(now));
-        self.changes.set(&storage_key(peer, key_id), value);
-        // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
-        // write, so where there is much, several keys share one.
-        self.taken_since_snapshot = self.taken_since_snapshot.saturating_add(1);
-        let state = self.inbound.len().saturating_add(self.remembered.len());
-        if self.taken_since_snapshot >= state / 8 {
-            self.snapshot_due = true;
-        } else {
-            let _ = self.wipe_at.get_or_insert_with(|| now.saturating_add(UNTAKEN_CHECK));
-        }
-        Ok(())
-    }
-
     /// A share that came in by `link`.
     pub(super) fn on_delivery(
         &mut self,
@@ -277,130 +240,6 @@ impl<P: Pad> Client<P> {
         self.discards.discard(DiscardReason::Duplicate)
     }
 
-    /// Looks for the key among the shares that agree with the newest one.
-    fn try_accept(&mut self, now: Instant, id: (ClientTag, KeyId)) {
-        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
-        let Some(newest) = arrived.last() else { return };
-        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, newest.expires);
-        let alike = |share: &&Arrived| {
-            share.context == context && share.secret_tag == secret_tag && now < share.expires
-        };
-        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
-        if group.len() < usize::from(context.threshold) {
-            return;
-        }
-        let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
-            return;
-        };
-        let shares: Vec<(Coordinate, &[u8])> =
-            group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
-        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
-        let work_limit = work_limit(self.limits.work_limit, &shares);
-        let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else { return };
-        let culprits = decoded.culprits().to_vec();
-        let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
-        let Some(block) = block else { return };
-        let Some(key) = block.key() else { return };
-
-        // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
-        let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
-        let strangers =
-            arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
-        let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
-        let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
-        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
-        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
-        let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
-        let shares = group.iter().map(kept).collect();
-        let count = context.count();
-        let settle_at = now.saturating_add(self.limits.settle);
-        let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
-        let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
-        let (key, after, judgement) = (Some(key), self.barrier.after(), Some(judgement));
-        let accepted = Accepted { key, assurance, count, origins, lying, confirm, after, judgement };
-        self.accept(now, id, expires, accepted);
-    }
-
-    /// Stores the key; behind that, gives it to the application and answers every hub.
-    fn accept(&mut self, now: Instant, id: (ClientTag, KeyId), expires: Instant, accepted: Accepted) {
-        self.changes.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
-        let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
-        let hubs = accepted.judgement.as_ref().map_or(0, |judgement| judgement.heard() as u64);
-        let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
-        self.tell_key(id, &accepted, pad_octets);
-        let Some(inbound) = self.inbound.get_mut(&id) else { return };
-        // By the accepted terms: what liars said of the lifetime is over with them.
-        inbound.expires = expires;
-        if let Stage::Collecting(arrived) =
-            core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
-        {
-            for share in arrived {
-                self.answer_accepted(id, share.link, share.index, share.answer_key);
-            }
-        }
-    }
-
-    fn tell_key(&mut self, id: (ClientTag, KeyId), accepted: &Accepted, pad_octets: u64) {
-        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::copied_from(key.expose()));
-        if let Some(secret) = secret {
-            self.tell(
-                accepted.after,
-                ClientEvent::KeyEstablished(Established {
-                    key: OutputKey::new(id.1, 0, accepted.assurance, secret),
-                    peer: id.0,
-                    role: Role::Responder,
-                    confirmed: true,
-                    pad_octets,
-                }),
-            );
-        }
-    }
-
-    /// Accepted, with the confirmation, behind the checkpoint that holds the key.
-    fn answer_accepted(&mut self, id: (ClientTag, KeyId), link: usize, index: u32, answer_key: AnswerKey) {
-        let Some(Inbound { stage: Stage::Accepted(accepted), answers, .. }) = self.inbound.get_mut(&id)
-        else {
-            return;
-        };
-        let after = accepted.after;
-        let Ok(confirmation) =
-            Confirmation::new(&accepted.origins, &accepted.lying, *accepted.confirm.as_bytes())
-        else {
-            return;
-        };
-        let Some(hub) = self.links.get(link) else { return };
-        let Some(inner) = hub.link.answer(index, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
-        else {
-            return;
-        };
-        answers.retain(|(to, ..)| *to != link);
-        answers.push((link, index, inner.clone()));
-        self.send(link, &inner, after, TransmitClass::Reply);
-    }
-
-    /// A share for a key that is there already: judged, answered like the others.
-    fn on_late_share(
-        &mut self,
-        id: (ClientTag, KeyId),
-        link: usize,
-        coordinate: Coordinate,
-        block: (u32, AnswerKey),
-        share: &SecretVec,
-        claim: (&Context, Tag),
-    ) {
-        if let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get_mut(&id)
-            && let Some(judgement) = &mut accepted.judgement
-        {
-            judgement.hear(coordinate, share, claim);
-        }
-        self.answer_accepted(id, link, block.0, block.1);
-    }
-
-    fn downlink_origin(&self, hub: HubId) -> Origin {
-        let link = self.links.iter().find(|link| link.link.keys.hub() == hub);
-        link.map_or(Origin::Refill, |link| link.link.incoming.origin())
-    }
-
     /// Reports that are due, and keys whose time is over.
     pub(super) fn expire_inbound(&mut self, now: Instant) {
         let due: Vec<(ClientTag, KeyId)> =
@@ -444,57 +283,6 @@ impl<P: Pad> Client<P> {
             }
         }
     }
-
-    /// Keeps the id of a key whose lifetime is over. A hub may still hold a share of it, and hubs that wait long enough must
-    /// not deliver the key once more. Each id cost a block of every table that carried it, so tables bound their number;
-    /// beyond the configured bound the smallest ids go.
-    fn remember(&mut self, id: (ClientTag, KeyId)) {
-        self.changes.set(&storage_key(id.0, id.1), SecretVec::zeroed(0));
-        self.remembered.insert(id);
-        while self.remembered.len() > self.limits.remembered {
-            let Some((peer, key_id)) = self.remembered.pop_first() else { return };
-            self.changes.remove(&storage_key(peer, key_id));
-        }
-    }
-
-    /// The stored keys, after a start: those that the application has not taken are given again.
-    pub(super) fn restore_inbound(
-        &mut self,
-        now: Instant,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), RestoreError> {
-        let mut reader = Reader::new(key);
-        let id = (ClientTag::new(reader.array()?), KeyId::new(reader.array()?));
-        reader.finish()?;
-        if value.is_empty() {
-            self.remembered.insert(id);
-            return Ok(());
-        }
-        let (accepted, lifetime) = decode_stored(value)?;
-        self.tell_key(id, &accepted, 0);
-        let expires = now.saturating_add(lifetime);
-        let inbound =
-            Inbound { begun_by: 0, expires, stage: Stage::Accepted(Box::new(accepted)), answers: Vec::new() };
-        self.inbound.insert(id, inbound);
-        Ok(())
-    }
-
-    /// What a snapshot has to hold of the keys.
-    pub(super) fn store_inbound(&mut self) {
-        let now = self.clock.now();
-        self.taken_since_snapshot = 0;
-        self.wipe_at = None;
-        for (peer, key_id) in &self.remembered {
-            self.changes.append(&storage_key(*peer, *key_id), SecretVec::zeroed(0));
-        }
-        for ((peer, key_id), inbound) in &self.inbound {
-            if let Stage::Accepted(accepted) = &inbound.stage {
-                let value = encode(accepted, inbound.expires.saturating_since(now));
-                self.changes.set(&storage_key(*peer, *key_id), value);
-            }
-        }
-    }
 }
 
 /// Refusals that are remembered, for their repetition.
@@ -513,106 +301,4 @@ fn failure(arrived: &[Arrived]) -> KeyError {
     };
     let enough = arrived.iter().any(|share| alike(share) >= usize::from(share.context.threshold));
     if enough { KeyError::Undecodable } else { KeyError::TooFewHubs }
-}
-
-impl Judgement {
-    /// Takes down a share that came after the key was found.
-    fn hear(&mut self, coordinate: Coordinate, share: &SecretVec, (context, secret_tag): (&Context, Tag)) {
-        let heard = self.shares.iter().map(|(x, _)| x).chain(&self.strangers).any(|&x| x == coordinate);
-        if heard || !self.context.hubs().any(|(_, x)| x == coordinate) {
-            return;
-        }
-        if *context == self.context && secret_tag == self.secret_tag {
-            self.shares.push((coordinate, SecretVec::copied_from(share.expose())));
-        } else {
-            self.strangers.push(coordinate);
-        }
-    }
-
-    fn heard(&self) -> usize {
-        self.shares.len().saturating_add(self.strangers.len())
-    }
-
-    /// How each hub behaved, from all shares together: the first of them may have looked right by another polynomial.
-    fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
-        let shares: Vec<(Coordinate, &[u8])> =
-            self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
-        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
-        let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
-        let found = decoded.is_ok();
-        let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
-        // Another polynomial with the same key agrees with ours at k - 2 of the right shares at the most. If so few are
-        // accused that under any such polynomial k hubs or more would lie, ours is the true one.
-        let (accused, heard) = (culprits.len(), self.shares.len());
-        let twice = usize::from(self.context.threshold).saturating_mul(2);
-        let certain = found && (accused == 0 || accused.saturating_add(twice) <= heard.saturating_add(2));
-        let conduct = |x: Coordinate| {
-            if culprits.contains(&x) || self.strangers.contains(&x) {
-                Conduct::Lying
-            } else if self.shares.iter().any(|(heard, _)| *heard == x) {
-                Conduct::Good
-            } else {
-                Conduct::Silent
-            }
-        };
-        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x))).collect();
-        (hubs, certain)
-    }
-}
-
-/// The limit of subsets for shares of this length: long ones are tried less often, so that no sender of long keys can
-/// make this end work for minutes.
-fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
-    let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
-    subsets.min(DECODED_OCTETS.checked_div(len as u64).unwrap_or(0))
-}
-
-/// Octets that decoding one key may touch.
-const DECODED_OCTETS: u64 = 1 << 28;
-
-pub(super) const STORED_KEY: u8 = 2;
-
-fn storage_key(peer: ClientTag, key_id: KeyId) -> Vec<u8> {
-    [&[STORED_KEY], peer.as_bytes().as_slice(), key_id.as_bytes()].concat()
-}
-
-/// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, key (to the end; none if taken)
-fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
-    let key = accepted.key.as_ref().map_or(&[][..], KeyBytes::expose);
-    let bitmaps = accepted.origins.len().saturating_add(accepted.lying.len());
-    let len = 6_usize.saturating_add(bitmaps).saturating_add(TAG_LEN).saturating_add(key.len());
-    SecretVec::from_fn(len, |octets| {
-        let mut out = skex_wire::Writer::new(octets);
-        let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-        let assurance = u8::from(accepted.assurance == Assurance::Computational);
-        let written = out
-            .u32(seconds)
-            .and_then(|()| out.bytes(&[accepted.count, assurance]))
-            .and_then(|()| out.bytes(&accepted.origins))
-            .and_then(|()| out.bytes(&accepted.lying))
-            .and_then(|()| out.bytes(accepted.confirm.as_bytes()))
-            .and_then(|()| out.bytes(key));
-        debug_assert!(written.is_ok());
-    })
-}
-
-fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
-    let mut reader = Reader::new(value);
-    let lifetime = Duration::from_secs(u64::from(reader.u32()?));
-    let count = reader.u8()?;
-    let assurance = match reader.u8()? {
-        0 => Assurance::InformationTheoretic,
-        1 => Assurance::Computational,
-        _ => return Err(RestoreError::Content),
-    };
-    let origins = reader.take(bitmap_len(count))?.to_vec();
-    let lying = reader.take(bitmap_len(count))?.to_vec();
-    let confirm = Tag::from_bytes(reader.array()?);
-    let key = reader.rest();
-    let key =
-        if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
-    Ok((
-        Accepted { key, assurance, count, origins, lying, confirm, after: Barrier::OPEN, judgement: None },
-        lifetime,
-    ))
 }

@@ -35,7 +35,7 @@ pub use subsets::{combinations, work_limit_covers};
 pub struct Decoded {
     secret: SecretVec,
     culprits: Vec<Coordinate>,
-    unambiguous: bool,
+    blame_is_certain: bool,
 }
 
 impl Decoded {
@@ -55,20 +55,22 @@ impl Decoded {
     ///
     /// Exact if at most `(n' - k + 1) / 2` shares are wrong, however they were chosen; and exact beyond that,
     /// but for a negligible chance, if the liars do not work together. See
-    /// [`blame_is_unambiguous`](Self::blame_is_unambiguous).
+    /// [`blame_is_certain`](Self::blame_is_certain).
     #[must_use]
     pub fn culprits(&self) -> &[Coordinate] {
         &self.culprits
     }
 
-    /// Whether there are at most `(n' - k + 1) / 2` culprits.
+    /// Whether the shares prove the blame, given that fewer than `k` of them are wrong: nobody is named, or of `n'`
+    /// shares at most `n' + 2 - 2k`.
     ///
-    /// If not, more shares than that are wrong. The secret is right all the same, but two liars or more who
-    /// work together can then bend their shares so that these agree with the secret and the right shares do
-    /// not: who lies cannot be told from the shares by anybody. Nobody should be expelled on such evidence.
+    /// Two polynomials with one secret agree in at most `k - 2` shares. So if others than those named had lied, `k` or
+    /// more would have. Where this does not hold the secret is right all the same, but liars who work together can bend
+    /// their shares so that these agree with the secret and the right ones do not: nobody can tell from shares alone, and
+    /// nobody should be expelled on such evidence.
     #[must_use]
-    pub fn blame_is_unambiguous(&self) -> bool {
-        self.unambiguous
+    pub const fn blame_is_certain(&self) -> bool {
+        self.blame_is_certain
     }
 }
 
@@ -206,8 +208,10 @@ impl<'a> Word<'a> {
             wrong = located;
         }
         let culprits: Vec<_> = wrong.iter().filter_map(|&i| self.coordinates.get(i).copied()).collect();
-        let unambiguous = culprits.len() <= radius;
-        Ok(Decoded { secret, culprits, unambiguous })
+        let proven = culprits.len().saturating_add(self.threshold.saturating_mul(2))
+            <= self.blocks.len().saturating_add(2);
+        let blame_is_certain = culprits.is_empty() || proven;
+        Ok(Decoded { secret, culprits, blame_is_certain })
     }
 }
 

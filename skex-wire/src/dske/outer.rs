@@ -1,6 +1,6 @@
 //! What a datagram carries.
 
-use super::{Hello, HelloReply, HelloRequest, OuterType, Sealed, Tagged, VERSION};
+use super::{Hello, HelloRequest, OuterType, Sealed, Tagged, VERSION};
 use crate::{DecodeError, DecodeErrorKind, Reader};
 
 /// An outer message, told apart by its first octet: the version in the high four bits, the type in the low four.
@@ -10,7 +10,7 @@ pub enum Outer<'a> {
     /// HELLO.
     Hello(Tagged<'a, Hello>),
     /// HELLO_REPLY.
-    HelloReply(Tagged<'a, HelloReply>),
+    HelloReply(Tagged<'a, Hello>),
     /// SEALED or SEALED_FRESH.
     Sealed(Sealed<'a>),
     /// HELLO_REQUEST.
@@ -26,7 +26,7 @@ impl<'a> Outer<'a> {
         let start = Reader::new(bytes);
         match outer_type(&mut start.clone())? {
             OuterType::HELLO => Hello::decode(bytes).map(Self::Hello),
-            OuterType::HELLO_REPLY => HelloReply::decode(bytes).map(Self::HelloReply),
+            OuterType::HELLO_REPLY => Hello::decode(bytes).map(Self::HelloReply),
             OuterType::SEALED | OuterType::SEALED_FRESH => Sealed::decode(bytes).map(Self::Sealed),
             OuterType::HELLO_REQUEST => HelloRequest::decode(bytes).map(Self::HelloRequest),
             _ => Err(start.error(DecodeErrorKind::UnknownType)),

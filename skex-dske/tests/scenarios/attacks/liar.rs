@@ -7,8 +7,8 @@ use skex_core::{Expander, HashSecret, Label, SecretBytes, Suite, extract};
 use skex_dske::{ClientTag, MessageTagKey};
 use skex_sim::{Address, NodeId};
 use skex_wire::dske::{
-    BlockPosition, Direction, Fetch, Hello, HelloReply, Inner, InnerType, LeaseGrant, LeaseRequest, Outer,
-    SealedHeader, ShareMessage, Terms, tag_prefix,
+    BlockPosition, Direction, Fetch, Hello, Inner, InnerType, LeaseGrant, LeaseRequest, Outer, SealedHeader,
+    ShareMessage, Terms, tag_prefix,
 };
 use skex_wire::{SuiteId, Writer};
 
@@ -139,8 +139,8 @@ impl Liar {
 
     fn answer_hello(&mut self, cast: &mut Cast, salt: [u8; 16]) {
         let ours = [0xa5; 16];
-        let reply = HelloReply::new(self.client as u32, ours);
-        let octets = self.tagged(Label::DSKE_HELLO_REPLY, &salt, cast, HelloReply::LEN, |out| {
+        let reply = Hello::reply(self.client as u32, ours);
+        let octets = self.tagged(Label::DSKE_HELLO_REPLY, &salt, cast, Hello::LEN, |out| {
             reply.encode_untagged(out).unwrap();
         });
         self.begin(cast, salt, ours);

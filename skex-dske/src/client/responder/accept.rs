@@ -1,0 +1,173 @@
+//! The key among the shares that came: found, stored, given to the application, confirmed to every hub
+//! (docs/draft-skex-dske.md, "Responder").
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use skex_core::machine::{Instant, TransmitClass};
+use skex_core::{KeyBytes, KeyId, OutputKey, SecretVec};
+use skex_wire::dske::{AnswerStatus, Confirmation, block_elements};
+
+use super::judgement::{Judgement, work_limit};
+use super::stored::{encode, storage_key};
+use super::{Accepted, Arrived, Inbound, Stage};
+use crate::client::Client;
+use crate::client::event::{ClientError, ClientEvent, Established, Role};
+use crate::id::{ClientTag, HubId};
+use crate::key::{Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
+use crate::onetime::Tag;
+use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad};
+use crate::share::{Coordinate, decode};
+
+impl<P: Pad> Client<P> {
+    /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, it is not given
+    /// again, and the records that hold it are replaced by a snapshot within a minute.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoSuchKey`] if no such key waits to be taken.
+    pub fn taken(&mut self, peer: ClientTag, key_id: KeyId) -> Result<(), ClientError> {
+        let now = self.clock.now();
+        let Some(inbound) = self.inbound.get_mut(&(peer, key_id)) else { return Err(ClientError::NoSuchKey) };
+        let Stage::Accepted(accepted) = &mut inbound.stage else { return Err(ClientError::NoSuchKey) };
+        if accepted.key.take().is_none() {
+            return Err(ClientError::NoSuchKey);
+        }
+        let value = encode(accepted, inbound.expires.saturating_since(now));
+        self.journal.set(&storage_key(peer, key_id), value);
+        // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
+        // write, so where there is much, several keys share one.
+        self.taken_since_snapshot = self.taken_since_snapshot.saturating_add(1);
+        let state = self.inbound.len().saturating_add(self.remembered.len());
+        if self.taken_since_snapshot >= state / 8 {
+            self.journal.compact();
+        } else {
+            self.journal.wipe_soon(now);
+        }
+        Ok(())
+    }
+
+    /// Looks for the key among the shares that agree with the newest one.
+    pub(super) fn try_accept(&mut self, now: Instant, id: (ClientTag, KeyId)) {
+        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
+        let Some(newest) = arrived.last() else { return };
+        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, newest.expires);
+        let alike = |share: &&Arrived| {
+            share.context == context && share.secret_tag == secret_tag && now < share.expires
+        };
+        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
+        if group.len() < usize::from(context.threshold) {
+            return;
+        }
+        let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
+            return;
+        };
+        let shares: Vec<(Coordinate, &[u8])> =
+            group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
+        let work_limit = work_limit(self.limits.work_limit, &shares);
+        let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else { return };
+        let culprits = decoded.culprits().to_vec();
+        let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
+        let Some(block) = block else { return };
+        let Some(key) = block.key() else { return };
+
+        // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
+        let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
+        let strangers =
+            arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
+        let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
+        let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
+        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
+        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
+        let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
+        let shares = group.iter().map(kept).collect();
+        let count = context.count();
+        let settle_at = now.saturating_add(self.limits.settle);
+        let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
+        let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
+        let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
+        let accepted = Accepted { key, assurance, count, origins, lying, confirm, after, judgement };
+        self.accept(now, id, expires, accepted);
+    }
+
+    /// Stores the key; behind that, gives it to the application and answers every hub.
+    fn accept(&mut self, now: Instant, id: (ClientTag, KeyId), expires: Instant, accepted: Accepted) {
+        self.journal.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
+        let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
+        let hubs = accepted.judgement.as_ref().map_or(0, |judgement| judgement.heard() as u64);
+        let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
+        self.tell_key(id, &accepted, pad_octets);
+        let Some(inbound) = self.inbound.get_mut(&id) else { return };
+        // By the accepted terms: what liars said of the lifetime is over with them.
+        inbound.expires = expires;
+        if let Stage::Collecting(arrived) =
+            core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
+        {
+            for share in arrived {
+                self.answer_accepted(id, share.link, share.index, share.answer_key);
+            }
+        }
+    }
+
+    pub(super) fn tell_key(&mut self, id: (ClientTag, KeyId), accepted: &Accepted, pad_octets: u64) {
+        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::copied_from(key.expose()));
+        if let Some(secret) = secret {
+            self.tell(
+                accepted.after,
+                ClientEvent::KeyEstablished(Established {
+                    key: OutputKey::new(id.1, 0, accepted.assurance, secret),
+                    peer: id.0,
+                    role: Role::Responder,
+                    confirmed: true,
+                    pad_octets,
+                }),
+            );
+        }
+    }
+
+    /// Accepted, with the confirmation, behind the checkpoint that holds the key.
+    fn answer_accepted(&mut self, id: (ClientTag, KeyId), link: usize, index: u32, answer_key: AnswerKey) {
+        let Some(Inbound { stage: Stage::Accepted(accepted), answers, .. }) = self.inbound.get_mut(&id)
+        else {
+            return;
+        };
+        let after = accepted.after;
+        let Ok(confirmation) =
+            Confirmation::new(&accepted.origins, &accepted.lying, *accepted.confirm.as_bytes())
+        else {
+            return;
+        };
+        let Some(hub) = self.links.get(link) else { return };
+        let Some(inner) = hub.link.answer(index, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
+        else {
+            return;
+        };
+        answers.retain(|(to, ..)| *to != link);
+        answers.push((link, index, inner.clone()));
+        self.send(link, &inner, after, TransmitClass::Reply);
+    }
+
+    /// A share for a key that is there already: judged, answered like the others.
+    pub(super) fn on_late_share(
+        &mut self,
+        id: (ClientTag, KeyId),
+        link: usize,
+        coordinate: Coordinate,
+        block: (u32, AnswerKey),
+        share: &SecretVec,
+        claim: (&Context, Tag),
+    ) {
+        if let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get_mut(&id)
+            && let Some(judgement) = &mut accepted.judgement
+        {
+            judgement.hear(coordinate, share, claim);
+        }
+        self.answer_accepted(id, link, block.0, block.1);
+    }
+
+    fn downlink_origin(&self, hub: HubId) -> Origin {
+        let link = self.links.iter().find(|link| link.link.keys.hub() == hub);
+        link.map_or(Origin::Refill, |link| link.link.incoming.origin())
+    }
+}

@@ -1,0 +1,78 @@
+//! How the hubs of an accepted key behaved: judged once the last of them had its time (docs/draft-skex-dske.md,
+//! "Decoding").
+
+use alloc::vec::Vec;
+
+use skex_core::SecretVec;
+use skex_core::machine::Instant;
+
+use crate::client::event::{Conduct, HubReport};
+use crate::key::{Context, SecretBlock};
+use crate::onetime::Tag;
+use crate::share::{Coordinate, Decoded, decode};
+
+/// Every share of the accepted key, to be judged together once the last of them had its time.
+pub(super) struct Judgement {
+    pub(super) context: Context,
+    pub(super) secret_tag: Tag,
+    pub(super) encoded: Vec<u8>,
+    pub(super) shares: Vec<(Coordinate, SecretVec)>,
+    /// Hubs that told another story than those that made the key.
+    pub(super) strangers: Vec<Coordinate>,
+    pub(super) settle_at: Instant,
+}
+
+impl Judgement {
+    /// Takes down a share that came after the key was found.
+    pub(super) fn hear(
+        &mut self,
+        coordinate: Coordinate,
+        share: &SecretVec,
+        (context, secret_tag): (&Context, Tag),
+    ) {
+        let heard = self.shares.iter().map(|(x, _)| x).chain(&self.strangers).any(|&x| x == coordinate);
+        if heard || !self.context.hubs().any(|(_, x)| x == coordinate) {
+            return;
+        }
+        if *context == self.context && secret_tag == self.secret_tag {
+            self.shares.push((coordinate, SecretVec::copied_from(share.expose())));
+        } else {
+            self.strangers.push(coordinate);
+        }
+    }
+
+    pub(super) fn heard(&self) -> usize {
+        self.shares.len().saturating_add(self.strangers.len())
+    }
+
+    /// How each hub behaved, from all shares together: the first of them may have looked right by another polynomial.
+    pub(super) fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
+        let shares: Vec<(Coordinate, &[u8])> =
+            self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
+        let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
+        let certain = decoded.as_ref().is_ok_and(Decoded::blame_is_certain);
+        let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
+        let conduct = |x: Coordinate| {
+            if culprits.contains(&x) || self.strangers.contains(&x) {
+                Conduct::Lying
+            } else if self.shares.iter().any(|(heard, _)| *heard == x) {
+                Conduct::Good
+            } else {
+                Conduct::Silent
+            }
+        };
+        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x))).collect();
+        (hubs, certain)
+    }
+}
+
+/// The limit of subsets for shares of this length: long ones are tried less often, so that no sender of long keys can
+/// make this end work for minutes.
+pub(super) fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
+    let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
+    subsets.min(DECODED_OCTETS.checked_div(len as u64).unwrap_or(0))
+}
+
+/// Octets that decoding one key may touch.
+const DECODED_OCTETS: u64 = 1 << 28;

@@ -1,0 +1,116 @@
+//! What is durable of keys that came in (docs/draft-skex-dske.md, "Records").
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use skex_core::machine::{Barrier, Instant};
+use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
+use skex_wire::Reader;
+use skex_wire::dske::{TAG_LEN, bitmap_len};
+
+use super::{Accepted, Inbound, Stage};
+use crate::client::Client;
+use crate::id::ClientTag;
+use crate::onetime::Tag;
+use crate::psrd::Pad;
+use crate::state::RestoreError;
+
+impl<P: Pad> Client<P> {
+    /// Keeps the id of a key whose lifetime is over. A hub may still hold a share of it, and hubs that wait long enough must
+    /// not deliver the key once more. Each id cost a block of every table that carried it, so tables bound their number;
+    /// beyond the configured bound the smallest ids go.
+    pub(super) fn remember(&mut self, id: (ClientTag, KeyId)) {
+        self.journal.set(&storage_key(id.0, id.1), SecretVec::zeroed(0));
+        self.remembered.insert(id);
+        while self.remembered.len() > self.limits.remembered {
+            let Some((peer, key_id)) = self.remembered.pop_first() else { return };
+            self.journal.remove(&storage_key(peer, key_id));
+        }
+    }
+
+    /// The stored keys, after a start: those that the application has not taken are given again.
+    pub(in crate::client) fn restore_inbound(
+        &mut self,
+        now: Instant,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), RestoreError> {
+        let mut reader = Reader::new(key);
+        let id = (ClientTag::new(reader.array()?), KeyId::new(reader.array()?));
+        reader.finish()?;
+        if value.is_empty() {
+            self.remembered.insert(id);
+            return Ok(());
+        }
+        let (accepted, lifetime) = decode_stored(value)?;
+        self.tell_key(id, &accepted, 0);
+        let expires = now.saturating_add(lifetime);
+        let inbound =
+            Inbound { begun_by: 0, expires, stage: Stage::Accepted(Box::new(accepted)), answers: Vec::new() };
+        self.inbound.insert(id, inbound);
+        Ok(())
+    }
+
+    /// What a snapshot has to hold of the keys.
+    pub(in crate::client) fn store_inbound(&mut self) {
+        let now = self.clock.now();
+        self.taken_since_snapshot = 0;
+        for (peer, key_id) in &self.remembered {
+            self.journal.append(&storage_key(*peer, *key_id), SecretVec::zeroed(0));
+        }
+        for ((peer, key_id), inbound) in &self.inbound {
+            if let Stage::Accepted(accepted) = &inbound.stage {
+                let value = encode(accepted, inbound.expires.saturating_since(now));
+                self.journal.set(&storage_key(*peer, *key_id), value);
+            }
+        }
+    }
+}
+
+pub(in crate::client) const STORED_KEY: u8 = 2;
+
+pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Vec<u8> {
+    [&[STORED_KEY], peer.as_bytes().as_slice(), key_id.as_bytes()].concat()
+}
+
+/// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, key (to the end; none if taken)
+pub(super) fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
+    let key = accepted.key.as_ref().map_or(&[][..], KeyBytes::expose);
+    let bitmaps = accepted.origins.len().saturating_add(accepted.lying.len());
+    let len = 6_usize.saturating_add(bitmaps).saturating_add(TAG_LEN).saturating_add(key.len());
+    SecretVec::from_fn(len, |octets| {
+        let mut out = skex_wire::Writer::new(octets);
+        let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+        let assurance = u8::from(accepted.assurance == Assurance::Computational);
+        let written = out
+            .u32(seconds)
+            .and_then(|()| out.bytes(&[accepted.count, assurance]))
+            .and_then(|()| out.bytes(&accepted.origins))
+            .and_then(|()| out.bytes(&accepted.lying))
+            .and_then(|()| out.bytes(accepted.confirm.as_bytes()))
+            .and_then(|()| out.bytes(key));
+        debug_assert!(written.is_ok());
+    })
+}
+
+fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
+    let mut reader = Reader::new(value);
+    let lifetime = Duration::from_secs(u64::from(reader.u32()?));
+    let count = reader.u8()?;
+    let assurance = match reader.u8()? {
+        0 => Assurance::InformationTheoretic,
+        1 => Assurance::Computational,
+        _ => return Err(RestoreError::Content),
+    };
+    let origins = reader.take(bitmap_len(count))?.to_vec();
+    let lying = reader.take(bitmap_len(count))?.to_vec();
+    let confirm = Tag::from_bytes(reader.array()?);
+    let key = reader.rest();
+    let key =
+        if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
+    Ok((
+        Accepted { key, assurance, count, origins, lying, confirm, after: Barrier::OPEN, judgement: None },
+        lifetime,
+    ))
+}

@@ -1,0 +1,67 @@
+//! What a responder confirmed goes on to the initiator (docs/draft-skex-dske.md, "Hub").
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+use skex_core::KeyId;
+use skex_core::machine::{Barrier, Instant, TransmitClass};
+use skex_wire::dske::{Confirm, Confirmation, Fetched};
+
+use super::Hub;
+use super::relay::{Relay, RelayId, StoredConfirmation};
+use crate::backoff::Backoff;
+use crate::id::ClientId;
+use crate::key::encoded;
+use crate::psrd::Pad;
+
+/// Confirmations that one fetch brings.
+const FETCH_CONFIRMATIONS: usize = 32;
+
+impl<P: Pad> Hub<P> {
+    /// A client asks for what waits for it.
+    pub(super) fn on_fetch(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId) {
+        let waiting = self.waiting.get(&id).map_or(0, BTreeSet::len);
+        let fetched = Fetched::new(u16::try_from(waiting).unwrap_or(u16::MAX));
+        if let Some(inner) = encoded(Fetched::LEN, |out| fetched.encode(out)) {
+            self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
+        }
+        self.deliver_waiting(now, rng, id);
+        let (first, last) = ((id, KeyId::new([0; 16])), (id, KeyId::new([0xff; 16])));
+        let confirmed = self.relays.range(first..=last).filter(|(_, relay)| relay.confirmation.is_some());
+        let due = |relay: &Relay| relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now);
+        // Those that were never said first, then those that wait longest: none starves behind the others.
+        let unsaid = confirmed.filter(|(_, relay)| due(relay));
+        let mut unsaid: Vec<(Option<Instant>, RelayId)> =
+            unsaid.map(|(id, relay)| (relay.confirmation_due.map(|backoff| backoff.due()), *id)).collect();
+        unsaid.sort_unstable();
+        let unsaid = unsaid.into_iter().map(|(_, id)| id).take(FETCH_CONFIRMATIONS);
+        unsaid.for_each(|id| self.pass_on_confirmation(now, id));
+    }
+
+    /// Tells the initiator what the responder confirmed.
+    pub(super) fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
+        let pace = self.limits.pace();
+        let Some(relay) = self.relays.get(&id) else { return };
+        let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.client(relay.responder)) else {
+            return;
+        };
+        if relay.confirmation_due.is_some_and(|backoff| backoff.due() > now) {
+            return;
+        }
+        let StoredConfirmation { origins, lying, tag } = confirmation;
+        let Ok(confirmation) = Confirmation::new(origins, lying, *tag) else { return };
+        let confirm = Confirm::new(*id.1.as_bytes(), *peer.tag.as_bytes(), confirmation);
+        if let Some(inner) = encoded(confirm.encoded_len(), |out| confirm.encode(out)) {
+            self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
+        }
+        if let Some(relay) = self.relays.get_mut(&id) {
+            match &mut relay.confirmation_due {
+                Some(backoff) => {
+                    let _ = backoff.take_due(now, pace);
+                }
+                None => relay.confirmation_due = Some(Backoff::new(now, pace)),
+            }
+        }
+    }
+}

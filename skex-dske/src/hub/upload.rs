@@ -1,0 +1,193 @@
+//! An initiator's share arrives: taken, or refused with a reason (docs/draft-skex-dske.md, "Hub").
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
+use skex_core::{KeyId, SecretVec};
+use skex_wire::dske::{AnswerStatus, Busy, DskeSuiteId, ShareMessage, Tagged, block_elements};
+
+use super::relay::{GivenAnswer, Relay, RelayId, Verdict, storage_key};
+use super::{Authorised, Hub, Timer};
+use crate::id::{ClientId, ClientTag};
+use crate::key::encoded;
+use crate::link::ReceivedShare;
+use crate::psrd::Pad;
+
+/// Room in the queue below which no new upload is taken: what is under way needs it.
+const QUEUE_RESERVE: usize = 64;
+
+/// Blocks of a responder's downlink that every initiator can have at least.
+const SMALLEST_PART: u32 = 4;
+
+/// Refusals that are remembered of each client.
+const REFUSALS: usize = 16;
+
+impl<P: Pad> Hub<P> {
+    /// An initiator's share.
+    pub(super) fn on_upload(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        initiator: ClientId,
+        message: &Tagged<'_, ShareMessage<'_>>,
+    ) -> Result<Disposition, DiscardReason> {
+        let upload = &message.message;
+        let id = (initiator, KeyId::new(upload.key_id));
+        let index = upload.position.index;
+        // The same block again: the same answer again, and the confirmation if there is one by now.
+        if let Some(relay) = self.relays.get(&id)
+            && let Some(given) = relay.answer.as_ref().filter(|given| given.index == index)
+        {
+            let (inner, after) = (given.inner.clone(), relay.after);
+            self.send(initiator, &inner, after, TransmitClass::Reply);
+            self.pass_on_confirmation(now, id);
+            return Err(DiscardReason::Duplicate);
+        }
+        let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
+        if let Some(given) = client.refusals.iter().find(|given| given.index == index) {
+            let inner = given.inner.clone();
+            self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
+            return Err(DiscardReason::Duplicate);
+        }
+        // Nothing is opened that could not be kept: "busy" spends nothing.
+        if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
+            let busy = Busy::new(upload.position.table, index);
+            if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
+                self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
+            }
+            return Err(DiscardReason::Busy);
+        }
+        let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
+        let ReceivedShare { share, answer_key } = client.link.open_share(message)?;
+        let status = self.judge(id, upload, &share);
+        let verdict = Verdict { index, answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
+        let Ok(responder) = status else {
+            let given = self.answer(initiator, verdict, Barrier::OPEN);
+            if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
+                client.refusals.truncate(REFUSALS.saturating_sub(1));
+                client.refusals.push_front(given);
+            }
+            return Err(DiscardReason::Policy);
+        };
+        if !self.relays.contains_key(&id) {
+            let after = self.journal.after();
+            let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
+            let relay = Relay::new(responder, upload, share, expires, after);
+            self.journal.set(&storage_key(id), relay.encode(now));
+            self.timers.insert((expires, Timer::Expiry(id)));
+            self.relays.insert(id, relay);
+            self.waiting.entry(responder).or_default().insert(id);
+            let block = block_elements(upload.terms.key_len).unwrap_or(0);
+            if let Some(client) = self.client_mut(responder) {
+                let spent = client.spent.entry(initiator).or_default();
+                *spent = spent.saturating_add(block);
+            }
+            if let Some(client) = self.client_mut(initiator) {
+                client.keys = client.keys.saturating_add(1);
+            }
+        }
+        let after = self.relays.get(&id).map_or(Barrier::OPEN, |relay| relay.after);
+        let given = self.answer(initiator, verdict, after);
+        if let Some(relay) = self.relays.get_mut(&id) {
+            relay.answer = given;
+        }
+        self.pass_on_confirmation(now, id);
+        self.deliver(now, rng, id);
+        Ok(Disposition::Accepted)
+    }
+
+    /// Whether a share is to be relayed, and to whom.
+    fn judge(
+        &self,
+        id: RelayId,
+        upload: &ShareMessage<'_>,
+        share: &SecretVec,
+    ) -> Result<ClientId, AnswerStatus> {
+        let (initiator, _) = id;
+        let responder = *self.by_tag.get(&ClientTag::new(upload.peer)).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        let own = self.client(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        let peer = self.client(responder).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        if let Some(relay) = self.relays.get(&id) {
+            return if relay.repeats(responder, upload, share) {
+                Ok(responder)
+            } else {
+                Err(AnswerStatus::KEY_ID_IN_USE)
+            };
+        }
+        if responder == initiator || !peer.authorised.includes(own.tag) {
+            return Err(AnswerStatus::NOT_AUTHORISED);
+        }
+        let terms = &upload.terms;
+        if terms.suite != DskeSuiteId::ITS
+            || terms.key_len > self.limits.longest_key
+            || terms.lifetime > self.limits.longest_lifetime
+        {
+            return Err(AnswerStatus::POLICY);
+        }
+        if !terms.coordinates.contains(&self.coordinate.get()) {
+            return Err(AnswerStatus::MALFORMED_CONTEXT);
+        }
+        let waiting = self.waiting.get(&responder);
+        let of_pair = waiting.into_iter().flatten().filter(|(from, _)| *from == initiator);
+        let lengths = of_pair.filter_map(|id| Some(self.relays.get(id)?.share.as_ref()?.len()));
+        let (of_pair, octets) = lengths.fold((0_usize, share.len()), |(count, sum), len| {
+            (count.saturating_add(1), sum.saturating_add(len))
+        });
+        if !self.is_within_budget(initiator, responder, terms.key_len) {
+            return Err(AnswerStatus::TOO_MANY_WAITING);
+        }
+        if of_pair > 0 && octets > self.limits.waiting_octets_per_pair
+            || own.keys >= self.limits.keys_per_initiator
+            || of_pair >= self.limits.waiting_per_pair
+            || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
+        {
+            return Err(AnswerStatus::TOO_MANY_WAITING);
+        }
+        Ok(responder)
+    }
+
+    /// Whether a share may still be carried by the responder's downlink. Every initiator that it has authorised has a part
+    /// of the table that nobody else can spend: half of the table shared evenly, and a few blocks at least. What an
+    /// initiator has spent is counted since the start.
+    fn is_within_budget(&self, initiator: ClientId, responder: ClientId, key_len: u32) -> bool {
+        let (Some(client), Some(block)) = (self.client(responder), block_elements(key_len)) else {
+            return false;
+        };
+        let initiators = match &client.authorised {
+            Authorised::Everyone => self.clients.len().saturating_sub(1),
+            Authorised::Only(tags) => tags.len(),
+        };
+        let others = u32::try_from(initiators).unwrap_or(u32::MAX).saturating_sub(1);
+        if others == 0 {
+            return true;
+        }
+        let table = client.link.outgoing.elements();
+        let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
+        let own_part = even.max(block.saturating_mul(SMALLEST_PART));
+        let spent = |id: &ClientId| client.spent.get(id).copied().unwrap_or(0);
+        if spent(&initiator).saturating_add(block) <= own_part {
+            return true;
+        }
+        let undelivered = self.waiting.get(&responder).into_iter().flatten();
+        let undelivered =
+            undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
+        let promised =
+            undelivered.filter_map(|relay| block_elements(relay.key_len)).fold(0, u32::saturating_add);
+        let used =
+            client.spent.iter().filter(|(id, _)| **id != initiator).map(|(_, spent)| *spent.min(&own_part));
+        let kept =
+            others.saturating_mul(own_part).min(table / 2).saturating_sub(used.fold(0, u32::saturating_add));
+        let needed = block.saturating_add(promised).saturating_add(kept);
+        client.link.outgoing.remaining() >= needed
+    }
+
+    /// The one answer to an upload, behind checkpoint `after`.
+    fn answer(&mut self, initiator: ClientId, verdict: Verdict, after: u64) -> Option<GivenAnswer> {
+        let Verdict { index, answer_key, status } = verdict;
+        let inner = self.client(initiator)?.link.answer(index, answer_key, status, None)?;
+        self.send(initiator, &inner, after, TransmitClass::Reply);
+        Some(GivenAnswer { index, inner })
+    }
+}
