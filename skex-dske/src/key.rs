@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 use skex_core::{Assurance, KeyBytes, KeyId, SecretBytes, SecretVec};
 use skex_wire::Writer;
-use skex_wire::dske::{DskeSuiteId, Terms, bitmap_bit, context_len, encode_context};
+use skex_wire::dske::{DskeSuiteId, TableOrigin, Terms, bitmap_bit, context_len, encode_context};
 
 use crate::id::{ClientTag, HubId};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, Tag};
@@ -30,6 +30,14 @@ impl Origin {
         match self {
             Self::OutOfBand => Assurance::InformationTheoretic,
             Self::Refill => Assurance::Computational,
+        }
+    }
+
+    /// The octet that stands for it.
+    pub(crate) const fn code(self) -> TableOrigin {
+        match self {
+            Self::OutOfBand => TableOrigin::OUT_OF_BAND,
+            Self::Refill => TableOrigin::REFILL,
         }
     }
 

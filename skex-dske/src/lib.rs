@@ -14,6 +14,7 @@ mod journal;
 mod key;
 mod link;
 mod onetime;
+mod provision;
 mod psrd;
 mod share;
 mod state;
@@ -25,6 +26,10 @@ pub use client::{
 pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};
 pub use id::{ClientId, ClientTag, HubId};
 pub use key::Origin;
+pub use provision::{
+    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, MAX_PROVISION_PARTS, PROVISION_CHUNK_ELEMENTS,
+    PROVISION_TAG_LEN, Provision, ProvisionError, ProvisionKey, TablePart,
+};
 pub use psrd::{ELEMENT_LEN, MemoryPad, Pad, PadError};
 pub use state::{Record, RestoreError};
 

@@ -114,6 +114,11 @@ labels! {
     /// Envelope key, hub to client.
     DSKE_ENVELOPE_TO_CLIENT = "skex d1 env cl";
 
+    // Distributed: provisioning.
+
+    /// Key of the tags of a provisioning file's chunks.
+    DSKE_PROVISION = "skex d1 provision";
+
     // Distributed: computational suite.
 
     /// Keys of an epoch of the computational suite.
