@@ -1,0 +1,35 @@
+"""`python3 -m skex_reference`: see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .vectors import files
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="skex_reference", description="A readable reference of the SKEX protocols. For tests, and nothing else."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    verify = commands.add_parser("verify", help="hold this implementation against test vectors")
+    verify.add_argument("folder", type=Path, nargs="?", default=VECTORS)
+
+    generate = commands.add_parser("generate", help="compute the test vectors anew")
+    generate.add_argument("out", type=Path)
+    generate.add_argument("--cases", type=Path, default=VECTORS, help="where names and stated inputs come from")
+
+    arguments = parser.parse_args()
+    if arguments.command == "verify":
+        return 0 if files.verify(arguments.folder) else 1
+    files.generate(arguments.cases, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

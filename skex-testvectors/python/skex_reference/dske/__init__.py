@@ -1,0 +1,1 @@
+"""Distributed symmetric key establishment, after draft-skex-dske."""

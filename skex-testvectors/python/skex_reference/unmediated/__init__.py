@@ -1,0 +1,1 @@
+"""Unmediated symmetric key establishment, after draft-skex-unmediated."""
