@@ -73,6 +73,7 @@ DSKE = (
     "skex d1 env cl",
     "skex d1 salt",
     "skex d1 epoch",
+    "skex d1 provision",
 )
 EXPORT = (
     "skex x1 raw",

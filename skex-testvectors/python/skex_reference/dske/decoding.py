@@ -58,7 +58,7 @@ def _blame(threshold: int, points: Mapping[int, bytes], secret: bytes) -> Decode
         # Too many lie to be located: the first honest subset is taken for the polynomial.
         wrong = _off_the_polynomial(threshold, points, secret)
     culprits = sorted(wrong)
-    return Decoded(secret, culprits, len(culprits) <= (len(points) - threshold + 1) // 2)
+    return Decoded(secret, culprits, blame_is_proven(threshold, len(points), len(culprits)))
 
 
 def _off_the_polynomial(threshold: int, points: Mapping[int, bytes], secret: bytes) -> set[int]:
@@ -73,8 +73,8 @@ def _off_the_polynomial(threshold: int, points: Mapping[int, bytes], secret: byt
 
 
 def blame_is_proven(threshold: int, came: int, accused: int) -> bool:
-    """If fewer than k hubs lie: a + 2k <= n' + 2 (D "Decoding")."""
-    return accused + 2 * threshold <= came + 2
+    """If fewer than k hubs lie: a + 2k <= n' + 2 (D "Decoding"). Nobody accused is no blame that could be wrong."""
+    return accused == 0 or accused + 2 * threshold <= came + 2
 
 
 def locate(threshold: int, points: Mapping[int, bytes]) -> set[int] | None:
