@@ -161,19 +161,36 @@ impl fmt::Debug for Storage {
 
 /// A key that a protocol established. Whoever holds it may use it once, for one purpose: exporters take it by
 /// value.
-#[derive(Debug, PartialEq, Eq)]
+///
+/// Two are equal if they are the same key; whether it is confirmed is what one end knows of it.
+#[derive(Debug)]
 pub struct OutputKey {
     id: KeyId,
     index: u64,
     assurance: Assurance,
+    confirmed: bool,
     secret: KeyBytes,
 }
 
 impl OutputKey {
-    /// A key with its identity: `id` and `index` together name it at both ends.
+    /// A key with its identity: `id` and `index` together name it at both ends. It is not confirmed.
     #[must_use]
     pub const fn new(id: KeyId, index: u64, assurance: Assurance, secret: KeyBytes) -> Self {
-        Self { id, index, assurance, secret }
+        Self { id, index, assurance, confirmed: false, secret }
+    }
+
+    /// The same key, of which the peer has shown that it holds it. Only the protocol that made the key says so, or
+    /// an embedder whose own protocol verified the peer under the key.
+    #[must_use]
+    pub fn confirmed(self) -> Self {
+        Self { confirmed: true, ..self }
+    }
+
+    /// Whether the peer has shown that it holds this key. Only such a key can be exported
+    /// ([`Exporter`](crate::export::Exporter)).
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.confirmed
     }
 
     /// The identity of the exchange that made it.
@@ -227,6 +244,15 @@ impl OutputKey {
         Fingerprint(first)
     }
 }
+
+impl PartialEq for OutputKey {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id, self.index, self.assurance) == (other.id, other.index, other.assurance)
+            && self.secret == other.secret
+    }
+}
+
+impl Eq for OutputKey {}
 
 /// Eight octets that are equal at two ends that hold the same key. Shown as four groups of four hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -285,6 +311,13 @@ mod tests {
     #[test]
     fn a_fingerprint_is_the_front_of_the_labelled_hash() {
         assert_eq!(key(0xd7, 3).fingerprint(Label::FINGERPRINT).to_string(), "59db 689c 1b0a d0e2");
+    }
+
+    #[test]
+    fn a_key_is_confirmed_by_word_only_and_stays_the_same_key() {
+        assert!(!key(0xd7, 0).is_confirmed());
+        assert!(key(0xd7, 0).confirmed().is_confirmed());
+        assert_eq!(key(0xd7, 0), key(0xd7, 0).confirmed());
     }
 
     #[test]

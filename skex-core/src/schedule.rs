@@ -71,6 +71,11 @@ impl Expander {
         Self { key: suite.mac_key(key), hash_len: suite.hash_len() }
     }
 
+    /// Prepares a key of HMAC-SHA-256 that is there without any suite.
+    pub(crate) const fn from_sha256(key: MacKey) -> Self {
+        Self { key, hash_len: 32 }
+    }
+
     /// A secret of `N` octets, at most [`MAX_EXPAND_LEN`] (checked when compiled).
     #[must_use]
     pub fn secret<const N: usize>(&self, label: Label, context: &[&[u8]]) -> SecretBytes<N> {

@@ -46,6 +46,11 @@ pub const AEAD_KEY_LEN: usize = skex_wire::limits::AEAD_KEY_LEN;
 #[non_exhaustive]
 pub struct CryptoError;
 
+/// An HMAC-SHA-256 key whatever suites are compiled in, for what does not depend on the suite of a protocol.
+pub(crate) fn sha256_mac_key(key: &[u8]) -> MacKey {
+    MacKey::new(HashKind::Sha256, key)
+}
+
 /// A suite that is compiled in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Suite {

@@ -126,18 +126,30 @@ labels! {
 
     // Exports.
 
+    /// Key that an [`Exporter`](crate::export::Exporter) takes, where a protocol derives its outputs under a label.
+    EXPORT_ROOT = "skex x1 root";
+    /// Salt of an exporter.
+    EXPORT_SALT = "skex x1 salt";
+    /// Public name of an exported key.
+    EXPORT_NAME = "skex x1 name";
     /// Octets for a consumer that is not listed.
     EXPORT_RAW = "skex x1 raw";
-    /// IKEv2 post-quantum preshared key (RFC 8784).
+    /// IKEv2 post-quantum preshared key (RFC 8784, RFC 9867).
     EXPORT_IKEV2_PPK = "skex x1 ike ppk";
-    /// TLS 1.3 external preshared key (RFC 8446, RFC 9258).
+    /// TLS 1.3 external preshared key that is used as it is (RFC 8446).
+    EXPORT_TLS13_PSK = "skex x1 tls psk";
+    /// TLS 1.3 external preshared key that is imported (RFC 9258).
     EXPORT_TLS13_EPSK = "skex x1 tls epsk";
     /// MACsec connectivity association key (IEEE 802.1X).
     EXPORT_MACSEC_CAK = "skex x1 mac cak";
+    /// MACsec secure association key, installed without MKA (IEEE 802.1AE).
+    EXPORT_MACSEC_SAK = "skex x1 mac sak";
     /// TCP-AO master key (RFC 5925).
     EXPORT_TCP_AO = "skex x1 tcp ao";
     /// WireGuard preshared key.
     EXPORT_WIREGUARD = "skex x1 wg psk";
+    /// EDHOC preshared key (draft-ietf-lake-edhoc-psk).
+    EXPORT_EDHOC = "skex x1 edhoc";
     /// Enrolment secret of another unmediated lane.
     EXPORT_LANE = "skex x1 lane";
 }

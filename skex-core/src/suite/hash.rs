@@ -12,10 +12,6 @@ use crate::MAX_HASH_LEN;
 /// Which hash. SHA-256 is always there: records and fingerprints need it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum HashKind {
-    #[cfg_attr(
-        not(any(feature = "sha256-aes256gcm", feature = "sha256-chacha20poly1305")),
-        allow(dead_code, reason = "no suite uses it")
-    )]
     Sha256,
     #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
     Sha3_256,

@@ -579,7 +579,8 @@ impl<P: Pad> Client<P> {
         let assurance = claimed(confirmation.origins, count);
         if let Some(key) = sharing.key.take() {
             let assurance: Assurance = key.assurance().weakest(assurance);
-            sharing.key = Some(OutputKey::new(key.id(), key.index(), assurance, key.into_secret()));
+            let key = OutputKey::new(key.id(), key.index(), assurance, key.into_secret());
+            sharing.key = Some(key.confirmed());
         }
         Disposition::Accepted
     }

@@ -196,6 +196,13 @@ fn released_at_the_threshold_it_is_there_a_way_and_back_later() {
         cast.world.events().iter().find(|happened| happened.node == node && happened.at > begun).unwrap();
     assert_eq!(told.at.saturating_since(begun).as_millis(), 100);
     cast.assert_agreed(0, 1, id);
+    // Before the confirmation it may be used, but not exported.
+    let confirmed = |client| cast.keys(client).last().unwrap().key.is_confirmed();
+    assert!(!confirmed(0) && confirmed(1));
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(10);
+    cast.assert_agreed(0, 1, id);
+    assert!(cast.keys(0).last().unwrap().key.is_confirmed());
 }
 
 /// Keys until the tables are empty: each agrees, and the one for which there is too little is refused at once.

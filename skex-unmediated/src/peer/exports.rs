@@ -31,7 +31,7 @@ impl Peer {
         }
         let (index, output) = self.naming.name(self.state.suite, self.state.side)?;
         let secret = derive(self.state.suite, &output, index, label, context);
-        Ok(output_key(self.state.session.id, index, key_bytes(&secret)?))
+        Ok(self.confirmed_if_live(output_key(self.state.session.id, index, key_bytes(&secret)?)))
     }
 
     /// Takes the output that the peer named. It comes as [`Event::KeyReady`](crate::Event::KeyReady) once its erasure is
@@ -66,7 +66,8 @@ impl Peer {
     /// Derives the output that somebody says the peer named, and changes nothing: for consumers that verify the peer
     /// under the key, and mix fresh values of their own into what they use. Then [`commit_at`](Self::commit_at).
     ///
-    /// Never use it for a key that is used as it is: until the commit the same index gives the same key again.
+    /// Never use it for a key that is used as it is: until the commit the same index gives the same key again. So the
+    /// key is not confirmed, and an exporter refuses it.
     ///
     /// # Errors
     /// [`ExportError`].

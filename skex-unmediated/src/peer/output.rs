@@ -12,7 +12,7 @@ use super::{Attempt, Exchange, Peer};
 use crate::bytes::{Datagram, Record};
 use crate::event::Event;
 use crate::exporter::{index_of, key_bytes};
-use crate::record::Link;
+use crate::record::{Link, Status};
 
 /// What is due to leave.
 pub(super) struct Due {
@@ -276,7 +276,13 @@ impl Peer {
         let index = index_of(self.state.side.other(), number);
         let secret = key_bytes(&self.released).ok();
         self.released.wipe();
-        Some(output_key(self.state.session.id, index, secret?))
+        Some(self.confirmed_if_live(output_key(self.state.session.id, index, secret?)))
+    }
+
+    /// A key of the session, of which the peer has shown that it holds it if the session is confirmed. Where the
+    /// consumer confirms, keys leave before that.
+    pub(super) fn confirmed_if_live(&self, key: OutputKey) -> OutputKey {
+        if self.state.session.status == Status::Live { key.confirmed() } else { key }
     }
 }
 

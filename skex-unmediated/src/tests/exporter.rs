@@ -28,6 +28,24 @@ fn both_ends_name_at_once_and_never_pick_the_same_index() {
 }
 
 #[test]
+fn keys_are_confirmed_as_the_session_is_and_peeked_ones_never() {
+    let (mut pair, session) = established();
+    let named = pair.a.peer().export_next(LABEL, b"").unwrap();
+    assert!(named.is_confirmed());
+    assert!(!pair.b.peer().peek_at(session, named.index(), LABEL, b"").unwrap().is_confirmed());
+    pair.b.peer().export_at(session, named.index(), LABEL, b"").unwrap();
+    pair.b.drain();
+    assert!(pair.b.keys.pop().unwrap().is_confirmed());
+
+    let mut pair = Pair::new(Options { consumer: true, ..Options::default() });
+    pair.handshake(Side::A);
+    let session = pair.a.peer().session().unwrap().id;
+    assert!(!pair.a.peer().export_next(LABEL, b"").unwrap().is_confirmed(), "the consumer has not confirmed");
+    pair.a.peer().confirm(session).unwrap();
+    assert!(pair.a.peer().export_next(LABEL, b"").unwrap().is_confirmed());
+}
+
+#[test]
 fn label_context_and_session_are_part_of_the_key() {
     let (mut pair, session) = established();
     let named = pair.a.peer().export_next(LABEL, b"one").unwrap();

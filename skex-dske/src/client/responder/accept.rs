@@ -116,7 +116,7 @@ impl<P: Pad> Client<P> {
             self.tell(
                 accepted.after,
                 ClientEvent::KeyEstablished(Established {
-                    key: OutputKey::new(id.1, 0, accepted.assurance, secret),
+                    key: OutputKey::new(id.1, 0, accepted.assurance, secret).confirmed(),
                     peer: id.0,
                     role: Role::Responder,
                     confirmed: true,
