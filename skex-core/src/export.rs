@@ -230,6 +230,7 @@ impl Exporter {
         })
     }
 
+    #[cfg_attr(not(feature = "all-exports"), allow(dead_code, reason = "not every consumer is compiled in"))]
     fn secret<const N: usize>(&self, claim: &Claim<'_>) -> SecretBytes<N> {
         self.keys.secret(claim.label, &claim.context(&self.origin))
     }

@@ -83,4 +83,10 @@ EXPORT = (
     "skex x1 tcp ao",
     "skex x1 wg psk",
     "skex x1 lane",
+    "skex x1 root",
+    "skex x1 salt",
+    "skex x1 name",
+    "skex x1 tls psk",
+    "skex x1 mac sak",
+    "skex x1 edhoc",
 )

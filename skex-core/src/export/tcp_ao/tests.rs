@@ -28,7 +28,7 @@ const RFC9235: [Connection; 8] = [
         0x11c14261,
         [
             "6d63ef1b02fe1509d4b1402707fd7b0416abb74f",
-            "d2e59c65ffc7b1a393476564 63b70edc24a13d71",
+            "d2e59c65ffc7b1a39347656463b70edc24a13d71",
             "d9e217e4834a80ca2f3fd8de2e41b8e6797fea96",
         ],
     ),
@@ -144,9 +144,9 @@ fn a_connection_has_addresses_of_one_family() {
 fn the_ids_cross_at_the_two_ends_and_128_generations_are_told_apart() {
     let (mut here, mut there) = (exporter(End::A), exporter(End::B));
     let mut ids = Vec::new();
-    for generation in 0..130 {
-        let ours = here.tcp_ao(generation as u32, generation, TcpAoAlgorithm::HmacSha1).unwrap();
-        let theirs = there.tcp_ao(generation as u32, generation, TcpAoAlgorithm::HmacSha1).unwrap();
+    for number in 0..130 {
+        let ours = here.tcp_ao(number, u64::from(number), TcpAoAlgorithm::HmacSha1).unwrap();
+        let theirs = there.tcp_ao(number, u64::from(number), TcpAoAlgorithm::HmacSha1).unwrap();
         assert_eq!(ours.send_id(), theirs.recv_id());
         assert_eq!(ours.recv_id(), theirs.send_id());
         assert_ne!(ours.send_id(), ours.recv_id());
