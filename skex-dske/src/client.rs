@@ -6,7 +6,7 @@ mod hub_link;
 mod initiator;
 mod responder;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -25,15 +25,17 @@ pub use initiator::{KeyRequest, Release};
 
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Side};
+use crate::fill::Fill;
 use crate::id::{ClientTag, HubId};
 use crate::journal::{Journal, machine};
 use crate::key::encoded;
 use crate::link::{LeaseAnswer, Link, Marks};
 use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
 use crate::state::{Owner, Record, RestoreError, Stored};
+use config::RECENT;
 use hub_link::Connection;
 use initiator::Request;
-use responder::{Inbound, STORED_KEY};
+use responder::{InboundTable, Remembered, STORED_KEY};
 
 /// One client of a set of hubs, initiator and responder in one. `P` is where its tables lie.
 pub struct Client<P> {
@@ -43,9 +45,9 @@ pub struct Client<P> {
     limits: ClientLimits,
     links: Vec<Connection<P>>,
     requests: BTreeMap<KeyId, Request>,
-    inbound: BTreeMap<(ClientTag, KeyId), Inbound>,
+    inbound: InboundTable,
     /// Keys whose lifetime is over.
-    remembered: BTreeSet<(ClientTag, KeyId)>,
+    remembered: Remembered,
     taken_since_snapshot: usize,
     refusals: VecDeque<(usize, u32, Vec<u8>)>,
     clock: Clock,
@@ -104,8 +106,9 @@ impl<P: Pad> Client<P> {
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
             let (up, down) = (hub.uplink, hub.downlink);
-            let outgoing = Outgoing::new(up.pad, up.number, up.origin, marks.outgoing);
-            let incoming = Incoming::new(down.pad, down.number, down.origin, marks.incoming, marks.erased);
+            let outgoing = Outgoing::new(up.pad, up.number, up.origin, marks.outgoing, marks.outgoing_erased);
+            let incoming =
+                Incoming::new(down.pad, down.number, down.origin, marks.incoming, marks.incoming_erased);
             let link = Link::new(Side::Client, keys, outgoing, incoming);
             connections.push(Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng));
         }
@@ -117,8 +120,8 @@ impl<P: Pad> Client<P> {
             limits,
             links: connections,
             requests: BTreeMap::new(),
-            inbound: BTreeMap::new(),
-            remembered: BTreeSet::new(),
+            inbound: InboundTable::default(),
+            remembered: Remembered::default(),
             taken_since_snapshot: 0,
             refusals: VecDeque::new(),
             clock: Clock::new(now),
@@ -152,6 +155,28 @@ impl<P: Pad> Client<P> {
             uplink_remaining: octets(hub.link.outgoing.remaining()),
             downlink_remaining: octets(hub.link.incoming.remaining()),
         })
+    }
+
+    /// How full the tables of this client are.
+    pub fn fill(&self) -> impl Iterator<Item = Fill> {
+        let (peers, links) = (self.peers.len(), self.links.len());
+        let of_each = self.limits.inbound_of_each(peers);
+        let begun = self.limits.begun_of_each(peers, links).saturating_mul(links);
+        let recent = of_each.saturating_mul(RECENT);
+        let keys = [begun, of_each, recent].into_iter().fold(0, usize::saturating_add).saturating_mul(peers);
+        let queue = self.limits.queue.saturating_add(self.events);
+        // Whatever has a key in the stored state, and what is to be removed from there.
+        let stored =
+            [keys, keys, self.limits.remembered, 1, links].into_iter().fold(0, usize::saturating_add);
+        [
+            Fill::new("requests", self.requests.len(), self.limits.requests),
+            Fill::new("keys that came in", self.inbound.len(), keys),
+            Fill::new("ids remembered", self.remembered.len(), self.limits.remembered),
+            Fill::new("refusals", self.refusals.len(), responder::REFUSALS),
+            Fill::new("queue", queue.saturating_sub(self.queue.free()), queue),
+            Fill::new("changes", self.journal.waiting(), stored),
+        ]
+        .into_iter()
     }
 
     /// How many messages were discarded, by reason.
@@ -357,8 +382,7 @@ impl<P: Pad> Client<P> {
             [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch]
         });
         let requests = self.requests.values().map(|request| Some(request.deadline()));
-        let inbound = self.inbound.values().map(|inbound| Some(inbound.deadline()));
-        links.chain(requests).chain(inbound).chain([self.journal.deadline()]).flatten().min()
+        links.chain(requests).chain([self.inbound.deadline(), self.journal.deadline()]).flatten().min()
     }
 
     fn say_hello(&mut self, now: Instant) {

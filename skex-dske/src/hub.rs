@@ -1,5 +1,6 @@
 //! A security hub: it relays shares between its clients and knows one share of each key.
 
+mod budget;
 mod config;
 mod confirmation;
 mod delivery;
@@ -8,6 +9,7 @@ mod relay;
 mod session;
 mod upload;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -21,10 +23,12 @@ use skex_core::record::RecordKind;
 use skex_core::{KeyId, SecretBytes, Suite};
 use skex_wire::dske::{Inner, Outer, Sealed};
 
+use budget::STORED_SPENT;
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
 
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Side};
+use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::{Journal, machine};
 use crate::link::{Link, Marks};
@@ -65,8 +69,8 @@ struct Client<P> {
     lease_retry: Option<Backoff>,
     /// Keys whose lifetime is not over.
     keys: usize,
-    /// Elements of its downlink that each initiator's shares were accepted for since the start.
-    spent: BTreeMap<ClientId, u32>,
+    /// Elements of its downlink for which shares were accepted, by part; none before the first.
+    spent: Box<[u32]>,
     /// Refusals that were given, for their repetition.
     refusals: VecDeque<GivenAnswer>,
 }
@@ -157,6 +161,7 @@ impl<P: Pad> Hub<P> {
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_RELAY, id)) => hub.restore_relay(id, value.expose(), now)?,
+                Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
                 Some((&STORED_MARKS, _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }
@@ -168,8 +173,9 @@ impl<P: Pad> Hub<P> {
         let suite = Suite::from_id(client.suite).ok_or(RestoreError::Configuration)?;
         let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, id);
         let (up, down) = (client.uplink, client.downlink);
-        let outgoing = Outgoing::new(down.pad, down.number, down.origin, marks.outgoing);
-        let incoming = Incoming::new(up.pad, up.number, up.origin, marks.incoming, marks.erased);
+        let outgoing =
+            Outgoing::new(down.pad, down.number, down.origin, marks.outgoing, marks.outgoing_erased);
+        let incoming = Incoming::new(up.pad, up.number, up.origin, marks.incoming, marks.incoming_erased);
         self.by_tag.insert(client.tag, client.client);
         self.clients.push(Client {
             tag: client.tag,
@@ -180,7 +186,7 @@ impl<P: Pad> Hub<P> {
             confirmed: false,
             lease_retry: None,
             keys: 0,
-            spent: BTreeMap::new(),
+            spent: Box::default(),
             refusals: VecDeque::new(),
         });
         Ok(())
@@ -219,6 +225,24 @@ impl<P: Pad> Hub<P> {
             downlink_remaining: octets(client.link.outgoing.remaining()),
             waiting: self.waiting.get(&client.link.keys.client()).map_or(0, BTreeSet::len),
         })
+    }
+
+    /// How full the tables of this hub are.
+    pub fn fill(&self) -> impl Iterator<Item = Fill> {
+        let clients = self.clients.len();
+        let keys = self.limits.keys_per_initiator.saturating_mul(clients);
+        let refusals = self.clients.iter().map(|client| client.refusals.len()).fold(0, usize::saturating_add);
+        let waiting = self.waiting.values().map(BTreeSet::len).fold(0, usize::saturating_add);
+        let queue = self.limits.queue.saturating_sub(self.queue.free());
+        let timers = keys.saturating_mul(2).saturating_add(clients);
+        [
+            Fill::new("keys", self.relays.len(), keys),
+            Fill::new("shares that wait", waiting, self.limits.waiting_per_responder.saturating_mul(clients)),
+            Fill::new("timers", self.timers.len(), timers),
+            Fill::new("refusals", refusals, upload::REFUSALS.saturating_mul(clients)),
+            Fill::new("queue", queue, self.limits.queue),
+        ]
+        .into_iter()
     }
 
     /// Shares that responders have answered since the start.
@@ -391,10 +415,11 @@ impl<P: Pad> Hub<P> {
     fn store_everything(&mut self) {
         let now = self.clock.now();
         for client in &self.clients {
-            self.journal.append(&marks_key(client.link.keys.client()), client.link.marks().encode());
+            self.journal.set(&marks_key(client.link.keys.client()), client.link.marks().encode());
         }
+        self.store_spent();
         for (id, relay) in &self.relays {
-            self.journal.append(&storage_key(*id), relay.encode(now));
+            self.journal.set(&storage_key(*id), relay.encode(now));
         }
     }
 }

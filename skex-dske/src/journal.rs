@@ -12,6 +12,9 @@ use crate::state::{Changes, Owner, Record};
 /// What was wiped stands in earlier records until a snapshot replaces those: at most so long.
 const WIPE_AFTER: Duration = Duration::from_secs(60);
 
+/// Changes since a snapshot that stand beside it without another one being due: a mebibyte, or as much as the snapshot.
+const LOG: usize = 1 << 20;
+
 /// The log of one machine, from its start on. It begins with a snapshot, and nothing leaves before that is durable.
 pub(crate) struct Journal {
     owner: Owner,
@@ -19,6 +22,8 @@ pub(crate) struct Journal {
     sequence: u64,
     changes: Changes,
     snapshot_due: bool,
+    /// Octets of the last snapshot, and of the changes since.
+    written: (usize, usize),
     /// When a snapshot has to replace the records that hold what was wiped.
     wipe_at: Option<Instant>,
     barrier: Barrier,
@@ -36,6 +41,7 @@ impl Journal {
             sequence,
             changes: Changes::default(),
             snapshot_due: true,
+            written: (0, 0),
             wipe_at: None,
             barrier: Barrier::new(rng),
             started: false,
@@ -50,11 +56,6 @@ impl Journal {
     /// Sets a value, from the next checkpoint on.
     pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
         self.changes.set(key, value);
-    }
-
-    /// [`Self::set`] for a key that the present changes do not hold yet.
-    pub(crate) fn append(&mut self, key: &[u8], value: SecretVec) {
-        self.changes.append(key, value);
     }
 
     /// Removes a value, from the next checkpoint on.
@@ -109,7 +110,11 @@ impl Journal {
         let (owner, sequence, snapshot) = (self.owner, self.sequence.saturating_add(1), self.snapshot_due);
         let changes = core::mem::take(&mut self.changes);
         let checkpoint = self.barrier.issue(|| changes.into_record(owner, sequence, snapshot))?;
-        (self.sequence, self.snapshot_due) = (sequence, false);
+        let octets = checkpoint.record().as_ref().len();
+        self.written =
+            if snapshot { (octets, 0) } else { (self.written.0, self.written.1.saturating_add(octets)) };
+        let (last, since) = self.written;
+        (self.sequence, self.snapshot_due) = (sequence, since > last.max(LOG));
         Some(checkpoint)
     }
 
@@ -161,3 +166,86 @@ macro_rules! machine {
 }
 
 pub(crate) use machine;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use skex_core::record::RecordKind;
+
+    use super::*;
+
+    /// A machine whose state is so many values of 1000 octets, with a store that is durable at once.
+    struct Machine {
+        journal: Journal,
+        state: u32,
+        /// Octets of each record of the log, since the last snapshot and with it.
+        log: alloc::vec::Vec<usize>,
+    }
+
+    impl Machine {
+        fn new(state: u32) -> Self {
+            let owner = Owner { kind: RecordKind::DSKE_HUB, machine: [0; 8] };
+            let journal = Journal::new(owner, 0, &mut ChaCha20Rng::seed_from_u64(1));
+            let mut machine = Self { journal, state, log: alloc::vec::Vec::new() };
+            machine.write();
+            machine
+        }
+
+        fn change(&mut self, key: u32) {
+            self.journal.set(&key.to_be_bytes(), SecretVec::zeroed(1000));
+            self.write();
+        }
+
+        fn write(&mut self) {
+            if self.journal.begin_snapshot() {
+                for key in 0..self.state {
+                    self.journal.set(&key.to_be_bytes(), SecretVec::zeroed(1000));
+                }
+            }
+            let Some(checkpoint) = self.journal.checkpoint() else { return };
+            if checkpoint.record().is_snapshot() {
+                self.log.clear();
+            }
+            self.log.push(checkpoint.record().as_ref().len());
+            let stored: Result<Receipt, ()> = checkpoint.commit_with(|_| Ok(()));
+            self.journal.acknowledge(stored.unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_log_grows_by_a_mebibyte_or_as_much_as_the_state_and_is_then_begun_anew() {
+        for state in [1, 5000] {
+            let mut machine = Machine::new(state);
+            let snapshot = *machine.log.first().unwrap();
+            let bound = snapshot + snapshot.max(LOG) + 2000;
+            let mut snapshots = 0;
+            for key in 0..20_000 {
+                machine.change(key % state);
+                snapshots += usize::from(machine.log.len() == 1);
+                assert!(machine.log.iter().sum::<usize>() <= bound, "{state}");
+            }
+            // And not more often than that: what is written twice is at most as much as what changed.
+            assert!(snapshots * snapshot.max(LOG) <= 20_000 * 1060, "{state}: {snapshots}");
+            assert!(snapshots > 2, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_was_wiped_is_gone_from_the_log_a_minute_later_however_much_is_wiped_meanwhile() {
+        let mut machine = Machine::new(10);
+        for second in 0..60 {
+            let now = Instant::from_millis(second * 1000);
+            machine.journal.wipe_soon(now);
+            machine.journal.handle_timeout(now);
+            machine.change(1);
+        }
+        assert_eq!(machine.journal.deadline(), Some(Instant::from_millis(60_000)));
+        assert_eq!(machine.log.len(), 61);
+        machine.journal.handle_timeout(Instant::from_millis(60_000));
+        machine.write();
+        assert_eq!(machine.log.len(), 1);
+        assert_eq!(machine.journal.deadline(), None);
+    }
+}

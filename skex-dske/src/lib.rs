@@ -8,6 +8,7 @@ extern crate alloc;
 mod backoff;
 mod client;
 mod envelope;
+mod fill;
 mod hub;
 mod id;
 mod journal;
@@ -23,6 +24,7 @@ pub use client::{
     Client, ClientConfig, ClientError, ClientEvent, ClientLimits, Conduct, ConfigError, Established, HubLink,
     HubReport, KeyError, KeyRequest, LinkStatus, Release, ResponderPolicy, Role, Table,
 };
+pub use fill::Fill;
 pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};
 pub use id::{ClientId, ClientTag, HubId};
 pub use key::Origin;

@@ -31,20 +31,28 @@ pub(crate) struct Link<P> {
 /// What is durable of a link: how far each table may have been used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
+    /// How far the table to send from was asked for.
     pub(crate) outgoing: u32,
+    /// How far it is erased.
+    pub(crate) outgoing_erased: u32,
+    /// How far the table to receive from was granted.
     pub(crate) incoming: u32,
-    pub(crate) erased: u32,
+    /// How far it is erased.
+    pub(crate) incoming_erased: u32,
 }
 
 impl Marks {
     pub(crate) fn encode(self) -> SecretVec {
-        let words = [self.outgoing, self.incoming, self.erased].map(u32::to_be_bytes);
+        let Self { outgoing, outgoing_erased, incoming, incoming_erased } = self;
+        let words = [outgoing, incoming, incoming_erased, outgoing_erased].map(u32::to_be_bytes);
         SecretVec::copied_from(words.as_flattened())
     }
 
     pub(crate) fn decode(octets: &[u8]) -> Result<Self, RestoreError> {
         let mut reader = skex_wire::Reader::new(octets);
-        let marks = Self { outgoing: reader.u32()?, incoming: reader.u32()?, erased: reader.u32()? };
+        let [outgoing, incoming, incoming_erased, outgoing_erased] =
+            [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+        let marks = Self { outgoing, outgoing_erased, incoming, incoming_erased };
         reader.finish()?;
         Ok(marks)
     }
@@ -85,11 +93,12 @@ impl<P: Pad> Link<P> {
         Self { side, keys, session: None, outgoing, incoming }
     }
 
-    pub(crate) const fn marks(&self) -> Marks {
+    pub(crate) fn marks(&self) -> Marks {
         Marks {
             outgoing: self.outgoing.mark(),
+            outgoing_erased: self.outgoing.erased(),
             incoming: self.incoming.high_water(),
-            erased: self.incoming.erased(),
+            incoming_erased: self.incoming.erased(),
         }
     }
 

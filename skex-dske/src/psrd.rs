@@ -10,6 +10,8 @@ mod incoming;
 mod outgoing;
 mod pad;
 mod ranges;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use block::{AnswerKey, Block};
 pub(crate) use incoming::{Incoming, OpenError};

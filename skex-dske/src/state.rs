@@ -76,31 +76,17 @@ pub(crate) struct Owner {
     pub(crate) machine: [u8; 8],
 }
 
-/// Changes that wait for the next checkpoint.
+/// Changes that wait for the next checkpoint: the last word for each key, so that there are never more than keys.
 #[derive(Default)]
-pub(crate) struct Changes(Vec<(Vec<u8>, Option<SecretVec>)>);
+pub(crate) struct Changes(BTreeMap<Vec<u8>, Option<SecretVec>>);
 
 impl Changes {
     pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
-        self.put(key, Some(value));
-    }
-
-    /// [`Self::set`] for a key that is not there yet.
-    pub(crate) fn append(&mut self, key: &[u8], value: SecretVec) {
-        self.0.push((key.to_vec(), Some(value)));
+        self.0.insert(key.to_vec(), Some(value));
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {
-        self.put(key, None);
-    }
-
-    fn put(&mut self, key: &[u8], value: Option<SecretVec>) {
-        // The last word counts; most batches are a handful of entries.
-        if let Some(entry) = self.0.iter_mut().rev().take(8).find(|(existing, _)| existing == key) {
-            entry.1 = value;
-        } else {
-            self.0.push((key.to_vec(), value));
-        }
+        self.0.insert(key.to_vec(), None);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -113,7 +99,7 @@ impl Changes {
 
     /// The record of these changes or, as a snapshot, of this whole state.
     pub(crate) fn into_record(self, owner: Owner, sequence: u64, snapshot: bool) -> Record {
-        let entry_len = |(key, value): &(Vec<u8>, Option<SecretVec>)| {
+        let entry_len = |(key, value): (&Vec<u8>, &Option<SecretVec>)| {
             5_usize.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, SecretVec::len))
         };
         let body_len = self.0.iter().map(entry_len).fold(1, usize::saturating_add);

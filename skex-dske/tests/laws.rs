@@ -23,7 +23,7 @@ mod world;
 use core::time::Duration;
 
 use skex_core::machine::{Destination, TransmitClass};
-use skex_dske::{ClientEvent, KeyRequest};
+use skex_dske::{ClientEvent, Fill, KeyRequest};
 use skex_sim::laws::{self, Trial};
 use skex_sim::{Departed, Either, NodeId, PowerLoss, Receipts};
 
@@ -62,7 +62,17 @@ fn trial() -> Trial<Party> {
         .flood(3000, 4096)
         .most_gates(5)
         .passes_through(depends_on_nothing)
+        .overfull(overfull)
         .may_answer_junk(asks_for_a_hello)
+}
+
+/// The first table of a party that holds more than it says it can.
+fn overfull(party: &Party) -> Option<String> {
+    let tables: Vec<Fill> = match party {
+        Either::Left(client) => client.fill().collect(),
+        Either::Right(hub) => hub.fill().collect(),
+    };
+    tables.iter().find(|table| table.held > table.bound).map(|table| format!("{table:?}"))
 }
 
 /// Octets of the inner message, and whether the outer one is an envelope at all.

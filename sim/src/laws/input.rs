@@ -157,7 +157,7 @@ where
 }
 
 /// Law 7: with everything thrown at it, again and again, undrained and with its receipts withheld, a machine neither
-/// panics nor gathers more outputs than the trial says.
+/// panics nor gathers more outputs than the trial says, nor holds more inside than it says itself ([`Trial::overfull`]).
 ///
 /// # Errors
 ///
@@ -181,12 +181,16 @@ where
                     _ => piece_of_junk(&mut dice, node, honest.arrived()),
                 };
                 let from = PathId::new(dice.below(64));
-                world.call_undrained(node, |machine, now, rng| {
+                let overfull = world.call_undrained(node, |machine, now, rng| {
                     (trial.act)(node, machine, now, rng);
                     // Refusals are for the law of junk to judge; here only what gathers counts.
                     drop(machine.handle_message(now, rng, from, &message));
                     drop(machine.handle_timeout(now, rng));
+                    (trial.overfull)(machine)
                 });
+                if let Some(table) = overfull.flatten() {
+                    return Err(Broken::new(LAW, format!("{node:?}, flooded: {table}")));
+                }
                 if drains {
                     world.call(node, |_, _, _| ());
                 }

@@ -11,6 +11,7 @@ use crate::world::{Departed, NodeId, World};
 type Build<M> = Box<dyn Fn(u64) -> World<M>>;
 type Act<M> = Box<dyn Fn(NodeId, &mut M, Instant, &mut dyn CryptoRng)>;
 type May = Box<dyn Fn(NodeId, &Departed) -> bool>;
+type Overfull<M> = Box<dyn Fn(&M) -> Option<String>>;
 type MayAnswer = Box<dyn Fn(NodeId, &[u8], &Departed) -> bool>;
 
 /// How to build a small honest world, what the applications in it do, and what its protocol allows.
@@ -27,6 +28,7 @@ pub struct Trial<M: Machine> {
     pub(super) most_junk: usize,
     pub(super) flood: usize,
     pub(super) most_outputs: usize,
+    pub(super) overfull: Overfull<M>,
     pub(super) most_gates: u64,
 }
 
@@ -53,6 +55,7 @@ where
             most_junk: 2000,
             flood: 5000,
             most_outputs: 1024,
+            overfull: Box::new(|_| None),
             most_gates: 6,
         }
     }
@@ -85,6 +88,13 @@ where
     #[must_use]
     pub const fn most_junk(mut self, pieces: usize) -> Self {
         self.most_junk = pieces;
+        self
+    }
+
+    /// Which of its inner tables holds more than its bound, if the machine can say: asked all through the flood.
+    #[must_use]
+    pub fn overfull(mut self, overfull: impl Fn(&M) -> Option<String> + 'static) -> Self {
+        self.overfull = Box::new(overfull);
         self
     }
 

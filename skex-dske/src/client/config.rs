@@ -134,6 +134,11 @@ impl ClientLimits {
         even.max(SMALLEST_PART.min(self.inbound)).max(1)
     }
 
+    /// Keys of one of `peers` initiators that one of `links` hubs may have begun and that are incomplete.
+    pub(super) fn begun_of_each(&self, peers: usize, links: usize) -> usize {
+        self.inbound_of_each(peers).checked_div(links).unwrap_or(0).max(1)
+    }
+
     /// Room in the queue that only events use: three for each request and each key that can be there, two a hub.
     pub(super) fn events(&self, peers: usize) -> usize {
         let of_each = self.inbound_of_each(peers).saturating_mul(RECENT.saturating_add(2));

@@ -3,7 +3,9 @@
 
 mod accept;
 mod judgement;
+mod remembered;
 mod stored;
+mod table;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,9 +25,14 @@ use crate::onetime::Tag;
 use crate::psrd::{AnswerKey, Pad};
 use crate::share::Coordinate;
 use judgement::Judgement;
+pub(super) use remembered::Remembered;
 pub(super) use stored::STORED_KEY;
+pub(super) use table::InboundTable;
 
-/// A key that somebody sends us, or sent us before: by initiator and key id.
+/// The initiator of a key and its id.
+pub(super) type Id = (ClientTag, KeyId);
+
+/// A key that somebody sends us, or sent us before.
 pub(super) struct Inbound {
     /// The link whose share came first: each may begin so many.
     begun_by: usize,
@@ -82,6 +89,33 @@ impl Inbound {
         };
         settle.min(self.expires)
     }
+
+    /// Takes a share in. One hub never counts twice: what it says anew replaces nothing, and is not answered.
+    fn collect(&mut self, share: Arrived) -> Collected {
+        let Stage::Collecting(arrived) = &mut self.stage else { return Collected::Again };
+        let Some(earlier) = arrived.iter_mut().find(|earlier| earlier.link == share.link) else {
+            self.expires = self.expires.max(share.expires);
+            arrived.push(share);
+            return Collected::New;
+        };
+        if earlier.share != share.share
+            || earlier.context != share.context
+            || earlier.secret_tag != share.secret_tag
+        {
+            return Collected::OtherThanBefore(share.answer_key);
+        }
+        // The same share in a new block, after a new session: the answer goes there.
+        (earlier.index, earlier.answer_key) = (share.index, share.answer_key);
+        Collected::Again
+    }
+}
+
+/// What a share was to those that are there.
+enum Collected {
+    New,
+    Again,
+    /// Of a hub that said something else before. The key is for the answer.
+    OtherThanBefore(AnswerKey),
 }
 
 impl<P: Pad> Client<P> {
@@ -95,7 +129,7 @@ impl<P: Pad> Client<P> {
         let wire = &message.message;
         let id = (ClientTag::new(wire.peer), KeyId::new(wire.key_id));
         // A new key needs room before its block is used: a full table must not burn what it cannot keep.
-        if !self.inbound.contains_key(&id) && !self.has_room_for_inbound(link, id.0) {
+        if self.inbound.get(&id).is_none() && !self.has_room_for_inbound(link, id.0) {
             return self.discards.discard(DiscardReason::Busy);
         }
         let Some(hub) = self.links.get_mut(link) else {
@@ -118,42 +152,22 @@ impl<P: Pad> Client<P> {
         }
         let secret_tag = Tag::from_bytes(wire.secret_tag);
         let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
-        let inbound = self.inbound.entry(id).or_insert_with(|| Inbound {
-            begun_by: link,
-            expires,
-            stage: Stage::Collecting(Vec::new()),
-            answers: Vec::new(),
-        });
-        match &mut inbound.stage {
-            Stage::Accepted(_) => {
-                self.on_late_share(id, link, coordinate, (index, answer_key), &share, (&context, secret_tag));
+        if matches!(self.inbound.get(&id), Some(Inbound { stage: Stage::Accepted(_), .. })) {
+            let claim = (&context, secret_tag);
+            self.on_late_share(id, link, coordinate, (index, answer_key), &share, claim);
+            return Disposition::Accepted;
+        }
+        if self.inbound.get(&id).is_none() {
+            let stage = Stage::Collecting(Vec::new());
+            self.inbound.insert(id, Inbound { begun_by: link, expires, stage, answers: Vec::new() });
+        }
+        let arrived = Arrived { link, coordinate, index, answer_key, share, expires, context, secret_tag };
+        match self.inbound.change(&id, |inbound| inbound.collect(arrived)) {
+            Some(Collected::New) => self.try_accept(now, id),
+            Some(Collected::OtherThanBefore(answer_key)) => {
+                return self.refuse(link, index, answer_key, AnswerStatus::KEY_ID_IN_USE);
             }
-            Stage::Collecting(arrived) => {
-                // One hub never counts twice: what it says anew replaces nothing, and is not answered.
-                if let Some(earlier) = arrived.iter_mut().find(|arrived| arrived.link == link) {
-                    let same = earlier.share == share
-                        && earlier.context == context
-                        && earlier.secret_tag == secret_tag;
-                    if !same {
-                        return self.refuse(link, index, answer_key, AnswerStatus::KEY_ID_IN_USE);
-                    }
-                    // The same share in a new block, after a new session: the answer goes there.
-                    (earlier.index, earlier.answer_key) = (index, answer_key);
-                    return Disposition::Accepted;
-                }
-                inbound.expires = inbound.expires.max(expires);
-                arrived.push(Arrived {
-                    link,
-                    coordinate,
-                    index,
-                    answer_key,
-                    share,
-                    expires,
-                    context,
-                    secret_tag,
-                });
-                self.try_accept(now, id);
-            }
+            Some(Collected::Again) | None => {}
         }
         Disposition::Accepted
     }
@@ -194,18 +208,12 @@ impl<P: Pad> Client<P> {
     /// Whether `link` may begin another key of `initiator`. Neither one lying hub nor one initiator must fill the table
     /// for all.
     fn has_room_for_inbound(&self, link: usize, initiator: ClientTag) -> bool {
-        let (mut begun, mut waiting, mut recent) = (0_usize, 0_usize, 0_usize);
-        for (_, inbound) in self.inbound.iter().filter(|((from, _), _)| *from == initiator) {
-            match &inbound.stage {
-                Stage::Collecting(_) if inbound.begun_by == link => begun = begun.saturating_add(1),
-                Stage::Collecting(_) => {}
-                Stage::Accepted(accepted) if accepted.key.is_some() => waiting = waiting.saturating_add(1),
-                Stage::Accepted(_) => recent = recent.saturating_add(1),
-            }
-        }
+        let Some(held) = self.inbound.held(initiator) else { return true };
         let of_initiator = self.limits.inbound_of_each(self.peers.len());
-        let of_link = of_initiator.checked_div(self.links.len()).unwrap_or(0).max(1);
-        begun < of_link && waiting < of_initiator && recent < of_initiator.saturating_mul(RECENT)
+        let of_link = self.limits.begun_of_each(self.peers.len(), self.links.len());
+        held.begun.get(&link).is_none_or(|begun| *begun < of_link)
+            && held.waiting < of_initiator
+            && held.recent < of_initiator.saturating_mul(RECENT)
     }
 
     fn refuse(
@@ -225,7 +233,7 @@ impl<P: Pad> Client<P> {
     }
 
     /// The same block again: the same answer again, if there was one.
-    fn on_repeated_delivery(&mut self, link: usize, id: (ClientTag, KeyId), index: u32) -> Disposition {
+    fn on_repeated_delivery(&mut self, link: usize, id: Id, index: u32) -> Disposition {
         let inbound = self.inbound.get(&id);
         let after = inbound.map_or(Barrier::OPEN, |inbound| match &inbound.stage {
             Stage::Accepted(accepted) => accepted.after,
@@ -242,16 +250,17 @@ impl<P: Pad> Client<P> {
 
     /// Reports that are due, and keys whose time is over.
     pub(super) fn expire_inbound(&mut self, now: Instant) {
-        let due: Vec<(ClientTag, KeyId)> =
-            self.inbound.iter().filter(|(_, inbound)| inbound.deadline() <= now).map(|(id, _)| *id).collect();
-        for id in due {
-            let Some(inbound) = self.inbound.get_mut(&id) else { continue };
-            if let Stage::Accepted(accepted) = &mut inbound.stage
-                && let Some(judgement) = accepted.judgement.take_if(|judgement| judgement.settle_at <= now)
-            {
-                let (peer, key_id) = id;
+        while let Some(id) = self.inbound.due(now) {
+            let (peer, key_id) = id;
+            let judged = self.inbound.change(&id, |inbound| match &mut inbound.stage {
+                Stage::Accepted(accepted) => {
+                    let due = accepted.judgement.take_if(|judgement| judgement.settle_at <= now);
+                    due.map(|judgement| (accepted.after, judgement))
+                }
+                Stage::Collecting(_) => None,
+            });
+            if let Some((after, judgement)) = judged.flatten() {
                 let (hubs, blame_is_certain) = judgement.report(self.limits.work_limit);
-                let after = accepted.after;
                 self.tell(
                     after,
                     ClientEvent::Settled { key_id, peer, role: Role::Responder, hubs, blame_is_certain },
@@ -263,18 +272,16 @@ impl<P: Pad> Client<P> {
             match &inbound.stage {
                 // A key that nobody has taken is not lost: it goes when the application has it.
                 Stage::Accepted(accepted) if accepted.key.is_some() => {
-                    if let Some(inbound) = self.inbound.get_mut(&id) {
-                        inbound.expires = now.saturating_add(UNTAKEN_CHECK);
-                    }
+                    let again = now.saturating_add(UNTAKEN_CHECK);
+                    let _ = self.inbound.change(&id, |inbound| inbound.expires = again);
                 }
                 Stage::Accepted(_) => {
-                    self.inbound.remove(&id);
+                    let _ = self.inbound.remove(&id);
                     self.remember(id);
                 }
                 Stage::Collecting(arrived) => {
                     let error = failure(arrived);
-                    self.inbound.remove(&id);
-                    let (peer, key_id) = id;
+                    let _ = self.inbound.remove(&id);
                     self.tell(
                         Barrier::OPEN,
                         ClientEvent::KeyFailed { key_id, peer, role: Role::Responder, error },
@@ -286,7 +293,7 @@ impl<P: Pad> Client<P> {
 }
 
 /// Refusals that are remembered, for their repetition.
-const REFUSALS: usize = 64;
+pub(super) const REFUSALS: usize = 64;
 
 /// How often the table looks after a key that nobody takes, beyond its lifetime.
 const UNTAKEN_CHECK: Duration = Duration::from_secs(60);

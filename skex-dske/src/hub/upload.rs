@@ -9,7 +9,7 @@ use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::{AnswerStatus, Busy, DskeSuiteId, ShareMessage, Tagged, block_elements};
 
 use super::relay::{GivenAnswer, Relay, RelayId, Verdict, storage_key};
-use super::{Authorised, Hub, Timer};
+use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
 use crate::link::ReceivedShare;
@@ -18,11 +18,8 @@ use crate::psrd::Pad;
 /// Room in the queue below which no new upload is taken: what is under way needs it.
 const QUEUE_RESERVE: usize = 64;
 
-/// Blocks of a responder's downlink that every initiator can have at least.
-const SMALLEST_PART: u32 = 4;
-
 /// Refusals that are remembered of each client.
-const REFUSALS: usize = 16;
+pub(super) const REFUSALS: usize = 16;
 
 impl<P: Pad> Hub<P> {
     /// An initiator's share.
@@ -80,10 +77,7 @@ impl<P: Pad> Hub<P> {
             self.relays.insert(id, relay);
             self.waiting.entry(responder).or_default().insert(id);
             let block = block_elements(upload.terms.key_len).unwrap_or(0);
-            if let Some(client) = self.client_mut(responder) {
-                let spent = client.spent.entry(initiator).or_default();
-                *spent = spent.saturating_add(block);
-            }
+            self.spend(initiator, responder, block);
             if let Some(client) = self.client_mut(initiator) {
                 client.keys = client.keys.saturating_add(1);
             }
@@ -146,41 +140,6 @@ impl<P: Pad> Hub<P> {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
         Ok(responder)
-    }
-
-    /// Whether a share may still be carried by the responder's downlink. Every initiator that it has authorised has a part
-    /// of the table that nobody else can spend: half of the table shared evenly, and a few blocks at least. What an
-    /// initiator has spent is counted since the start.
-    fn is_within_budget(&self, initiator: ClientId, responder: ClientId, key_len: u32) -> bool {
-        let (Some(client), Some(block)) = (self.client(responder), block_elements(key_len)) else {
-            return false;
-        };
-        let initiators = match &client.authorised {
-            Authorised::Everyone => self.clients.len().saturating_sub(1),
-            Authorised::Only(tags) => tags.len(),
-        };
-        let others = u32::try_from(initiators).unwrap_or(u32::MAX).saturating_sub(1);
-        if others == 0 {
-            return true;
-        }
-        let table = client.link.outgoing.elements();
-        let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
-        let own_part = even.max(block.saturating_mul(SMALLEST_PART));
-        let spent = |id: &ClientId| client.spent.get(id).copied().unwrap_or(0);
-        if spent(&initiator).saturating_add(block) <= own_part {
-            return true;
-        }
-        let undelivered = self.waiting.get(&responder).into_iter().flatten();
-        let undelivered =
-            undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
-        let promised =
-            undelivered.filter_map(|relay| block_elements(relay.key_len)).fold(0, u32::saturating_add);
-        let used =
-            client.spent.iter().filter(|(id, _)| **id != initiator).map(|(_, spent)| *spent.min(&own_part));
-        let kept =
-            others.saturating_mul(own_part).min(table / 2).saturating_sub(used.fold(0, u32::saturating_add));
-        let needed = block.saturating_add(promised).saturating_add(kept);
-        client.link.outgoing.remaining() >= needed
     }
 
     /// The one answer to an upload, behind checkpoint `after`.

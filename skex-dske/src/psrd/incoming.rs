@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use skex_core::SecretBytes;
+use skex_core::{SecretBytes, SecretVec};
+use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 
 use super::block::{Block, KEY_ELEMENTS, has_erased_element};
 use super::pad::{ELEMENT_LEN, Pad, PadError};
@@ -42,8 +43,18 @@ pub(crate) struct Grant {
 /// tries on one key leave a forgery at 2^-112 for a 256-bit key, at 2^-100 for 1 MiB (draft-skex-dske, "Bounds").
 const FAILED_TAGS_BOUND: u32 = 4096;
 
-/// How many erased elements a grant skips at most (4 MiB).
-const SPENT_SEARCH: u32 = 1 << 18;
+/// The longest lease: room for four blocks of the longest key, as an honest sender asks for at most
+/// (draft-skex-dske, "Leases").
+const LONGEST_LEASE: u32 = match block_elements(MAX_DSKE_KEY_LEN) {
+    Some(block) => 4 * block + 2,
+    None => 0,
+};
+
+/// How many elements a grant looks at, at most, to find those that were not erased (8 MiB).
+const SPENT_SEARCH: u32 = 1 << 19;
+
+/// How many of them it reads at once (4 KiB).
+const RUN: u32 = 256;
 
 impl<P: Pad> Incoming<P> {
     /// A table as it was stored: its durable marks, no lease.
@@ -85,6 +96,7 @@ impl<P: Pad> Incoming<P> {
         if let Some(last) = self.last.filter(|last| last.nonce == *nonce) {
             return Some(last);
         }
+        let want = want.min(LONGEST_LEASE);
         let start = self.unspent(self.high_water.max(mark), want)?;
         let end = start.saturating_add(want).min(self.pad.elements());
         let first = start.checked_add(2)?;
@@ -114,14 +126,36 @@ impl<P: Pad> Incoming<P> {
     /// there are some where an older record was brought back beside a newer table.
     fn unspent(&self, start: u32, want: u32) -> Option<u32> {
         let limit = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
-        let mut begin = start;
-        let mut index = start;
-        let mut element = SecretBytes::<ELEMENT_LEN>::zeroed();
+        let (mut begin, mut index) = (start, start);
+        let mut octets = SecretVec::zeroed(ELEMENT_LEN.saturating_mul(RUN as usize));
         while index < begin.saturating_add(want).min(limit) {
-            self.pad.read(index, element.expose_mut()).ok()?;
-            index = index.saturating_add(1);
-            if has_erased_element(element.expose()) {
-                begin = index;
+            let run = RUN.min(begin.saturating_add(want).min(limit).saturating_sub(index));
+            let run_octets = octets.expose_mut().get_mut(..ELEMENT_LEN.saturating_mul(run as usize))?;
+            match self.pad.read(index, run_octets) {
+                Ok(()) => {
+                    for (at, element) in (index..).zip(run_octets.chunks(ELEMENT_LEN)) {
+                        if has_erased_element(element) {
+                            begin = at.saturating_add(1);
+                        }
+                    }
+                    index = index.saturating_add(run);
+                }
+                // A table may say so instead of giving zeros, and not where in the run.
+                Err(PadError::Erased) => {
+                    let end = index.saturating_add(run);
+                    while index < end {
+                        let element = run_octets.get_mut(..ELEMENT_LEN)?;
+                        let erased = match self.pad.read(index, element) {
+                            Err(PadError::Erased) => true,
+                            read => read.map(|()| has_erased_element(element)).ok()?,
+                        };
+                        index = index.saturating_add(1);
+                        if erased {
+                            begin = index;
+                        }
+                    }
+                }
+                Err(_) => return None,
             }
         }
         (begin < limit).then_some(begin)

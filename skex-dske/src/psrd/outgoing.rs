@@ -21,6 +21,9 @@ pub(crate) struct Outgoing<P> {
     /// The end of the last lease that this end asked for. Durable before the request leaves: whatever the receiver may
     /// have signed for it, and forgotten since, lies below what this end asks for next.
     mark: u32,
+    /// Below this nothing is left but in leases. What lies between here and the mark was asked for, and has not been granted
+    /// or is lost; it is erased when the next answer shows that the mark above it is durable.
+    erased: u32,
     /// In the order in which they are used; the first is the current one.
     leases: Vec<Lease>,
     asked: Option<Box<Asked>>,
@@ -51,13 +54,15 @@ pub(crate) struct Asked {
 }
 
 impl<P: Pad> Outgoing<P> {
-    /// A table as it was stored: its durable `mark`, no lease.
-    pub(crate) const fn new(pad: P, number: u16, origin: Origin, mark: u32) -> Self {
+    /// A table as it was stored: its durable `mark`, no lease. Everything below `erased` is erased; what lies between was
+    /// lost with the last start.
+    pub(crate) const fn new(pad: P, number: u16, origin: Origin, mark: u32, erased: u32) -> Self {
         Self {
             pad,
             number,
             origin,
             mark,
+            erased,
             leases: Vec::new(),
             asked: None,
             denied: false,
@@ -75,6 +80,11 @@ impl<P: Pad> Outgoing<P> {
 
     pub(crate) const fn mark(&self) -> u32 {
         self.mark
+    }
+
+    /// Everything below is erased.
+    pub(crate) fn erased(&self) -> u32 {
+        self.leases.first().map_or(self.erased, |lease| lease.next)
     }
 
     /// The length of the table.
@@ -199,16 +209,25 @@ impl<P: Pad> Outgoing<P> {
         }
         let mut key = SecretBytes::<32>::zeroed();
         self.pad.read(grant.start, key.expose_mut())?;
-        let key = MessageTagKey::from_pad(key.expose()).map_err(|_| GrantError::Refused)?;
+        let Ok(key) = MessageTagKey::from_pad(key.expose()) else {
+            // Erased here: an older record was brought back beside a newer table. The request can never be granted; the next
+            // one asks from the mark that this one has moved.
+            self.asked = None;
+            return Err(GrantError::Refused);
+        };
         if !key.verify(&[prefix, untagged], &Tag::from_bytes(*tag)) {
             return Err(GrantError::Unauthentic);
         }
-        // What lies between the old mark and the lease was granted to an earlier start of this end, and is lost.
-        self.pad.erase(asked.mark, first.saturating_sub(asked.mark))?;
+        // What lies between the last lease and this one was granted to an earlier start of this end, or asked for in vain; what
+        // lies behind it was asked for and not granted. Both are lost: the mark above them is durable, or there were no grant.
+        self.pad.erase(self.erased, first.saturating_sub(self.erased))?;
+        let usable = grant.end.saturating_sub(first) >= SMALLEST_BLOCK;
+        let lost = if usable { grant.end } else { first };
+        self.pad.erase(lost, self.mark.max(grant.end).saturating_sub(lost))?;
         let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end == self.pad.elements();
         self.mark = self.mark.max(grant.end);
-        self.asked = None;
-        if grant.end.saturating_sub(first) >= SMALLEST_BLOCK {
+        (self.asked, self.erased) = (None, self.mark);
+        if usable {
             self.leases.push(Lease { next: first, end: grant.end, after });
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
@@ -221,6 +240,10 @@ impl<P: Pad> Outgoing<P> {
             return false;
         }
         (self.asked, self.denied) = (None, true);
+        // The mark above it is durable, or the receiver had nothing to deny.
+        if self.pad.erase(self.erased, self.mark.saturating_sub(self.erased)).is_ok() {
+            self.erased = self.mark;
+        }
         true
     }
 

@@ -218,7 +218,7 @@ impl Oracle {
             let mark = value[word * 4..].first_chunk::<4>().expect("three marks");
             u32::from_be_bytes(*mark) >= end
         };
-        self.depends(node, &key, reaches, ["a share", "a grant"][word]);
+        self.depends(node, &key, reaches, ["a share or a request", "a grant"][word]);
     }
 
     fn on_datagram(&mut self, cast: &Cast, pair: Pair, from_client: bool, outer: &Outer<'_>) {
@@ -259,6 +259,13 @@ impl Oracle {
     fn on_inner(&mut self, cast: &Cast, pair: Pair, from_client: bool, octets: &[u8]) {
         let inner = Inner::decode(octets).expect("a machine sealed what is not a message");
         match &inner {
+            Inner::LeaseRequest(request) => {
+                // The mark that it moves, up to the end of the table.
+                let table = (pair, from_client);
+                let elements = (original(cast, table).len() / ELEMENT_LEN) as u32;
+                let mark = request.mark.saturating_add(request.want).min(elements);
+                self.depends_on_mark(cast, pair, from_client, 0, mark);
+            }
             Inner::LeaseGrant(grant) => {
                 self.counts.grants += 1;
                 let start = grant.message.start;

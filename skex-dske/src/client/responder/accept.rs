@@ -10,7 +10,7 @@ use skex_wire::dske::{AnswerStatus, Confirmation, block_elements};
 
 use super::judgement::{Judgement, work_limit};
 use super::stored::{encode, storage_key};
-use super::{Accepted, Arrived, Inbound, Stage};
+use super::{Accepted, Arrived, Id, Inbound, Stage};
 use crate::client::Client;
 use crate::client::event::{ClientError, ClientEvent, Established, Role};
 use crate::id::{ClientTag, HubId};
@@ -28,12 +28,12 @@ impl<P: Pad> Client<P> {
     /// [`ClientError::NoSuchKey`] if no such key waits to be taken.
     pub fn taken(&mut self, peer: ClientTag, key_id: KeyId) -> Result<(), ClientError> {
         let now = self.clock.now();
-        let Some(inbound) = self.inbound.get_mut(&(peer, key_id)) else { return Err(ClientError::NoSuchKey) };
-        let Stage::Accepted(accepted) = &mut inbound.stage else { return Err(ClientError::NoSuchKey) };
-        if accepted.key.take().is_none() {
-            return Err(ClientError::NoSuchKey);
-        }
-        let value = encode(accepted, inbound.expires.saturating_since(now));
+        let value = self.inbound.change(&(peer, key_id), |inbound| {
+            let Stage::Accepted(accepted) = &mut inbound.stage else { return None };
+            accepted.key.take()?;
+            Some(encode(accepted, inbound.expires.saturating_since(now)))
+        });
+        let value = value.flatten().ok_or(ClientError::NoSuchKey)?;
         self.journal.set(&storage_key(peer, key_id), value);
         // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
         // write, so where there is much, several keys share one.
@@ -48,7 +48,7 @@ impl<P: Pad> Client<P> {
     }
 
     /// Looks for the key among the shares that agree with the newest one.
-    pub(super) fn try_accept(&mut self, now: Instant, id: (ClientTag, KeyId)) {
+    pub(super) fn try_accept(&mut self, now: Instant, id: Id) {
         let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
         let Some(newest) = arrived.last() else { return };
         let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, newest.expires);
@@ -92,25 +92,25 @@ impl<P: Pad> Client<P> {
     }
 
     /// Stores the key; behind that, gives it to the application and answers every hub.
-    fn accept(&mut self, now: Instant, id: (ClientTag, KeyId), expires: Instant, accepted: Accepted) {
+    fn accept(&mut self, now: Instant, id: Id, expires: Instant, accepted: Accepted) {
         self.journal.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
         let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
         let hubs = accepted.judgement.as_ref().map_or(0, |judgement| judgement.heard() as u64);
         let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
         self.tell_key(id, &accepted, pad_octets);
-        let Some(inbound) = self.inbound.get_mut(&id) else { return };
-        // By the accepted terms: what liars said of the lifetime is over with them.
-        inbound.expires = expires;
-        if let Stage::Collecting(arrived) =
+        let before = self.inbound.change(&id, |inbound| {
+            // By the accepted terms: what liars said of the lifetime is over with them.
+            inbound.expires = expires;
             core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
-        {
+        });
+        if let Some(Stage::Collecting(arrived)) = before {
             for share in arrived {
                 self.answer_accepted(id, share.link, share.index, share.answer_key);
             }
         }
     }
 
-    pub(super) fn tell_key(&mut self, id: (ClientTag, KeyId), accepted: &Accepted, pad_octets: u64) {
+    pub(super) fn tell_key(&mut self, id: Id, accepted: &Accepted, pad_octets: u64) {
         let secret = accepted.key.as_ref().and_then(|key| KeyBytes::copied_from(key.expose()));
         if let Some(secret) = secret {
             self.tell(
@@ -127,11 +127,8 @@ impl<P: Pad> Client<P> {
     }
 
     /// Accepted, with the confirmation, behind the checkpoint that holds the key.
-    fn answer_accepted(&mut self, id: (ClientTag, KeyId), link: usize, index: u32, answer_key: AnswerKey) {
-        let Some(Inbound { stage: Stage::Accepted(accepted), answers, .. }) = self.inbound.get_mut(&id)
-        else {
-            return;
-        };
+    fn answer_accepted(&mut self, id: Id, link: usize, index: u32, answer_key: AnswerKey) {
+        let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get(&id) else { return };
         let after = accepted.after;
         let Ok(confirmation) =
             Confirmation::new(&accepted.origins, &accepted.lying, *accepted.confirm.as_bytes())
@@ -143,26 +140,31 @@ impl<P: Pad> Client<P> {
         else {
             return;
         };
-        answers.retain(|(to, ..)| *to != link);
-        answers.push((link, index, inner.clone()));
+        let answer = (link, index, inner.clone());
+        let _ = self.inbound.change(&id, |inbound| {
+            inbound.answers.retain(|(to, ..)| *to != link);
+            inbound.answers.push(answer);
+        });
         self.send(link, &inner, after, TransmitClass::Reply);
     }
 
     /// A share for a key that is there already: judged, answered like the others.
     pub(super) fn on_late_share(
         &mut self,
-        id: (ClientTag, KeyId),
+        id: Id,
         link: usize,
         coordinate: Coordinate,
         block: (u32, AnswerKey),
         share: &SecretVec,
         claim: (&Context, Tag),
     ) {
-        if let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get_mut(&id)
-            && let Some(judgement) = &mut accepted.judgement
-        {
-            judgement.hear(coordinate, share, claim);
-        }
+        let _ = self.inbound.change(&id, |inbound| {
+            if let Stage::Accepted(accepted) = &mut inbound.stage
+                && let Some(judgement) = &mut accepted.judgement
+            {
+                judgement.hear(coordinate, share, claim);
+            }
+        });
         self.answer_accepted(id, link, block.0, block.1);
     }
 

@@ -9,7 +9,7 @@ use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
 use skex_wire::Reader;
 use skex_wire::dske::{TAG_LEN, bitmap_len};
 
-use super::{Accepted, Inbound, Stage};
+use super::{Accepted, Id, Inbound, Stage};
 use crate::client::Client;
 use crate::id::ClientTag;
 use crate::onetime::Tag;
@@ -17,14 +17,12 @@ use crate::psrd::Pad;
 use crate::state::RestoreError;
 
 impl<P: Pad> Client<P> {
-    /// Keeps the id of a key whose lifetime is over. A hub may still hold a share of it, and hubs that wait long enough must
-    /// not deliver the key once more. Each id cost a block of every table that carried it, so tables bound their number;
-    /// beyond the configured bound the smallest ids go.
-    pub(super) fn remember(&mut self, id: (ClientTag, KeyId)) {
-        self.journal.set(&storage_key(id.0, id.1), SecretVec::zeroed(0));
-        self.remembered.insert(id);
-        while self.remembered.len() > self.limits.remembered {
-            let Some((peer, key_id)) = self.remembered.pop_first() else { return };
+    /// Keeps the id of a key whose lifetime is over. Each id cost a block of every table that carried it, so tables bound
+    /// their number; beyond the configured bound the oldest go.
+    pub(super) fn remember(&mut self, id: Id) {
+        let place = self.remembered.insert(id);
+        self.journal.set(&storage_key(id.0, id.1), stored_place(place));
+        while let Some((peer, key_id)) = self.remembered.evict(self.limits.remembered) {
             self.journal.remove(&storage_key(peer, key_id));
         }
     }
@@ -39,8 +37,8 @@ impl<P: Pad> Client<P> {
         let mut reader = Reader::new(key);
         let id = (ClientTag::new(reader.array()?), KeyId::new(reader.array()?));
         reader.finish()?;
-        if value.is_empty() {
-            self.remembered.insert(id);
+        if let Ok(place) = value.try_into() {
+            self.remembered.restore(id, u64::from_be_bytes(place));
             return Ok(());
         }
         let (accepted, lifetime) = decode_stored(value)?;
@@ -56,10 +54,10 @@ impl<P: Pad> Client<P> {
     pub(in crate::client) fn store_inbound(&mut self) {
         let now = self.clock.now();
         self.taken_since_snapshot = 0;
-        for (peer, key_id) in &self.remembered {
-            self.journal.append(&storage_key(*peer, *key_id), SecretVec::zeroed(0));
+        for ((peer, key_id), place) in self.remembered.iter() {
+            self.journal.set(&storage_key(peer, key_id), stored_place(place));
         }
-        for ((peer, key_id), inbound) in &self.inbound {
+        for ((peer, key_id), inbound) in self.inbound.iter() {
             if let Stage::Accepted(accepted) = &inbound.stage {
                 let value = encode(accepted, inbound.expires.saturating_since(now));
                 self.journal.set(&storage_key(*peer, *key_id), value);
@@ -72,6 +70,11 @@ pub(in crate::client) const STORED_KEY: u8 = 2;
 
 pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Vec<u8> {
     [&[STORED_KEY], peer.as_bytes().as_slice(), key_id.as_bytes()].concat()
+}
+
+/// Of a key whose lifetime is over: its place in the order of those, 8. No other value is as short.
+fn stored_place(place: u64) -> SecretVec {
+    SecretVec::copied_from(&place.to_be_bytes())
 }
 
 /// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, key (to the end; none if taken)

@@ -81,6 +81,30 @@ fn initiators_cannot_drain_the_downlink_for_others() {
     cast.assert_agreed(0, 1, id);
 }
 
+/// The same, with hubs that start anew once the two have spent what they may: a start gives nobody a second part.
+#[test]
+fn a_start_of_the_hubs_gives_no_initiator_a_second_part() {
+    let mut setup = setup(1024);
+    (setup.clients, setup.table_elements) = (4, 2048);
+    let mut cast = cast(3, &setup);
+    let mut request = KeyRequest::new(3);
+    request.lifetime = 1;
+    for round in 0..240 {
+        let _ = cast.try_request(2 + round % 2, 1, request);
+        cast.settle(2);
+        if round == 180 {
+            for hub in cast.hubs.clone() {
+                cast.world.kill(hub);
+                cast.world.restart(hub);
+            }
+            cast.settle(20);
+        }
+    }
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+}
+
 /// Twenty shares wait for a client. Ten short questions in a row must not bring each of them ten times: the questions
 /// can come from any address, and so would the answers go to any address.
 #[test]

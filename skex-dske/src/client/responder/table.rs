@@ -1,0 +1,98 @@
+//! The keys that come in, with what is asked about all of them at once: which is due first, and how many each initiator has.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use skex_core::machine::Instant;
+
+use super::{Id, Inbound, Stage};
+use crate::id::ClientTag;
+
+/// Every question is answered in logarithmic time: deadlines and counts move with each change.
+#[derive(Default)]
+pub(in crate::client) struct InboundTable {
+    entries: BTreeMap<Id, Inbound>,
+    deadlines: BTreeSet<(Instant, Id)>,
+    held: BTreeMap<ClientTag, Held>,
+}
+
+/// Keys of one initiator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Incomplete ones, by the link that began them.
+    pub(super) begun: BTreeMap<usize, usize>,
+    /// Accepted ones that the application has not taken.
+    pub(super) waiting: usize,
+    /// Accepted ones that it has.
+    pub(super) recent: usize,
+}
+
+impl Held {
+    fn count(&mut self, inbound: &Inbound) -> &mut usize {
+        match &inbound.stage {
+            Stage::Collecting(_) => self.begun.entry(inbound.begun_by).or_default(),
+            Stage::Accepted(accepted) if accepted.key.is_some() => &mut self.waiting,
+            Stage::Accepted(_) => &mut self.recent,
+        }
+    }
+}
+
+impl InboundTable {
+    pub(in crate::client) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Inbound> {
+        self.entries.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, &Inbound)> {
+        self.entries.iter()
+    }
+
+    /// What `initiator` has here.
+    pub(super) fn held(&self, initiator: ClientTag) -> Option<&Held> {
+        self.held.get(&initiator)
+    }
+
+    /// When the first of them is due.
+    pub(in crate::client) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The first that is due at `now`.
+    pub(super) fn due(&self, now: Instant) -> Option<Id> {
+        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// Adds a key that is not there yet.
+    pub(super) fn insert(&mut self, id: Id, inbound: Inbound) {
+        let _ = self.remove(&id);
+        self.deadlines.insert((inbound.deadline(), id));
+        let count = self.held.entry(id.0).or_default().count(&inbound);
+        *count = count.saturating_add(1);
+        self.entries.insert(id, inbound);
+    }
+
+    /// Takes a key out.
+    pub(super) fn remove(&mut self, id: &Id) -> Option<Inbound> {
+        let inbound = self.entries.remove(id)?;
+        self.deadlines.remove(&(inbound.deadline(), *id));
+        if let Some(held) = self.held.get_mut(&id.0) {
+            let count = held.count(&inbound);
+            *count = count.saturating_sub(1);
+            held.begun.retain(|_, count| *count > 0);
+            if *held == Held::default() {
+                self.held.remove(&id.0);
+            }
+        }
+        Some(inbound)
+    }
+
+    /// Changes a key. The one way to do so: what is known of all of them follows.
+    pub(super) fn change<R>(&mut self, id: &Id, change: impl FnOnce(&mut Inbound) -> R) -> Option<R> {
+        let mut inbound = self.remove(id)?;
+        let result = change(&mut inbound);
+        self.insert(*id, inbound);
+        Some(result)
+    }
+}

@@ -1,0 +1,138 @@
+//! What each initiator may have of a responder's downlink (docs/draft-skex-dske.md, "Hub").
+//!
+//! Half of the table is divided evenly among the initiators that the responder has authorised, and each has a few blocks at
+//! least: nobody else can spend its part. Beyond it, it gets what is left when the parts of all others are kept.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use skex_core::SecretVec;
+use skex_wire::Reader;
+use skex_wire::dske::block_elements;
+
+use super::{Authorised, Hub};
+use crate::id::ClientId;
+use crate::psrd::Pad;
+use crate::state::RestoreError;
+
+/// Blocks of a responder's downlink that every initiator can have at least.
+const SMALLEST_PART: u32 = 4;
+
+/// Parts of one downlink at most. Where a responder has authorised more initiators, some of them share one.
+const PARTS: usize = 64;
+
+pub(super) const STORED_SPENT: u8 = 3;
+
+impl<P: Pad> Hub<P> {
+    /// How many parts the downlink of `responder` has.
+    fn parts(&self, responder: ClientId) -> usize {
+        let initiators = match self.client(responder).map(|client| &client.authorised) {
+            None => 0,
+            Some(Authorised::Everyone) => self.clients.len().saturating_sub(1),
+            Some(Authorised::Only(tags)) => tags.len(),
+        };
+        initiators.min(PARTS)
+    }
+
+    /// Which part is that of `initiator`.
+    fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<usize> {
+        let place = match &self.client(responder)?.authorised {
+            // Counted without the responder itself.
+            Authorised::Everyone => {
+                usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?
+            }
+            Authorised::Only(tags) => {
+                let tag = self.client(initiator)?.tag;
+                tags.iter().position(|authorised| *authorised == tag)?
+            }
+        };
+        place.checked_rem(self.parts(responder))
+    }
+
+    /// Whether a share may still be carried by the responder's downlink.
+    pub(super) fn is_within_budget(&self, initiator: ClientId, responder: ClientId, key_len: u32) -> bool {
+        let (Some(client), Some(block)) = (self.client(responder), block_elements(key_len)) else {
+            return false;
+        };
+        let parts = self.parts(responder);
+        let others = u32::try_from(parts).unwrap_or(u32::MAX).saturating_sub(1);
+        if others == 0 {
+            return true;
+        }
+        let Some(own) = self.part_of(initiator, responder) else { return false };
+        let table = client.link.outgoing.elements();
+        let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
+        let own_part = even.max(block.saturating_mul(SMALLEST_PART));
+        if client.spent.get(own).copied().unwrap_or(0).saturating_add(block) <= own_part {
+            return true;
+        }
+        let undelivered = self.waiting.get(&responder).into_iter().flatten();
+        let undelivered =
+            undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
+        let promised =
+            undelivered.filter_map(|relay| block_elements(relay.key_len)).fold(0, u32::saturating_add);
+        let spent = client.spent.iter().enumerate().filter(|(part, _)| *part != own);
+        let used = spent.map(|(_, spent)| *spent.min(&own_part)).fold(0, u32::saturating_add);
+        let kept = others.saturating_mul(own_part).min(table / 2).saturating_sub(used);
+        let needed = block.saturating_add(promised).saturating_add(kept);
+        client.link.outgoing.remaining() >= needed
+    }
+
+    /// A share of `block` elements was accepted. Durable with it: a start of the hub gives nobody a second part.
+    pub(super) fn spend(&mut self, initiator: ClientId, responder: ClientId, block: u32) {
+        let (parts, part) = (self.parts(responder), self.part_of(initiator, responder));
+        let Some(part) = part.filter(|_| parts > 1) else { return };
+        let Some(client) = self.client_mut(responder) else { return };
+        if client.spent.is_empty() {
+            client.spent = vec![0; parts].into();
+        }
+        let number = client.link.outgoing.number();
+        let Some(spent) = client.spent.get_mut(part) else { return };
+        *spent = spent.saturating_add(block);
+        let value = stored(number, *spent);
+        self.journal.set(&spent_key(responder, part), value);
+    }
+
+    /// What was spent before the last start. What was spent of another table than the present one counts no more.
+    pub(super) fn restore_spent(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let (mut key, mut value) = (Reader::new(key), Reader::new(value));
+        let (responder, part) = (ClientId::new(key.u32()?), usize::from(key.u8()?));
+        let (number, elements) = (value.u16()?, value.u32()?);
+        key.finish()?;
+        value.finish()?;
+        let parts = self.parts(responder);
+        let client = self.client_mut(responder).ok_or(RestoreError::Configuration)?;
+        if number != client.link.outgoing.number() || parts < 2 {
+            return Ok(());
+        }
+        if client.spent.is_empty() {
+            client.spent = vec![0; parts].into();
+        }
+        if let Some(spent) = client.spent.get_mut(part) {
+            *spent = elements;
+        }
+        Ok(())
+    }
+
+    /// What a snapshot has to hold of it.
+    pub(super) fn store_spent(&mut self) {
+        for client in &self.clients {
+            let (id, number) = (client.link.keys.client(), client.link.outgoing.number());
+            for (part, spent) in client.spent.iter().enumerate().filter(|(_, spent)| **spent > 0) {
+                self.journal.set(&spent_key(id, part), stored(number, *spent));
+            }
+        }
+    }
+}
+
+/// number of the table 2, elements 4
+fn stored(number: u16, elements: u32) -> SecretVec {
+    let [n, m] = number.to_be_bytes();
+    let [a, b, c, d] = elements.to_be_bytes();
+    SecretVec::copied_from(&[n, m, a, b, c, d])
+}
+
+fn spent_key(responder: ClientId, part: usize) -> Vec<u8> {
+    let part = u8::try_from(part).unwrap_or(u8::MAX);
+    [&[STORED_SPENT], responder.number().to_be_bytes().as_slice(), &[part]].concat()
+}

@@ -1,0 +1,203 @@
+//! Both halves of a table against each other.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use skex_wire::Writer;
+use skex_wire::dske::{LeaseGrant, MAX_DSKE_KEY_LEN, block_elements};
+
+use super::incoming::Grant;
+use super::*;
+use crate::key::Origin;
+
+/// A table that is watched from outside. Where `fails` is set it refuses to read what was erased, as it may.
+#[derive(Clone)]
+struct Watched {
+    octets: Rc<RefCell<Vec<u8>>>,
+    reads: Rc<Cell<usize>>,
+    fails: bool,
+}
+
+impl Watched {
+    fn new(elements: usize) -> Self {
+        let mut octets = vec![0; elements * ELEMENT_LEN];
+        ChaCha20Rng::seed_from_u64(7).fill_bytes(&mut octets);
+        Self { octets: Rc::new(RefCell::new(octets)), reads: Rc::default(), fails: false }
+    }
+
+    fn is_erased(&self, element: usize) -> bool {
+        self.octets.borrow()[element * ELEMENT_LEN..][..ELEMENT_LEN].iter().all(|octet| *octet == 0)
+    }
+
+    /// The elements that are not erased, as ranges.
+    fn left(&self) -> Vec<(usize, usize)> {
+        let elements = self.elements() as usize;
+        let mut ranges: Vec<(usize, usize)> = Vec::new();
+        for element in (0..elements).filter(|&element| !self.is_erased(element)) {
+            match ranges.last_mut() {
+                Some((_, end)) if *end == element => *end += 1,
+                _ => ranges.push((element, element + 1)),
+            }
+        }
+        ranges
+    }
+}
+
+impl Pad for Watched {
+    fn elements(&self) -> u32 {
+        u32::try_from(self.octets.borrow().len() / ELEMENT_LEN).unwrap()
+    }
+
+    fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
+        self.reads.set(self.reads.get() + 1);
+        let first = index as usize;
+        if self.fails && (first..first + out.len() / ELEMENT_LEN).any(|element| self.is_erased(element)) {
+            return Err(PadError::Erased);
+        }
+        out.copy_from_slice(
+            self.octets.borrow().get(first * ELEMENT_LEN..).unwrap().get(..out.len()).unwrap(),
+        );
+        Ok(())
+    }
+
+    fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
+        let range = index as usize * ELEMENT_LEN..(index + elements) as usize * ELEMENT_LEN;
+        self.octets.borrow_mut().get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
+        Ok(())
+    }
+}
+
+/// The same table at both ends, from their marks on.
+struct Ends {
+    sent: Watched,
+    sender: Outgoing<Watched>,
+    receiver: Incoming<Watched>,
+    rng: ChaCha20Rng,
+}
+
+impl Ends {
+    fn new(elements: usize) -> Self {
+        let (sent, received) = (Watched::new(elements), Watched::new(elements));
+        Self {
+            sender: Outgoing::new(sent.clone(), 0, Origin::OutOfBand, 0, 0),
+            receiver: Incoming::new(received, 0, Origin::OutOfBand, 0, 0),
+            sent,
+            rng: ChaCha20Rng::seed_from_u64(8),
+        }
+    }
+
+    /// The sender asks for `want`, and the receiver grants at most `most`.
+    fn lease(&mut self, want: u32, most: u32) -> Result<Granted, GrantError> {
+        let asked = self.sender.ask(want, 1, &mut self.rng);
+        let grant = self.receiver.grant(&asked.nonce, asked.mark, want.min(most), 1).unwrap();
+        self.take(&grant)
+    }
+
+    fn take(&mut self, grant: &Grant) -> Result<Granted, GrantError> {
+        let message = LeaseGrant::new(0, grant.nonce, grant.start, grant.end);
+        let mut octets = [0; LeaseGrant::LEN];
+        let mut writer = Writer::new(&mut octets);
+        message.encode_untagged(&mut writer).unwrap();
+        let tag = self.receiver.grant_tag(grant, &[b"prefix", writer.written()]).unwrap();
+        writer.bytes(tag.as_bytes()).unwrap();
+        self.sender.granted(&LeaseGrant::decode(&octets).unwrap(), b"prefix", 1)
+    }
+
+    fn end_session(&mut self) {
+        self.sender.end_session();
+        self.receiver.end_session();
+    }
+}
+
+#[test]
+fn what_a_grant_leaves_out_is_erased_at_the_sender() {
+    let mut ends = Ends::new(1000);
+    assert_eq!(ends.lease(400, 100), Ok(Granted::Part));
+    // 2 elements are the grant's key; 100 to 400 was asked for and is lost.
+    assert_eq!(ends.sent.left(), [(2, 100), (400, 1000)]);
+    assert_eq!(ends.lease(200, 200), Ok(Granted::Whole));
+    assert_eq!(ends.sent.left(), [(2, 100), (402, 1000)]);
+    // A lease without room for a block is lost as a whole.
+    let mut ends = Ends::new(1000);
+    assert_eq!(ends.lease(400, 7), Ok(Granted::Part));
+    assert_eq!(ends.sent.left(), [(400, 1000)]);
+}
+
+#[test]
+fn what_was_asked_for_in_vain_is_erased_at_the_sender_with_the_next_answer() {
+    let mut ends = Ends::new(1000);
+    let abandoned = ends.sender.ask(300, 1, &mut ends.rng);
+    assert_eq!((abandoned.mark, ends.sender.mark()), (0, 300));
+    ends.end_session();
+    // Not before: nothing shows yet that the mark is durable.
+    assert_eq!(ends.sent.left(), [(0, 1000)]);
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+    assert_eq!(ends.sent.left(), [(302, 1000)]);
+    ends.end_session();
+    assert_eq!(ends.sent.left(), [(400, 1000)]);
+    // Denied: the same.
+    let denied = ends.sender.ask(50, 1, &mut ends.rng);
+    assert!(ends.sender.deny(&denied.nonce));
+    assert_eq!(ends.sent.left(), [(450, 1000)]);
+}
+
+#[test]
+fn what_a_start_lost_is_erased_at_the_sender_with_the_first_grant() {
+    let mut ends = Ends::new(1000);
+    ends.lease(100, 100).unwrap();
+    ends.sender.allocate(6).unwrap();
+    let (mark, erased) = (ends.sender.mark(), ends.sender.erased());
+    assert_eq!((mark, erased), (100, 12));
+    ends.sender = Outgoing::new(ends.sent.clone(), 0, Origin::OutOfBand, mark, erased);
+    ends.receiver.end_session();
+    ends.lease(100, 100).unwrap();
+    assert_eq!(ends.sent.left(), [(102, 1000)]);
+}
+
+#[test]
+fn a_grant_whose_key_is_erased_here_ends_the_request() {
+    let mut ends = Ends::new(1000);
+    ends.sent.clone().erase(0, 10).unwrap();
+    assert_eq!(ends.lease(100, 100), Err(GrantError::Refused));
+    // The next one is another one, from behind that.
+    assert!(ends.sender.asked().is_none());
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+}
+
+#[test]
+fn a_grant_reads_in_runs_and_skips_what_was_erased() {
+    for fails in [false, true] {
+        let mut table = Watched::new(6000);
+        table.fails = fails;
+        let reads = table.reads.clone();
+        let mut receiver = Incoming::new(table.clone(), 0, Origin::OutOfBand, 0, 0);
+        let grant = receiver.grant(&[1; 16], 0, 4096, 1).unwrap();
+        assert_eq!((grant.start, grant.end), (0, 4096));
+        assert_eq!(reads.get(), 16, "256 elements at a time");
+        // The last erased one counts, wherever in a run it lies.
+        for erased in [0, 255, 256, 999] {
+            let mut table = Watched::new(6000);
+            table.fails = fails;
+            table.erase(erased, 1).unwrap();
+            let mut receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
+            assert_eq!(receiver.grant(&[1; 16], 0, 4096, 1).unwrap().start, erased + 1);
+        }
+    }
+}
+
+/// A sender that wants everything gets what an honest one may need at most: four blocks of the longest key.
+#[test]
+fn no_lease_is_longer_than_four_blocks_of_the_longest_key() {
+    let longest = 4 * block_elements(MAX_DSKE_KEY_LEN).unwrap() + 2;
+    let table = Watched::new(300_000);
+    let sender = Outgoing::new(table.clone(), 0, Origin::OutOfBand, 0, 0);
+    assert_eq!(sender.usual_lease(block_elements(MAX_DSKE_KEY_LEN).unwrap() - 4), longest);
+    let mut receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
+    assert_eq!(receiver.grant(&[1; 16], 0, u32::MAX, 1).unwrap().end, longest);
+}
