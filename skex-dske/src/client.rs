@@ -7,6 +7,7 @@ mod initiator;
 mod responder;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -17,7 +18,7 @@ use skex_core::machine::{
 };
 use skex_core::record::RecordKind;
 use skex_core::{KeyId, Suite};
-use skex_wire::dske::{Fetch, Inner, LeaseRequest, Outer, Sealed};
+use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
 pub use event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
@@ -28,9 +29,9 @@ use crate::envelope::{EnvelopeKeys, Side};
 use crate::fill::Fill;
 use crate::id::{ClientTag, HubId};
 use crate::journal::{Journal, machine};
-use crate::key::encoded;
-use crate::link::{LeaseAnswer, Link, Marks};
-use crate::psrd::{ELEMENT_LEN, Granted, Incoming, Outgoing, Pad};
+use crate::key::{Origin, encoded};
+use crate::link::{LeaseAnswer, Link, TableError, TableStatus};
+use crate::psrd::{ELEMENT_LEN, Granted, Pad, Place};
 use crate::state::{Owner, Record, RestoreError, Stored};
 use config::RECENT;
 use hub_link::Connection;
@@ -49,7 +50,7 @@ pub struct Client<P> {
     /// Keys whose lifetime is over.
     remembered: Remembered,
     taken_since_snapshot: usize,
-    refusals: VecDeque<(usize, u32, Vec<u8>)>,
+    refusals: VecDeque<(usize, Place, Vec<u8>)>,
     clock: Clock,
     journal: Journal,
     queue: Queue<Item>,
@@ -94,7 +95,7 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let ClientConfig { tag, links, peers, policy, limits } = config;
+        let ClientConfig { tag, links, mut further, peers, policy, limits } = config;
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -102,14 +103,12 @@ impl<P: Pad> Client<P> {
         let mut connections = Vec::new();
         for hub in links {
             let marks = stored.values.remove(marks_key(hub.hub).as_slice());
-            let marks = marks.map_or_else(|| Ok(Marks::default()), |value| Marks::decode(value.expose()))?;
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
-            let (up, down) = (hub.uplink, hub.downlink);
-            let outgoing = Outgoing::new(up.pad, up.number, up.origin, marks.outgoing, marks.outgoing_erased);
-            let incoming =
-                Incoming::new(down.pad, down.number, down.origin, marks.incoming, marks.incoming_erased);
-            let link = Link::new(Side::Client, keys, outgoing, incoming);
+            let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
+            let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
+            tables.extend(others.map(|(_, direction, table)| (direction, table)));
+            let link = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
             connections.push(Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng));
         }
         let events = limits.events(peers.len());
@@ -146,6 +145,22 @@ impl<P: Pad> Client<P> {
         self.journal.compact();
     }
 
+    /// Adds a table to the link with `hub`: one that came out of band after this client started. The hub adds the same.
+    /// Nothing leaves by it before the next checkpoint is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError`] says why not. Nothing changed.
+    pub fn add_table(&mut self, hub: HubId, direction: Direction, table: Table<P>) -> Result<(), TableError> {
+        let link = self.links.iter().position(|link| link.link.keys.hub() == hub);
+        let link = link.ok_or(TableError::UnknownLink)?;
+        let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
+        connection.link.add_table(direction, table)?;
+        connection.low_reported = (false, false);
+        self.store_marks(link);
+        Ok(())
+    }
+
     /// How the links stand, in the order of the configuration.
     pub fn status(&self) -> impl Iterator<Item = LinkStatus> + '_ {
         let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
@@ -177,6 +192,14 @@ impl<P: Pad> Client<P> {
             Fill::new("changes", self.journal.waiting(), stored),
         ]
         .into_iter()
+    }
+
+    /// How the tables of the link with `hub` stand: the uplink's, then the downlink's, in the order of their numbers. Empty
+    /// without such a link.
+    #[must_use]
+    pub fn tables(&self, hub: HubId) -> Vec<TableStatus> {
+        let link = self.links.iter().find(|link| link.link.keys.hub() == hub);
+        link.map(|link| link.link.table_statuses()).unwrap_or_default()
     }
 
     /// How many messages were discarded, by reason.
@@ -294,7 +317,7 @@ impl<P: Pad> Client<P> {
                 }
             }
             Inner::LeaseDenied(denied) => {
-                if denied.table == hub.link.outgoing.number() && hub.link.outgoing.deny(&denied.nonce) {
+                if hub.link.lease_denied(denied) {
                     hub.lease_retry = None;
                     Disposition::Accepted
                 } else {
@@ -313,6 +336,12 @@ impl<P: Pad> Client<P> {
     /// The hub wants to send: grant it a lease of the downlink table.
     fn on_lease_request(&mut self, link: usize, request: &LeaseRequest) -> Disposition {
         let after = self.journal.after();
+        let table = self.links.get(link).and_then(|hub| hub.link.incoming.get(request.table));
+        let refilled = table.is_some_and(|table| table.origin() == Origin::Refill);
+        if refilled && self.awaits_out_of_band(link) {
+            // The hub repeats its request until then.
+            return self.discards.discard(DiscardReason::Busy);
+        }
         let Some(hub) = self.links.get_mut(link) else {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
@@ -423,7 +452,14 @@ impl<P: Pad> Client<P> {
     }
 
     /// Asks for an uplink lease where there is no room for a block, and none was asked for.
-    fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, link: usize, pad_elements: u32) {
+    fn ask_for_lease(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        link: usize,
+        pad_elements: u32,
+        worst: Origin,
+    ) {
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(hub) = self.links.get_mut(link) else { return };
         let outgoing = &hub.link.outgoing;
@@ -431,12 +467,12 @@ impl<P: Pad> Client<P> {
         // with it what it asked for.
         if !hub.is_confirmed()
             || hub.lease_retry.is_some()
-            || outgoing.has_room(pad_elements)
-            || !outgoing.could_have_room(pad_elements)
+            || outgoing.has_room(pad_elements, worst)
+            || !outgoing.could_have_room(pad_elements, worst)
         {
             return;
         }
-        if let Some((inner, after)) = hub.link.lease_request(pad_elements, after, rng) {
+        if let Some((inner, after)) = hub.link.lease_request(pad_elements, worst, after, rng) {
             hub.lease_retry = Some(Backoff::new(now, pace));
             self.store_marks(link);
             self.send(link, &inner, after, TransmitClass::Request);
@@ -450,12 +486,12 @@ impl<P: Pad> Client<P> {
             if !hub.lease_retry.as_mut().is_some_and(|retry| retry.take_due(now, pace)) {
                 continue;
             }
-            if hub.link.outgoing.asked().is_none() {
+            if hub.link.outgoing.asking().is_none() {
                 // The pause after a grant of less than was asked for is over.
                 hub.lease_retry = None;
                 continue;
             }
-            if let Some((inner, after)) = hub.link.lease_request(0, after, rng) {
+            if let Some((inner, after)) = hub.link.lease_request(0, Origin::Refill, after, rng) {
                 self.send(link, &inner, after, TransmitClass::Retransmission);
             }
         }
@@ -483,15 +519,13 @@ impl<P: Pad> Client<P> {
     fn store_marks(&mut self, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         let id = hub.link.keys.hub();
-        self.journal.set(&marks_key(id), hub.link.marks().encode());
-        for (uplink, remaining, reported) in [
-            (true, hub.link.outgoing.remaining(), &mut hub.low_reported.0),
-            (false, hub.link.incoming.remaining(), &mut hub.low_reported.1),
-        ] {
-            let table = if uplink { hub.link.outgoing.elements() } else { hub.link.incoming.elements() };
-            let low = remaining < table / LOW_WATER_PART;
+        self.journal.set(&marks_key(id), hub.link.marks());
+        for (direction, reported) in
+            [(Direction::UPLINK, &mut hub.low_reported.0), (Direction::DOWNLINK, &mut hub.low_reported.1)]
+        {
+            let (low, remaining) = hub.link.low_water(direction);
             if low && !core::mem::replace(reported, low) {
-                let remaining = u64::from(remaining).saturating_mul(ELEMENT_LEN as u64);
+                let uplink = direction == Direction::UPLINK;
                 let event = ClientEvent::TableLow { hub: id, uplink, remaining };
                 let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
             }
@@ -501,14 +535,11 @@ impl<P: Pad> Client<P> {
     /// What a snapshot has to hold.
     fn store_everything(&mut self) {
         for hub in &self.links {
-            self.journal.set(&marks_key(hub.link.keys.hub()), hub.link.marks().encode());
+            self.journal.set(&marks_key(hub.link.keys.hub()), hub.link.marks());
         }
         self.store_inbound();
     }
 }
-
-/// A table is low when less than this part of it is left.
-const LOW_WATER_PART: u32 = 8;
 
 fn marks_key(hub: HubId) -> Vec<u8> {
     [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()

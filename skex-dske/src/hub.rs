@@ -20,19 +20,20 @@ use skex_core::machine::{
     Receipt, ReceiptError, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{KeyId, SecretBytes, Suite};
-use skex_wire::dske::{Inner, Outer, Sealed};
+use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
+use skex_wire::dske::{Direction, Inner, Outer, Sealed};
 
 use budget::STORED_SPENT;
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
 
 use crate::backoff::Backoff;
+use crate::client::Table;
 use crate::envelope::{EnvelopeKeys, Side};
 use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::{Journal, machine};
-use crate::link::{Link, Marks};
-use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::link::{Link, TableError, TableStatus};
+use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
 use crate::state::{Owner, Record, RestoreError, Stored};
 use relay::{GivenAnswer, Relay, RelayId, STORED_RELAY, storage_key};
@@ -52,6 +53,8 @@ pub struct Hub<P> {
     clock: Clock,
     journal: Journal,
     queue: Queue<Transmit<Vec<u8>>>,
+    /// At most two a client: each is told once.
+    events: VecDeque<HubEvent>,
     discards: DiscardCounters,
     relayed: u64,
 }
@@ -73,6 +76,8 @@ struct Client<P> {
     spent: Box<[u32]>,
     /// Refusals that were given, for their repetition.
     refusals: VecDeque<GivenAnswer>,
+    /// Whether the operator was told that little is left: of the uplink, and of the downlink.
+    low_reported: [bool; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +92,17 @@ const STORED_MARKS: u8 = 1;
 /// What a hub tells its operator. A hub has no application: everything else is in [`Hub::status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum HubEvent {}
+pub enum HubEvent {
+    /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
+    TableLow {
+        /// Whose tables.
+        client: ClientTag,
+        /// Whether they are those for messages from the client.
+        uplink: bool,
+        /// What is left, in octets.
+        remaining: u64,
+    },
+}
 
 /// How one client of a hub stands.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +144,7 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, limits } = config;
+        let HubConfig { id, coordinate, clients, mut further, limits } = config;
         let machine = id.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -147,16 +162,15 @@ impl<P: Pad> Hub<P> {
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue),
+            events: VecDeque::new(),
             discards: DiscardCounters::new(),
             relayed: 0,
         };
         for client in clients {
             let marks = stored.values.remove(marks_key(client.client).as_slice());
-            hub.add_client(
-                id,
-                client,
-                marks.map_or_else(|| Ok(Marks::default()), |value| Marks::decode(value.expose()))?,
-            )?;
+            let others = further.extract_if(.., |(id, ..)| *id == client.client);
+            let others = others.map(|(_, direction, table)| (direction, table)).collect();
+            hub.add_client(id, client, others, marks.as_ref())?;
         }
         for (key, value) in &stored.values {
             match key.split_first() {
@@ -169,17 +183,21 @@ impl<P: Pad> Hub<P> {
         Ok(hub)
     }
 
-    fn add_client(&mut self, id: HubId, client: HubClient<P>, marks: Marks) -> Result<(), RestoreError> {
+    fn add_client(
+        &mut self,
+        id: HubId,
+        client: HubClient<P>,
+        mut tables: Vec<(Direction, Table<P>)>,
+        marks: Option<&SecretVec>,
+    ) -> Result<(), RestoreError> {
         let suite = Suite::from_id(client.suite).ok_or(RestoreError::Configuration)?;
         let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, id);
-        let (up, down) = (client.uplink, client.downlink);
-        let outgoing =
-            Outgoing::new(down.pad, down.number, down.origin, marks.outgoing, marks.outgoing_erased);
-        let incoming = Incoming::new(up.pad, up.number, up.origin, marks.incoming, marks.incoming_erased);
+        tables.extend([(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)]);
+        let link = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
         self.by_tag.insert(client.tag, client.client);
         self.clients.push(Client {
             tag: client.tag,
-            link: Link::new(Side::Hub, keys, outgoing, incoming),
+            link,
             authorised: client.authorised,
             generation: 0,
             path: None,
@@ -188,6 +206,7 @@ impl<P: Pad> Hub<P> {
             keys: 0,
             spent: Box::default(),
             refusals: VecDeque::new(),
+            low_reported: [false; 2],
         });
         Ok(())
     }
@@ -213,6 +232,26 @@ impl<P: Pad> Hub<P> {
     /// Writes the whole state at the next checkpoint, so that the store can drop older records.
     pub const fn compact(&mut self) {
         self.journal.compact();
+    }
+
+    /// Adds a table to the link with `client`: one that goes to it out of band while this hub runs. The client adds the same.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError`] says why not. Nothing changed.
+    pub fn add_table(
+        &mut self,
+        client: ClientId,
+        direction: Direction,
+        table: Table<P>,
+    ) -> Result<(), TableError> {
+        let own = self.client_mut(client).ok_or(TableError::UnknownLink)?;
+        own.link.add_table(direction, table)?;
+        own.low_reported = [false; 2];
+        // Every initiator has its part of what is there now.
+        own.spent = Box::default();
+        self.store_marks(client);
+        Ok(())
     }
 
     /// How the clients stand, in the order of their numbers.
@@ -243,6 +282,13 @@ impl<P: Pad> Hub<P> {
             Fill::new("queue", queue, self.limits.queue),
         ]
         .into_iter()
+    }
+
+    /// How the tables of the link with `client` stand: the uplink's, then the downlink's, in the order of their numbers. Empty
+    /// without such a client.
+    #[must_use]
+    pub fn tables(&self, client: ClientId) -> Vec<TableStatus> {
+        self.client(client).map(|client| client.link.table_statuses()).unwrap_or_default()
     }
 
     /// Shares that responders have answered since the start.
@@ -349,7 +395,7 @@ impl<P: Pad> Hub<P> {
         if let Some((sent, backoff)) = relay.delivery {
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(relay.responder) {
-                client.link.outgoing.settle(sent.index);
+                client.link.outgoing.settle(sent.place);
             }
         }
         if let Some(waiting) = self.waiting.get_mut(&relay.responder) {
@@ -380,6 +426,9 @@ impl<P: Pad> Hub<P> {
         if let Some(transmit) = self.journal.release(&mut self.queue) {
             return Output::Transmit(transmit);
         }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
         let timer = self.timers.first().map(|(due, _)| *due);
         Output::Wait(timer.into_iter().chain(self.journal.deadline()).min())
     }
@@ -405,9 +454,18 @@ impl<P: Pad> Hub<P> {
     }
 
     fn store_marks(&mut self, id: ClientId) {
-        if let Some(client) = self.client(id) {
-            let marks = client.link.marks().encode();
-            self.journal.set(&marks_key(id), marks);
+        let Some(client) = usize::try_from(id.number()).ok().and_then(|i| self.clients.get_mut(i)) else {
+            return;
+        };
+        self.journal.set(&marks_key(id), client.link.marks());
+        for (direction, reported) in
+            [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(&mut client.low_reported)
+        {
+            let (low, remaining) = client.link.low_water(direction);
+            if low && !core::mem::replace(reported, low) {
+                let (client, uplink) = (client.tag, direction == Direction::UPLINK);
+                self.events.push_back(HubEvent::TableLow { client, uplink, remaining });
+            }
         }
     }
 
@@ -415,7 +473,7 @@ impl<P: Pad> Hub<P> {
     fn store_everything(&mut self) {
         let now = self.clock.now();
         for client in &self.clients {
-            self.journal.set(&marks_key(client.link.keys.client()), client.link.marks().encode());
+            self.journal.set(&marks_key(client.link.keys.client()), client.link.marks());
         }
         self.store_spent();
         for (id, relay) in &self.relays {

@@ -33,6 +33,11 @@ impl Origin {
         }
     }
 
+    /// Whether a message that claims no more than `worst` may use such a table.
+    pub(crate) const fn is_as_good_as(self, worst: Self) -> bool {
+        matches!((self, worst), (Self::OutOfBand, _) | (_, Self::Refill))
+    }
+
     /// The octet that stands for it.
     pub(crate) const fn code(self) -> TableOrigin {
         match self {
@@ -131,6 +136,13 @@ impl Context {
     pub(crate) fn hubs(&self) -> impl Iterator<Item = (HubId, Coordinate)> + '_ {
         let coordinates = self.coordinates.iter().filter_map(|&x| Coordinate::new(x));
         self.hubs.iter().copied().zip(coordinates)
+    }
+
+    /// What is claimed of the initiator's table at this hub.
+    pub(crate) fn origin_of(&self, coordinate: Coordinate) -> Origin {
+        let mut hubs = (0..=u8::MAX).zip(&self.coordinates);
+        let place = hubs.find(|(_, x)| **x == coordinate.get());
+        place.map_or(Origin::Refill, |(i, _)| Origin::from_bit(bitmap_bit(&self.origins, i)))
     }
 
     /// What the initiator's tables allow to claim.

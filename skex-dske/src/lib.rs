@@ -28,6 +28,7 @@ pub use fill::Fill;
 pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};
 pub use id::{ClientId, ClientTag, HubId};
 pub use key::Origin;
+pub use link::{TableError, TableStatus};
 pub use provision::{
     Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, MAX_PROVISION_PARTS, PROVISION_CHUNK_ELEMENTS,
     PROVISION_TAG_LEN, Provision, ProvisionError, ProvisionKey, TablePart,

@@ -1,4 +1,6 @@
-//! A client and a hub: their envelope, and a table each way. Both machines are made of these.
+//! A client and a hub: their envelope, and tables each way. Both machines are made of these.
+
+mod tables;
 
 use alloc::vec::Vec;
 
@@ -13,10 +15,13 @@ use skex_wire::{EncodeError, Writer};
 
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::id::ClientTag;
-use crate::key::encoded;
+use crate::key::{Origin, encoded};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
-use crate::psrd::{AllocateError, AnswerKey, Block, GrantError, Granted, Incoming, OpenError, Outgoing, Pad};
-use crate::state::RestoreError;
+use crate::psrd::{
+    AllocateError, AnswerKey, Block, GrantError, Granted, OpenError, Pad, Place, Receiving, Sending,
+};
+
+pub use tables::{TableError, TableStatus};
 
 /// One end of a link.
 #[derive(Debug)]
@@ -24,44 +29,16 @@ pub(crate) struct Link<P> {
     side: Side,
     pub(crate) keys: EnvelopeKeys,
     pub(crate) session: Option<Session>,
-    pub(crate) outgoing: Outgoing<P>,
-    pub(crate) incoming: Incoming<P>,
-}
-
-/// What is durable of a link: how far each table may have been used.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Marks {
-    /// How far the table to send from was asked for.
-    pub(crate) outgoing: u32,
-    /// How far it is erased.
-    pub(crate) outgoing_erased: u32,
-    /// How far the table to receive from was granted.
-    pub(crate) incoming: u32,
-    /// How far it is erased.
-    pub(crate) incoming_erased: u32,
-}
-
-impl Marks {
-    pub(crate) fn encode(self) -> SecretVec {
-        let Self { outgoing, outgoing_erased, incoming, incoming_erased } = self;
-        let words = [outgoing, incoming, incoming_erased, outgoing_erased].map(u32::to_be_bytes);
-        SecretVec::copied_from(words.as_flattened())
-    }
-
-    pub(crate) fn decode(octets: &[u8]) -> Result<Self, RestoreError> {
-        let mut reader = skex_wire::Reader::new(octets);
-        let [outgoing, incoming, incoming_erased, outgoing_erased] =
-            [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
-        let marks = Self { outgoing, outgoing_erased, incoming, incoming_erased };
-        reader.finish()?;
-        Ok(marks)
-    }
+    pub(crate) outgoing: Sending<P>,
+    pub(crate) incoming: Receiving<P>,
+    /// The highest number of a table that was used up and taken away: of the uplink, and of the downlink.
+    gone: [Option<u16>; 2],
 }
 
 /// A share as it was sent: repeated to the letter until it is answered.
 pub(crate) struct SentShare {
-    /// Where its block begins.
-    pub(crate) index: u32,
+    /// Its block.
+    pub(crate) place: Place,
     /// The inner message.
     pub(crate) inner: Vec<u8>,
     pub(crate) answer_key: AnswerKey,
@@ -84,21 +61,14 @@ pub(crate) enum LeaseAnswer {
 }
 
 impl<P: Pad> Link<P> {
-    pub(crate) const fn new(
-        side: Side,
-        keys: EnvelopeKeys,
-        outgoing: Outgoing<P>,
-        incoming: Incoming<P>,
-    ) -> Self {
-        Self { side, keys, session: None, outgoing, incoming }
-    }
-
-    pub(crate) fn marks(&self) -> Marks {
-        Marks {
-            outgoing: self.outgoing.mark(),
-            outgoing_erased: self.outgoing.erased(),
-            incoming: self.incoming.high_water(),
-            incoming_erased: self.incoming.erased(),
+    pub(crate) const fn new(side: Side, keys: EnvelopeKeys) -> Self {
+        Self {
+            side,
+            keys,
+            session: None,
+            outgoing: Sending::new(),
+            incoming: Receiving::new(),
+            gone: [None; 2],
         }
     }
 
@@ -111,8 +81,13 @@ impl<P: Pad> Link<P> {
     /// Drops the envelope and the leases granted under it.
     pub(crate) fn end(&mut self) {
         self.session = None;
-        self.outgoing.end_session();
-        self.incoming.end_session();
+        let (sending, receiving) = self.directions();
+        let spent = [(sending, self.outgoing.end_session()), (receiving, self.incoming.end_session())];
+        for (direction, number) in spent {
+            if let Some(slot) = self.gone.get_mut(usize::from(direction.value())) {
+                *slot = (*slot).max(number);
+            }
+        }
     }
 
     /// Whether the envelope has sealed as much as it should: a new hello is due.
@@ -156,12 +131,18 @@ impl<P: Pad> Link<P> {
     pub(crate) fn lease_request(
         &mut self,
         pad_elements: u32,
+        worst: Origin,
         after: u64,
         rng: &mut dyn CryptoRng,
     ) -> Option<(Vec<u8>, u64)> {
-        let want = self.outgoing.usual_lease(pad_elements);
-        let asked = self.outgoing.ask(want, after, rng);
-        let request = LeaseRequest::new(self.outgoing.number(), asked.nonce, asked.mark, asked.want);
+        // One request at a time, whichever table it is for.
+        let table = match self.outgoing.asking() {
+            Some(_) => self.outgoing.asking(),
+            None => self.outgoing.wanting(pad_elements, worst),
+        }?;
+        let want = table.usual_lease(pad_elements);
+        let asked = table.ask(want, after, rng);
+        let request = LeaseRequest::new(table.number(), asked.nonce, asked.mark, asked.want);
         Some((encoded(LeaseRequest::LEN, |out| request.encode(out))?, asked.after))
     }
 
@@ -171,20 +152,23 @@ impl<P: Pad> Link<P> {
         request: &LeaseRequest,
         after: u64,
     ) -> Result<LeaseAnswer, DiscardReason> {
-        if request.table != self.incoming.number() {
-            return Err(DiscardReason::Unexpected);
-        }
         let none = || DiscardReason::Exhausted;
-        let Some(grant) = self.incoming.grant(&request.nonce, request.mark, request.want, after) else {
-            let denied = LeaseDenied::new(request.table, request.nonce, self.incoming.high_water());
+        let prefix = self.sending();
+        let Some(table) = self.incoming.get_mut(request.table) else {
+            // It was used up and is gone, or did not come here yet: the sender goes on with another.
+            let denied = LeaseDenied::new(request.table, request.nonce, 0);
+            let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
+            return Ok(LeaseAnswer::Denied { inner });
+        };
+        let Some(grant) = table.grant(&request.nonce, request.mark, request.want, after) else {
+            let denied = LeaseDenied::new(request.table, request.nonce, table.high_water());
             let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
             return Ok(LeaseAnswer::Denied { inner });
         };
         let message = LeaseGrant::new(request.table, grant.nonce, grant.start, grant.end);
-        let prefix = self.sending();
         let inner = encoded(LeaseGrant::LEN, |out| {
             message.encode_untagged(out)?;
-            let tag = self.incoming.grant_tag(&grant, &[&prefix, out.written()]);
+            let tag = table.grant_tag(&grant, &[&prefix, out.written()]);
             out.bytes(tag.ok_or(EncodeError::BufferTooSmall)?.as_bytes())
         });
         Ok(LeaseAnswer::Granted { inner: inner.ok_or_else(none)?, after: grant.after })
@@ -196,11 +180,9 @@ impl<P: Pad> Link<P> {
         grant: &Tagged<'_, LeaseGrant>,
         after: u64,
     ) -> Result<Granted, DiscardReason> {
-        if grant.message.table != self.outgoing.number() {
-            return Err(DiscardReason::Unexpected);
-        }
         let prefix = self.receiving();
-        self.outgoing.granted(grant, &prefix, after).map_err(|error| match error {
+        let table = self.outgoing.get_mut(grant.message.table).ok_or(DiscardReason::Unexpected)?;
+        table.granted(grant, &prefix, after).map_err(|error| match error {
             GrantError::NotAsked => DiscardReason::Stale,
             GrantError::Refused => DiscardReason::Policy,
             GrantError::Unauthentic => DiscardReason::Unauthentic,
@@ -208,27 +190,33 @@ impl<P: Pad> Link<P> {
         })
     }
 
-    /// A block for a share of a key of `key_len` octets.
-    pub(crate) fn allocate(&mut self, key_len: u32) -> Result<(Block, u64), AllocateError> {
-        self.outgoing.allocate(share_elements(key_len).ok_or(AllocateError::Exhausted)?)
+    /// The peer grants nothing of this table. `false`: it answers no request that is on its way.
+    #[must_use]
+    pub(crate) fn lease_denied(&mut self, denied: &LeaseDenied) -> bool {
+        self.outgoing.get_mut(denied.table).is_some_and(|table| table.deny(&denied.nonce))
+    }
+
+    /// A block for a share of a key of `key_len` octets, from a table of an origin as good as `worst`.
+    pub(crate) fn allocate(&mut self, key_len: u32, worst: Origin) -> Result<(Block, u64), AllocateError> {
+        self.outgoing.allocate(share_elements(key_len).ok_or(AllocateError::Exhausted)?, worst)
     }
 
     /// The message that carries a share. `share` is what travels: the masked share, or nothing for a direct one.
     pub(crate) fn share_message(
         &self,
-        block: (u32, SecretBytes<32>),
+        block: (Place, SecretBytes<32>),
         key_id: KeyId,
         peer: ClientTag,
         terms: Terms<'_>,
         secret_tag: &Tag,
         share: &[u8],
     ) -> Option<Vec<u8>> {
-        let (index, tag_key) = block;
+        let (Place { table, index }, tag_key) = block;
         let inner_type = match self.side {
             Side::Client => InnerType::UPLOAD,
             Side::Hub => InnerType::DELIVERY,
         };
-        let position = BlockPosition::new(self.outgoing.number(), index, self.outgoing.floor());
+        let position = BlockPosition::new(table, index, self.outgoing.get(table)?.floor());
         let (key_id, peer, secret_tag) = (*key_id.as_bytes(), *peer.as_bytes(), *secret_tag.as_bytes());
         let message = ShareMessage::new(inner_type, position, key_id, peer, terms, secret_tag, share).ok()?;
         let tag_key = MessageTagKey::from_pad(tag_key.expose()).ok()?;
@@ -250,11 +238,13 @@ impl<P: Pad> Link<P> {
             Side::Client => InnerType::DELIVERY,
             Side::Hub => InnerType::UPLOAD,
         };
-        if share.inner_type != expected || share.position.table != self.incoming.number() {
+        if share.inner_type != expected {
             return Err(DiscardReason::Unexpected);
         }
+        let prefix = self.receiving();
+        let table = self.incoming.get_mut(share.position.table).ok_or(DiscardReason::Unexpected)?;
         let elements = share_elements(share.terms.key_len).ok_or(DiscardReason::Malformed)?;
-        let block = self.incoming.open(share.position.index, elements).map_err(|error| match error {
+        let block = table.open(share.position.index, elements).map_err(|error| match error {
             OpenError::NotLeased => DiscardReason::Policy,
             OpenError::Stale => DiscardReason::Stale,
             OpenError::Used => DiscardReason::Duplicate,
@@ -263,28 +253,28 @@ impl<P: Pad> Link<P> {
         })?;
         let key =
             MessageVerificationKey::from_pad(block.tag_key.expose()).map_err(|_| DiscardReason::Stale)?;
-        if !key.verify(&[&self.receiving(), message.untagged], &Tag::from_bytes(message.tag)) {
-            self.incoming.failed();
+        if !key.verify(&[&prefix, message.untagged], &Tag::from_bytes(message.tag)) {
+            table.failed();
             return Err(DiscardReason::Unauthentic);
         }
-        if !self.incoming.used(&block) {
+        if !table.used(&block) {
             return Err(DiscardReason::Busy);
         }
-        self.incoming.erase_below(share.position.floor);
+        table.erase_below(share.position.floor);
         let Block { answer_key, pad, .. } = block;
         let share = if share.is_direct() { pad.into_share() } else { pad.unmask(share.share) };
         Ok(ReceivedShare { share, answer_key })
     }
 
-    /// The one answer to the share in the block at `index`.
+    /// The one answer to the share in the block at `place`.
     pub(crate) fn answer(
         &self,
-        index: u32,
+        place: Place,
         answer_key: AnswerKey,
         status: AnswerStatus,
         confirmation: Option<Confirmation<'_>>,
     ) -> Option<Vec<u8>> {
-        let answer = Answer::new(self.incoming.number(), index, status, confirmation).ok()?;
+        let answer = Answer::new(place.table, place.index, status, confirmation).ok()?;
         let prefix = self.sending();
         encoded(answer.encoded_len(), |out: &mut Writer<'_>| {
             answer.encode_untagged(out)?;
@@ -295,7 +285,6 @@ impl<P: Pad> Link<P> {
 
     /// Whether this is the answer to a share that was sent in the block of `answer_key`.
     pub(crate) fn verifies_answer(&self, answer_key: &AnswerKey, answer: &Tagged<'_, Answer<'_>>) -> bool {
-        answer.message.table == self.outgoing.number()
-            && answer_key.verifies(&[&self.receiving(), answer.untagged], &Tag::from_bytes(answer.tag))
+        answer_key.verifies(&[&self.receiving(), answer.untagged], &Tag::from_bytes(answer.tag))
     }
 }

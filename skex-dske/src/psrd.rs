@@ -10,6 +10,7 @@ mod incoming;
 mod outgoing;
 mod pad;
 mod ranges;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -17,3 +18,4 @@ pub(crate) use block::{AnswerKey, Block};
 pub(crate) use incoming::{Incoming, OpenError};
 pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};
 pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};
+pub(crate) use tables::{Place, Receiving, Sending};

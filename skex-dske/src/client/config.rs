@@ -6,6 +6,7 @@ use core::time::Duration;
 use skex_core::machine::PeerHandle;
 use skex_core::{Assurance, SecretBytes};
 use skex_wire::SuiteId;
+use skex_wire::dske::Direction;
 
 use crate::backoff::Pace;
 use crate::id::{ClientId, ClientTag, HubId};
@@ -158,6 +159,7 @@ impl ClientLimits {
 pub struct ClientConfig<P> {
     pub(super) tag: ClientTag,
     pub(super) links: Vec<HubLink<P>>,
+    pub(super) further: Vec<(HubId, Direction, Table<P>)>,
     pub(super) peers: Vec<ClientTag>,
     pub(super) policy: ResponderPolicy,
     pub(super) limits: ClientLimits,
@@ -188,7 +190,7 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::OwnPeer);
         }
         let (policy, limits) = (ResponderPolicy::default(), ClientLimits::default());
-        Ok(Self { tag, links, peers, policy, limits })
+        Ok(Self { tag, links, further: Vec::new(), peers, policy, limits })
     }
 
     /// With another policy for keys that others send.
@@ -201,6 +203,30 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::Threshold);
         }
         self.policy = policy;
+        Ok(self)
+    }
+
+    /// With another table for the link with `hub`, beside those of its [`HubLink`]. All tables of a link that are not used up
+    /// have to be given at every start.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Table`] if there is no such link or the number is taken.
+    pub fn with_table(
+        mut self,
+        hub: HubId,
+        direction: Direction,
+        table: Table<P>,
+    ) -> Result<Self, ConfigError> {
+        let link = self.links.iter().find(|link| link.hub == hub).ok_or(ConfigError::Table)?;
+        let first = if direction == Direction::UPLINK { &link.uplink } else { &link.downlink };
+        let taken = |(id, way, other): &(HubId, Direction, Table<P>)| {
+            (*id, *way, other.number) == (hub, direction, table.number)
+        };
+        if first.number == table.number || self.further.iter().any(taken) {
+            return Err(ConfigError::Table);
+        }
+        self.further.push((hub, direction, table));
         Ok(self)
     }
 
@@ -231,6 +257,9 @@ pub enum ConfigError {
     /// The policy's minimum threshold is below 2 or above the number of hubs.
     #[error("the minimum threshold must be at least 2 and at most the number of hubs")]
     Threshold,
+    /// A table is for no link of the configuration, or another has its number.
+    #[error("a further table is for a link that is not there, or has the number of another")]
+    Table,
     /// A client id twice, or not dense from zero.
     #[error("client ids must count from zero without gaps, and tags must differ")]
     ClientIds,

@@ -19,10 +19,10 @@ use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, Ke
 use super::hub_link::Connection;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
-use crate::key::{Agreement, Context, ContextHub, SecretBlock, claimed};
+use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, claimed};
 use crate::link::SentShare;
 use crate::onetime::{MessageVerificationKey, Tag};
-use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
+use crate::psrd::{AllocateError, ELEMENT_LEN, Pad, Place};
 use crate::share::{Coordinate, Splitter};
 
 /// When the initiator gets its key.
@@ -196,7 +196,11 @@ impl<P: Pad> Client<P> {
             return Err(ClientError::Busy);
         }
         let elements = share_elements(wanted.key_len).ok_or(ClientError::KeyLength)?;
-        let able = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(elements)).count();
+        let able = self
+            .links
+            .iter()
+            .filter(|hub| hub.link.outgoing.could_have_room(elements, Origin::Refill))
+            .count();
         if able < usize::from(wanted.threshold) {
             return Err(ClientError::Exhausted);
         }
@@ -238,11 +242,15 @@ impl<P: Pad> Client<P> {
         if let Stage::Gathering { patience } = request.stage {
             let elements = share_elements(request.wanted.key_len).unwrap_or(u32::MAX);
             for link in 0..self.links.len() {
-                self.ask_for_lease(now, rng, link, elements);
+                self.ask_for_lease(now, rng, link, elements, Origin::Refill);
             }
             let ready = self.ready(elements);
             let enough = ready.len() >= usize::from(request.wanted.threshold);
-            let all = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(elements)).count();
+            let all = self
+                .links
+                .iter()
+                .filter(|hub| hub.link.outgoing.could_have_room(elements, Origin::Refill))
+                .count();
             if enough && (ready.len() == all || now >= patience) {
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
@@ -330,7 +338,7 @@ impl<P: Pad> Client<P> {
         if let Stage::Sharing(sharing) = &request.stage {
             for share in &sharing.shares {
                 if let (Some((sent, _)), Some(hub)) = (&share.sent, self.links.get_mut(share.link)) {
-                    hub.link.outgoing.settle(sent.index);
+                    hub.link.outgoing.settle(sent.place);
                 }
             }
         }
@@ -345,8 +353,9 @@ impl<P: Pad> Client<P> {
 
     /// The links on which a block can be had at once.
     fn ready(&self, elements: u32) -> Vec<usize> {
-        let ready =
-            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.outgoing.has_room(elements);
+        let ready = |(_, hub): &(usize, &Connection<P>)| {
+            hub.is_open() && hub.link.outgoing.has_room(elements, Origin::Refill)
+        };
         self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
     }
 
@@ -361,7 +370,8 @@ impl<P: Pad> Client<P> {
         let KeyRequest { threshold, key_len, lifetime, .. } = request.wanted;
         let agreement =
             Agreement { key_id, initiator: self.tag, responder: request.peer, threshold, key_len, lifetime };
-        let origin = |hub: &Connection<P>| hub.link.outgoing.origin();
+        let elements = share_elements(key_len)?;
+        let origin = |hub: &Connection<P>| hub.link.outgoing.origin(elements);
         let hubs = self.links.iter().map(|hub| ContextHub {
             id: hub.link.keys.hub(),
             coordinate: hub.coordinate,
@@ -384,19 +394,20 @@ impl<P: Pad> Client<P> {
                 break;
             }
             let hub = self.links.get_mut(link)?;
-            let Ok((allocated, after)) = hub.link.allocate(key_len) else {
+            let worst = context.origin_of(hub.coordinate);
+            let Ok((allocated, after)) = hub.link.allocate(key_len, worst) else {
                 broken.push(link);
                 continue;
             };
-            let (index, tag_key) = (allocated.index, allocated.tag_key);
+            let (place, tag_key) = (allocated.place, allocated.tag_key);
             let message =
-                hub.link.share_message((index, tag_key), key_id, request.peer, terms, &secret_tag, &[]);
+                hub.link.share_message((place, tag_key), key_id, request.peer, terms, &secret_tag, &[]);
             let Some(inner) = message else {
-                hub.link.outgoing.settle(index);
+                hub.link.outgoing.settle(place);
                 broken.push(link);
                 continue;
             };
-            let sent = SentShare { index, inner, answer_key: allocated.answer_key, after };
+            let sent = SentShare { place, inner, answer_key: allocated.answer_key, after };
             made.push((link, allocated.pad.into_share(), Some(sent)));
         }
         // Where too few can be direct, shares of our own making stand in for pads.
@@ -479,12 +490,15 @@ impl<P: Pad> Client<P> {
                 }
                 continue;
             }
-            self.ask_for_lease(now, rng, outbound.link, elements);
+            let Some(coordinate) = self.links.get(outbound.link).map(|hub| hub.coordinate) else { continue };
+            // What the context claims for this hub is fixed: no worse table carries the share.
+            let worst = sharing.context.origin_of(coordinate);
+            self.ask_for_lease(now, rng, outbound.link, elements, worst);
             let Some(hub) = self.links.get_mut(outbound.link) else { continue };
-            if !hub.is_open() || !hub.link.outgoing.has_room(elements) {
+            if !hub.is_open() || !hub.link.outgoing.has_room(elements, worst) {
                 continue;
             }
-            let (block, after) = match hub.link.allocate(key_len) {
+            let (block, after) = match hub.link.allocate(key_len, worst) {
                 Ok(allocated) => allocated,
                 Err(AllocateError::Pad(_)) => {
                     outbound.broken = true;
@@ -493,19 +507,19 @@ impl<P: Pad> Client<P> {
                 Err(_) => continue,
             };
             let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
-            let (index, tag_key, answer_key) = (block.index, block.tag_key, block.answer_key);
+            let (place, tag_key, answer_key) = (block.place, block.tag_key, block.answer_key);
             let masked = block.pad.mask(share);
             let tag = &sharing.secret_tag;
-            let message = hub.link.share_message((index, tag_key), key_id, peer, terms, tag, &masked);
+            let message = hub.link.share_message((place, tag_key), key_id, peer, terms, tag, &masked);
             let Some(inner) = message else {
-                hub.link.outgoing.settle(index);
+                hub.link.outgoing.settle(place);
                 outbound.broken = true;
                 continue;
             };
             let spent = u64::from(elements).saturating_add(4).saturating_mul(ELEMENT_LEN as u64);
             sharing.pad_octets = sharing.pad_octets.saturating_add(spent);
             self.send(outbound.link, &inner, after, TransmitClass::Request);
-            let sent = SentShare { index, inner, answer_key, after };
+            let sent = SentShare { place, inner, answer_key, after };
             outbound.sent = Some((sent, Backoff::new(now, pace)));
         }
     }
@@ -522,13 +536,13 @@ impl<P: Pad> Client<P> {
 
     /// A hub's answer to an upload.
     pub(super) fn on_answer(&mut self, link: usize, answer: &Tagged<'_, Answer<'_>>) -> Disposition {
-        let index = answer.message.index;
+        let place = Place { table: answer.message.table, index: answer.message.index };
         let sharing = self.requests.values_mut().filter_map(|request| match &mut request.stage {
             Stage::Sharing(sharing) => Some(sharing.as_mut()),
             Stage::Gathering { .. } => None,
         });
         let found = sharing.flat_map(|sharing| &mut sharing.shares).find(|share| {
-            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.index == index)
+            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.place == place)
         });
         let Some(outbound) = found else { return self.discards.discard(DiscardReason::Stale) };
         let (Some((sent, _)), Some(hub)) = (&outbound.sent, self.links.get_mut(link)) else {
@@ -542,7 +556,7 @@ impl<P: Pad> Client<P> {
         }
         outbound.answer = Some(answer.message.status);
         outbound.share = None;
-        hub.link.outgoing.settle(index);
+        hub.link.outgoing.settle(place);
         Disposition::Accepted
     }
 

@@ -22,7 +22,7 @@ use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, Origin, claimed};
 use crate::link::ReceivedShare;
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, Pad};
+use crate::psrd::{AnswerKey, Pad, Place};
 use crate::share::Coordinate;
 use judgement::Judgement;
 pub(super) use remembered::Remembered;
@@ -39,7 +39,7 @@ pub(super) struct Inbound {
     expires: Instant,
     stage: Stage,
     /// Answers that were given: link, block, message. The same block gets the same answer again.
-    answers: Vec<(usize, u32, Vec<u8>)>,
+    answers: Vec<(usize, Place, Vec<u8>)>,
 }
 
 enum Stage {
@@ -53,7 +53,7 @@ enum Stage {
 struct Arrived {
     link: usize,
     coordinate: Coordinate,
-    index: u32,
+    place: Place,
     answer_key: AnswerKey,
     share: SecretVec,
     /// By what this hub said, from when it said it: a liar's haste must not end the others.
@@ -73,6 +73,8 @@ struct Accepted {
     origins: Vec<u8>,
     lying: Vec<u8>,
     confirm: Tag,
+    /// Links whose share has not come, and of which an out-of-band table was claimed; not durable: after a start, all.
+    awaited: Vec<usize>,
     /// What depends on the key waits for this checkpoint.
     after: u64,
     /// To judge shares that come later; not durable.
@@ -105,7 +107,7 @@ impl Inbound {
             return Collected::OtherThanBefore(share.answer_key);
         }
         // The same share in a new block, after a new session: the answer goes there.
-        (earlier.index, earlier.answer_key) = (share.index, share.answer_key);
+        (earlier.place, earlier.answer_key) = (share.place, share.answer_key);
         Collected::Again
     }
 }
@@ -136,40 +138,49 @@ impl<P: Pad> Client<P> {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
         let coordinate = hub.coordinate;
+        let place = Place { table: wire.position.table, index: wire.position.index };
         let ReceivedShare { share, answer_key } = match hub.link.open_share(message) {
             Ok(received) => received,
-            Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, wire.position.index),
+            Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, place),
             Err(reason) => return self.discards.discard(reason),
         };
-        let index = wire.position.index;
         let context = match self.admit(wire) {
             Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
-            Ok(_) => return self.refuse(link, index, answer_key, AnswerStatus::MALFORMED_CONTEXT),
-            Err(status) => return self.refuse(link, index, answer_key, status),
+            Ok(_) => return self.refuse(link, place, answer_key, AnswerStatus::MALFORMED_CONTEXT),
+            Err(status) => return self.refuse(link, place, answer_key, status),
         };
         if self.remembered.contains(&id) {
-            return self.refuse(link, index, answer_key, AnswerStatus::EXPIRED);
+            return self.refuse(link, place, answer_key, AnswerStatus::EXPIRED);
         }
         let secret_tag = Tag::from_bytes(wire.secret_tag);
         let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
         if matches!(self.inbound.get(&id), Some(Inbound { stage: Stage::Accepted(_), .. })) {
             let claim = (&context, secret_tag);
-            self.on_late_share(id, link, coordinate, (index, answer_key), &share, claim);
+            self.on_late_share(id, link, coordinate, (place, answer_key), &share, claim);
             return Disposition::Accepted;
         }
         if self.inbound.get(&id).is_none() {
             let stage = Stage::Collecting(Vec::new());
             self.inbound.insert(id, Inbound { begun_by: link, expires, stage, answers: Vec::new() });
         }
-        let arrived = Arrived { link, coordinate, index, answer_key, share, expires, context, secret_tag };
+        let arrived = Arrived { link, coordinate, place, answer_key, share, expires, context, secret_tag };
         match self.inbound.change(&id, |inbound| inbound.collect(arrived)) {
             Some(Collected::New) => self.try_accept(now, id),
             Some(Collected::OtherThanBefore(answer_key)) => {
-                return self.refuse(link, index, answer_key, AnswerStatus::KEY_ID_IN_USE);
+                return self.refuse(link, place, answer_key, AnswerStatus::KEY_ID_IN_USE);
             }
             Some(Collected::Again) | None => {}
         }
         Disposition::Accepted
+    }
+
+    /// Whether a key was accepted with the claim that this hub's share comes by a table out of band, and the share has not
+    /// come. Until it has, or its time is over, no refilled table may carry it.
+    pub(super) fn awaits_out_of_band(&self, link: usize) -> bool {
+        self.inbound.iter().any(|(_, inbound)| match &inbound.stage {
+            Stage::Accepted(accepted) => accepted.awaited.contains(&link),
+            Stage::Collecting(_) => false,
+        })
     }
 
     /// The full context of what a hub delivered, from our own roster; or why we do not want it.
@@ -219,21 +230,21 @@ impl<P: Pad> Client<P> {
     fn refuse(
         &mut self,
         link: usize,
-        index: u32,
+        place: Place,
         answer_key: AnswerKey,
         status: AnswerStatus,
     ) -> Disposition {
-        let answer = self.links.get(link).and_then(|hub| hub.link.answer(index, answer_key, status, None));
+        let answer = self.links.get(link).and_then(|hub| hub.link.answer(place, answer_key, status, None));
         if let Some(inner) = answer {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Reply);
             self.refusals.truncate(REFUSALS.saturating_sub(1));
-            self.refusals.push_front((link, index, inner));
+            self.refusals.push_front((link, place, inner));
         }
         self.discards.discard(DiscardReason::Policy)
     }
 
     /// The same block again: the same answer again, if there was one.
-    fn on_repeated_delivery(&mut self, link: usize, id: Id, index: u32) -> Disposition {
+    fn on_repeated_delivery(&mut self, link: usize, id: Id, place: Place) -> Disposition {
         let inbound = self.inbound.get(&id);
         let after = inbound.map_or(Barrier::OPEN, |inbound| match &inbound.stage {
             Stage::Accepted(accepted) => accepted.after,
@@ -241,7 +252,7 @@ impl<P: Pad> Client<P> {
         });
         let mut given = inbound.map(|inbound| &inbound.answers).into_iter().flatten().chain(&self.refusals);
         let given =
-            given.find(|(to, block, _)| (*to, *block) == (link, index)).map(|(_, _, inner)| inner.clone());
+            given.find(|(to, block, _)| (*to, *block) == (link, place)).map(|(_, _, inner)| inner.clone());
         if let Some(inner) = given {
             self.send(link, &inner, after, TransmitClass::Reply);
         }
@@ -273,7 +284,12 @@ impl<P: Pad> Client<P> {
                 // A key that nobody has taken is not lost: it goes when the application has it.
                 Stage::Accepted(accepted) if accepted.key.is_some() => {
                     let again = now.saturating_add(UNTAKEN_CHECK);
-                    let _ = self.inbound.change(&id, |inbound| inbound.expires = again);
+                    let _ = self.inbound.change(&id, |inbound| {
+                        inbound.expires = again;
+                        if let Stage::Accepted(accepted) = &mut inbound.stage {
+                            accepted.awaited.clear();
+                        }
+                    });
                 }
                 Stage::Accepted(_) => {
                     let _ = self.inbound.remove(&id);

@@ -86,14 +86,14 @@ impl<P: Pad> Hub<P> {
         if client.spent.is_empty() {
             client.spent = vec![0; parts].into();
         }
-        let number = client.link.outgoing.number();
+        let number = client.link.outgoing.newest();
         let Some(spent) = client.spent.get_mut(part) else { return };
         *spent = spent.saturating_add(block);
         let value = stored(number, *spent);
         self.journal.set(&spent_key(responder, part), value);
     }
 
-    /// What was spent before the last start. What was spent of another table than the present one counts no more.
+    /// What was spent before the last start. What was spent before a table was added counts no more.
     pub(super) fn restore_spent(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let (mut key, mut value) = (Reader::new(key), Reader::new(value));
         let (responder, part) = (ClientId::new(key.u32()?), usize::from(key.u8()?));
@@ -102,7 +102,7 @@ impl<P: Pad> Hub<P> {
         value.finish()?;
         let parts = self.parts(responder);
         let client = self.client_mut(responder).ok_or(RestoreError::Configuration)?;
-        if number != client.link.outgoing.number() || parts < 2 {
+        if number != client.link.outgoing.newest() || parts < 2 {
             return Ok(());
         }
         if client.spent.is_empty() {
@@ -117,7 +117,7 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold of it.
     pub(super) fn store_spent(&mut self) {
         for client in &self.clients {
-            let (id, number) = (client.link.keys.client(), client.link.outgoing.number());
+            let (id, number) = (client.link.keys.client(), client.link.outgoing.newest());
             for (part, spent) in client.spent.iter().enumerate().filter(|(_, spent)| **spent > 0) {
                 self.journal.set(&spent_key(id, part), stored(number, *spent));
             }

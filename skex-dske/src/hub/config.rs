@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use skex_core::SecretBytes;
 use skex_wire::SuiteId;
+use skex_wire::dske::Direction;
 
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
@@ -106,6 +107,7 @@ pub struct HubConfig<P> {
     pub(super) id: HubId,
     pub(super) coordinate: crate::share::Coordinate,
     pub(super) clients: Vec<HubClient<P>>,
+    pub(super) further: Vec<(ClientId, Direction, Table<P>)>,
     pub(super) limits: HubLimits,
 }
 
@@ -129,7 +131,31 @@ impl<P> HubConfig<P> {
                 return Err(ConfigError::Suite);
             }
         }
-        Ok(Self { id, coordinate, clients, limits: HubLimits::default() })
+        Ok(Self { id, coordinate, clients, further: Vec::new(), limits: HubLimits::default() })
+    }
+
+    /// With another table for the link with `client`, beside those of its [`HubClient`]. All tables of a link that are not
+    /// used up have to be given at every start.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Table`] if there is no such client or the number is taken.
+    pub fn with_table(
+        mut self,
+        client: ClientId,
+        direction: Direction,
+        table: Table<P>,
+    ) -> Result<Self, ConfigError> {
+        let link = self.clients.iter().find(|link| link.client == client).ok_or(ConfigError::Table)?;
+        let first = if direction == Direction::UPLINK { &link.uplink } else { &link.downlink };
+        let taken = |(id, way, other): &(ClientId, Direction, Table<P>)| {
+            (*id, *way, other.number) == (client, direction, table.number)
+        };
+        if first.number == table.number || self.further.iter().any(taken) {
+            return Err(ConfigError::Table);
+        }
+        self.further.push((client, direction, table));
+        Ok(self)
     }
 
     /// With other times and bounds.

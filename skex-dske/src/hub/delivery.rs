@@ -10,8 +10,9 @@ use super::relay::{RelayId, StoredConfirmation, storage_key};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
+use crate::key::Origin;
 use crate::link::SentShare;
-use crate::psrd::{AllocateError, Pad};
+use crate::psrd::{AllocateError, Pad, Place};
 
 impl<P: Pad> Hub<P> {
     /// Sends the share of a relay to its responder, in a block of its own, if there is a lease for it.
@@ -29,26 +30,26 @@ impl<P: Pad> Hub<P> {
         if client.link.session.is_none() {
             return;
         }
-        if !client.link.outgoing.has_room(elements) {
+        if !client.link.outgoing.has_room(elements, Origin::Refill) {
             self.ask_for_lease(now, rng, responder, elements);
             return;
         }
-        let (block, after) = match client.link.allocate(relay.key_len) {
+        let (block, after) = match client.link.allocate(relay.key_len, Origin::Refill) {
             Ok(allocated) => allocated,
             // The rest of the lease was erased ground.
             Err(AllocateError::NeedsLease) => return self.ask_for_lease(now, rng, responder, elements),
             Err(_) => return,
         };
-        let (index, tag_key, answer_key) = (block.index, block.tag_key, block.answer_key);
+        let (place, tag_key, answer_key) = (block.place, block.tag_key, block.answer_key);
         let masked = block.pad.mask(share);
         let Some(terms) = relay.terms() else { return };
         let message =
-            client.link.share_message((index, tag_key), id.1, initiator, terms, &relay.secret_tag, &masked);
+            client.link.share_message((place, tag_key), id.1, initiator, terms, &relay.secret_tag, &masked);
         let Some(inner) = message else { return };
         let after = after.max(relay.after);
         let backoff = Backoff::new(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
-        relay.delivery = Some((SentShare { index, inner: inner.clone(), answer_key, after }, backoff));
+        relay.delivery = Some((SentShare { place, inner: inner.clone(), answer_key, after }, backoff));
         self.send(responder, &inner, after, TransmitClass::Request);
     }
 
@@ -68,11 +69,11 @@ impl<P: Pad> Hub<P> {
         responder: ClientId,
         answer: &Tagged<'_, Answer<'_>>,
     ) -> Result<Disposition, DiscardReason> {
-        let index = answer.message.index;
+        let place = Place { table: answer.message.table, index: answer.message.index };
         let waiting = self.waiting.get(&responder).into_iter().flatten();
         let sent = |id: &&RelayId| {
             let delivery = self.relays.get(id).and_then(|relay| relay.delivery.as_ref());
-            delivery.is_some_and(|(sent, _)| sent.index == index)
+            delivery.is_some_and(|(sent, _)| sent.place == place)
         };
         let id = *waiting.into_iter().find(sent).ok_or(DiscardReason::Stale)?;
         let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
@@ -82,7 +83,7 @@ impl<P: Pad> Hub<P> {
             .delivery
             .take_if(|(sent, _)| client.link.verifies_answer(&sent.answer_key, answer))
             .ok_or(DiscardReason::Unauthentic)?;
-        client.link.outgoing.settle(delivery.index);
+        client.link.outgoing.settle(delivery.place);
         self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
         relay.share = None;
         self.journal.wipe_soon(now);

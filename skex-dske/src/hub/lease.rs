@@ -8,6 +8,7 @@ use skex_wire::dske::{LeaseDenied, LeaseGrant, LeaseRequest, Tagged};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
+use crate::key::Origin;
 use crate::link::LeaseAnswer;
 use crate::psrd::{Granted, Pad};
 
@@ -58,7 +59,7 @@ impl<P: Pad> Hub<P> {
         denied: &LeaseDenied,
     ) -> Result<Disposition, DiscardReason> {
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
-        if denied.table != client.link.outgoing.number() || !client.link.outgoing.deny(&denied.nonce) {
+        if !client.link.lease_denied(denied) {
             return Err(DiscardReason::Stale);
         }
         client.lease_retry = None;
@@ -78,11 +79,11 @@ impl<P: Pad> Hub<P> {
         // it what was asked for.
         if !client.confirmed
             || client.lease_retry.is_some()
-            || !client.link.outgoing.could_have_room(pad_elements)
+            || !client.link.outgoing.could_have_room(pad_elements, Origin::Refill)
         {
             return;
         }
-        if let Some((inner, after)) = client.link.lease_request(pad_elements, after, rng) {
+        if let Some((inner, after)) = client.link.lease_request(pad_elements, Origin::Refill, after, rng) {
             let backoff = Backoff::new(now, pace);
             client.lease_retry = Some(backoff);
             self.timers.insert((backoff.due(), Timer::Lease(id)));
@@ -97,13 +98,13 @@ impl<P: Pad> Hub<P> {
         let Some(retry) = &mut client.lease_retry else { return };
         let due = retry.take_due(now, pace);
         let next = retry.due();
-        if due && client.link.outgoing.asked().is_none() {
+        if due && client.link.outgoing.asking().is_none() {
             // The pause after a grant of less than was asked for is over.
             client.lease_retry = None;
             self.deliver_waiting(now, rng, id);
             return;
         }
-        let request = if due { client.link.lease_request(0, after, rng) } else { None };
+        let request = if due { client.link.lease_request(0, Origin::Refill, after, rng) } else { None };
         self.timers.insert((next, Timer::Lease(id)));
         if let Some((inner, after)) = request {
             self.send(id, &inner, after, TransmitClass::Retransmission);

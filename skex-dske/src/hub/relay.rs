@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::id::ClientId;
 use crate::link::SentShare;
 use crate::onetime::Tag;
-use crate::psrd::AnswerKey;
+use crate::psrd::{AnswerKey, Place};
 use crate::state::RestoreError;
 
 /// Which share: the initiator and its key id.
@@ -45,7 +45,7 @@ pub(super) struct Relay {
 
 /// An answer as it was given: the same block gets the same answer again.
 pub(super) struct GivenAnswer {
-    pub(super) index: u32,
+    pub(super) place: Place,
     pub(super) inner: Vec<u8>,
 }
 
@@ -183,7 +183,7 @@ impl Relay {
 
 /// What an upload is answered with, and the key for it.
 pub(super) struct Verdict {
-    pub(super) index: u32,
+    pub(super) place: Place,
     pub(super) answer_key: AnswerKey,
     pub(super) status: AnswerStatus,
 }

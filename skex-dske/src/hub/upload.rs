@@ -13,7 +13,7 @@ use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
 use crate::link::ReceivedShare;
-use crate::psrd::Pad;
+use crate::psrd::{Pad, Place};
 
 /// Room in the queue below which no new upload is taken: what is under way needs it.
 const QUEUE_RESERVE: usize = 64;
@@ -32,10 +32,10 @@ impl<P: Pad> Hub<P> {
     ) -> Result<Disposition, DiscardReason> {
         let upload = &message.message;
         let id = (initiator, KeyId::new(upload.key_id));
-        let index = upload.position.index;
+        let place = Place { table: upload.position.table, index: upload.position.index };
         // The same block again: the same answer again, and the confirmation if there is one by now.
         if let Some(relay) = self.relays.get(&id)
-            && let Some(given) = relay.answer.as_ref().filter(|given| given.index == index)
+            && let Some(given) = relay.answer.as_ref().filter(|given| given.place == place)
         {
             let (inner, after) = (given.inner.clone(), relay.after);
             self.send(initiator, &inner, after, TransmitClass::Reply);
@@ -43,14 +43,14 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Duplicate);
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
-        if let Some(given) = client.refusals.iter().find(|given| given.index == index) {
+        if let Some(given) = client.refusals.iter().find(|given| given.place == place) {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
         if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
-            let busy = Busy::new(upload.position.table, index);
+            let busy = Busy::new(place.table, place.index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             }
@@ -59,7 +59,7 @@ impl<P: Pad> Hub<P> {
         let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
         let ReceivedShare { share, answer_key } = client.link.open_share(message)?;
         let status = self.judge(id, upload, &share);
-        let verdict = Verdict { index, answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
+        let verdict = Verdict { place, answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
@@ -144,9 +144,9 @@ impl<P: Pad> Hub<P> {
 
     /// The one answer to an upload, behind checkpoint `after`.
     fn answer(&mut self, initiator: ClientId, verdict: Verdict, after: u64) -> Option<GivenAnswer> {
-        let Verdict { index, answer_key, status } = verdict;
-        let inner = self.client(initiator)?.link.answer(index, answer_key, status, None)?;
+        let Verdict { place, answer_key, status } = verdict;
+        let inner = self.client(initiator)?.link.answer(place, answer_key, status, None)?;
         self.send(initiator, &inner, after, TransmitClass::Reply);
-        Some(GivenAnswer { index, inner })
+        Some(GivenAnswer { place, inner })
     }
 }

@@ -6,6 +6,7 @@ use core::fmt;
 use skex_core::{SecretBytes, SecretVec};
 
 use super::pad::{ELEMENT_LEN, Pad, PadError};
+use super::tables::Place;
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
 
 /// Elements at the head of a block that are keys: two for the answer's tag, two for the message's.
@@ -13,8 +14,8 @@ pub(crate) const KEY_ELEMENTS: u32 = 4;
 
 /// The bytes of a block, read and not yet used. Whoever holds it uses each part once, by value.
 pub(crate) struct Block {
-    /// The element at which it begins.
-    pub(crate) index: u32,
+    /// Where it begins.
+    pub(crate) place: Place,
     /// All its elements, keys included.
     pub(crate) elements: u32,
     /// For the one answer that it ever gets.
@@ -26,8 +27,9 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Reads the block of `pad_elements` pad elements at `index`.
-    pub(super) fn read<P: Pad>(table: &P, index: u32, pad_elements: u32) -> Result<Self, PadError> {
+    /// Reads the block of `pad_elements` pad elements at `place`, from `table`.
+    pub(super) fn read<P: Pad>(table: &P, place: Place, pad_elements: u32) -> Result<Self, PadError> {
+        let index = place.index;
         let elements = pad_elements.checked_add(KEY_ELEMENTS).ok_or(PadError::OutOfRange)?;
         let len = usize::try_from(pad_elements).map_err(|_| PadError::OutOfRange)?;
         let len = len.checked_mul(ELEMENT_LEN).ok_or(PadError::OutOfRange)?;
@@ -42,7 +44,7 @@ impl Block {
         if [&answer_key.expose()[..], tag_key.expose(), pad.expose()].into_iter().any(has_erased_element) {
             return Err(PadError::Erased);
         }
-        Ok(Self { index, elements, answer_key: AnswerKey(answer_key), tag_key, pad: PadBytes(pad) })
+        Ok(Self { place, elements, answer_key: AnswerKey(answer_key), tag_key, pad: PadBytes(pad) })
     }
 }
 
@@ -53,7 +55,7 @@ pub(super) fn has_erased_element(octets: &[u8]) -> bool {
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Block").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 use super::block::{Block, KEY_ELEMENTS, has_erased_element};
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
+use super::tables::Place;
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -88,6 +89,23 @@ impl<P: Pad> Incoming<P> {
     /// Elements that are not granted yet.
     pub(crate) fn remaining(&self) -> u32 {
         self.pad.elements().saturating_sub(self.high_water)
+    }
+
+    /// Erases what is left of a table that is used up; its number.
+    pub(crate) fn clear(&mut self) -> u16 {
+        // A failing erasure costs forward secrecy of bytes that nothing opens any more.
+        let _ = self.pad.erase(self.erased, self.pad.elements().saturating_sub(self.erased));
+        self.number
+    }
+
+    /// Whether not even the smallest lease can be granted any more.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.remaining() < KEY_ELEMENTS.saturating_add(3)
+    }
+
+    /// Whether a lease was granted in this session.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.opened_from.is_some()
     }
 
     /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`.
@@ -181,7 +199,7 @@ impl<P: Pad> Incoming<P> {
         if self.failed_tags >= FAILED_TAGS_BOUND {
             return Err(OpenError::Flooded);
         }
-        Ok(Block::read(&self.pad, index, pad_elements)?)
+        Ok(Block::read(&self.pad, Place { table: self.number, index }, pad_elements)?)
     }
 
     /// The tag of the block at `index` did not verify: nothing is burnt.
@@ -193,10 +211,10 @@ impl<P: Pad> Incoming<P> {
     /// the block must be treated as not received.
     #[must_use]
     pub(crate) fn used(&mut self, block: &Block) -> bool {
-        if !self.used.insert(block.index, block.index.saturating_add(block.elements)) {
+        if !self.used.insert(block.place.index, block.place.index.saturating_add(block.elements)) {
             return false;
         }
-        self.pad.erase(block.index, block.elements).is_ok()
+        self.pad.erase(block.place.index, block.elements).is_ok()
     }
 
     /// The sender will not use anything below `floor` any more.

@@ -10,6 +10,7 @@ use skex_wire::dske::{LeaseGrant, Tagged};
 
 use super::block::{Block, KEY_ELEMENTS};
 use super::pad::{Pad, PadError};
+use super::tables::Place;
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -104,6 +105,19 @@ impl<P: Pad> Outgoing<P> {
         self.pad.elements().saturating_sub(mark)
     }
 
+    /// Erases what is left of a table that is used up; its number.
+    pub(crate) fn clear(&mut self) -> u16 {
+        // A failing erasure costs forward secrecy of unused bytes only.
+        let _ = self.pad.erase(self.mark, self.pad.elements().saturating_sub(self.mark));
+        self.number
+    }
+
+    /// Whether not even the smallest block can be had any more.
+    pub(crate) fn is_used_up(&self) -> bool {
+        let smallest = SMALLEST_BLOCK.saturating_sub(KEY_ELEMENTS);
+        !self.has_room(smallest) && self.unasked() < SMALLEST_BLOCK.saturating_add(2) && self.asked.is_none()
+    }
+
     /// Whether a block for `pad_elements` can be had without another lease.
     pub(crate) fn has_room(&self, pad_elements: u32) -> bool {
         let elements = pad_elements.saturating_add(KEY_ELEMENTS);
@@ -132,7 +146,7 @@ impl<P: Pad> Outgoing<P> {
             if end <= lease.end {
                 let after = lease.after;
                 lease.next = end;
-                let block = match Block::read(&self.pad, index, pad_elements) {
+                let block = match Block::read(&self.pad, Place { table: self.number, index }, pad_elements) {
                     Err(PadError::Erased) => continue,
                     block => block?,
                 };

@@ -20,6 +20,7 @@ mod matrix;
 mod network;
 mod oracle;
 mod snapshots;
+mod tables;
 mod verdicts;
 mod world;
 

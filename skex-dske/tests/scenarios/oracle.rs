@@ -24,13 +24,13 @@ use skex_wire::dske::{
 };
 use skex_wire::{Reader, SuiteId};
 
-use crate::world::Cast;
+use crate::world::{Cast, Further};
 
 /// A client and a hub, by their numbers in the cast.
 type Pair = (usize, usize);
 
-/// A table: of which pair, and whether it is the client's to send from.
-type TableOf = (Pair, bool);
+/// A table: of which pair, whether it is the client's to send from, and its number.
+type TableOf = (Pair, bool, u16);
 
 /// Who asked for a key, and its id.
 type Name = (usize, KeyId);
@@ -131,7 +131,37 @@ impl Oracle {
     pub fn spent(cast: &Cast) -> Vec<(usize, usize, bool, u32)> {
         let mut oracle = Self::default();
         oracle.watch(cast);
-        oracle.uses.keys().map(|&(((client, hub), uplink), element)| (client, hub, uplink, element)).collect()
+        oracle
+            .uses
+            .keys()
+            .map(|&(((client, hub), uplink, _), element)| (client, hub, uplink, element))
+            .collect()
+    }
+
+    /// How many blocks hub `hub` spent on the deliveries of a key.
+    pub fn delivered(cast: &Cast, initiator: usize, key_id: KeyId, hub: usize) -> usize {
+        Self::blocks_of(cast, (initiator, key_id), hub, false)
+    }
+
+    /// How many blocks the initiator spent on the uploads of a key to hub `hub`.
+    pub fn uploaded(cast: &Cast, initiator: usize, key_id: KeyId, hub: usize) -> usize {
+        Self::blocks_of(cast, (initiator, key_id), hub, true)
+    }
+
+    fn blocks_of(cast: &Cast, name: Name, hub: usize, uploads: bool) -> usize {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        let ours = |(&((pair, uplink, _), _), &of): (&(TableOf, u32), &Name)| {
+            of == name && pair.1 == hub && uplink == uploads
+        };
+        oracle.blocks.iter().filter(|&entry| ours(entry)).count()
+    }
+
+    /// So many numbers of tables served.
+    pub fn tables_used(cast: &Cast) -> usize {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.uses.keys().map(|&((_, _, number), _)| number).collect::<BTreeSet<_>>().len()
     }
 
     fn charge(&mut self, what: String) {
@@ -206,7 +236,7 @@ impl Oracle {
         cast: &Cast,
         (client, hub): Pair,
         from_client: bool,
-        word: usize,
+        (word, table): (usize, u16),
         end: u32,
     ) {
         let (node, key) = if from_client {
@@ -214,9 +244,15 @@ impl Oracle {
         } else {
             (cast.hubs[hub], [&[1], (client as u32).to_be_bytes().as_slice()].concat())
         };
+        // The table's direction: a sender's own, a granter's other.
+        let uplink = from_client == (word == 0);
         let reaches = |value: &[u8]| {
-            let mark = value[word * 4..].first_chunk::<4>().expect("three marks");
-            u32::from_be_bytes(*mark) >= end
+            assert_eq!(value.len() % 15, 0, "entries of 15 octets");
+            value.chunks(15).any(|entry| {
+                let (direction, number) = (entry[0], u16::from_be_bytes([entry[1], entry[2]]));
+                let mark = u32::from_be_bytes(*entry[3..].first_chunk::<4>().unwrap());
+                (direction == 0) == uplink && number == table && mark >= end
+            })
         };
         self.depends(node, &key, reaches, ["a share or a request", "a grant"][word]);
     }
@@ -261,24 +297,24 @@ impl Oracle {
         match &inner {
             Inner::LeaseRequest(request) => {
                 // The mark that it moves, up to the end of the table.
-                let table = (pair, from_client);
+                let table = (pair, from_client, request.table);
                 let elements = (original(cast, table).len() / ELEMENT_LEN) as u32;
                 let mark = request.mark.saturating_add(request.want).min(elements);
-                self.depends_on_mark(cast, pair, from_client, 0, mark);
+                self.depends_on_mark(cast, pair, from_client, (0, request.table), mark);
             }
             Inner::LeaseGrant(grant) => {
                 self.counts.grants += 1;
                 let start = grant.message.start;
-                let table = (pair, !from_client);
+                let table = (pair, !from_client, grant.message.table);
                 self.uses(table, start..start + 2, octets);
                 self.verify(cast, table, start, from_client, grant.untagged, grant.tag);
-                self.depends_on_mark(cast, pair, from_client, 1, grant.message.end);
+                self.depends_on_mark(cast, pair, from_client, (1, grant.message.table), grant.message.end);
             }
             Inner::Share(share) => self.on_share(cast, pair, from_client, octets, share),
             Inner::Answer(answer) => {
                 self.counts.answers += 1;
                 let index = answer.message.index;
-                let table = (pair, !from_client);
+                let table = (pair, !from_client, answer.message.table);
                 self.uses(table, index..index + 2, octets);
                 self.verify(cast, table, index, from_client, answer.untagged, answer.tag);
                 let Some(&(initiator, key_id)) = self.blocks.get(&(table, index)) else {
@@ -310,12 +346,12 @@ impl Oracle {
         assert_eq!(upload, message.inner_type == InnerType::UPLOAD);
         let terms = &message.terms;
         let (start, elements) = (message.position.index, block_elements(terms.key_len).unwrap());
-        let table = (pair, upload);
+        let table = (pair, upload, message.position.table);
         // The two elements at its head are the answer's.
         self.uses(table, start + 2..start + elements, octets);
         self.verify(cast, table, start + 2, upload, share.untagged, share.tag);
-        let pad = &original(cast, table)
-            [(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
+        let original = original(cast, table);
+        let pad = &original[(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
         let plain: Vec<u8> = match message.share {
             [] => pad.to_vec(),
             masked => pad.iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
@@ -323,7 +359,7 @@ impl Oracle {
         let coordinate = pair.1 as u8 + 1;
         let peer = ClientTag::new(message.peer);
         let key_id = KeyId::new(message.key_id);
-        self.depends_on_mark(cast, pair, upload, 0, start + elements);
+        self.depends_on_mark(cast, pair, upload, (0, message.position.table), start + elements);
         let initiator = if upload { Some(pair.0) } else { cast.tags.iter().position(|&tag| tag == peer) };
         let initiator = initiator.expect("an enrolled initiator");
         self.blocks.insert((table, start), (initiator, key_id));
@@ -388,7 +424,8 @@ impl Oracle {
         let direction = if from_client { Direction::UPLINK } else { Direction::DOWNLINK };
         let prefix = tag_prefix(direction, client as u32, cast.hub_ids[hub].as_bytes());
         let at = place as usize * ELEMENT_LEN;
-        let key = original(cast, table)[at..].first_chunk::<32>().expect("inside the table");
+        let original = original(cast, table);
+        let key = original[at..].first_chunk::<32>().expect("inside the table");
         let key = MessageVerificationKey::from_pad(key).expect("no table of zeros");
         if !key.verify(&[&prefix, untagged], &Tag::from_bytes(tag)) {
             self.charge(format!("{table:?}: the tag at {place} is not that table's"));
@@ -494,9 +531,17 @@ fn keys(initial: &[u8; 32]) -> Expander {
     Expander::new(suite(), &extract(suite(), &[], &[initial]))
 }
 
-fn original(cast: &Cast, ((client, hub), uplink): TableOf) -> &[u8] {
+fn original(cast: &Cast, ((client, hub), uplink, number): TableOf) -> Vec<u8> {
+    let further = cast.further.borrow();
+    let own = |table: &&Further| {
+        (table.client, table.hub, table.uplink, table.number) == (client, hub, uplink, number)
+    };
+    if let Some(table) = further.iter().find(own) {
+        return table.octets.clone();
+    }
+    assert_eq!(number, 0, "a table that nobody provisioned");
     let enrolment = &cast.enrolments[hub][client];
-    if uplink { &enrolment.uplink } else { &enrolment.downlink }
+    if uplink { enrolment.uplink.clone() } else { enrolment.downlink.clone() }
 }
 
 fn position(nodes: &[NodeId], node: NodeId) -> Option<usize> {

@@ -14,6 +14,7 @@ use skex_dske::{
 };
 use skex_sim::{Boot, Either, Layout, NodeId, World};
 use skex_wire::SuiteId;
+use skex_wire::dske::Direction;
 
 pub type Party = Either<Client<SharedPad>, Hub<SharedPad>>;
 
@@ -127,6 +128,29 @@ pub struct Enrolment {
     pub downlink: Vec<u8>,
 }
 
+/// A table that came after the enrolment.
+pub struct Further {
+    pub client: usize,
+    pub hub: usize,
+    pub uplink: bool,
+    pub number: u16,
+    pub origin: Origin,
+    /// As it was made.
+    pub octets: Vec<u8>,
+    pub at_client: SharedPad,
+    pub at_hub: SharedPad,
+}
+
+impl Further {
+    fn direction(&self) -> Direction {
+        if self.uplink { Direction::UPLINK } else { Direction::DOWNLINK }
+    }
+
+    fn table(&self, pad: &SharedPad) -> Table<SharedPad> {
+        Table::new(self.number, self.origin, pad.clone())
+    }
+}
+
 pub struct Cast {
     pub world: World<Party>,
     pub clients: Vec<NodeId>,
@@ -141,6 +165,8 @@ pub struct Cast {
     pub client_tables: Vec<Vec<(SharedPad, SharedPad)>>,
     /// By hub, then client.
     pub enrolments: Vec<Vec<Enrolment>>,
+    /// Every table that came later, given again at every start.
+    pub further: Rc<RefCell<Vec<Further>>>,
     /// Every start of every node.
     pub boots: Rc<RefCell<Vec<(NodeId, Instant)>>>,
 }
@@ -199,6 +225,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         .collect();
 
     let boots: Rc<RefCell<Vec<(NodeId, Instant)>>> = Rc::default();
+    let further: Rc<RefCell<Vec<Further>>> = Rc::default();
     let mut hub_downlinks = Vec::new();
     let mut hub_uplinks = Vec::new();
     let mut hubs = Vec::new();
@@ -209,7 +236,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             .collect();
         hub_downlinks.push(pads.iter().map(|(.., down)| down.clone()).collect());
         hub_uplinks.push(pads.iter().map(|(_, up, _)| up.clone()).collect());
-        let (setup, started) = (setup.clone(), boots.clone());
+        let (setup, started, further) = (setup.clone(), boots.clone(), further.clone());
         let config = move || {
             let clients = pads.iter().enumerate().map(|(client, (key, up, down))| HubClient {
                 client: ClientId::new(client as u32),
@@ -221,7 +248,11 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 authorised: setup.authorised.clone(),
             });
             let coordinate = Coordinate::new(hub as u8 + 1).unwrap();
-            let config = HubConfig::new(hub_id(hub), coordinate, clients.collect()).unwrap();
+            let mut config = HubConfig::new(hub_id(hub), coordinate, clients.collect()).unwrap();
+            for table in further.borrow().iter().filter(|table| table.hub == hub) {
+                let client = ClientId::new(table.client as u32);
+                config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
+            }
             config.with_limits(setup.hub_limits)
         };
         let boot = move |boot: Boot<'_>| {
@@ -243,7 +274,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             })
             .collect();
         client_tables.push(pads.iter().map(|(_, up, down)| (up.clone(), down.clone())).collect());
-        let (setup, started) = (setup.clone(), boots.clone());
+        let (setup, started, further) = (setup.clone(), boots.clone(), further.clone());
         let config = move || {
             let links = pads.iter().enumerate().map(|(hub, (key, up, down))| HubLink {
                 hub: hub_id(hub),
@@ -257,6 +288,10 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             });
             let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
             let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
+            for table in further.borrow().iter().filter(|table| table.client == client) {
+                let hub = hub_id(table.hub);
+                config = config.with_table(hub, table.direction(), table.table(&table.at_client)).unwrap();
+            }
             if let Some(policy) = setup.policy {
                 config = config.with_policy(policy).unwrap();
             }
@@ -279,7 +314,19 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
     let hub_ids = (0..setup.hubs).map(hub_id).collect();
     let enrolment = |(initial_key, uplink, downlink)| Enrolment { initial_key, uplink, downlink };
     let enrolments = shared.into_iter().map(|of_hub| of_hub.into_iter().map(enrolment).collect()).collect();
-    Cast { world, clients, hubs, tags, hub_ids, hub_downlinks, hub_uplinks, client_tables, enrolments, boots }
+    Cast {
+        world,
+        clients,
+        hubs,
+        tags,
+        hub_ids,
+        hub_downlinks,
+        hub_uplinks,
+        client_tables,
+        enrolments,
+        further,
+        boots,
+    }
 }
 
 impl Cast {
@@ -312,6 +359,36 @@ impl Cast {
         self.world.call(self.clients[from], |party, now, rng| {
             party.left().unwrap().request_key(now, rng, peer, request)
         })
+    }
+
+    /// Provisions another table of the link between `hub` and `client`, out of band. Machines that run take it at once
+    /// where `live`; all others at their next start.
+    pub fn provision(
+        &mut self,
+        (hub, client): (usize, usize),
+        (uplink, number): (bool, u16),
+        origin: Origin,
+        elements: usize,
+        live: bool,
+    ) {
+        let mut octets = vec![0; elements * 16];
+        let seed =
+            ((hub as u64) << 32) | ((client as u64) << 20) | (u64::from(number) << 1) | u64::from(uplink);
+        ChaCha20Rng::seed_from_u64(seed ^ 0x66_7572_7468).fill_bytes(&mut octets);
+        let (at_client, at_hub) = (SharedPad::new(octets.clone()), SharedPad::new(octets.clone()));
+        let table = Further { client, hub, uplink, number, origin, octets, at_client, at_hub };
+        if live {
+            let (direction, hub_id) = (table.direction(), self.hub_ids[hub]);
+            let (for_client, for_hub) = (table.table(&table.at_client), table.table(&table.at_hub));
+            self.world.call(self.clients[client], |party, _, _| {
+                party.left().unwrap().add_table(hub_id, direction, for_client).unwrap();
+            });
+            self.world.call(self.hubs[hub], |party, _, _| {
+                let client = ClientId::new(client as u32);
+                party.right().unwrap().add_table(client, direction, for_hub).unwrap();
+            });
+        }
+        self.further.borrow_mut().push(table);
     }
 
     /// Makes hub `hub` lie to client `client`.

@@ -16,7 +16,7 @@ use crate::client::event::{ClientError, ClientEvent, Established, Role};
 use crate::id::{ClientTag, HubId};
 use crate::key::{Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad};
+use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad, Place};
 use crate::share::{Coordinate, decode};
 
 impl<P: Pad> Client<P> {
@@ -78,7 +78,7 @@ impl<P: Pad> Client<P> {
             arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
         let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
-        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub)));
+        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub, arrived)));
         let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
         let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
         let shares = group.iter().map(kept).collect();
@@ -86,8 +86,17 @@ impl<P: Pad> Client<P> {
         let settle_at = now.saturating_add(self.limits.settle);
         let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
         let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
+        let silent = |link: &usize| !arrived.iter().any(|share| share.link == *link);
+        let awaited = (0..self.links.len()).filter(silent).filter(|&link| {
+            let hub = self.links.get(link);
+            hub.is_some_and(|hub| {
+                judgement.context.hubs().any(|(id, _)| id == hub.link.keys.hub())
+                    && hub.link.incoming.next_origin() == Origin::OutOfBand
+            })
+        });
+        let awaited = awaited.collect();
         let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
-        let accepted = Accepted { key, assurance, count, origins, lying, confirm, after, judgement };
+        let accepted = Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement };
         self.accept(now, id, expires, accepted);
     }
 
@@ -105,7 +114,7 @@ impl<P: Pad> Client<P> {
         });
         if let Some(Stage::Collecting(arrived)) = before {
             for share in arrived {
-                self.answer_accepted(id, share.link, share.index, share.answer_key);
+                self.answer_accepted(id, share.link, share.place, share.answer_key);
             }
         }
     }
@@ -127,7 +136,7 @@ impl<P: Pad> Client<P> {
     }
 
     /// Accepted, with the confirmation, behind the checkpoint that holds the key.
-    fn answer_accepted(&mut self, id: Id, link: usize, index: u32, answer_key: AnswerKey) {
+    fn answer_accepted(&mut self, id: Id, link: usize, place: Place, answer_key: AnswerKey) {
         let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get(&id) else { return };
         let after = accepted.after;
         let Ok(confirmation) =
@@ -136,14 +145,17 @@ impl<P: Pad> Client<P> {
             return;
         };
         let Some(hub) = self.links.get(link) else { return };
-        let Some(inner) = hub.link.answer(index, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
+        let Some(inner) = hub.link.answer(place, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
         else {
             return;
         };
-        let answer = (link, index, inner.clone());
+        let answer = (link, place, inner.clone());
         let _ = self.inbound.change(&id, |inbound| {
             inbound.answers.retain(|(to, ..)| *to != link);
             inbound.answers.push(answer);
+            if let Stage::Accepted(accepted) = &mut inbound.stage {
+                accepted.awaited.retain(|&awaited| awaited != link);
+            }
         });
         self.send(link, &inner, after, TransmitClass::Reply);
     }
@@ -154,7 +166,7 @@ impl<P: Pad> Client<P> {
         id: Id,
         link: usize,
         coordinate: Coordinate,
-        block: (u32, AnswerKey),
+        block: (Place, AnswerKey),
         share: &SecretVec,
         claim: (&Context, Tag),
     ) {
@@ -168,8 +180,14 @@ impl<P: Pad> Client<P> {
         self.answer_accepted(id, link, block.0, block.1);
     }
 
-    fn downlink_origin(&self, hub: HubId) -> Origin {
-        let link = self.links.iter().find(|link| link.link.keys.hub() == hub);
-        link.map_or(Origin::Refill, |link| link.link.incoming.origin())
+    /// The origin of the table by which `hub` delivered its share, or else of the one by which it will.
+    fn downlink_origin(&self, hub: HubId, arrived: &[Arrived]) -> Origin {
+        let Some((at, link)) = self.links.iter().enumerate().find(|(_, link)| link.link.keys.hub() == hub)
+        else {
+            return Origin::Refill;
+        };
+        let share = arrived.iter().find(|share| share.link == at);
+        let table = share.and_then(|share| link.link.incoming.get(share.place.table));
+        table.map_or_else(|| link.link.incoming.next_origin(), crate::psrd::Incoming::origin)
     }
 }

@@ -41,7 +41,8 @@ impl<P: Pad> Client<P> {
             self.remembered.restore(id, u64::from_be_bytes(place));
             return Ok(());
         }
-        let (accepted, lifetime) = decode_stored(value)?;
+        let (mut accepted, lifetime) = decode_stored(value)?;
+        accepted.awaited = (0..self.links.len()).collect();
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
         let inbound =
@@ -112,8 +113,6 @@ fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
     let key = reader.rest();
     let key =
         if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
-    Ok((
-        Accepted { key, assurance, count, origins, lying, confirm, after: Barrier::OPEN, judgement: None },
-        lifetime,
-    ))
+    let (awaited, after, judgement) = (Vec::new(), Barrier::OPEN, None);
+    Ok((Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement }, lifetime))
 }

@@ -1,0 +1,243 @@
+//! The tables of a link: what is durable of them, and how they come and go (docs/draft-skex-dske.md, "Several tables").
+
+use alloc::vec::Vec;
+
+use skex_core::SecretVec;
+use skex_wire::dske::Direction;
+use skex_wire::{EncodeError, Reader, Writer};
+
+use super::Link;
+use crate::client::Table;
+use crate::envelope::Side;
+use crate::key::Origin;
+use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::state::RestoreError;
+
+/// Tables of one direction of a link that can be there at once.
+const MAX_TABLES: usize = 64;
+
+/// What is durable of one table: how far it may have been used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableMarks {
+    direction: Direction,
+    number: u16,
+    /// End of the last lease that was asked for, or granted.
+    mark: u32,
+    /// Everything below is erased.
+    erased: u32,
+    /// Its length.
+    elements: u32,
+}
+
+/// Direction 1, number 2, mark 4, erased 4, elements 4.
+const ENTRY_LEN: usize = 15;
+
+impl TableMarks {
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.u8(self.direction.value())?;
+        out.u16(self.number)?;
+        out.u32(self.mark)?;
+        out.u32(self.erased)?;
+        out.u32(self.elements)
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        Ok(Self {
+            direction: Direction::new(reader.u8()?),
+            number: reader.u16()?,
+            mark: reader.u32()?,
+            erased: reader.u32()?,
+            elements: reader.u32()?,
+        })
+    }
+
+    fn is_of<P>(&self, (direction, table): &(Direction, Table<P>)) -> bool {
+        (self.direction, self.number) == (*direction, table.number)
+    }
+
+    /// Whether so little is left that nobody misses the table.
+    const fn is_used_up(&self) -> bool {
+        self.elements.saturating_sub(self.mark) < USED_UP
+    }
+}
+
+/// Tables are low when less than this part of those that are not used up is left.
+const LOW_WATER_PART: u32 = 8;
+
+/// Elements of which no lease can be made: its head, and less than the smallest block.
+const USED_UP: u32 = 7;
+
+/// How one table of a link stands, at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableStatus {
+    /// Which way it serves.
+    pub direction: Direction,
+    /// Its number within the link and direction.
+    pub number: u16,
+    /// How it came here.
+    pub origin: Origin,
+    /// Its length, in octets.
+    pub len: u64,
+    /// What is left of it, in octets.
+    pub remaining: u64,
+}
+
+/// A table cannot be added. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// There is no link with this hub or client.
+    #[error("no such link: the table is for a hub or client that the configuration lacks")]
+    UnknownLink,
+    /// A table of this number is there or was there: its bytes may have been used.
+    #[error("table {0} is there already, or was and is used up: a table gets a number that no other had")]
+    Number(u16),
+    /// So many are there that are not used up.
+    #[error("the link has 64 tables in this direction: use some of them up first")]
+    TooMany,
+    /// The direction is neither uplink nor downlink.
+    #[error("a table is for the uplink or the downlink")]
+    Direction,
+}
+
+impl<P: Pad> Link<P> {
+    /// With its tables, as they were stored.
+    pub(crate) fn with_tables(
+        mut self,
+        stored: Option<&SecretVec>,
+        tables: Vec<(Direction, Table<P>)>,
+    ) -> Result<Self, RestoreError> {
+        let mut marks = Vec::new();
+        let mut reader = Reader::new(stored.map_or(&[][..], SecretVec::expose));
+        while !reader.is_empty() {
+            marks.push(TableMarks::decode(&mut reader)?);
+        }
+        let (present, absent): (Vec<TableMarks>, Vec<TableMarks>) =
+            marks.into_iter().partition(|marks| tables.iter().any(|table| marks.is_of(table)));
+        // What the configuration lacks was used up, or it is a table that somebody lost.
+        for gone in absent {
+            let slot = self.gone.get_mut(usize::from(gone.direction.value()));
+            let slot = slot.filter(|_| gone.is_used_up()).ok_or(RestoreError::Configuration)?;
+            *slot = (*slot).max(Some(gone.number));
+        }
+        for table in tables {
+            let marks = present.iter().find(|marks| marks.is_of(&table));
+            let (direction, table) = table;
+            let added = match marks {
+                Some(marks) => self.insert(direction, table, marks.mark, marks.erased),
+                None => self.add_table(direction, table),
+            };
+            added.map_err(|_| RestoreError::Configuration)?;
+        }
+        Ok(self)
+    }
+
+    /// Adds a table that has never been used, at this end or the other.
+    pub(crate) fn add_table(&mut self, direction: Direction, table: Table<P>) -> Result<(), TableError> {
+        let gone = self.gone.get(usize::from(direction.value())).copied().ok_or(TableError::Direction)?;
+        if gone.is_some_and(|gone| table.number <= gone) {
+            return Err(TableError::Number(table.number));
+        }
+        self.insert(direction, table, 0, 0)
+    }
+
+    fn insert(
+        &mut self,
+        direction: Direction,
+        table: Table<P>,
+        mark: u32,
+        erased: u32,
+    ) -> Result<(), TableError> {
+        let Table { number, origin, pad } = table;
+        if direction != Direction::UPLINK && direction != Direction::DOWNLINK {
+            return Err(TableError::Direction);
+        }
+        if self.sends(direction) {
+            if self.outgoing.get(number).is_some() {
+                return Err(TableError::Number(number));
+            }
+            if self.outgoing.tables().count() >= MAX_TABLES {
+                return Err(TableError::TooMany);
+            }
+            self.outgoing.add(Outgoing::new(pad, number, origin, mark, erased));
+        } else {
+            if self.incoming.get(number).is_some() {
+                return Err(TableError::Number(number));
+            }
+            if self.incoming.tables().count() >= MAX_TABLES {
+                return Err(TableError::TooMany);
+            }
+            self.incoming.add(Incoming::new(pad, number, origin, mark, erased));
+        }
+        Ok(())
+    }
+
+    /// How the tables stand: the uplink's, then the downlink's, in the order of their numbers.
+    pub(crate) fn table_statuses(&self) -> Vec<TableStatus> {
+        let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
+        let (sending, receiving) = self.directions();
+        let outgoing = self.outgoing.tables().map(|table| TableStatus {
+            direction: sending,
+            number: table.number(),
+            origin: table.origin(),
+            len: octets(table.elements()),
+            remaining: octets(table.remaining()),
+        });
+        let incoming = self.incoming.tables().map(|table| TableStatus {
+            direction: receiving,
+            number: table.number(),
+            origin: table.origin(),
+            len: octets(table.elements()),
+            remaining: octets(table.remaining()),
+        });
+        let mut statuses: Vec<TableStatus> = outgoing.chain(incoming).collect();
+        statuses.sort_by_key(|status| (status.direction.value(), status.number));
+        statuses
+    }
+
+    /// Whether little is left of the tables of a direction, and how many octets.
+    pub(crate) fn low_water(&self, direction: Direction) -> (bool, u64) {
+        let (remaining, elements) = if self.sends(direction) {
+            (self.outgoing.remaining(), self.outgoing.elements())
+        } else {
+            (self.incoming.remaining(), self.incoming.elements())
+        };
+        let low = elements == 0 || remaining < elements / LOW_WATER_PART;
+        (low, u64::from(remaining).saturating_mul(ELEMENT_LEN as u64))
+    }
+
+    /// Whether this end sends in this direction.
+    pub(crate) fn sends(&self, direction: Direction) -> bool {
+        (self.side == Side::Client) == (direction == Direction::UPLINK)
+    }
+
+    /// What is durable of the tables.
+    pub(crate) fn marks(&self) -> SecretVec {
+        let (sending, receiving) = self.directions();
+        let outgoing = self.outgoing.tables().map(|table| TableMarks {
+            direction: sending,
+            number: table.number(),
+            mark: table.mark(),
+            erased: table.erased(),
+            elements: table.elements(),
+        });
+        let incoming = self.incoming.tables().map(|table| TableMarks {
+            direction: receiving,
+            number: table.number(),
+            mark: table.high_water(),
+            erased: table.erased(),
+            elements: table.elements(),
+        });
+        let gone = [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(self.gone);
+        let gone = gone.filter_map(|(direction, number)| {
+            Some(TableMarks { direction, number: number?, mark: 0, erased: 0, elements: 0 })
+        });
+        let entries: Vec<TableMarks> = outgoing.chain(incoming).chain(gone).collect();
+        SecretVec::from_fn(entries.len().saturating_mul(ENTRY_LEN), |octets| {
+            let mut out = Writer::new(octets);
+            let written = entries.iter().try_for_each(|entry| entry.encode(&mut out));
+            debug_assert!(written.is_ok());
+        })
+    }
+}

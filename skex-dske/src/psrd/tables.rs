@@ -1,0 +1,179 @@
+//! All tables of one direction of a link, at one end.
+//!
+//! Several may be there: the sender takes from the lowest number that has room, so that a table is used up before the
+//! next is begun, except where a long key does not fit the rest of one.
+
+use alloc::vec::Vec;
+
+use super::block::Block;
+use super::incoming::Incoming;
+use super::outgoing::{AllocateError, Outgoing};
+use super::pad::Pad;
+use crate::key::Origin;
+
+/// Where a block begins: table and element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) table: u16,
+    pub(crate) index: u32,
+}
+
+/// The tables that this end sends from, in ascending order of their numbers.
+#[derive(Debug)]
+pub(crate) struct Sending<P>(Vec<Outgoing<P>>);
+
+/// The tables that this end receives from, in ascending order of their numbers.
+#[derive(Debug)]
+pub(crate) struct Receiving<P>(Vec<Incoming<P>>);
+
+impl<P: Pad> Sending<P> {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Outgoing<P>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<&Outgoing<P>> {
+        self.0.iter().find(|table| table.number() == number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Outgoing<P>> {
+        self.0.iter_mut().find(|table| table.number() == number)
+    }
+
+    /// Adds a table, whose number is a new one.
+    pub(crate) fn add(&mut self, table: Outgoing<P>) {
+        let place = self.0.partition_point(|other| other.number() < table.number());
+        self.0.insert(place, table);
+    }
+
+    /// The number of the newest table.
+    pub(crate) fn newest(&self) -> u16 {
+        self.0.last().map_or(0, Outgoing::number)
+    }
+
+    /// Elements that are neither used nor skipped.
+    pub(crate) fn remaining(&self) -> u32 {
+        self.0.iter().map(Outgoing::remaining).fold(0, u32::saturating_add)
+    }
+
+    /// The length of the tables that are not used up.
+    pub(crate) fn elements(&self) -> u32 {
+        let live = self.0.iter().filter(|table| !table.is_used_up());
+        live.map(Outgoing::elements).fold(0, u32::saturating_add)
+    }
+
+    /// The table that serves a block for `pad_elements`, of an origin as good as `worst`: one with a lease that has room, or
+    /// else one that could have it.
+    fn serving(&self, pad_elements: u32, worst: Origin) -> Option<&Outgoing<P>> {
+        let good = || self.0.iter().filter(move |table| table.origin().is_as_good_as(worst));
+        let leased = good().find(|table| table.has_room(pad_elements));
+        leased.or_else(|| good().find(|table| table.could_have_room(pad_elements)))
+    }
+
+    /// Whether a block can be had without another lease.
+    pub(crate) fn has_room(&self, pad_elements: u32, worst: Origin) -> bool {
+        self.serving(pad_elements, worst).is_some_and(|table| table.has_room(pad_elements))
+    }
+
+    /// Whether a block could be had, given another lease.
+    pub(crate) fn could_have_room(&self, pad_elements: u32, worst: Origin) -> bool {
+        self.serving(pad_elements, worst).is_some()
+    }
+
+    /// The origin of the table that a block comes from now.
+    pub(crate) fn origin(&self, pad_elements: u32) -> Origin {
+        let best = self.serving(pad_elements, Origin::Refill).or_else(|| self.0.last());
+        best.map_or(Origin::Refill, Outgoing::origin)
+    }
+
+    /// The next block, of an origin as good as `worst`. See [`Outgoing::allocate`].
+    pub(crate) fn allocate(
+        &mut self,
+        pad_elements: u32,
+        worst: Origin,
+    ) -> Result<(Block, u64), AllocateError> {
+        let number = self.serving(pad_elements, worst).ok_or(AllocateError::Exhausted)?.number();
+        self.get_mut(number).ok_or(AllocateError::Exhausted)?.allocate(pad_elements)
+    }
+
+    /// No message of the block at `place` will be sent again.
+    pub(crate) fn settle(&mut self, place: Place) {
+        if let Some(table) = self.get_mut(place.table) {
+            table.settle(place.index);
+        }
+    }
+
+    /// The table of which a lease was asked for.
+    pub(crate) fn asking(&mut self) -> Option<&mut Outgoing<P>> {
+        self.0.iter_mut().find(|table| table.asked().is_some())
+    }
+
+    /// The table of which to ask for a lease.
+    pub(crate) fn wanting(&mut self, pad_elements: u32, worst: Origin) -> Option<&mut Outgoing<P>> {
+        let number = self.serving(pad_elements, worst)?.number();
+        self.get_mut(number)
+    }
+
+    /// A new session: leases end with the one in which they were granted. Tables that are used up go, but for the last; the
+    /// highest number of those that went.
+    pub(crate) fn end_session(&mut self) -> Option<u16> {
+        self.0.iter_mut().for_each(Outgoing::end_session);
+        let last = self.0.last().map(Outgoing::number);
+        let spent = self.0.extract_if(.., |table| table.is_used_up() && Some(table.number()) != last);
+        spent.map(|mut table| table.clear()).max()
+    }
+}
+
+impl<P: Pad> Receiving<P> {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Incoming<P>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<&Incoming<P>> {
+        self.0.iter().find(|table| table.number() == number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Incoming<P>> {
+        self.0.iter_mut().find(|table| table.number() == number)
+    }
+
+    /// Adds a table, whose number is a new one.
+    pub(crate) fn add(&mut self, table: Incoming<P>) {
+        let place = self.0.partition_point(|other| other.number() < table.number());
+        self.0.insert(place, table);
+    }
+
+    /// Elements that are not granted yet.
+    pub(crate) fn remaining(&self) -> u32 {
+        self.0.iter().map(Incoming::remaining).fold(0, u32::saturating_add)
+    }
+
+    /// The length of the tables that are not used up.
+    pub(crate) fn elements(&self) -> u32 {
+        let live = self.0.iter().filter(|table| !table.is_used_up());
+        live.map(Incoming::elements).fold(0, u32::saturating_add)
+    }
+
+    /// The worst origin of a table that a share may come by from now on, while no lease of another table is granted.
+    pub(crate) fn next_origin(&self) -> Origin {
+        let open = |table: &&Incoming<P>| table.is_open() && table.origin() == Origin::Refill;
+        let next = self.0.iter().find(|table| !table.is_used_up()).or_else(|| self.0.last());
+        self.0.iter().find(open).or(next).map_or(Origin::Refill, Incoming::origin)
+    }
+
+    /// A new session: nothing granted before is opened any more. Tables that are used up go, but for the last; the highest
+    /// number of those that went.
+    pub(crate) fn end_session(&mut self) -> Option<u16> {
+        self.0.iter_mut().for_each(Incoming::end_session);
+        let last = self.0.last().map(Incoming::number);
+        let spent = self.0.extract_if(.., |table| table.is_used_up() && Some(table.number()) != last);
+        spent.map(|mut table| table.clear()).max()
+    }
+}

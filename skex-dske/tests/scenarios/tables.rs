@@ -1,0 +1,251 @@
+//! Several tables in a direction: one is used up, the next goes on, and nothing serves twice.
+
+use core::time::Duration;
+
+use skex_core::Assurance;
+use skex_dske::{ClientError, KeyRequest, Origin, Release};
+use skex_sim::{Dice, Link, PowerLoss, for_each_seed};
+
+use crate::oracle::Oracle;
+use crate::seeds;
+use crate::world::{Cast, Setup, cast};
+
+/// Tables of so few elements that a lease and a few keys use them up.
+fn small(hubs: usize) -> Setup {
+    let mut setup = Setup::new(hubs);
+    setup.table_elements = 100;
+    setup
+}
+
+fn provision_all(cast: &mut Cast, number: u16, origin: Origin, elements: usize, live: bool) {
+    for hub in 0..cast.hubs.len() {
+        for client in 0..cast.clients.len() {
+            for uplink in [true, false] {
+                cast.provision((hub, client), (uplink, number), origin, elements, live);
+            }
+        }
+    }
+}
+
+/// Asks for keys until the tables are used up: so many came.
+fn use_up(cast: &mut Cast) -> usize {
+    let mut made = 0;
+    loop {
+        match cast.try_request(0, 1, KeyRequest::new(2)) {
+            Ok(id) => {
+                cast.settle(20);
+                if cast.key(0, id).is_none() {
+                    return made;
+                }
+                cast.assert_agreed(0, 1, id);
+                made += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, ClientError::Exhausted);
+                return made;
+            }
+        }
+        assert!(made < 100, "the tables are endless");
+    }
+}
+
+/// Scenarios 39 and 41: exhausted to the end, refused at once, and going on by tables that come while everything runs.
+#[test]
+fn scenario_39_a_used_up_table_gives_way_to_one_that_comes_later() {
+    let mut cast = cast(1, &small(3));
+    let first = use_up(&mut cast);
+    assert!(first > 2, "{first}");
+    provision_all(&mut cast, 1, Origin::OutOfBand, 100, true);
+    let second = use_up(&mut cast);
+    assert!(second + 2 > first, "{second} after {first}");
+    provision_all(&mut cast, 2, Origin::OutOfBand, 200, true);
+    assert!(use_up(&mut cast) > first);
+    let counts = Oracle::acquit(&cast);
+    assert!(counts.keys as usize >= 2 * (2 * first));
+}
+
+/// Tables that were there from the start are used in the order of their numbers, one after the other.
+#[test]
+fn several_tables_serve_in_their_order() {
+    let mut cast = cast(2, &small(3));
+    for number in [3, 1, 2] {
+        provision_all(&mut cast, number, Origin::OutOfBand, 100, true);
+    }
+    let made = use_up(&mut cast);
+    assert!(made > 12, "{made}");
+    Oracle::acquit(&cast);
+}
+
+/// A key that fits no rest of the first table takes the second; short keys still use the first.
+#[test]
+fn a_long_key_takes_the_next_table() {
+    let mut cast = cast(3, &small(3));
+    provision_all(&mut cast, 1, Origin::OutOfBand, 4096, true);
+    let mut long = KeyRequest::new(2);
+    long.key_len = 4096;
+    for request in [long, KeyRequest::new(2), long, KeyRequest::new(2)] {
+        let id = cast.request(0, 1, request);
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
+    }
+    Oracle::acquit(&cast);
+}
+
+/// Keys of a refilled table say computational, from whichever end it is seen; those before it do not.
+#[test]
+fn a_refilled_table_is_seen_in_every_key_that_it_served() {
+    let mut cast = cast(4, &small(3));
+    provision_all(&mut cast, 1, Origin::Refill, 4096, true);
+    let mut kinds = Vec::new();
+    for _ in 0..12 {
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
+        let claims: Vec<Assurance> = (0..2)
+            .flat_map(|client| {
+                let keys = cast.keys(client);
+                keys.iter()
+                    .filter(|made| made.key.id() == id)
+                    .map(|made| made.key.assurance())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert!(claims.iter().all(|claim| *claim == claims[0]), "{claims:?}");
+        // What really carried it.
+        kinds.push(claims[0]);
+    }
+    let turn = kinds.iter().position(|kind| *kind == Assurance::Computational).expect("the first tables end");
+    assert!(turn > 2, "{kinds:?}");
+    assert!(kinds[turn..].iter().all(|kind| *kind == Assurance::Computational), "{kinds:?}");
+    Oracle::acquit(&cast);
+}
+
+/// A table that only one end has yet costs nothing: the other denies it, and keys go on by those that both have.
+#[test]
+fn scenario_48_a_table_at_one_end_only_does_no_harm() {
+    let mut cast = cast(5, &small(3));
+    for hub in 0..3 {
+        for client in 0..2 {
+            for uplink in [true, false] {
+                // Noted for the next start of both, and given to nobody yet.
+                cast.provision((hub, client), (uplink, 1), Origin::OutOfBand, 4096, false);
+            }
+        }
+    }
+    // The hubs start anew and have it; the clients do not.
+    for &hub in &cast.hubs.clone() {
+        cast.world.crash(hub, PowerLoss::Lands);
+        cast.world.restart(hub);
+    }
+    let made = use_up(&mut cast);
+    assert!(made > 2, "{made}");
+    for &client in &cast.clients.clone() {
+        cast.world.crash(client, PowerLoss::Lands);
+        cast.world.restart(client);
+    }
+    cast.settle(20);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(20);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
+
+/// Scenario 43 over the change of tables: crashes at random moments, lost and reordered messages.
+#[test]
+fn crashes_around_the_change_of_tables_spend_nothing_twice() {
+    let mut changed = 0;
+    for_each_seed(0..seeds(30), |seed| {
+        let mut dice = Dice::new(seed ^ 0x7461_626c);
+        let mut cast = cast(seed, &small(3));
+        cast.world.net_mut().set_default_link(Link::ideal().latency(20).jitter(60));
+        provision_all(&mut cast, 1, Origin::OutOfBand, 200, true);
+        provision_all(&mut cast, 2, Origin::Refill, 4096, true);
+        for _ in 0..14 {
+            let mut request = KeyRequest::new(2);
+            request.lifetime = 60;
+            request.release = Release::AtThreshold;
+            let from = dice.index(2);
+            let _ = cast.try_request_if_up(from, 1 - from, request);
+            cast.world.run_for(Duration::from_millis(dice.below(1500)), 1_000_000);
+            let nodes = [cast.clients.clone(), cast.hubs.clone()].concat();
+            let node = nodes[dice.index(nodes.len())];
+            if dice.below(2) == 0 {
+                cast.world.crash(node, PowerLoss::Any);
+                cast.world.restart(node);
+            }
+        }
+        cast.settle(120);
+        Oracle::acquit(&cast);
+        changed += usize::from(Oracle::tables_used(&cast) > 1);
+    });
+    assert!(changed > 10, "{changed}");
+}
+
+/// B said "out of band" of a hub whose share had not come. What the hub sends then must not come by a refilled table, or a
+/// recording and a broken cipher would be worth one share more than the key's assurance says.
+#[test]
+fn a_share_that_was_claimed_out_of_band_does_not_come_by_a_refilled_table() {
+    let mut setup = small(3);
+    setup.client_limits.settle = Duration::from_secs(250);
+    let mut cast = cast(6, &setup);
+    // Hub 2 hears nothing of the key while B accepts it by the two others.
+    cast.world.kill(cast.hubs[2]);
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 300;
+    request.release = Release::AtThreshold;
+    let id = cast.request(0, 1, request);
+    cast.settle(5);
+    let claimed = cast.keys(1).iter().find(|made| made.key.id() == id).unwrap().key.assurance();
+    assert_eq!(claimed, Assurance::InformationTheoretic);
+    // Its downlink to B comes to have nothing but a refilled table.
+    cast.hub_downlinks[2][1].set_octets(&[]);
+    cast.provision((2, 1), (false, 1), Origin::Refill, 4096, true);
+    cast.world.restart(cast.hubs[2]);
+    cast.settle(100);
+    assert_eq!(Oracle::uploaded(&cast, 0, id, 2), 1, "the hub has it");
+    assert_eq!(Oracle::delivered(&cast, 0, id, 2), 0);
+    // Nor after a start, which forgets whose share is missing.
+    cast.world.kill(cast.clients[1]);
+    cast.world.restart(cast.clients[1]);
+    cast.settle(100);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 2), 0, "before its time is over");
+    // Another key may use it, once nothing of the kind is awaited any more.
+    cast.settle(300);
+    let mut later = KeyRequest::new(3);
+    later.lifetime = 60;
+    let later = cast.request(0, 1, later);
+    cast.settle(30);
+    cast.assert_agreed(0, 1, later);
+    let made = cast.keys(1);
+    let made = made.iter().find(|made| made.key.id() == later).unwrap();
+    assert_eq!(made.key.assurance(), Assurance::Computational);
+    Oracle::acquit(&cast);
+}
+
+/// The same at A's end: the context claims the origin of the table at each hub, and a share never goes by a worse one.
+#[test]
+fn an_upload_that_was_claimed_out_of_band_does_not_go_by_a_refilled_table() {
+    let mut setup = small(3);
+    setup.client_limits.settle = Duration::from_secs(250);
+    let mut cast = cast(7, &setup);
+    cast.world.kill(cast.hubs[2]);
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 300;
+    let id = cast.request(0, 1, request);
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    let claimed = cast.keys(0).iter().find(|made| made.key.id() == id).unwrap().key.assurance();
+    assert_eq!(claimed, Assurance::InformationTheoretic);
+    // Nothing is left of the uplink to hub 2 but a refilled table.
+    cast.hub_uplinks[2][0].set_octets(&[]);
+    cast.client_tables[0][2].0.set_octets(&[]);
+    cast.provision((2, 0), (true, 1), Origin::Refill, 4096, true);
+    cast.world.restart(cast.hubs[2]);
+    cast.settle(100);
+    assert_eq!(Oracle::uploaded(&cast, 0, id, 2), 0);
+    let later = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, later);
+    assert_eq!(Oracle::uploaded(&cast, 0, later, 2), 1);
+    Oracle::acquit(&cast);
+}
