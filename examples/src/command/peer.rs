@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Action {
     /// Make the directory of one end, from a secret that both ends have.
+    ///
+    /// Another implementation enrols with lane 0, suite 1 and the context "skex program". Of each session, the end that
+    /// started takes the first output that it names, and the other end the same, both under the label "skex x1 raw".
     Enrol {
         /// One end is a, the other b; it does not matter which.
         #[arg(long, value_enum)]

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .unmediated import run as unmediated
 from .vectors import files
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
@@ -24,7 +25,12 @@ def main() -> int:
     generate.add_argument("out", type=Path)
     generate.add_argument("--cases", type=Path, default=VECTORS, help="where names and stated inputs come from")
 
+    peer = commands.add_parser("peer", help="make keys with another peer, over UDP")
+    unmediated.add_arguments(peer)
+
     arguments = parser.parse_args()
+    if arguments.command == "peer":
+        return unmediated.run(arguments)
     if arguments.command == "verify":
         return 0 if files.verify(arguments.folder) else 1
     files.generate(arguments.cases, arguments.out)

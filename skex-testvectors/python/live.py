@@ -1,0 +1,351 @@
+"""Both protocols, live over UDP, between this implementation and the program `skex`.
+
+    python3 live.py [--skex PROGRAM] [name of a test ...]
+
+The program is looked for in the target directory of the repository, release before debug. Everything is on the
+loopback interface and in a temporary directory. The exit status is 0 if all went well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PATIENCE = 20.0
+
+SKEX = ""
+
+
+def find_skex() -> str:
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    for profile in ("release", "debug"):
+        program = target / profile / "skex"
+        if program.exists():
+            return str(program)
+    sys.exit(f"there is no program skex in {target}: cargo build --release --bin skex")
+
+
+class Process:
+    """A program whose output is read as it comes."""
+
+    def __init__(self, command: Sequence[str | Path], folder: Path) -> None:
+        environment = dict(os.environ, PYTHONPATH=str(HERE), PYTHONUNBUFFERED="1")
+        self.output = ""
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.output += line
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            found = re.search(pattern, self.output)
+            if found:
+                return found
+            if self._process.poll() is not None and not self._reader.is_alive():
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"no {pattern!r} in the output of {self._process.args!r}:\n{self.output}")
+
+    def port(self) -> int:
+        return int(self.wait_for(r"listens on [0-9.]+:([0-9]+)")[1])
+
+    def ended(self) -> int:
+        """The exit status."""
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise AssertionError(f"{self._process.args!r} did not end:\n{self.output}") from None
+        self._reader.join(PATIENCE)
+        return status
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(PATIENCE)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class Relay:
+    """Carries datagrams to a port and back, and loses those that `lose` names by direction and octets."""
+
+    def __init__(self, port: int, lose: Callable[[bool, bytes], bool]) -> None:
+        self._inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._outer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for one in (self._inner, self._outer):
+            one.bind(("127.0.0.1", 0))
+            one.settimeout(0.1)
+        self.port = int(self._inner.getsockname()[1])
+        self.lost = 0
+        self._to = ("127.0.0.1", port)
+        self._client: tuple[str, int] | None = None
+        self._lose = lose
+        self._running = True
+        self._threads = [
+            threading.Thread(target=self._carry, args=(there,), daemon=True) for there in (True, False)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _carry(self, there: bool) -> None:
+        source = self._inner if there else self._outer
+        while self._running:
+            try:
+                octets, address = source.recvfrom(65535)
+            except OSError:
+                continue
+            if there:
+                self._client = address
+            if self._lose(there, octets):
+                self.lost += 1
+            elif there:
+                self._outer.sendto(octets, self._to)
+            elif self._client:
+                self._inner.sendto(octets, self._client)
+
+    def stop(self) -> None:
+        self._running = False
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        self._inner.close()
+        self._outer.close()
+
+
+class Live(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def start(self, *command: str | Path) -> Process:
+        process = Process(command, self.folder)
+        self.addCleanup(process.stop)
+        return process
+
+    def skex(self, *arguments: str | Path) -> Process:
+        return self.start(SKEX, *arguments)
+
+    def reference(self, *arguments: str | Path) -> Process:
+        return self.start(sys.executable, "-m", "skex_reference", *arguments)
+
+    def relay(self, port: int, lose: Callable[[bool, bytes], bool]) -> Relay:
+        relay = Relay(port, lose)
+        self.addCleanup(relay.stop)
+        return relay
+
+    def keys(self, folder: str) -> dict[str, bytes]:
+        path = self.folder / folder
+        return {file.name: file.read_bytes() for file in sorted(path.iterdir())} if path.exists() else {}
+
+    def same_keys(self, number: int, ours: str = "ours", theirs: str = "theirs") -> None:
+        """The same keys under the same names, and all of them different."""
+        keys = self.keys(ours)
+        self.assertEqual(keys, self.keys(theirs))
+        self.assertEqual(len(keys), number)
+        self.assertEqual(len(set(keys.values())), number)
+
+    def same_fingerprints(self, ours: Process, theirs: Process, number: int) -> None:
+        pattern = r"fingerprint +([0-9a-f]{4}(?: [0-9a-f]{4}){3})"
+        found = re.findall(pattern, ours.output)
+        self.assertEqual(len(found), number, ours.output)
+        self.assertEqual(found, re.findall(pattern, theirs.output))
+
+
+class Unmediated(Live):
+    """The reference is alice (side a), the program is bob (side b), unless a test says otherwise."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        (self.folder / "secret").write_bytes(os.urandom(32))
+        self.enrol("b", "bob", "alice")
+
+    def enrol(self, role: str, name: str, peer: str) -> None:
+        enrolled = self.skex(
+            *("peer", "--dir", "their-end", "enrol", "--role", role, "--id", name),
+            *("--peer-id", peer, "--secret-file", "secret"),
+        )
+        self.assertEqual(enrolled.ended(), 0, enrolled.output)
+
+    def ours(self, *arguments: str, role: str = "a", count: int = 1, state: str = "our-end.json") -> Process:
+        names = ("alice", "bob") if role == "a" else ("bob", "alice")
+        return self.reference(
+            *("peer", "--state", state, "--role", role, "--id", names[0], "--peer-id", names[1]),
+            *("--secret-file", "secret", "--count", str(count), "--out-dir", "ours", *arguments),
+        )
+
+    def their_listener(self, count: int = 1) -> Process:
+        return self.skex(
+            *("peer", "--dir", "their-end", "listen", "--bind", "127.0.0.1:0"),
+            *("--count", str(count), "--out-dir", "theirs"),
+        )
+
+    def their_connect(self, port: int, count: int = 1) -> Process:
+        return self.skex(
+            *("peer", "--dir", "their-end", "connect", f"127.0.0.1:{port}"),
+            *("--count", str(count), "--out-dir", "theirs"),
+        )
+
+    def finish(self, ours: Process, theirs: Process) -> None:
+        self.assertEqual(ours.ended(), 0, ours.output)
+        self.assertEqual(theirs.ended(), 0, theirs.output)
+
+    def we_start(self, *arguments: str, count: int = 1, lose: Callable[[bool, bytes], bool] | None = None) -> None:
+        # The program ends with its last key, and would not hear what is repeated: one that waits for another does.
+        theirs = self.their_listener(count + 1 if lose else count)
+        port = theirs.port()
+        relay = self.relay(port, lose) if lose else None
+        ours = self.ours("--connect", f"127.0.0.1:{relay.port if relay else port}", *arguments, count=count)
+        self.assertEqual(ours.ended(), 0, ours.output)
+        if relay:
+            theirs.stop()
+            self.assertEqual(relay.lost, 3)
+        else:
+            self.assertEqual(theirs.ended(), 0, theirs.output)
+        self.same_fingerprints(ours, theirs, count)
+
+    def they_start(self, *arguments: str, count: int = 1, lose: Callable[[bool, bytes], bool] | None = None) -> None:
+        ours = self.ours("--linger", "1.5" if lose else "0.1", *arguments, count=count)
+        port = ours.port()
+        relay = self.relay(port, lose) if lose else None
+        theirs = self.their_connect(relay.port if relay else port, count)
+        self.finish(ours, theirs)
+        self.same_fingerprints(ours, theirs, count)
+        if relay:
+            self.assertEqual(relay.lost, 3)
+
+    def test_the_reference_starts(self) -> None:
+        self.we_start(count=3)
+        self.same_keys(3)
+
+    def test_the_program_starts(self) -> None:
+        self.they_start(count=3)
+        self.same_keys(3)
+
+    def test_the_reference_is_side_b(self) -> None:
+        shutil.rmtree(self.folder / "their-end")
+        self.enrol("a", "alice", "bob")
+        theirs = self.their_listener()
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", role="b")
+        self.finish(ours, theirs)
+        ours = self.ours("--linger", "0.1", role="b")
+        theirs = self.their_connect(ours.port())
+        self.finish(ours, theirs)
+        self.same_keys(2)
+
+    def test_each_starts_in_turn_and_both_restart_between(self) -> None:
+        for _ in range(2):
+            self.we_start()
+            self.they_start()
+        self.same_keys(4)
+
+    def test_other_suites_are_negotiated(self) -> None:
+        """The responder chooses, and the epoch after is of that suite: of another hash, with other lengths."""
+        for suite in (5, 4, 3, 2, 1):
+            self.they_start("--suites", str(suite))
+            self.we_start("--suites", str(suite))
+        self.same_keys(10)
+
+    def test_a_stateless_responder(self) -> None:
+        self.they_start("--stateless", count=2)
+        self.same_keys(2)
+
+    def test_second_third_and_fourth_are_lost_once_and_the_reference_starts(self) -> None:
+        self.we_start(lose=first_of_types(2, 3, 4))
+        self.same_keys(1)
+
+    def test_second_third_and_fourth_are_lost_once_and_the_program_starts(self) -> None:
+        self.they_start(lose=first_of_types(2, 3, 4))
+        self.same_keys(1)
+
+    def test_an_old_copy_of_the_reference_is_told_so(self) -> None:
+        self.we_start()
+        shutil.copy(self.folder / "our-end.json", self.folder / "old.json")
+        self.we_start()
+        theirs = self.their_listener()
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", state="old.json")
+        ours.wait_for("the peer is ahead")
+        self.assertEqual(ours.ended(), 1)
+
+    def test_an_old_copy_of_the_program_is_told_so(self) -> None:
+        self.we_start()
+        shutil.copytree(self.folder / "their-end", self.folder / "old")
+        self.we_start()
+        shutil.rmtree(self.folder / "their-end")
+        shutil.move(self.folder / "old", self.folder / "their-end")
+        ours = self.ours("--timeout", "4")
+        theirs = self.their_connect(ours.port())
+        self.assertNotEqual(theirs.ended(), 0)
+        self.assertEqual(len(self.keys("ours")), 2)
+
+    def test_the_reference_crashes_when_it_is_ahead(self) -> None:
+        """It moved, and what it sent was lost; after its start the long third message heals the pair. It names nothing
+        in that session, and makes another."""
+        theirs = self.their_listener(3)
+        port = theirs.port()
+        deaf = self.relay(port, lambda there, octets: there and octets[0] & 15 in (3, 5))
+        ours = self.ours("--connect", f"127.0.0.1:{deaf.port}")
+        end = time.monotonic() + PATIENCE
+        while deaf.lost == 0 and time.monotonic() < end:
+            time.sleep(0.02)
+        ours.stop()
+        self.assertGreater(deaf.lost, 0)
+        ours = self.ours("--connect", f"127.0.0.1:{port}", count=1)
+        self.assertEqual(ours.ended(), 0, ours.output)
+        theirs.stop()
+        self.assertEqual((len(self.keys("ours")), len(self.keys("theirs"))), (1, 2))
+        self.assertLess(self.keys("ours").items(), self.keys("theirs").items())
+
+
+def first_of_types(*types: int) -> Callable[[bool, bytes], bool]:
+    """Loses the first message of each type."""
+    left = set(types)
+
+    def lose(_: bool, octets: bytes) -> bool:
+        kind = octets[0] & 15
+        lost = kind in left
+        left.discard(kind)
+        return lost
+
+    return lose
+
+
+def main() -> None:
+    global SKEX
+    parser = argparse.ArgumentParser(description="Both protocols, live, against the program skex.")
+    parser.add_argument("--skex", help="the program")
+    parser.add_argument("tests", nargs="*")
+    arguments = parser.parse_args()
+    SKEX = arguments.skex or find_skex()
+    print(f"against {SKEX}", file=sys.stderr)
+    unittest.main(argv=[sys.argv[0], "--verbose", *arguments.tests])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Keys for their users: files, and fingerprints to compare."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .octets import u64
+from .schedule import labelled_hash
+from .suites import SUITES
+
+
+def fingerprint(identity: bytes, index: int, key: bytes) -> str:
+    """As the program `skex` shows it (README of the vectors, "labels"): of a session or key id, an index, and the key."""
+    digits = labelled_hash(SUITES[1], "skex c1 fingerprint", identity + u64(index) + key)[:8].hex()
+    return " ".join(digits[at : at + 4] for at in range(0, 16, 4))
+
+
+def write(folder: Path, name: str, key: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
