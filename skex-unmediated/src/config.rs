@@ -107,7 +107,8 @@ impl<'a> PeerConfig<'a> {
         self
     }
 
-    /// Which of several chains between the same two this is. Default: 0.
+    /// Which of several chains between the same two this is: independent of each other, from one enrolment secret. 255
+    /// is the lane for recovery alone. Default: 0.
     #[must_use]
     pub const fn lane(mut self, lane: u8) -> Self {
         self.lane = lane;
@@ -172,6 +173,12 @@ impl<'a> PeerConfig<'a> {
     pub const fn unconfirmed_life(mut self, life: Duration) -> Self {
         self.unconfirmed_life = life;
         self
+    }
+
+    /// How a table calls the machine of this configuration.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn lane_id(&self) -> crate::LaneId {
+        crate::LaneId::new(self.handle, self.lane)
     }
 
     pub(crate) const fn side(&self) -> Side {

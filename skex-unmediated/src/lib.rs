@@ -3,6 +3,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -15,6 +17,8 @@ mod peer;
 mod record;
 mod rules;
 mod schedule;
+#[cfg(feature = "alloc")]
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +29,7 @@ pub use event::{Event, Role, Session};
 pub use exporter::{MAX_OUTPUTS, WINDOW, index_owner};
 pub use peer::Peer;
 pub use record::MAX_RECORD;
+#[cfg(feature = "alloc")]
+pub use table::{
+    LaneId, LaneRecord, PeerTable, RECOVERY_LANE, RecoveryCause, TableConfig, TableError, TableEvent,
+};

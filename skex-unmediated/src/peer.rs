@@ -26,6 +26,8 @@ mod exports;
 mod initiator;
 mod output;
 mod responder;
+#[cfg(feature = "alloc")]
+mod tags;
 mod timers;
 
 use core::time::Duration;
@@ -39,6 +41,8 @@ use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
 
 use self::output::{Due, Events, Sends};
+#[cfg(feature = "alloc")]
+pub(crate) use self::tags::{MAX_TAGS, Tag};
 use self::timers::Timer;
 use crate::bytes::{Datagram, Record};
 use crate::config::{BINDING_LEN, Checked, MIN_SECRET, PeerConfig, Settings, Side};
@@ -84,6 +88,7 @@ pub struct Peer {
     consumer_confirmed: bool,
     wanted: bool,
     rolled_back: bool,
+    cookies_demanded: bool,
     round: u32,
     highest_round: u32,
     heals: u8,
@@ -139,6 +144,17 @@ impl Peer {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, ConfigError> {
+        Self::enrol_after(0, config, secret, now, rng)
+    }
+
+    /// As [`enrol`](Self::enrol), where records up to `sequence` are in the slots: the new one outranks them.
+    fn enrol_after(
+        sequence: u64,
+        config: &PeerConfig<'_>,
+        secret: &[u8],
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, ConfigError> {
         let checked = config.checked()?;
         if secret.len() < MIN_SECRET {
             return Err(ConfigError::ShortSecret);
@@ -146,7 +162,26 @@ impl Peer {
         let suite = checked.initial_suite;
         let mut state = State::enrolled(config.side(), suite);
         state.chain.overwrite(&schedule::first_chain_key(suite, &checked.binding, secret));
-        Ok(Self::start(checked, state, 0, now, rng))
+        Ok(Self::start(checked, state, sequence, now, rng))
+    }
+
+    /// Takes the place of this end with a new one, enrolled with a new secret, in epoch 0: after a rollback, or to heal.
+    /// The other end has to do the same. All sessions of this end are over.
+    ///
+    /// Its first output is the record to store; it outranks those that the slots hold. On an error nothing changed.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn enrol_anew(
+        &mut self,
+        config: &PeerConfig<'_>,
+        secret: &[u8],
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), ConfigError> {
+        let now = self.clock.observe(now);
+        *self = Self::enrol_after(self.sequence, config, secret, now, rng)?;
+        Ok(())
     }
 
     /// This end as it was stored: the two slots of its store, as they are read; an empty slice for one that is missing.
@@ -192,6 +227,7 @@ impl Peer {
             consumer_confirmed: false,
             wanted: false,
             rolled_back: false,
+            cookies_demanded: false,
             round: 0,
             highest_round: 0,
             heals: 0,
@@ -284,6 +320,12 @@ impl Peer {
     #[must_use]
     pub const fn peer_pseudonym(&self) -> Pseudonym {
         self.peer_pseudonym
+    }
+
+    /// Whether first messages have to bring a cookie from now on: under load, say. One without draws a cookie, bound to
+    /// the path on which it came, and costs no more than that; its sender repeats it with the cookie.
+    pub const fn demand_cookies(&mut self, demanded: bool) {
+        self.cookies_demanded = demanded;
     }
 
     /// Wants a new session: starts a handshake, or hurries the one that is not finished. The answer is an event.
@@ -482,6 +524,11 @@ impl Peer {
     /// Whether two ends have the same chain key.
     pub(crate) fn same_chain_for_tests(&self, other: &Self) -> bool {
         self.state.suite == other.state.suite && self.state.chain == other.state.chain
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn rename_peer_for_tests(&mut self, pseudonym: Pseudonym) {
+        self.peer_pseudonym = pseudonym;
     }
 
     /// Everything that an input may change, beside counters and the clock.

@@ -34,6 +34,8 @@ pub(crate) enum Rule {
     RoundRises,
     /// A long third message has a guard tag, checked first.
     Guard,
+    /// Under load a first message without a cookie draws a cookie, before any MAC is verified.
+    CookieUnderLoad,
     /// A path is learned from authentic second to fourth messages only.
     LearnAuthentic,
     /// A restored peer is silent until what it read is durable again.

@@ -10,3 +10,5 @@ mod junk;
 mod pair;
 mod rules;
 mod search;
+#[cfg(feature = "alloc")]
+mod table;

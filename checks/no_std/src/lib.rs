@@ -28,6 +28,8 @@ pub extern "C" fn skex_no_std_proof(milliseconds: u64) -> i32 {
         done && (Suite::all().next().is_none() || a_peer_stores_itself_and_sends(milliseconds) == Some(true));
     #[cfg(feature = "alloc")]
     let done = done && two_of_three_shares_give_the_secret() == Some(true);
+    #[cfg(feature = "alloc")]
+    let done = done && (Suite::all().next().is_none() || a_table_finds_a_lane(milliseconds) == Some(true));
     if done { 0 } else { 1 }
 }
 
@@ -71,6 +73,21 @@ fn a_peer_stores_itself_and_sends(milliseconds: u64) -> Option<bool> {
     peer.establish(now, &mut rng).ok()?;
     let Output::Transmit(first) = peer.poll_output() else { return None };
     Some(stored > 0 && !first.payload.as_bytes().is_empty())
+}
+
+/// Enrols a pair of two lanes, and hands the table a message for nobody.
+#[cfg(feature = "alloc")]
+fn a_table_finds_a_lane(milliseconds: u64) -> Option<bool> {
+    use skex_core::machine::PathId;
+    use skex_unmediated::{PeerTable, TableConfig};
+
+    let now = Instant::from_millis(milliseconds);
+    let mut rng = Counter(milliseconds);
+    let mut table = PeerTable::new(TableConfig::new(2), now, &mut rng);
+    let config = PeerConfig::new(Side::A, b"a", b"b");
+    table.enrol_pair(&config, 2, false, &[7; 32], now, &mut rng).ok()?;
+    let _ = table.handle_message(now, &mut rng, PathId::new(1), &[0x11; 46]).ok()?;
+    Some(table.len() == 2 && matches!(table.poll_output(), Output::Persist(_)))
 }
 
 /// No generator at all: a proof of building has no secrets.

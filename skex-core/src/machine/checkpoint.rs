@@ -66,6 +66,18 @@ impl<R> Checkpoint<R> {
         Ok(self.receipt)
     }
 
+    /// The same checkpoint with its record as `wrap` gives it back: for a machine made of machines, which has to say
+    /// whose record it is.
+    pub fn map<S>(self, wrap: impl FnOnce(R) -> S) -> Checkpoint<S> {
+        Checkpoint { record: wrap(self.record), receipt: self.receipt }
+    }
+
+    /// The id of the instance that issued it, as in [`Receipt::instance`].
+    #[must_use]
+    pub const fn instance(&self) -> u64 {
+        self.receipt.instance
+    }
+
     /// The record and the receipt to be, for a store that reports success later.
     pub fn into_parts(self) -> (R, PendingReceipt) {
         (self.record, PendingReceipt(self.receipt))
@@ -146,6 +158,15 @@ impl PendingReceipt {
 pub struct Receipt {
     pub(super) instance: u64,
     pub(super) sequence: u64,
+}
+
+impl Receipt {
+    /// The id of the restored instance whose checkpoint it is for, so that a machine made of machines hands it to the
+    /// right one. Nobody else needs it: it opens nothing.
+    #[must_use]
+    pub const fn instance(&self) -> u64 {
+        self.instance
+    }
 }
 
 /// A receipt that opens nothing.

@@ -240,6 +240,12 @@ impl Peer {
         Datagram::write(|writer| fourth.encode(writer)).ok()
     }
 
+    /// Whether a stale notice is about to leave: an authentic first message came from an epoch that both ends have left.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn owes_stale_notice(&self) -> bool {
+        matches!(self.due.answer, Answer::Stale(..))
+    }
+
     fn next_event(&mut self) -> Option<Event> {
         let id = self.state.session.id;
         let events = &mut self.due.events;

@@ -30,9 +30,27 @@ impl Peer {
         from: PathId,
         first: &FirstMessage<'_>,
     ) -> Result<(), DiscardReason> {
+        if self.cookies_demanded && holds(Rule::CookieUnderLoad) {
+            let suite = self.suite_of_first(first)?;
+            let digest = first_digest(suite, first)?;
+            if !self.path_is_proved(now, from, first, suite, &digest) {
+                return Err(DiscardReason::Busy);
+            }
+        }
         match self.verify_first(first)? {
             Origin::Current => self.on_current_first(now, from, first),
             Origin::Previous => self.on_previous_first(now, from, first),
+        }
+    }
+
+    /// The suite of the epoch that the pseudonym of a first message belongs to. No MAC is computed for it.
+    fn suite_of_first(&self, first: &FirstMessage<'_>) -> Result<Suite, DiscardReason> {
+        if first.pseudonym == self.peer_pseudonym {
+            Ok(self.state.suite)
+        } else if self.state.epoch > 0 && first.pseudonym == self.state.previous.peer {
+            Ok(self.state.previous.suite)
+        } else {
+            Err(DiscardReason::UnknownPeer)
         }
     }
 
@@ -172,18 +190,9 @@ impl Peer {
         digest: &Digest,
     ) -> Result<(), DiscardReason> {
         let known = self.has_learned && self.learned == from;
-        if !known {
-            let suite = self.state.previous.suite;
-            let slot = self.slot(now);
-            let cookie_of = |slot| schedule::cookie(suite, &self.boot, from.number(), digest, slot);
-            let proved = first.cookie.is_some_and(|cookie| {
-                [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie))
-            });
-            if !proved {
-                let cookie = cookie_of(slot);
-                self.due.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
-                return Ok(());
-            }
+        let suite = self.state.previous.suite;
+        if !known && !self.path_is_proved(now, from, first, suite, digest) {
+            return Ok(());
         }
         if now < self.heal_again_at {
             return Err(DiscardReason::Busy);
@@ -191,6 +200,28 @@ impl Peer {
         self.heal_again_at = now.saturating_add(self.retransmission_time());
         self.due.reply(from, Sends::THIRD_LONG_REPLY, Answer::None);
         Ok(())
+    }
+
+    /// Whether a cookie of this time slot or the one before proves that the sender receives what is sent to `from`. If
+    /// not, a cookie goes there. Nothing is kept of it.
+    fn path_is_proved(
+        &mut self,
+        now: Instant,
+        from: PathId,
+        first: &FirstMessage<'_>,
+        suite: Suite,
+        digest: &Digest,
+    ) -> bool {
+        let slot = self.slot(now);
+        let cookie_of = |slot| schedule::cookie(suite, &self.boot, from.number(), digest, slot);
+        if first.cookie.is_some_and(|cookie| {
+            [slot, slot.saturating_sub(1)].iter().any(|slot| equal(&cookie_of(*slot), &cookie))
+        }) {
+            return true;
+        }
+        let cookie = cookie_of(slot);
+        self.due.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
+        false
     }
 
     pub(super) fn on_third(

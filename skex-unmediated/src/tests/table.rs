@@ -1,0 +1,7 @@
+//! Tables of many peers, with their stores and what lies between them.
+
+mod load;
+mod model;
+mod recovery;
+mod routing;
+mod site;
