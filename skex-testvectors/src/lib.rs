@@ -17,6 +17,10 @@ pub mod records;
 pub mod shamir;
 pub mod suites;
 pub mod tags;
+pub mod unmediated_exporter;
+pub mod unmediated_keys;
+pub mod unmediated_records;
+pub mod unmediated_transcripts;
 
 pub use common::{Case, File, Layer, Note, ParseError, Source, Verdict};
 pub use hex::Hex;

@@ -7,7 +7,8 @@
 //!
 //! From the implementation it takes hashes, HMACs and AEADs. Everything else (fields, sharing, tags, the key schedule,
 //! encodings, frames) is written here a second time, from the specification and as plainly as can be, so that the
-//! tests that hold the crates against the files compare two programs.
+//! tests that hold the crates against the files compare two programs. What the ends of a transcript do is what real
+//! machines did; a witness explains each octet of it from that second program, or stops this one.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -32,6 +33,7 @@ mod seed;
 mod shamir;
 mod suites;
 mod tags;
+mod unmediated;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,10 @@ fn files() -> Vec<(&'static str, String)> {
         dske_wire::file(),
         dske_envelope::file(),
         records::file(),
+        unmediated::keys::file(),
+        unmediated::exporter::file(),
+        unmediated::transcripts::file(),
+        unmediated::records::file(),
     ]
 }
 

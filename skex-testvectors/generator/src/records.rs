@@ -47,7 +47,8 @@ pub(crate) fn file() -> (&'static str, String) {
     file.finish::<TestGroup>()
 }
 
-fn record(kind: u8, machine: &[u8], sequence: u64, body: &[u8]) -> Vec<u8> {
+/// A record with its frame.
+pub(crate) fn record(kind: u8, machine: &[u8], sequence: u64, body: &[u8]) -> Vec<u8> {
     let mut out = b"SKXR\x01".to_vec();
     out.push(kind);
     out.extend(machine);
