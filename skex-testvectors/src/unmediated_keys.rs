@@ -137,6 +137,8 @@ case! {
         second_flags: u8,
         /// The suite that the second message names.
         next_suite: u8,
+        /// The octets that H1 is the hash of: a first message, here any.
+        first: Hex,
         /// H1.
         h1: Hex,
         /// Nr, 16 octets.
@@ -153,6 +155,8 @@ case! {
         path: u64,
         /// The time slot.
         slot: u64,
+        /// The octets that H1 is the hash of: a first message, here any.
+        first: Hex,
         /// H1.
         h1: Hex,
         /// The cookie, 16 octets.

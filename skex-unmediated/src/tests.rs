@@ -12,3 +12,5 @@ mod rules;
 mod search;
 #[cfg(feature = "alloc")]
 mod table;
+#[cfg(feature = "all-suites")]
+mod vectors;

@@ -10,7 +10,7 @@ use super::schedule::{
 };
 use super::{VERSION, number, other, suite};
 use crate::file::{File, Group, flipped};
-use crate::primitives::suite_name;
+use crate::primitives::{hash, suite_name};
 
 pub(crate) fn file() -> (&'static str, String) {
     let mut file = File::new(
@@ -197,7 +197,8 @@ fn nonces(suite: Suite, group: &mut Group) {
         [("first", 0, 0, 0, 1), ("all flags", 9, 1_000, 3, 5), ("late", u64::MAX - 1, u64::MAX, 0, 2)]
     {
         let mut case = group.case(name, "Nr");
-        let (boot, h1) = (case.secret("bootKey", 32), case.secret("h1", suite.hash_len()));
+        let (boot, h1) = (case.secret("bootKey", 32), hash(suite, &case.secret("first", 46)));
+        case.hex("h1", &h1);
         case.set("epoch", epoch).set("slot", slot).set("secondFlags", flags).set("nextSuite", next);
         case.hex("nonce", &nonce(suite, &boot, epoch, slot, [flags, next], &h1));
         case.valid(&["Normal"]);
@@ -207,7 +208,8 @@ fn nonces(suite: Suite, group: &mut Group) {
 fn cookies(suite: Suite, group: &mut Group) {
     for (name, path, slot) in [("first", 0, 0), ("late", u64::MAX, u64::MAX)] {
         let mut case = group.case(name, "the cookie for a path");
-        let (boot, h1) = (case.secret("bootKey", 32), case.secret("h1", suite.hash_len()));
+        let (boot, h1) = (case.secret("bootKey", 32), hash(suite, &case.secret("first", 46)));
+        case.hex("h1", &h1);
         case.set("path", path).set("slot", slot);
         case.hex("cookie", &cookie(suite, &boot, path, slot, &h1));
         case.valid(&["Normal"]);
