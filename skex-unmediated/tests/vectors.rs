@@ -9,7 +9,7 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::time::Duration;
+use core::time::Duration;
 
 use rand_core::{TryCryptoRng, TryRng};
 use skex_core::machine::{Destination, DiscardReason, Disposition, Instant, Output, PathId};
@@ -302,10 +302,17 @@ fn restore(group: &RestoreGroup, test: &RestoreTest) {
     assert_eq!(restored.suite(), suite(state.suite), "{place}");
     assert_eq!(restored.is_ahead(), test.sends.is_some(), "{place}");
     let has_keys = (1..=2).contains(&state.session_status);
-    assert_eq!(restored.session().map(|session| session.id), has_keys.then(|| id(&state.session_id)), "{place}");
+    assert_eq!(
+        restored.session().map(|session| session.id),
+        has_keys.then(|| id(&state.session_id)),
+        "{place}"
+    );
     let Output::Persist(checkpoint) = restored.poll_output() else { panic!("{place}: written anew first") };
     assert_eq!(checkpoint.record().as_bytes(), test.rewritten.as_ref().unwrap().as_bytes(), "{place}");
-    assert!(matches!(restored.poll_output(), Output::Wait(_)), "{place}: nothing leaves before it is durable");
+    assert!(
+        matches!(restored.poll_output(), Output::Wait(_)),
+        "{place}: nothing leaves before it is durable"
+    );
     let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
     restored.handle_persisted(receipt).unwrap();
     let sends = match restored.poll_output() {

@@ -1,4 +1,4 @@
-//! Writes the files of skex-testvectors, or compares them with what it would write.
+//! Writes the files of skex-testvectors and the example in the specification, or compares them with what it would write.
 //!
 //! ```text
 //! cargo run -p skex-testvectors-generator -- write
@@ -63,13 +63,30 @@ fn directory() -> PathBuf {
 
 fn write() -> std::io::Result<()> {
     std::fs::create_dir_all(directory())?;
-    for (name, text) in files() {
+    let files = files();
+    for (name, text) in &files {
         std::fs::write(directory().join(format!("{name}.json")), text)?;
     }
-    Ok(())
+    let draft = std::fs::read_to_string(draft())?;
+    std::fs::write(self::draft(), with_example(&draft, &files))
 }
 
-/// What differs from the files in the directory, in words; empty if nothing does.
+/// The specification that prints one of the exchanges.
+fn draft() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/draft-skex-unmediated.md")
+}
+
+/// The specification with the example as it must be: what stands between the fences under its heading.
+fn with_example(draft: &str, files: &[(&str, String)]) -> String {
+    let fence = "\n~~~\n";
+    let (_, transcripts) = files.iter().find(|(name, _)| *name == "unmediated-transcripts").expect("a file");
+    let heading = draft.find("{#example}").expect("the draft has an example");
+    let begin = heading + draft[heading..].find(fence).expect("a fence") + fence.len();
+    let end = begin + draft[begin..].find(&fence[1..]).expect("a second fence");
+    [&draft[..begin], &unmediated::example::text(transcripts), &draft[end..]].concat()
+}
+
+/// What differs from the files in the directory, and from the example in the specification; empty if nothing does.
 fn differences() -> Vec<String> {
     let files = files();
     let mut found = Vec::new();
@@ -86,6 +103,16 @@ fn differences() -> Vec<String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !files.iter().any(|(known, _)| name == format!("{known}.json")) {
             found.push(format!("{name}: this program does not write such a file"));
+        }
+    }
+    let name = "docs/draft-skex-unmediated.md";
+    match std::fs::read_to_string(draft()) {
+        Err(error) => found.push(format!("{name}: {error}")),
+        Ok(present) => {
+            let wanted = with_example(&present, &files);
+            if present != wanted {
+                found.push(first_difference(name, &present, &wanted));
+            }
         }
     }
     found

@@ -1,5 +1,6 @@
 //! The unmediated protocol: its key schedule, exporter, exchanges and records.
 
+pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod keys;
 pub(crate) mod records;

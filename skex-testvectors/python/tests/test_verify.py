@@ -17,6 +17,10 @@ from skex_reference.vectors import files, seed
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
 
+def published() -> list[Path]:
+    return sorted(path for path in VECTORS.glob("*.json") if path.stem not in files.NOT_YET)
+
+
 def run(folder: Path) -> bool:
     with contextlib.redirect_stdout(io.StringIO()):
         return files.verify(folder)
@@ -29,7 +33,7 @@ class Verify(unittest.TestCase):
     def test_one_digit_changed_in_a_test_is_found(self) -> None:
         """In a file of each name, in three tests, one digit of one octet string; and the result the other way."""
         choose = random.Random(1)
-        for path in sorted(VECTORS.glob("*.json")):
+        for path in published():
             file = json.loads(path.read_text())
             tests = [(group, test) for group in file["testGroups"] for test in group["tests"]]
             for group, test in choose.sample(tests, 3):
@@ -49,7 +53,7 @@ class Verify(unittest.TestCase):
                     self.assertTrue(self._differs(path.stem, file, group, turned))
 
     def test_another_layer_is_found(self) -> None:
-        for path in sorted(VECTORS.glob("*.json")):
+        for path in published():
             file = json.loads(path.read_text())
             for group in file["testGroups"]:
                 for test in group["tests"]:

@@ -73,10 +73,12 @@ fn keys_of_enrolments_epochs_and_handshakes_are_those_of_the_vectors() {
             }
             TestGroup::Epoch(group) => {
                 for test in group.tests {
-                    let chain = Expander::new(suite(group.suite), &secret(suite(group.suite), &test.chain_key));
-                    for (side, pseudonym, mac_key) in
-                        [(Side::A, &test.pseudonym_a, &test.mac_key_a), (Side::B, &test.pseudonym_b, &test.mac_key_b)]
-                    {
+                    let chain =
+                        Expander::new(suite(group.suite), &secret(suite(group.suite), &test.chain_key));
+                    for (side, pseudonym, mac_key) in [
+                        (Side::A, &test.pseudonym_a, &test.mac_key_a),
+                        (Side::B, &test.pseudonym_b, &test.mac_key_b),
+                    ] {
                         let found = schedule::pseudonym(&chain, side, test.epoch);
                         assert_eq!(found.octets(), pseudonym.as_bytes(), "{}", test.tc_id);
                         let found = schedule::mac_key(&chain, side, test.epoch);
@@ -231,7 +233,8 @@ fn outputs_and_consumers_keys_are_those_of_the_vectors_and_each_is_given_once() 
             unmediated_exporter::TestGroup::Key(group) => {
                 for test in group.tests {
                     let suite = suite(group.suite);
-                    let label = Label::ALL.iter().find(|label| label.as_bytes() == test.label.as_bytes()).unwrap();
+                    let label =
+                        Label::ALL.iter().find(|label| label.as_bytes() == test.label.as_bytes()).unwrap();
                     let output = secret(suite, &test.output);
                     let found = derive(suite, &output, test.index, *label, test.context.as_bytes());
                     assert_eq!(found.expose(), test.key.as_bytes(), "{}", test.tc_id);
@@ -257,7 +260,11 @@ fn window(suite: Suite, test: &WindowTest) {
             other => panic!("no operation {other}"),
         };
         let place = (test.tc_id, at);
-        assert_eq!(found.as_ref().ok().map(HashSecret::expose), wanted.output.as_ref().map(Hex::as_bytes), "{place:?}");
+        assert_eq!(
+            found.as_ref().ok().map(HashSecret::expose),
+            wanted.output.as_ref().map(Hex::as_bytes),
+            "{place:?}"
+        );
         let last = at + 1 == test.operations.len();
         assert_eq!(found.is_err(), last && test.result == Verdict::Invalid, "{place:?}");
     }

@@ -55,7 +55,8 @@ fn base(owner: u8) -> u64 {
 
 fn chains(suite: Suite, group: &mut Group) {
     for owner in [b'a', b'b'] {
-        let mut case = group.case(&format!("chain of {}", letter(owner)), "links and outputs from position 0 on");
+        let mut case =
+            group.case(&format!("chain of {}", letter(owner)), "links and outputs from position 0 on");
         let mut links = vec![case.derive("links[0]", suite.hash_len())];
         let (mut outputs, mut indices) = (Vec::new(), Vec::new());
         for position in 0..10 {
@@ -64,7 +65,10 @@ fn chains(suite: Suite, group: &mut Group) {
             outputs.push(output);
             links.push(next);
         }
-        case.set("owner", letter(owner)).hexes("links", &links).set("indices", indices).hexes("outputs", &outputs);
+        case.set("owner", letter(owner))
+            .hexes("links", &links)
+            .set("indices", indices)
+            .hexes("outputs", &outputs);
         case.valid(&["Normal"]);
     }
 }

@@ -6,7 +6,8 @@ use skex_testvectors::Layer;
 use skex_testvectors::unmediated_keys::TestGroup;
 
 use super::schedule::{
-    Enrolment, Epoch, cookie, expand, first_and_second, first_body, handshake, mac16, nonce, second_body, typed,
+    Enrolment, Epoch, cookie, expand, first_and_second, first_body, handshake, mac16, nonce, second_body,
+    typed,
 };
 use super::{VERSION, number, other, suite};
 use crate::file::{File, Group, flipped};
@@ -22,7 +23,11 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Normal", "BASIC", "A usual case."),
             ("Minimum", "EDGE_CASE", "The shortest or least that there is."),
             ("Maximum", "EDGE_CASE", "The longest or most that there is."),
-            ("SuiteChange", "BASIC", "The next epoch has another suite, with a hash of the same or another length."),
+            (
+                "SuiteChange",
+                "BASIC",
+                "The next epoch has another suite, with a hash of the same or another length.",
+            ),
             ("ShortSecret", "MISSING_CHECK", "An enrolment secret of fewer than 32 octets."),
             ("SameName", "MISSING_CHECK", "Both ends have one name."),
             ("NameLength", "MISSING_CHECK", "A name of no octet, or of more than 255."),
@@ -51,20 +56,21 @@ pub(crate) fn file() -> (&'static str, String) {
 
 fn enrolments(suite: Suite, group: &mut Group) {
     let long = [b'n'; 255];
-    let mut add = |name: &str, secret: usize, a: &[u8], b: &[u8], lane: u8, context: &[u8], flag: &str, good: bool| {
-        let mut case = group.case(name, "EB and CK_0");
-        let secret = case.secret("secret", secret);
-        case.hex("nameA", a).hex("nameB", b).set("lane", lane).hex("context", context);
-        if good {
-            let names = [a.to_vec(), b.to_vec()];
-            let enrolment = Enrolment { names, lane, suite, context: context.to_vec() };
-            case.hex("binding", &enrolment.binding()).hex("chainKey", &enrolment.chain_key(&secret));
-            case.valid(&[flag]);
-        } else {
-            case.set("binding", Value::Null).set("chainKey", Value::Null);
-            case.invalid(Layer::Argument, flag);
-        }
-    };
+    let mut add =
+        |name: &str, secret: usize, a: &[u8], b: &[u8], lane: u8, context: &[u8], flag: &str, good: bool| {
+            let mut case = group.case(name, "EB and CK_0");
+            let secret = case.secret("secret", secret);
+            case.hex("nameA", a).hex("nameB", b).set("lane", lane).hex("context", context);
+            if good {
+                let names = [a.to_vec(), b.to_vec()];
+                let enrolment = Enrolment { names, lane, suite, context: context.to_vec() };
+                case.hex("binding", &enrolment.binding()).hex("chainKey", &enrolment.chain_key(&secret));
+                case.valid(&[flag]);
+            } else {
+                case.set("binding", Value::Null).set("chainKey", Value::Null);
+                case.invalid(Layer::Argument, flag);
+            }
+        };
     add("alice and bob", 32, b"alice", b"bob", 0, b"", "Normal", true);
     add("bob and alice", 32, b"bob", b"alice", 0, b"", "Normal", true);
     add("lane 1, a context", 32, b"alice", b"bob", 1, b"a tunnel", "Normal", true);
@@ -146,13 +152,14 @@ fn tags(suite: Suite, group: &mut Group) {
     let elsewhere = made(b'a', &seed("others", 32));
     let [first, second] = first_and_second(&right);
     let (k1, ms, h1) = (right.mac_key.as_bytes(), right.master_secret.as_bytes(), right.h1.as_bytes());
-    let all: [(&str, &[u8], &[u8], &[u8]); 6] = [
-        ("FIRST", k1, b"", &first),
-        ("SECOND", ms, b"", &second),
-        ("THIRD", ms, b"", right.third.as_bytes()),
-        ("THIRD_LONG", k1, b"", right.long_third.as_bytes()),
-        ("FOURTH", ms, b"", right.fourth_good.as_bytes()),
-        ("STALE", k1, h1, right.stale_notice.as_bytes()),
+    // Type, key, what the tag covers behind the body, message.
+    let all: [(&str, [&[u8]; 3]); 6] = [
+        ("FIRST", [k1, b"", &first]),
+        ("SECOND", [ms, b"", &second]),
+        ("THIRD", [ms, b"", right.third.as_bytes()]),
+        ("THIRD_LONG", [k1, b"", right.long_third.as_bytes()]),
+        ("FOURTH", [ms, b"", right.fourth_good.as_bytes()]),
+        ("STALE", [k1, h1, right.stale_notice.as_bytes()]),
     ];
     let mut add = |name: String, kind: &str, key: &[u8], after: &[u8], octets: &[u8], flaw: &str| {
         let mut case = group.case(&name, "the tag at the end of a message");
@@ -162,14 +169,21 @@ fn tags(suite: Suite, group: &mut Group) {
             flaw => case.invalid(Layer::Authenticate, flaw),
         }
     };
-    for (kind, key, after, octets) in all {
+    for (kind, [key, after, octets]) in all {
         let lower = kind.to_lowercase();
         add(lower.clone(), kind, key, after, octets, "");
         let last = octets.len() - 1;
         add(format!("{lower}, tag flipped"), kind, key, after, &flipped(octets, last, 1), "ModifiedTag");
         // The tag of the second message is bound to its body through MS; see "OtherTranscript".
         if kind != "SECOND" {
-            add(format!("{lower}, body flipped"), kind, key, after, &flipped(octets, 3, 0x80), "ModifiedBody");
+            add(
+                format!("{lower}, body flipped"),
+                kind,
+                key,
+                after,
+                &flipped(octets, 3, 0x80),
+                "ModifiedBody",
+            );
         }
     }
     let reflected = epoch.mac_key(other(b'a'));
@@ -215,4 +229,3 @@ fn cookies(suite: Suite, group: &mut Group) {
         case.valid(&["Normal"]);
     }
 }
-

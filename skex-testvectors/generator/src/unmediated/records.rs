@@ -17,7 +17,9 @@ pub(crate) fn file() -> (&'static str, String) {
         "unmediated-records",
         "Unmediated: durable records (informative)",
         VERSION,
-        &["The specification says what is durable, not how it is written: this is the form of one implementation."],
+        &[
+            "The specification says what is durable, not how it is written: this is the form of one implementation.",
+        ],
         &[
             ("Normal", "BASIC", "A usual case."),
             ("Minimum", "EDGE_CASE", "The shortest record."),
@@ -35,10 +37,9 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Content", "MISSING_CHECK", "An intact record that makes no sense."),
         ],
     );
-    for (name, side, enrolment) in [
-        ("side a", b'a', enrolment(0, 1, b"")),
-        ("side b, lane 3", b'b', enrolment(3, 5, b"a tunnel")),
-    ] {
+    for (name, side, enrolment) in
+        [("side a", b'a', enrolment(0, 1, b"")), ("side b, lane 3", b'b', enrolment(3, 5, b"a tunnel"))]
+    {
         let parameters = json!({
             "side": letter(side),
             "nameA": hex(&enrolment.names[0]),
@@ -73,8 +74,16 @@ struct Wanted {
     offer: &'static [u8],
 }
 
-const LIVE: Wanted =
-    Wanted { epoch: 1, suite: 1, session: 2, initiator: true, kept: &[], position: 0, link: "None", offer: &[1, 2] };
+const LIVE: Wanted = Wanted {
+    epoch: 1,
+    suite: 1,
+    session: 2,
+    initiator: true,
+    kept: &[],
+    position: 0,
+    link: "None",
+    offer: &[1, 2],
+};
 
 struct Maker<'a> {
     side: u8,
@@ -88,13 +97,21 @@ impl Maker<'_> {
             ("epoch 0", Wanted { epoch: 0, session: 0, initiator: false, ..LIVE }, "Minimum"),
             ("live, initiator", LIVE, "Normal"),
             ("followed", Wanted { initiator: false, link: "Followed", ..LIVE }, "Normal"),
-            ("followed, void", Wanted { initiator: false, session: 3, link: "FollowedVoid", ..LIVE }, "Normal"),
+            (
+                "followed, void",
+                Wanted { initiator: false, session: 3, link: "FollowedVoid", ..LIVE },
+                "Normal",
+            ),
             ("ahead", Wanted { session: 1, link: "Ahead", ..LIVE }, "Normal"),
             ("ahead, the consumer confirmed", Wanted { link: "Ahead", ..LIVE }, "Normal"),
             ("ahead, expired", Wanted { session: 3, link: "Ahead", ..LIVE }, "Normal"),
             ("void", Wanted { session: 3, ..LIVE }, "Normal"),
             ("another suite, keys kept", Wanted { suite: 4, kept: &[1, 5], position: 6, ..LIVE }, "Normal"),
-            ("a hash of 64 octets", Wanted { suite: 5, kept: &[0, 7], position: 8, link: "Ahead", ..LIVE }, "Normal"),
+            (
+                "a hash of 64 octets",
+                Wanted { suite: 5, kept: &[0, 7], position: 8, link: "Ahead", ..LIVE },
+                "Normal",
+            ),
             (
                 "as long as can be",
                 Wanted {
@@ -170,9 +187,8 @@ impl Maker<'_> {
         let other_name =
             Enrolment { names: [b"alice".to_vec(), b"carol".to_vec()], ..self.enrolment.clone() };
         let other_lane = Enrolment { lane: self.enrolment.lane + 1, ..self.enrolment.clone() };
-        let foreign = |enrolment: &Enrolment| {
-            [record(KIND, &super::records::machine(enrolment), 7, &live), Vec::new()]
-        };
+        let foreign =
+            |enrolment: &Enrolment| [record(KIND, &super::records::machine(enrolment), 7, &live), Vec::new()];
         let mut later_frame = good.clone();
         later_frame[4] = 2;
         let longer = [&live[..], &[0]].concat();

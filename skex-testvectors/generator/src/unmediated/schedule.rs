@@ -1,9 +1,9 @@
 //! The formulas of the specification, "Enrolment" and "Key Schedule", and the messages that they need.
 
+use serde_json::{Value, json};
 use skex_core::Suite;
 use skex_testvectors::Hex;
 use skex_testvectors::unmediated_keys::Handshake;
-use serde_json::{Value, json};
 
 use super::{letter, number};
 use crate::file::hex;
@@ -111,15 +111,9 @@ pub(super) fn handshake(
     let third = [&third_body[..], &expand(suite, &ms, "m3 mac", &third_body, 16)].concat();
     // The short form from its octet 1 on; of the first message its flags, and all behind the pseudonym; of the second
     // its flags, and all behind the reference of the attempt.
-    let long_body = [
-        &[0x15],
-        &third[1..],
-        &first_body[1..2],
-        &first_body[10..],
-        &second_body[1..2],
-        &second_body[10..],
-    ]
-    .concat();
+    let long_body =
+        [&[0x15], &third[1..], &first_body[1..2], &first_body[10..], &second_body[1..2], &second_body[10..]]
+            .concat();
     let long = [&long_body[..], &mac16(suite, &mac_key, &long_body)[..8]].concat();
     let fourth = |status: u8| {
         let body = [&[0x14, 0], &own[..], &[status]].concat();

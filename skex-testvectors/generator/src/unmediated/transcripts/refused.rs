@@ -38,7 +38,7 @@ fn up_to(world: &mut World, last: usize) -> Vec<u8> {
 
 /// Who gets the message of this number.
 fn receiver(number: usize) -> u8 {
-    if number % 2 == 0 { b'a' } else { b'b' }
+    if number.is_multiple_of(2) { b'a' } else { b'b' }
 }
 
 type Change = fn(&[u8]) -> Vec<u8>;
@@ -62,9 +62,7 @@ fn malformed(group: &mut Group) {
     add("first, an unknown flag", 1, "Flags", flag);
     add("first, cut", 1, "Length", cut);
     add("first, longer", 1, "Length", longer);
-    add("first, an offer of nothing", 1, "Offer", |octets| {
-        [&octets[..26], &[0, 0], &octets[30..]].concat()
-    });
+    add("first, an offer of nothing", 1, "Offer", |octets| [&octets[..26], &[0, 0], &octets[30..]].concat());
     add("first, an offer of 0x00", 1, "Offer", |octets| flipped(octets, 27, 0x01));
     add("first, one suite twice", 1, "Offer", |octets| flipped(octets, 27, 0x03));
     add("second, version 2", 2, "Version", version);
@@ -226,8 +224,15 @@ fn forbidden(group: &mut Group) {
     });
     let options = Options { suites: [vec![1, 2], vec![3]], ..Options::default() };
     let refused = (Some(Layer::Policy), "NoCommonSuite");
-    exchange(group, "first, nothing in common", "the responder allows another suite", options, refused, |world| {
-        let first = up_to(world, 1);
-        world.refuse(b'b', &first);
-    });
+    exchange(
+        group,
+        "first, nothing in common",
+        "the responder allows another suite",
+        options,
+        refused,
+        |world| {
+            let first = up_to(world, 1);
+            world.refuse(b'b', &first);
+        },
+    );
 }

@@ -33,24 +33,36 @@ fn usual(group: &mut Group) {
         exchange(group, name, comment, options, (None, flag), play);
     };
     let usual = Options::default;
-    add("four messages", "printed in the specification: a starts, and a key of each chain", usual(), "Normal", |world| {
-        handshake(world, b'a');
-        world.share_key(b'a', RAW, b"example");
-        world.share_key(b'b', Label::EXPORT_IKEV2_PPK, b"");
-    });
+    add(
+        "four messages",
+        "printed in the specification: a starts, and a key of each chain",
+        usual(),
+        "Normal",
+        |world| {
+            handshake(world, b'a');
+            world.share_key(b'a', RAW, b"example");
+            world.share_key(b'b', Label::EXPORT_IKEV2_PPK, b"");
+        },
+    );
     add("b starts, then a", "two epochs", usual(), "Normal", |world| {
         handshake(world, b'b');
         handshake(world, b'a');
         world.share_key(b'a', RAW, b"");
     });
     let consumer = Options { consumer: true, ..usual() };
-    add("three messages", "the consumer confirms at the initiator", consumer.clone(), "ConsumerConfirms", |world| {
-        handshake(world, b'a');
-        world.share_key(b'a', RAW, b"");
-        world.confirm(b'a');
-        // The next first message under the new epoch ends the duty to heal.
-        handshake(world, b'b');
-    });
+    add(
+        "three messages",
+        "the consumer confirms at the initiator",
+        consumer.clone(),
+        "ConsumerConfirms",
+        |world| {
+            handshake(world, b'a');
+            world.share_key(b'a', RAW, b"");
+            world.confirm(b'a');
+            // The next first message under the new epoch ends the duty to heal.
+            handshake(world, b'b');
+        },
+    );
     let stateless = Options { stateless: true, ..usual() };
     add("stateless responder", "the third message is long", stateless, "Stateless", |world| {
         handshake(world, b'a');
@@ -63,13 +75,19 @@ fn usual(group: &mut Group) {
     });
     let suites = [vec![1, 5], vec![5, 1]];
     let changing = Options { suites, ..usual() };
-    add("suites change", "to a longer hash and back: the responder's order decides", changing, "SuiteChange", |world| {
-        for (initiator, suite) in [(b'a', 5), (b'b', 1), (b'a', 5), (b'a', 5)] {
-            handshake(world, initiator);
-            assert_eq!(number(world.peer(b'a').suite()), suite);
-            world.share_key(b'b', RAW, b"");
-        }
-    });
+    add(
+        "suites change",
+        "to a longer hash and back: the responder's order decides",
+        changing,
+        "SuiteChange",
+        |world| {
+            for (initiator, suite) in [(b'a', 5), (b'b', 1), (b'a', 5), (b'a', 5)] {
+                handshake(world, initiator);
+                assert_eq!(number(world.peer(b'a').suite()), suite);
+                world.share_key(b'b', RAW, b"");
+            }
+        },
+    );
     let suites = [vec![1, 2, 3, 4, 5], vec![4]];
     let other = Options { suites, lane: 9, ..usual() };
     add("another hash of one length", "lane 9", other, "SuiteChange", |world| {
@@ -126,13 +144,18 @@ fn faults(group: &mut Group) {
         let fourth = one(world.deliver(b'b', &long));
         world.deliver(b'a', &fourth);
     });
-    add("a new session while ahead", "it is asked for with a first message beside the third", "Healing", |world| {
-        let _lost = ahead(world);
-        let long = one(world.establish(b'a'));
-        let fourth = one(world.deliver(b'b', &long));
-        world.deliver(b'a', &fourth);
-        handshake(world, b'b');
-    });
+    add(
+        "a new session while ahead",
+        "it is asked for with a first message beside the third",
+        "Healing",
+        |world| {
+            let _lost = ahead(world);
+            let long = one(world.establish(b'a'));
+            let fourth = one(world.deliver(b'b', &long));
+            world.deliver(b'a', &fourth);
+            handshake(world, b'b');
+        },
+    );
     add("a path that was not learned", "gets a cookie before the long third message", "Cookie", |world| {
         let first = ahead(world);
         let cookie = one(world.deliver_from(PATH + 1, b'a', &first));
@@ -171,18 +194,23 @@ fn restarts(group: &mut Group) {
     let mut add = |name: &str, comment: &str, flag: &str, play: fn(&mut World)| {
         exchange(group, name, comment, Options::default(), (None, flag), play);
     };
-    add("the responder forgets", "it restarts before the third message: the session is void", "Void", |world| {
-        let first = one(world.establish(b'a'));
-        let second = one(world.deliver(b'b', &first));
-        let _short = world.deliver(b'a', &second);
-        assert!(world.restart(b'b').is_empty());
-        let long = one(world.timeout(b'a'));
-        let fourth = one(world.deliver(b'b', &long));
-        world.deliver(b'a', &fourth);
-        // Both say in the next handshake that they have no session.
-        handshake(world, b'a');
-        world.share_key(b'b', RAW, b"");
-    });
+    add(
+        "the responder forgets",
+        "it restarts before the third message: the session is void",
+        "Void",
+        |world| {
+            let first = one(world.establish(b'a'));
+            let second = one(world.deliver(b'b', &first));
+            let _short = world.deliver(b'a', &second);
+            assert!(world.restart(b'b').is_empty());
+            let long = one(world.timeout(b'a'));
+            let fourth = one(world.deliver(b'b', &long));
+            world.deliver(b'a', &fourth);
+            // Both say in the next handshake that they have no session.
+            handshake(world, b'a');
+            world.share_key(b'b', RAW, b"");
+        },
+    );
     add("the responder restarts after it followed", "the same fourth message", "Restart", |world| {
         let first = one(world.establish(b'a'));
         let second = one(world.deliver(b'b', &first));

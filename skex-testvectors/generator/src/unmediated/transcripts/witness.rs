@@ -29,7 +29,11 @@ pub(super) fn handshakes(world: &World) -> Vec<Value> {
         let known = typed(&found);
         let next: Suite = suite(known.next_suite);
         let number = known.epoch + 1;
-        witness.epochs.push(Epoch { number, suite: next, chain_key: known.next_chain_key.as_bytes().to_vec() });
+        witness.epochs.push(Epoch {
+            number,
+            suite: next,
+            chain_key: known.next_chain_key.as_bytes().to_vec(),
+        });
         witness.handshakes.push(found);
     }
     for sent in &world.sent {
@@ -61,7 +65,8 @@ impl Witness {
         let last = self.epochs.last().expect("epoch 0");
         let names = [last.pseudonym(b'a'), last.pseudonym(b'b')];
         let of_last = |sent: &&Sent| {
-            sent.octets[0] == 0x12 && names.iter().any(|name| first_of(world, &sent.octets[2..10])[2..10] == name[..])
+            sent.octets[0] == 0x12
+                && names.iter().any(|name| first_of(world, &sent.octets[2..10])[2..10] == name[..])
         };
         let candidates = world.sent.iter().filter(of_last).map(|sent| self.answered(world, &sent.octets));
         candidates.into_iter().find(|candidate| {
@@ -80,6 +85,7 @@ impl Witness {
                 assert_eq!(side, sent.side);
                 let tag = mac16(epoch.suite, &epoch.mac_key(side), body);
                 assert_eq!(octets[body.len()..body.len() + 16], tag, "MAC1");
+                assert!(world.drew(side, &octets[10..22]), "Ni");
                 let rest = &octets[body.len() + 16..];
                 assert!(rest.is_empty() || (rest[0] == 16 && rest.len() == 17), "a cookie or nothing");
             }
@@ -128,7 +134,8 @@ impl Witness {
             assert_eq!(record[5], KIND_OF_RECORD);
             let body = &record[26..];
             let number = u64::from_be_bytes(body[2..10].try_into().expect("8 octets"));
-            let epoch = self.epochs.iter().find(|epoch| epoch.number == number).expect("an epoch of this pair");
+            let epoch =
+                self.epochs.iter().find(|epoch| epoch.number == number).expect("an epoch of this pair");
             assert_eq!(body[10], super::super::number(epoch.suite));
             assert_eq!(body[29..29 + epoch.suite.hash_len()], epoch.chain_key, "chain key in a record");
         }

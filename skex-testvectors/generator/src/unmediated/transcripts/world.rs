@@ -1,6 +1,6 @@
 //! Two real peers, driven step by step, with everything written down.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
@@ -161,6 +161,12 @@ impl World {
     /// How much of its tape an end used.
     pub(super) fn used(&self, at: usize) -> usize {
         self.ends[at].tape.used
+    }
+
+    /// Whether an end drew these octets in a row.
+    pub(super) fn drew(&self, side: u8, octets: &[u8]) -> bool {
+        let tape = &self.ends[usize::from(side == b'b')].tape;
+        tape.octets[..tape.used].windows(octets.len()).any(|window| window == octets)
     }
 
     pub(super) fn slots(&mut self, side: u8) -> [Vec<u8>; 2] {
@@ -374,9 +380,7 @@ impl World {
     }
 
     fn event(&mut self, event: &Event) -> Value {
-        let named = |name: &str, id: Option<&KeyId>| {
-            json!({ "type": "Event", "event": name, "sessionId": id.map(|id| hex(id.as_bytes())) })
-        };
+        let named = |name: &str, id: Option<&KeyId>| json!({ "type": "Event", "event": name, "sessionId": id.map(|id| hex(id.as_bytes())) });
         match event {
             Event::Established(session) => {
                 self.sessions.push((session.epoch, session.id.as_bytes().to_vec()));
