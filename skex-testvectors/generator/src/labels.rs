@@ -12,7 +12,8 @@ const UNMEDIATED: &[&str] = &[
     "m3 mac", "m4 mac", "chain", "export a", "export b", "sid", "output", "next", "nonce", "cookie",
 ];
 const DSKE: &[&str] = &["hi client", "hi hub", "hi again", "salt", "env hub", "env cl", "provision", "epoch"];
-const EXPORT: &[&str] = &[
+/// What follows `skex x1 ` in the labels of consumers.
+pub(crate) const EXPORT: &[&str] = &[
     "raw", "ike ppk", "tls epsk", "mac cak", "tcp ao", "wg psk", "lane", "root", "salt", "name", "tls psk",
     "mac sak", "edhoc",
 ];

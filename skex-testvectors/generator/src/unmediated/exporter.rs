@@ -8,19 +8,11 @@ use skex_testvectors::unmediated_exporter::TestGroup;
 use super::schedule::{consumer_key, step};
 use super::{VERSION, letter, number};
 use crate::file::{File, Group, hex};
+use crate::labels::EXPORT;
 use crate::primitives::suite_name;
 
 const WINDOW: u64 = 8;
 const OWNER_B: u64 = 1 << 63;
-const LABELS: [&str; 7] = [
-    "skex x1 raw",
-    "skex x1 ike ppk",
-    "skex x1 tls epsk",
-    "skex x1 mac cak",
-    "skex x1 tcp ao",
-    "skex x1 wg psk",
-    "skex x1 lane",
-];
 
 pub(crate) fn file() -> (&'static str, String) {
     let mut file = File::new(
@@ -81,7 +73,8 @@ fn keys(suite: Suite, group: &mut Group) {
         case.hex("key", &consumer_key(suite, &output, index, label, &context));
         case.valid(&[flag]);
     };
-    for (i, label) in LABELS.into_iter().enumerate() {
+    for (i, rest) in EXPORT.iter().enumerate() {
+        let label = &format!("skex x1 {rest}");
         add(&format!("{label} of a"), i as u64, label, 3 * i, "Normal");
     }
     add("raw of b", OWNER_B, "skex x1 raw", 0, "Normal");
