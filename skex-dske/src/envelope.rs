@@ -123,15 +123,7 @@ impl EnvelopeKeys {
             Side::Client => (to_hub, to_client),
             Side::Hub => (to_client, to_hub),
         };
-        Session {
-            suite: self.suite,
-            client: self.client,
-            client_salt,
-            sealing,
-            opening,
-            next: 0,
-            window: ReplayWindow::new(),
-        }
+        Session { client_salt, sealing, opening, next: 0, window: ReplayWindow::new() }
     }
 }
 
@@ -146,8 +138,6 @@ impl fmt::Debug for EnvelopeKeys {
 
 /// One envelope: from a hello to the next start of either end.
 pub(crate) struct Session {
-    suite: Suite,
-    client: ClientId,
     client_salt: [u8; 16],
     sealing: SecretBytes<32>,
     opening: SecretBytes<32>,
@@ -169,24 +159,28 @@ impl Session {
     }
 
     /// `inner` as a datagram; `fresh` carries the client's salt along. `None` when the numbers have run out.
-    pub(crate) fn seal(&mut self, inner: &[u8], fresh: bool) -> Option<Vec<u8>> {
+    pub(crate) fn seal(&mut self, keys: &EnvelopeKeys, inner: &[u8], fresh: bool) -> Option<Vec<u8>> {
         let sequence = self.next;
         self.next = sequence.checked_add(1)?;
-        let header = SealedHeader::new(self.client.number(), fresh.then_some(self.client_salt), sequence);
+        let header = SealedHeader::new(keys.client.number(), fresh.then_some(self.client_salt), sequence);
         let mut datagram = encoded(header.len(), |out| header.encode(out))?;
         datagram.extend_from_slice(inner);
         let (aad, body) = datagram.split_at_mut_checked(header.len())?;
-        let tag = self.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
+        let tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
         datagram.extend_from_slice(&tag);
         Some(datagram)
     }
 
     /// What a datagram holds. Nothing changes unless it is authentic and new.
-    pub(crate) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
+    pub(crate) fn open(
+        &mut self,
+        keys: &EnvelopeKeys,
+        sealed: &Sealed<'_>,
+    ) -> Result<Vec<u8>, DiscardReason> {
         let sequence = u64::from(sealed.header.seq);
         self.window.check(sequence).map_err(|_| DiscardReason::Duplicate)?;
         let mut inner = sealed.ciphertext.to_vec();
-        self.suite
+        keys.suite
             .open(&self.opening, &sealed.header.nonce(), sealed.aad, &mut inner, &sealed.tag)
             .map_err(|_| DiscardReason::Unauthentic)?;
         self.window.update(sequence).map_err(|_| DiscardReason::Duplicate)?;
@@ -196,9 +190,6 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("client", &self.client)
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("next", &self.next).finish_non_exhaustive()
     }
 }

@@ -97,12 +97,12 @@ impl<P: Pad> Link<P> {
 
     /// `inner` as a datagram. `None` without an envelope.
     pub(crate) fn seal(&mut self, inner: &[u8], fresh: bool) -> Option<Vec<u8>> {
-        self.session.as_mut()?.seal(inner, fresh)
+        self.session.as_mut()?.seal(&self.keys, inner, fresh)
     }
 
     /// The inner message of a datagram.
     pub(crate) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
-        self.session.as_mut().ok_or(DiscardReason::Stale)?.open(sealed)
+        self.session.as_mut().ok_or(DiscardReason::Stale)?.open(&self.keys, sealed)
     }
 
     const fn directions(&self) -> (Direction, Direction) {

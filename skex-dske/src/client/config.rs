@@ -264,3 +264,22 @@ pub enum ConfigError {
     #[error("client ids must count from zero without gaps, and tags must differ")]
     ClientIds,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many peers there are, each can have some keys; and events have room for all of them.
+    #[test]
+    fn every_initiator_has_a_few_keys_at_least() {
+        let limits = ClientLimits::default();
+        assert_eq!((limits.inbound_of_each(1), limits.inbound_of_each(4)), (1024, 256));
+        assert_eq!((limits.inbound_of_each(64), limits.inbound_of_each(1000)), (16, 16));
+        assert_eq!((limits.begun_of_each(1000, 31), limits.begun_of_each(1000, 5)), (1, 3));
+        // An embedder that wants less than that gets less.
+        let small = ClientLimits { inbound: 2, ..limits };
+        assert_eq!((small.inbound_of_each(1), small.inbound_of_each(1000)), (2, 2));
+        let keys = 16 * 1000 * (RECENT + 2) + limits.requests;
+        assert_eq!(limits.events(1000), 3 * keys + 62);
+    }
+}

@@ -10,7 +10,7 @@ use skex_core::SecretVec;
 use skex_wire::Reader;
 use skex_wire::dske::block_elements;
 
-use super::{Authorised, Hub};
+use super::Hub;
 use crate::id::ClientId;
 use crate::psrd::Pad;
 use crate::state::RestoreError;
@@ -28,8 +28,8 @@ impl<P: Pad> Hub<P> {
     fn parts(&self, responder: ClientId) -> usize {
         let initiators = match self.client(responder).map(|client| &client.authorised) {
             None => 0,
-            Some(Authorised::Everyone) => self.clients.len().saturating_sub(1),
-            Some(Authorised::Only(tags)) => tags.len(),
+            Some(None) => self.clients.len().saturating_sub(1),
+            Some(Some(tags)) => tags.len(),
         };
         initiators.min(PARTS)
     }
@@ -38,10 +38,10 @@ impl<P: Pad> Hub<P> {
     fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<usize> {
         let place = match &self.client(responder)?.authorised {
             // Counted without the responder itself.
-            Authorised::Everyone => {
+            None => {
                 usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?
             }
-            Authorised::Only(tags) => {
+            Some(tags) => {
                 let tag = self.client(initiator)?.tag;
                 tags.iter().position(|authorised| *authorised == tag)?
             }

@@ -21,15 +21,6 @@ pub enum Authorised {
     Only(Vec<ClientTag>),
 }
 
-impl Authorised {
-    pub(super) fn includes(&self, tag: ClientTag) -> bool {
-        match self {
-            Self::Everyone => true,
-            Self::Only(tags) => tags.contains(&tag),
-        }
-    }
-}
-
 /// A client as its hub knows it.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "made by the embedder, who has to think about every field")]

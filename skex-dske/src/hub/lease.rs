@@ -1,6 +1,8 @@
 //! Leases, at the hub: it grants those of its clients' uplinks and asks for those of their downlinks
 //! (docs/draft-skex-dske.md, "Leases").
 
+use alloc::boxed::Box;
+
 use rand_core::CryptoRng;
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_wire::dske::{LeaseDenied, LeaseGrant, LeaseRequest, Tagged};
@@ -85,7 +87,7 @@ impl<P: Pad> Hub<P> {
         }
         if let Some((inner, after)) = client.link.lease_request(pad_elements, Origin::Refill, after, rng) {
             let backoff = Backoff::new(now, pace);
-            client.lease_retry = Some(backoff);
+            client.lease_retry = Some(Box::new(backoff));
             self.timers.insert((backoff.due(), Timer::Lease(id)));
             self.store_marks(id);
             self.send(id, &inner, after, TransmitClass::Request);

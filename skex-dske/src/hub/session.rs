@@ -45,7 +45,7 @@ impl<P: Pad> Hub<P> {
                 let hub_salt =
                     hub_salt(&self.boot_key, id, &salt, client.generation).ok_or(DiscardReason::Exhausted)?;
                 let mut session = client.link.keys.session(Side::Hub, salt, &hub_salt);
-                let opened = session.open(sealed);
+                let opened = session.open(&client.link.keys, sealed);
                 if opened.is_ok() {
                     client.link.begin(session);
                     client.generation = client.generation.saturating_add(1);
@@ -87,7 +87,7 @@ impl<P: Pad> Hub<P> {
             relay.answer = None;
         }
         if let Some(client) = self.client_mut(id) {
-            client.refusals.clear();
+            client.refusals = None;
         }
     }
 }

@@ -43,7 +43,9 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Duplicate);
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
-        if let Some(given) = client.refusals.iter().find(|given| given.place == place) {
+        if let Some(given) =
+            client.refusals.iter().flat_map(|given| given.iter()).find(|given| given.place == place)
+        {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
@@ -63,8 +65,9 @@ impl<P: Pad> Hub<P> {
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
-                client.refusals.truncate(REFUSALS.saturating_sub(1));
-                client.refusals.push_front(given);
+                let refusals = client.refusals.get_or_insert_default();
+                refusals.truncate(REFUSALS.saturating_sub(1));
+                refusals.push_front(given);
             }
             return Err(DiscardReason::Policy);
         };
@@ -100,7 +103,7 @@ impl<P: Pad> Hub<P> {
         share: &SecretVec,
     ) -> Result<ClientId, AnswerStatus> {
         let (initiator, _) = id;
-        let responder = *self.by_tag.get(&ClientTag::new(upload.peer)).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        let responder = self.client_of(ClientTag::new(upload.peer)).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         let own = self.client(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         let peer = self.client(responder).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         if let Some(relay) = self.relays.get(&id) {
@@ -110,7 +113,7 @@ impl<P: Pad> Hub<P> {
                 Err(AnswerStatus::KEY_ID_IN_USE)
             };
         }
-        if responder == initiator || !peer.authorised.includes(own.tag) {
+        if responder == initiator || peer.authorised.as_ref().is_some_and(|tags| !tags.contains(&own.tag)) {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
         let terms = &upload.terms;
@@ -133,7 +136,7 @@ impl<P: Pad> Hub<P> {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
         if of_pair > 0 && octets > self.limits.waiting_octets_per_pair
-            || own.keys >= self.limits.keys_per_initiator
+            || usize::try_from(own.keys).unwrap_or(usize::MAX) >= self.limits.keys_per_initiator
             || of_pair >= self.limits.waiting_per_pair
             || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
         {

@@ -1,5 +1,6 @@
 //! The receiver's half of a table: it grants leases and opens each block once.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use skex_core::{SecretBytes, SecretVec};
@@ -25,7 +26,7 @@ pub(crate) struct Incoming<P> {
     used: Ranges,
     /// Everything below is erased.
     erased: u32,
-    last: Option<Grant>,
+    last: Option<Box<Grant>>,
     /// Blocks whose tag did not verify since the start: for the operator, and to slow a flood down.
     failed_tags: u32,
 }
@@ -111,8 +112,8 @@ impl<P: Pad> Incoming<P> {
     /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`.
     /// `None`: too little is left. `after` is the checkpoint that will carry the new high-water mark.
     pub(crate) fn grant(&mut self, nonce: &[u8; 16], mark: u32, want: u32, after: u64) -> Option<Grant> {
-        if let Some(last) = self.last.filter(|last| last.nonce == *nonce) {
-            return Some(last);
+        if let Some(last) = self.last.as_deref().filter(|last| last.nonce == *nonce) {
+            return Some(*last);
         }
         let want = want.min(LONGEST_LEASE);
         let start = self.unspent(self.high_water.max(mark), want)?;
@@ -136,7 +137,7 @@ impl<P: Pad> Incoming<P> {
         self.high_water = end;
         self.failed_tags = 0;
         let grant = Grant { nonce: *nonce, start, end, after };
-        self.last = Some(grant);
+        self.last = Some(Box::new(grant));
         Some(grant)
     }
 

@@ -151,6 +151,9 @@ impl<P: Pad> Outgoing<P> {
                     block => block?,
                 };
                 self.pad.erase(index, elements)?;
+                if self.unsettled.is_empty() {
+                    self.unsettled.reserve_exact(1);
+                }
                 self.unsettled.push(index);
                 return Ok((block, after));
             }
@@ -242,6 +245,8 @@ impl<P: Pad> Outgoing<P> {
         self.mark = self.mark.max(grant.end);
         (self.asked, self.erased) = (None, self.mark);
         if usable {
+            // There is mostly one, and a hub has many tables.
+            self.leases.reserve_exact(1);
             self.leases.push(Lease { next: first, end: grant.end, after });
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })

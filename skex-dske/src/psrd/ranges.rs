@@ -35,6 +35,10 @@ impl Ranges {
         }
         let merged_start = touched.first().map_or(start, |&(s, _)| s.min(start));
         let merged_end = touched.last().map_or(end, |&(_, e)| e.max(end));
+        if self.0.is_empty() {
+            // In order there is only ever one, and a hub has many tables.
+            self.0.reserve_exact(1);
+        }
         self.0.splice(first..last.max(first), [(merged_start, merged_end)]);
         true
     }

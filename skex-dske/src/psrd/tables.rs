@@ -46,6 +46,8 @@ impl<P: Pad> Sending<P> {
     /// Adds a table, whose number is a new one.
     pub(crate) fn add(&mut self, table: Outgoing<P>) {
         let place = self.0.partition_point(|other| other.number() < table.number());
+        // Most links have one, and a hub has many links.
+        self.0.reserve_exact(1);
         self.0.insert(place, table);
     }
 
@@ -147,6 +149,8 @@ impl<P: Pad> Receiving<P> {
     /// Adds a table, whose number is a new one.
     pub(crate) fn add(&mut self, table: Incoming<P>) {
         let place = self.0.partition_point(|other| other.number() < table.number());
+        // Most links have one, and a hub has many links.
+        self.0.reserve_exact(1);
         self.0.insert(place, table);
     }
 

@@ -170,6 +170,19 @@ fn a_grant_whose_key_is_erased_here_ends_the_request() {
     assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
 }
 
+/// Erased ground in a lease is passed over; where nothing else is left in it, another lease is needed, and can be had.
+#[test]
+fn a_lease_of_erased_ground_needs_another() {
+    let mut ends = Ends::new(1000);
+    ends.lease(32, 32).unwrap();
+    ends.sent.clone().erase(2, 30).unwrap();
+    assert!(ends.sender.has_room(6));
+    assert!(matches!(ends.sender.allocate(6), Err(AllocateError::NeedsLease)));
+    assert!(!ends.sender.has_room(6) && ends.sender.could_have_room(6));
+    ends.lease(32, 32).unwrap();
+    assert_eq!(ends.sender.allocate(6).unwrap().0.place.index, 34);
+}
+
 #[test]
 fn a_grant_reads_in_runs_and_skips_what_was_erased() {
     for fails in [false, true] {

@@ -76,3 +76,45 @@ pub(super) fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
 
 /// Octets that decoding one key may touch.
 const DECODED_OCTETS: u64 = 1 << 28;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use skex_core::KeyId;
+
+    use super::*;
+    use crate::id::{ClientTag, HubId};
+    use crate::key::{Agreement, ContextHub, Origin};
+
+    /// Where all shares together do not give the key again, nobody is blamed, and that is no proof that nobody lied.
+    #[test]
+    fn shares_that_cannot_be_decoded_prove_nothing() {
+        let agreement = Agreement {
+            key_id: KeyId::new([1; 16]),
+            initiator: ClientTag::new([2; 16]),
+            responder: ClientTag::new([3; 16]),
+            threshold: 2,
+            key_len: 16,
+            lifetime: 600,
+        };
+        let coordinates: Vec<Coordinate> = (1..=3).filter_map(Coordinate::new).collect();
+        let hubs = coordinates.iter().map(|&coordinate| ContextHub {
+            id: HubId::new([coordinate.get(); 16]),
+            coordinate,
+            origin: Origin::OutOfBand,
+        });
+        let context = Context::new(agreement, hubs.collect());
+        let shares = coordinates.iter().map(|x| (*x, SecretVec::copied_from(&[x.get().pow(2); 96])));
+        let judgement = Judgement {
+            encoded: context.encode().unwrap(),
+            context,
+            secret_tag: Tag::from_bytes([0; 16]),
+            shares: shares.collect(),
+            strangers: Vec::new(),
+            settle_at: Instant::from_millis(0),
+        };
+        let (hubs, certain) = judgement.report(1000);
+        assert!(!certain);
+        assert!(hubs.iter().all(|report| report.conduct == Conduct::Good));
+    }
+}

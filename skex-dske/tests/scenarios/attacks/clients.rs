@@ -105,6 +105,27 @@ fn a_start_of_the_hubs_gives_no_initiator_a_second_part() {
     cast.assert_agreed(0, 1, id);
 }
 
+/// A share that is longer than all that may wait for a pair waits all the same, if it is the only one: else such a key
+/// could never be had. A second one is refused while the first waits.
+#[test]
+fn one_large_share_is_always_allowed() {
+    let mut setup = setup(1024);
+    setup.hub_limits.waiting_octets_per_pair = 100;
+    let mut cast = cast(12, &setup);
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    for hub in cast.hubs.clone() {
+        cast.world.net_mut().cut(cast.clients[1], hub);
+    }
+    cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(2);
+    let second = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(2);
+    let too_many = AnswerStatus::TOO_MANY_WAITING;
+    assert_eq!(cast.failure(0, second), Some(KeyError::Refused(too_many)));
+}
+
 /// Twenty shares wait for a client. Ten short questions in a row must not bring each of them ten times: the questions
 /// can come from any address, and so would the answers go to any address.
 #[test]
