@@ -13,9 +13,11 @@
     reason = "set-up for benches: whatever is wrong in it ought to stop it"
 )]
 
+mod crowd;
 mod mesh;
 mod pair;
 
+pub use crowd::Crowd;
 pub use mesh::Mesh;
 pub use pair::Pair;
 
