@@ -39,6 +39,8 @@ pub enum Input {
     Enrol {},
     /// It starts again, from what its two slots hold.
     Restore { slots: [Hex; 2] },
+    /// From now on first messages have to bring a cookie, or no more: it is under load, or not.
+    Load { demanded: bool },
     /// Its application wants a session.
     Establish {},
     /// A message arrives on a path. `accepted`: it was authentic and taken into account.

@@ -122,6 +122,7 @@ impl<'a> Player<'a> {
     fn give(&mut self, input: &Input, now: Instant, place: &str) -> Option<DiscardReason> {
         let peer = self.peer.as_mut().expect("this end is up");
         match input {
+            Input::Load { demanded } => peer.demand_cookies(*demanded),
             Input::Establish {} => peer.establish(now, &mut self.tape).unwrap(),
             Input::Timeout {} => peer.handle_timeout(now, &mut self.tape).unwrap(),
             Input::Confirm { session_id } => peer.confirm(id(session_id)).unwrap(),

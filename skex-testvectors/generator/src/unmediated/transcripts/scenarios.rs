@@ -167,6 +167,56 @@ fn faults(group: &mut Group) {
         let fourth = one(world.deliver(b'b', &long));
         world.deliver_from(PATH + 1, b'a', &fourth);
     });
+    add(
+        "paths change",
+        "a cookie is for one path; the next one is taken after a repetition",
+        "Cookie",
+        |world| {
+            let first = ahead(world);
+            let cookie = one(world.deliver_from(PATH + 1, b'a', &first));
+            assert!(world.deliver(b'b', &cookie).is_empty());
+            let again = one(world.timeout(b'b'));
+            let cookie = one(world.deliver_from(PATH + 2, b'a', &again));
+            assert!(world.deliver(b'b', &cookie).is_empty());
+            let again = one(world.timeout(b'b'));
+            let long = one(world.deliver_from(PATH + 2, b'a', &again));
+            let fourth = one(world.deliver(b'b', &long));
+            world.deliver_from(PATH + 2, b'a', &fourth);
+        },
+    );
+    add(
+        "under load",
+        "a first message without a cookie draws one, and counts as discarded",
+        "Cookie",
+        |world| {
+            world.load(b'b', true);
+            let first = one(world.establish(b'a'));
+            let cookie = one(world.deliver_from(PATH, b'b', &first));
+            assert_eq!(cookie[0], 0x16);
+            assert!(world.deliver(b'a', &cookie).is_empty());
+            let again = one(world.timeout(b'a'));
+            let second = one(world.deliver(b'b', &again));
+            finish(world, b'a', &second);
+            world.load(b'b', false);
+            handshake(world, b'a');
+        },
+    );
+    add(
+        "nobody answers while ahead",
+        "after two repetitions an attempt runs beside the third message",
+        "Healing",
+        |world| {
+            let _lost = ahead(world);
+            let long = one(world.establish(b'a'));
+            assert_eq!(one(world.timeout(b'a')), long);
+            let both = world.establish(b'a');
+            assert_eq!(both.iter().map(|message| message[0]).collect::<Vec<_>>(), [0x11, 0x15]);
+            let fourth = one(world.deliver(b'b', &both[1]));
+            // The session that is confirmed ends the attempt.
+            world.deliver(b'a', &fourth);
+            world.share_key(b'a', RAW, b"");
+        },
+    );
     add("a third message too late", "the slot of the second is over: the session is void", "Void", |world| {
         let first = one(world.establish(b'a'));
         let second = one(world.deliver(b'b', &first));

@@ -277,6 +277,13 @@ impl World {
         self.finish(side, json!({ "type": "Timeout" }), before)
     }
 
+    /// The end is under load from now on, or no more.
+    pub(super) fn load(&mut self, side: u8, demanded: bool) {
+        let before = self.end(side).tape.used;
+        self.peer(side).demand_cookies(demanded);
+        self.finish(side, json!({ "type": "Load", "demanded": demanded }), before);
+    }
+
     pub(super) fn session(&mut self, side: u8) -> KeyId {
         self.peer(side).session().expect("a session").id
     }
