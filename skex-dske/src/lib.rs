@@ -33,7 +33,7 @@ pub use provision::{
     Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, MAX_PROVISION_PARTS, PROVISION_CHUNK_ELEMENTS,
     PROVISION_TAG_LEN, Provision, ProvisionError, ProvisionKey, TablePart,
 };
-pub use psrd::{ELEMENT_LEN, MemoryPad, Pad, PadError};
+pub use psrd::{BlockDevice, BlockPad, ELEMENT_LEN, MemoryPad, Pad, PadError};
 pub use state::{Record, RestoreError};
 
 pub use onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, SpentKey, Tag};

@@ -6,6 +6,7 @@
 //! restored snapshot of one end can make it use a byte again (docs/draft-skex-dske.md, "Ledger").
 
 mod block;
+mod device;
 mod incoming;
 mod outgoing;
 mod pad;
@@ -15,6 +16,7 @@ mod tables;
 mod tests;
 
 pub(crate) use block::{AnswerKey, Block};
+pub use device::{BlockDevice, BlockPad};
 pub(crate) use incoming::{Incoming, OpenError};
 pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};
 pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};

@@ -194,6 +194,8 @@ impl<P: Pad> Outgoing<P> {
         }
         let mut nonce = [0; 16];
         rng.fill_bytes(&mut nonce);
+        // Never more than is here: of a table that comes in portions, the receiver may hold more.
+        let want = want.min(self.pad.elements().saturating_sub(self.mark));
         let asked = Asked { nonce, mark: self.mark, want, after };
         self.mark = self.mark.saturating_add(want).min(self.pad.elements());
         self.asked = Some(Box::new(asked));
@@ -218,8 +220,7 @@ impl<P: Pad> Outgoing<P> {
             self.asked.as_ref().filter(|asked| asked.nonce == grant.nonce).ok_or(GrantError::NotAsked)?;
         let first = grant.start.checked_add(2).ok_or(GrantError::Refused)?;
         let fits = grant.start >= asked.mark
-            && first < grant.end
-            && grant.end <= self.pad.elements()
+            && first < grant.end.min(self.pad.elements())
             && grant.end.saturating_sub(grant.start) <= asked.want;
         if !fits {
             return Err(GrantError::Refused);
@@ -238,16 +239,18 @@ impl<P: Pad> Outgoing<P> {
         // What lies between the last lease and this one was granted to an earlier start of this end, or asked for in vain; what
         // lies behind it was asked for and not granted. Both are lost: the mark above them is durable, or there were no grant.
         self.pad.erase(self.erased, first.saturating_sub(self.erased))?;
-        let usable = grant.end.saturating_sub(first) >= SMALLEST_BLOCK;
-        let lost = if usable { grant.end } else { first };
-        self.pad.erase(lost, self.mark.max(grant.end).saturating_sub(lost))?;
-        let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end == self.pad.elements();
+        // Of a table that comes in portions, what is here.
+        let end = grant.end.min(self.pad.elements());
+        let usable = end.saturating_sub(first) >= SMALLEST_BLOCK;
+        let lost = if usable { end } else { first };
+        self.pad.erase(lost, self.mark.max(end).min(self.pad.elements()).saturating_sub(lost))?;
+        let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end >= self.pad.elements();
         self.mark = self.mark.max(grant.end);
         (self.asked, self.erased) = (None, self.mark);
         if usable {
             // There is mostly one, and a hub has many tables.
             self.leases.reserve_exact(1);
-            self.leases.push(Lease { next: first, end: grant.end, after });
+            self.leases.push(Lease { next: first, end, after });
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
     }

@@ -214,3 +214,34 @@ fn no_lease_is_longer_than_four_blocks_of_the_longest_key() {
     let mut receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
     assert_eq!(receiver.grant(&[1; 16], 0, u32::MAX, 1).unwrap().end, longest);
 }
+
+/// A portion of the table is at the sender, all of it at the receiver.
+#[test]
+fn a_sender_uses_what_it_holds_and_goes_on_where_the_next_portion_begins() {
+    let mut ends = Ends::new(1000);
+    let later = ends.sent.octets.borrow_mut().split_off(500 * ELEMENT_LEN);
+    assert_eq!(ends.lease(400, 400), Ok(Granted::Whole));
+    assert_eq!(ends.sender.ask(400, 1, &mut ends.rng).want, 100, "no more than is there");
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+    assert_eq!((ends.sender.mark(), ends.sender.is_used_up()), (500, false));
+    ends.end_session();
+    assert!(ends.sender.is_used_up());
+    ends.sent.octets.borrow_mut().extend(later);
+    assert_eq!(ends.lease(300, 300), Ok(Granted::Whole));
+    assert_eq!(ends.sent.left(), [(502, 1000)]);
+    // The receiver granted further than the sender knows: it grants behind that, and the sender takes what is there.
+    let mut ends = Ends::new(1000);
+    ends.sent.octets.borrow_mut().truncate(500 * ELEMENT_LEN);
+    ends.receiver.grant(&[9; 16], 0, 450, 1).unwrap();
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+    assert_eq!(ends.sent.left(), [(452, 500)]);
+    // The receiver holds the portion: it grants no further.
+    let mut ends = Ends::new(1000);
+    let receiver = Watched::new(1000);
+    receiver.octets.borrow_mut().truncate(500 * ELEMENT_LEN);
+    ends.receiver = Incoming::new(receiver.clone(), 0, Origin::OutOfBand, 0, 0);
+    assert_eq!(ends.lease(600, 600), Ok(Granted::Part));
+    assert!(ends.receiver.grant(&[1; 16], 500, 100, 1).is_none());
+    receiver.octets.borrow_mut().extend(Watched::new(1000).octets.borrow()[500 * ELEMENT_LEN..].iter());
+    assert_eq!(ends.receiver.grant(&[2; 16], 600, 100, 1).map(|grant| grant.start), Some(600));
+}
