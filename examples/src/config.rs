@@ -1,22 +1,21 @@
-//! What a directory is: `skex.json`, readable by its owner alone, for it holds initial keys.
-//!
-//! Names, addresses and authorisations may be edited; ids, keys and table lengths are what both ends of a link agreed on.
+//! What a directory is: `skex.json`. Names, addresses and authorisations may be edited; ids and coordinates are what all
+//! agreed on. Keys and tables lie beside it, as provisioning files brought them.
 
 use core::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use skex_core::SecretBytes;
+use serde::{Deserialize, Serialize};
 use skex_dske::{ClientTag, Coordinate, HubId};
 use zeroize::Zeroizing;
 
+use crate::provisioning::{Known, Links};
 use crate::store::atomic::create_private;
 
 const NAME: &str = "skex.json";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What a directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +62,6 @@ pub(crate) struct HubFile {
 pub(crate) struct HubClientFile {
     pub(crate) name: String,
     pub(crate) tag: Id,
-    pub(crate) suite: u8,
-    pub(crate) initial_key: InitialKey,
-    pub(crate) tables: TablesFile,
     /// Names of the clients that may have keys made with this one.
     pub(crate) accepts_keys_from: Vec<String>,
 }
@@ -94,19 +90,6 @@ pub(crate) struct ClientHubFile {
     pub(crate) id: Id,
     pub(crate) coordinate: u8,
     pub(crate) address: String,
-    /// How the hub calls this client.
-    pub(crate) client_number: u32,
-    pub(crate) suite: u8,
-    pub(crate) initial_key: InitialKey,
-    pub(crate) tables: TablesFile,
-}
-
-/// The two tables of a link, each as long.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct TablesFile {
-    pub(crate) uplink: PathBuf,
-    pub(crate) downlink: PathBuf,
-    pub(crate) elements: u32,
 }
 
 /// One end of an unmediated pair.
@@ -142,41 +125,31 @@ impl Id {
     }
 }
 
-/// The initial key of a link, in hexadecimal digits.
-#[derive(Debug)]
-pub(crate) struct InitialKey(pub(crate) SecretBytes<32>);
-
-impl Serialize for InitialKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(hex::encode(self.0.expose())))
-    }
-}
-
-impl<'de> Deserialize<'de> for InitialKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Digits;
-        impl serde::de::Visitor<'_> for Digits {
-            type Value = InitialKey;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 hexadecimal digits")
-            }
-
-            // Read where it lies: no copy to wipe.
-            fn visit_str<E: serde::de::Error>(self, digits: &str) -> Result<InitialKey, E> {
-                let mut key = SecretBytes::zeroed();
-                hex::decode_to_slice(digits, key.expose_mut())
-                    .map_err(|_| E::custom("an initial key has 64 hexadecimal digits"))?;
-                Ok(InitialKey(key))
-            }
-        }
-        deserializer.deserialize_str(Digits)
-    }
-}
-
 /// A hub's coordinate.
 pub(crate) fn coordinate(number: u8) -> Result<Coordinate> {
     Coordinate::new(number).context("a hub's coordinate in skex.json is 1 to 255; bring the file back")
+}
+
+impl ClientFile {
+    /// The links of the client.
+    pub(crate) fn links(&self) -> Result<Links> {
+        let known = |hub: &ClientHubFile| -> Result<(String, Known)> {
+            let (coordinate, tag) = (coordinate(hub.coordinate)?, self.tag.client());
+            Ok((hub.name.clone(), Known { hub: hub.id.hub(), coordinate, tag }))
+        };
+        self.hubs.iter().map(known).collect()
+    }
+}
+
+impl HubFile {
+    /// The links of the hub.
+    pub(crate) fn links(&self) -> Result<Links> {
+        let coordinate = coordinate(self.coordinate)?;
+        let known = |client: &HubClientFile| {
+            (client.name.clone(), Known { hub: self.id.hub(), coordinate, tag: client.tag.client() })
+        };
+        Ok(self.clients.iter().map(known).collect())
+    }
 }
 
 /// What can be the content of a `skex.json`.
@@ -285,18 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn an_initial_key_is_written_whole_and_never_shown() {
-        let key = InitialKey(SecretBytes::copied_from(&[0xd7; 32]));
-        let digits = serde_json::to_string(&key).unwrap();
-        assert_eq!(digits, format!("\"{}\"", "d7".repeat(32)));
-        assert_eq!(serde_json::from_str::<InitialKey>(&digits).unwrap().0, key.0);
-        assert!(!format!("{key:?}").contains("d7"));
-    }
-
-    #[test]
     fn the_error_for_a_damaged_file_names_its_place_and_quotes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(NAME), "{\"format\":1,\"role\":\"SECRETSECRET\"}").unwrap();
+        fs::write(directory.path().join(NAME), "{\"format\":2,\"role\":\"SECRETSECRET\"}").unwrap();
         let error = format!("{:#}", role_of(directory.path()).unwrap_err());
         assert!(error.contains("line 1") && !error.contains("SECRET"), "{error}");
     }

@@ -7,6 +7,7 @@ mod control;
 mod driver;
 mod entropy;
 mod keys;
+mod provisioning;
 mod report;
 mod store;
 

@@ -9,7 +9,7 @@ mod table;
 pub(crate) use lock::{DirectoryLock, is_running};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use slots::{SlotContents, Slots};
-pub(crate) use table::{Direction, FilePad, TableIdentity, provision_table};
+pub(crate) use table::{FilePad, TableIdentity, TableWriter, overwrite, table_name, table_numbers};
 
 use anyhow::Result;
 

@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::PeerHandle;
-use skex_dske::{Client, ClientConfig, ClientId, HubLink, KeyRequest, Origin, Release, Table};
-use skex_wire::SuiteId;
+use skex_dske::{Client, ClientConfig, HubLink, KeyRequest, Release, Table};
+use skex_wire::dske::Direction;
 
 use crate::clock::Clock;
 use crate::command::hub::LOG;
-use crate::config::{ClientFile, ClientHubFile, coordinate, load};
+use crate::command::provision::take_in;
+use crate::config::{ClientFile, ClientHubFile, load};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
 use crate::keys::KeyOutlet;
+use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
-use crate::store::{Direction, DirectoryLock, FilePad, Log, TableIdentity};
+use crate::store::{DirectoryLock, FilePad, Log};
 use running::{Names, Running};
 
 /// Make keys with other clients through hubs, or await them.
@@ -174,7 +176,8 @@ fn start(
     let names = Names::of(&file);
     let socket = bind(listen.unwrap_or(&file.listen))?;
     let name = file.name.clone();
-    let config = config(directory, file, true)?;
+    take_in(directory, &file.links()?, reporter)?;
+    let config = config(directory, &file, true)?;
     let (log, contents) = Log::open(&directory.join(LOG))?;
     let clock = Clock::start();
     let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)
@@ -196,27 +199,31 @@ fn address(hub: &ClientHubFile) -> Option<SocketAddr> {
 }
 
 /// What the machine is made of. Also for `skex status`, with tables that cannot be written.
-pub(crate) fn config(directory: &Path, file: ClientFile, writable: bool) -> Result<ClientConfig<FilePad>> {
-    let mut links = Vec::new();
-    for (handle, hub) in (0_u32..).zip(file.hubs) {
-        let ClientHubFile { id, coordinate: x, client_number, suite, initial_key, tables, .. } = hub;
-        let table = |direction, path: &Path| -> Result<Table<FilePad>> {
-            let (hub, client) = (id.hub(), file.tag.client());
-            let identity = TableIdentity { hub, client, direction, number: 0, elements: tables.elements };
-            let pad = FilePad::open(&directory.join(path), identity, writable)?;
-            Ok(Table::new(0, Origin::OutOfBand, pad))
+pub(crate) fn config(directory: &Path, file: &ClientFile, writable: bool) -> Result<ClientConfig<FilePad>> {
+    let (mut links, mut further) = (Vec::new(), Vec::new());
+    for (handle, (name, known)) in (0_u32..).zip(file.links()?) {
+        let Enrolment { link, initial_key } = enrolment(directory, &name, &known)?;
+        let mut table = |direction| -> Result<Table<FilePad>> {
+            let (first, others) = tables(directory, &name, &link, direction, writable)?;
+            further.extend(others.into_iter().map(|table| (link.hub, direction, table)));
+            Ok(first)
         };
         links.push(HubLink {
-            hub: id.hub(),
-            coordinate: coordinate(x)?,
+            hub: link.hub,
+            coordinate: link.coordinate,
             handle: PeerHandle::new(handle),
-            client: ClientId::new(client_number),
-            suite: SuiteId::new(suite),
-            initial_key: initial_key.0,
-            uplink: table(Direction::Uplink, &tables.uplink)?,
-            downlink: table(Direction::Downlink, &tables.downlink)?,
+            client: link.client,
+            suite: link.suite,
+            initial_key,
+            uplink: table(Direction::UPLINK)?,
+            downlink: table(Direction::DOWNLINK)?,
         });
     }
     let peers = file.peers.iter().map(|peer| peer.tag.client()).collect();
-    ClientConfig::new(file.tag.client(), links, peers).context("skex.json of this client cannot be used")
+    let config = ClientConfig::new(file.tag.client(), links, peers);
+    let mut config = config.context("skex.json of this client cannot be used")?;
+    for (hub, direction, table) in further {
+        config = config.with_table(hub, direction, table).context("a table of this client cannot be used")?;
+    }
+    Ok(config)
 }

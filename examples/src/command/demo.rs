@@ -67,7 +67,9 @@ fn play(directory: &Path, corrupt: bool, show: &mut Show) -> Result<()> {
     show.progress("making the hubs, the clients and their tables");
     let network = directory.join("net");
     provision::provision(&provision::Arguments {
-        out: network.clone(),
+        action: None,
+        out: Some(network.clone()),
+        files: false,
         hubs: HUBS,
         clients: vec!["alice".to_owned(), "bob".to_owned()],
         table_size: 256 << 10,

@@ -9,18 +9,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
-use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, Origin, Table};
-use skex_wire::SuiteId;
+use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, Table};
+use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
 
 use crate::clock::Clock;
-use crate::config::{HubClientFile, HubFile, coordinate, load};
+use crate::command::provision::take_in;
+use crate::config::{HubFile, coordinate, load};
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, Paths, bind};
 use crate::entropy::Entropy;
+use crate::provisioning::{Enrolment, Links, enrolment, import, tables, waiting};
 use crate::report::{CountersReport, Report, Reporter};
-use crate::store::{Direction, DirectoryLock, FilePad, Log, LogContents, TableIdentity};
+use crate::store::{DirectoryLock, FilePad, Log, LogContents, table_name};
 
 /// Run a security hub.
 ///
@@ -57,13 +59,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let name = file.name.clone();
     let names: Vec<String> = file.clients.iter().map(|client| client.name.clone()).collect();
     let lie = Arc::new(AtomicBool::new(arguments.lie));
-    let config = config(directory, file, &lie, true)?;
+    let (reporter, links) = (Reporter::new(arguments.steered), file.links()?);
+    take_in(directory, &links, reporter)?;
+    let config = config(directory, &file, &lie, true)?;
     let (log, contents) = Log::open(&directory.join(LOG))?;
     let mut hub = Running {
         driver: start(config, log, &contents, socket, entropy)?,
-        reporter: Reporter::new(arguments.steered),
+        reporter,
+        directory: directory.clone(),
+        links,
         names,
         lie,
+        refused: Vec::new(),
         told: Vec::new(),
         news_at: Instant::ZERO,
     };
@@ -92,49 +99,67 @@ fn start(
 /// What the machine is made of. Also for `skex status`, with tables that cannot be written.
 pub(crate) fn config(
     directory: &Path,
-    file: HubFile,
+    file: &HubFile,
     lie: &Arc<AtomicBool>,
     writable: bool,
 ) -> Result<HubConfig<LyingPad>> {
-    let tags: Vec<_> = file.clients.iter().map(|client| (client.name.clone(), client.tag)).collect();
     let mut clients = Vec::new();
-    for (number, client) in (0_u32..).zip(file.clients) {
-        let HubClientFile { name, tag, suite, initial_key, tables, accepts_keys_from } = client;
-        let table = |direction, path: &Path| -> Result<FilePad> {
-            let (hub, client) = (file.id.hub(), tag.client());
-            let identity = TableIdentity { hub, client, direction, number: 0, elements: tables.elements };
-            FilePad::open(&directory.join(path), identity, writable)
+    let mut further = Vec::new();
+    for (client, (name, known)) in file.clients.iter().zip(file.links()?) {
+        let Enrolment { link, initial_key } = enrolment(directory, &name, &known)?;
+        let mut table = |direction| -> Result<Table<LyingPad>> {
+            let (first, others) = tables(directory, &name, &link, direction, writable)?;
+            let lying = |table| as_the_hub_is(table, direction, lie);
+            further.extend(others.into_iter().map(|table| (link.client, direction, lying(table))));
+            Ok(lying(first))
         };
-        let uplink = LyingPad::honest(table(Direction::Uplink, &tables.uplink)?);
-        let downlink = LyingPad::new(table(Direction::Downlink, &tables.downlink)?, Arc::clone(lie));
         let mut authorised = Vec::new();
-        for other in &accepts_keys_from {
-            let Some((_, tag)) = tags.iter().find(|(name, _)| name == other) else {
+        for other in &client.accepts_keys_from {
+            let Some(other) = file.clients.iter().find(|client| client.name == *other) else {
                 bail!(
                     "skex.json lets {name} accept keys from {other}, who is no client of this hub: correct it"
                 );
             };
-            authorised.push(tag.client());
+            authorised.push(other.tag.client());
         }
         clients.push(HubClient {
-            client: ClientId::new(number),
-            tag: tag.client(),
-            suite: SuiteId::new(suite),
-            initial_key: initial_key.0,
-            uplink: Table::new(0, Origin::OutOfBand, uplink),
-            downlink: Table::new(0, Origin::OutOfBand, downlink),
+            client: link.client,
+            tag: link.tag,
+            suite: link.suite,
+            initial_key,
+            uplink: table(Direction::UPLINK)?,
+            downlink: table(Direction::DOWNLINK)?,
             authorised: Authorised::Only(authorised),
         });
     }
-    HubConfig::new(file.id.hub(), coordinate(file.coordinate)?, clients)
-        .context("skex.json of this hub cannot be used")
+    let config = HubConfig::new(file.id.hub(), coordinate(file.coordinate)?, clients);
+    let mut config = config.context("skex.json of this hub cannot be used")?;
+    for (client, direction, table) in further {
+        config = config.with_table(client, direction, table).context("a table of this hub cannot be used")?;
+    }
+    Ok(config)
+}
+
+/// A hub that lies does so in what it delivers.
+fn as_the_hub_is(table: Table<FilePad>, direction: Direction, lie: &Arc<AtomicBool>) -> Table<LyingPad> {
+    let Table { number, origin, pad, .. } = table;
+    let pad = if direction == Direction::DOWNLINK {
+        LyingPad::new(pad, Arc::clone(lie))
+    } else {
+        LyingPad::honest(pad)
+    };
+    Table::new(number, origin, pad)
 }
 
 struct Running {
     driver: HubDriver,
     reporter: Reporter,
+    directory: PathBuf,
+    links: Links,
     names: Vec<String>,
     lie: Arc<AtomicBool>,
+    /// Provisioning files that cannot be used, and were complained about.
+    refused: Vec<PathBuf>,
     /// What was said last of each client, and of discarded messages.
     told: Vec<String>,
     news_at: Instant,
@@ -148,6 +173,7 @@ impl Running {
         loop {
             let until = orders.is_none().then_some(self.news_at);
             let order = self.driver.wait(until, orders.as_ref().map(Orders::source))?;
+            self.tell_events()?;
             if self.driver.store_wants_snapshot() {
                 self.driver.call(|hub, _, _| hub.compact())?;
             }
@@ -179,8 +205,59 @@ impl Running {
         }
     }
 
+    /// Takes in provisioning files that were put into the directory while the hub runs. What cannot be used is complained about
+    /// once, and the hub goes on.
+    fn take_provisions(&mut self) -> Result<()> {
+        for path in waiting(&self.directory)? {
+            if self.refused.contains(&path) {
+                continue;
+            }
+            if let Err(error) = self.take_provision(&path) {
+                self.reporter.note(format!("{error:#}"))?;
+                self.refused.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_provision(&mut self, path: &Path) -> Result<()> {
+        let imported = import(&self.directory, &self.links, path)?;
+        let name = imported.link;
+        let (_, known) = self.links.iter().find(|(link, _)| *link == name).context("no such client")?;
+        let client = self.names.iter().position(|other| *other == name).context("no such client")?;
+        let client = ClientId::new(u32::try_from(client)?);
+        for part in &imported.tables {
+            let place = self.directory.join(table_name(&name, part.direction, part.number));
+            let pad = FilePad::open(&place, (known.hub, known.tag), (part.direction, part.number), true)?;
+            let table = as_the_hub_is(pad.into_table(|pad| pad), part.direction, &self.lie);
+            self.driver.call(|hub, _, _| hub.add_table(client, part.direction, table))??;
+        }
+        self.reporter.note(format!("{name}: {} new tables", imported.tables.len()))?;
+        if imported.extended > 0 {
+            self.reporter
+                .note(format!("{name}: more of a table came, and is used from the next start on"))?;
+        }
+        Ok(())
+    }
+
+    /// What the machine has to tell its operator.
+    fn tell_events(&mut self) -> Result<()> {
+        while let Some(event) = self.driver.next_event() {
+            if let HubEvent::TableLow { client, uplink, remaining } = event {
+                let name = self.links.iter().find(|(_, known)| known.tag == client);
+                let name = name.map_or("a client", |(name, _)| name.as_str());
+                let way = if uplink { "from it" } else { "to it" };
+                self.reporter.note(format!(
+                    "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
     /// One line for each client whose state has changed, and one for what was discarded.
     fn tell_news(&mut self) -> Result<()> {
+        self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
         for (name, client) in self.names.iter().zip(self.driver.machine.status()) {
             let connected = if client.connected { "connected" } else { "not connected" };

@@ -6,29 +6,37 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rand_core::Rng as _;
 use skex_core::SecretBytes;
-use skex_dske::ELEMENT_LEN;
+use skex_dske::{ClientId, ELEMENT_LEN, LinkIdentity, Origin, Provision, TablePart};
 use skex_wire::SuiteId;
+use skex_wire::dske::Direction;
 
 use crate::config::{
-    ClientFile, ClientHubFile, HubClientFile, HubFile, Id, InitialKey, PeerName, TablesFile, save,
+    ClientFile, ClientHubFile, HubClientFile, HubFile, Id, PeerName, Role, coordinate, load, role_of, save,
 };
 use crate::entropy::Entropy;
-use crate::store::atomic::{create_private_directory, parent, sync_directory};
-use crate::store::{Direction, TableIdentity, provision_table};
+use crate::provisioning::{Imported, Links, cut, enrolment, import, make, next_number, waiting};
+use crate::report::Reporter;
+use crate::store::DirectoryLock;
+use crate::store::atomic::{check_private, create_private_directory, parent, sync_directory};
 
 /// Make the directories of hubs and clients, with their tables of random octets.
 ///
 /// OUT/hub-1 and so on, and OUT/NAME for each client. Carry each to its machine over a way that you trust, then erase it
 /// here: whoever sees the tables of as many hubs as the threshold knows the keys. Names and addresses in each skex.json
 /// may be edited.
+///
+/// Both ends of a link get their keys and tables by the same provisioning file. Later ones bring more tables.
 #[derive(clap::Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  skex provision --out net --hubs 3 --clients alice,bob --hub-address h1.example.net:4101 \\\n      --hub-address h2.example.net:4101 --hub-address h3.example.net:4101"
 )]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) action: Option<Action>,
     /// Directory to make; it must not exist yet, or be empty.
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     /// How many hubs, 2 to 31.
     #[arg(long, default_value_t = 5)]
     pub(crate) hubs: u8,
@@ -41,9 +49,59 @@ pub(crate) struct Arguments {
     /// The hubs listen on this machine, on this port and those that follow.
     #[arg(long, default_value_t = 47100, value_name = "PORT")]
     pub(crate) base_port: u16,
+    /// Leave the clients' provisioning files as they are, to be carried alone or cut into portions; each client takes its files
+    /// in when it starts.
+    #[arg(long)]
+    pub(crate) files: bool,
     /// Where clients reach a hub; once for each hub, in order, instead of --base-port.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "base_port")]
     pub(crate) hub_address: Vec<String>,
+}
+
+/// What to do with provisioning files, once there is a network.
+#[derive(clap::Subcommand)]
+pub(crate) enum Action {
+    /// Make more tables for a client of a hub, at the hub.
+    ///
+    /// The hub takes its side of them at once, or when it starts; the client when its file lies in its directory and it starts.
+    Add {
+        /// The hub's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The client's name there.
+        #[arg(long)]
+        client: String,
+        /// Octets of each of the two tables.
+        #[arg(long, default_value = "1MiB", value_parser = parse_size, value_name = "SIZE")]
+        table_size: u64,
+        /// The provisioning file to make for the client. Carry it over a way that you trust.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Cut the next portion from a provisioning file, for a client that gets its tables bit by bit.
+    ///
+    /// What was handed out is overwritten in the file, noted in FILE.handed, and never handed out again.
+    Portion {
+        /// The provisioning file.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Octets of each table that the portion holds, in steps of 64KiB.
+        #[arg(long, default_value = "64KiB", value_parser = parse_size, value_name = "SIZE")]
+        size: u64,
+        /// The portion to make, a provisioning file of its own.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take provisioning files into the directory of a hub or a client, and erase them.
+    ///
+    /// Files named *.provision that lie in the directory are taken in at every start, too.
+    Import {
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The files; without any, those that lie in the directory.
+        files: Vec<PathBuf>,
+    },
 }
 
 /// Room for a lease with one key of 256 bits.
@@ -69,14 +127,105 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.action {
+        None => run_provision(arguments),
+        Some(Action::Add { dir, client, table_size, out }) => add(dir, client, *table_size, out),
+        Some(Action::Portion { from, size, out }) => {
+            let elements = u32::try_from(*size >> ELEMENT_BITS).unwrap_or(u32::MAX);
+            let portion = cut(from, elements, out)?;
+            println!(
+                "made {} with the elements {} to {} of each table",
+                out.display(),
+                portion.from,
+                portion.to
+            );
+            if portion.last {
+                println!("nothing is left in {}: erase it", from.display());
+            }
+            Ok(())
+        }
+        Some(Action::Import { dir, files }) => {
+            let links = links(dir)?;
+            let _lock = DirectoryLock::acquire(dir)?;
+            let files = if files.is_empty() { waiting(dir)? } else { files.clone() };
+            if files.is_empty() {
+                bail!("no provisioning file lies in {}", dir.display());
+            }
+            for file in files {
+                println!("{}", told(&import(dir, &links, &file)?));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn links(directory: &Path) -> Result<Links> {
+    match role_of(directory)? {
+        Role::Hub => load::<HubFile>(directory)?.links(),
+        Role::Client => load::<ClientFile>(directory)?.links(),
+        Role::Peer => bail!("{} is the directory of a peer, which has no tables", directory.display()),
+    }
+}
+
+fn told(imported: &Imported) -> String {
+    let Imported { link, enrolled, tables, extended } = imported;
+    let enrolled = if *enrolled { "enrolled, " } else { "" };
+    format!("{link}: {enrolled}{} new tables, more of {extended}", tables.len())
+}
+
+/// Takes in what lies in a directory, whose lock the caller holds.
+pub(crate) fn take_in(directory: &Path, links: &Links, reporter: Reporter) -> Result<()> {
+    for path in waiting(directory)? {
+        reporter.note(told(&import(directory, links, &path)?))?;
+    }
+    Ok(())
+}
+
+/// More tables for a client, out of band.
+fn add(directory: &Path, name: &str, table_size: u64, out: &Path) -> Result<()> {
+    let file: HubFile = load(directory)?;
+    let links = file.links()?;
+    let known = links.iter().find(|(link, _)| link == name);
+    let (_, known) = known.with_context(|| format!("{name} is no client of {}", file.name))?;
+    check_private(out)?;
+    let mut entropy = Entropy::open()?;
+    let own = enrolment(directory, name, known)?;
+    // Behind those that wait to be taken in.
+    let number = next_number(directory, name)?;
+    let here = directory.join(format!("{name}.{number}.provision"));
+    let elements = u32::try_from(table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
+    let provision = Provision::new(own.link, None, both_tables(number, elements))?;
+    // The hub's side takes its name last: a hub that runs looks for it.
+    let partial = directory.join(format!(".{name}.{number}.provision.partial"));
+    if here.exists() {
+        bail!("{} waits to be taken in: start the hub, or import it, first", here.display());
+    }
+    let made = make(&provision, &own.initial_key, &[&partial, out], &mut entropy);
+    let made = made.and_then(|()| {
+        sync_directory(parent(out))?;
+        fs::rename(&partial, &here).with_context(|| format!("cannot give {} its name", here.display()))?;
+        sync_directory(directory)
+    });
+    if made.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    made?;
+    println!("made table {number} in both directions, {table_size} octets each");
+    println!("  carry {} into the directory of {name}, over a way that you trust", out.display());
+    Ok(())
+}
+
+fn both_tables(number: u16, elements: u32) -> Vec<TablePart> {
+    let table = |direction| TablePart::whole(direction, number, Origin::OutOfBand, elements);
+    [Direction::UPLINK, Direction::DOWNLINK].map(table).to_vec()
+}
+
+fn run_provision(arguments: &Arguments) -> Result<()> {
     provision(arguments)?;
+    let out = out(arguments)?;
     let hubs = usize::from(arguments.hubs);
     let links = hubs.saturating_mul(arguments.clients.len()) as u64;
-    println!(
-        "made {} with {hubs} hubs and the clients {}",
-        arguments.out.display(),
-        arguments.clients.join(", ")
-    );
+    println!("made {} with {hubs} hubs and the clients {}", out.display(), arguments.clients.join(", "));
     println!(
         "  {links} links with two tables of {} octets each, {} octets at either end",
         arguments.table_size,
@@ -84,10 +233,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     println!("next:");
     println!("  carry each directory to its machine, over a way that you trust, and erase it here");
-    println!("  start each hub:    skex hub --dir {}/hub-1", arguments.out.display());
+    println!("  start each hub:    skex hub --dir {}/hub-1", out.display());
     if let [first, second, ..] = arguments.clients.as_slice() {
-        println!("  await keys:        skex client --dir {}/{second} wait", arguments.out.display());
-        println!("  make a key:        skex client --dir {}/{first} get {second}", arguments.out.display());
+        println!("  await keys:        skex client --dir {}/{second} wait", out.display());
+        println!("  make a key:        skex client --dir {}/{first} get {second}", out.display());
     }
     Ok(())
 }
@@ -96,7 +245,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 pub(crate) fn provision(arguments: &Arguments) -> Result<()> {
     check(arguments)?;
     let mut entropy = Entropy::open()?;
-    let out = &arguments.out;
+    let out = out(arguments)?;
     let name = out.file_name().context("name a directory to make, like --out net")?.to_string_lossy();
     let partial = parent(out).join(format!(".{name}.{}.partial", std::process::id()));
     create_private_directory(parent(out))?;
@@ -111,8 +260,12 @@ pub(crate) fn provision(arguments: &Arguments) -> Result<()> {
     sync_directory(parent(out))
 }
 
+fn out(arguments: &Arguments) -> Result<&PathBuf> {
+    arguments.out.as_ref().context("name a directory to make, like --out net")
+}
+
 fn check(arguments: &Arguments) -> Result<()> {
-    let out = &arguments.out;
+    let out = out(arguments)?;
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) || out.is_file() {
         bail!("{} exists already and is not overwritten: name another directory", out.display());
     }
@@ -178,7 +331,6 @@ fn random_id(entropy: &mut Entropy) -> Id {
 
 fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> {
     let elements = u32::try_from(arguments.table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
-    let suite = SuiteId::SHA256_AES256GCM.value();
     let names = &arguments.clients;
     let peer = |name: &String, tag: &Id| PeerName { name: name.clone(), tag: *tag };
     let tags: Vec<Id> = names.iter().map(|_| random_id(entropy)).collect();
@@ -201,50 +353,52 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
         let (name, id) = (hub_name(number), random_id(entropy));
         let (listen, address) = addresses(arguments, number)?;
         create_private_directory(&out.join(&name))?;
-        let mut hub = HubFile { name, id, coordinate: number, listen, clients: Vec::new() };
+        let as_client = |(name, tag): (&String, &Id)| HubClientFile {
+            name: name.clone(),
+            tag: *tag,
+            accepts_keys_from: others(*tag).map(|(name, _)| name.clone()).collect(),
+        };
+        let hub =
+            HubFile { name, id, coordinate: number, listen, clients: everyone().map(as_client).collect() };
+        save(&out.join(&hub.name), &hub)?;
         for (client_number, client) in (0_u32..).zip(&mut clients) {
-            let key = SecretBytes::<32>::generate(entropy);
-            let tables = |other: &str| TablesFile {
-                uplink: format!("{other}.uplink.table").into(),
-                downlink: format!("{other}.downlink.table").into(),
-                elements,
+            let initial_key = SecretBytes::<32>::generate(entropy);
+            let link = LinkIdentity {
+                hub: id.hub(),
+                coordinate: coordinate(number)?,
+                tag: client.tag.client(),
+                client: ClientId::new(client_number),
+                suite: SuiteId::SHA256_AES256GCM,
             };
-            let (at_hub, at_client) = (tables(&client.name), tables(&hub.name));
-            for (direction, hub_end, client_end) in [
-                (Direction::Uplink, &at_hub.uplink, &at_client.uplink),
-                (Direction::Downlink, &at_hub.downlink, &at_client.downlink),
-            ] {
-                let (hub_id, client_tag) = (id.hub(), client.tag.client());
-                let identity =
-                    TableIdentity { hub: hub_id, client: client_tag, direction, number: 0, elements };
-                let ends = [out.join(&hub.name).join(hub_end), out.join(&client.name).join(client_end)];
-                provision_table(identity, [&ends[0], &ends[1]], entropy)?;
-            }
-            hub.clients.push(HubClientFile {
-                name: client.name.clone(),
-                tag: client.tag,
-                suite,
-                initial_key: InitialKey(SecretBytes::copied_from(key.expose())),
-                tables: at_hub,
-                accepts_keys_from: others(client.tag).map(|(name, _)| name.clone()).collect(),
-            });
+            let key = SecretBytes::copied_from(initial_key.expose());
+            let provision = Provision::new(link, Some(key), both_tables(0, elements))?;
+            let ends = [
+                out.join(&hub.name).join(format!("{}.provision", client.name)),
+                out.join(&client.name).join(format!("{}.provision", hub.name)),
+            ];
+            make(&provision, &initial_key, &[&ends[0], &ends[1]], entropy)?;
             client.hubs.push(ClientHubFile {
                 name: hub.name.clone(),
                 id,
                 coordinate: number,
                 address: address.clone(),
-                client_number,
-                suite,
-                initial_key: InitialKey(key),
-                tables: at_client,
             });
         }
-        save(&out.join(&hub.name), &hub)?;
+        let directory = out.join(&hub.name);
+        take_all(&directory, &hub.links()?)?;
     }
     for client in &clients {
-        save(&out.join(&client.name), client)?;
+        let directory = out.join(&client.name);
+        save(&directory, client)?;
+        if !arguments.files {
+            take_all(&directory, &client.links()?)?;
+        }
     }
     sync_directory(out)
+}
+
+fn take_all(directory: &Path, links: &Links) -> Result<()> {
+    waiting(directory)?.iter().try_for_each(|path| import(directory, links, path).map(drop))
 }
 
 #[cfg(test)]

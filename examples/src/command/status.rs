@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use skex_dske::{Client, Hub};
+use skex_dske::{Client, ClientId, Hub, Origin, TableStatus};
+use skex_wire::dske::Direction;
 
 use super::{client, hub, peer};
 use crate::clock::Clock;
 use crate::config::{ClientFile, HubFile, PeerFile, Role, load, role_of};
 use crate::entropy::Entropy;
+use crate::provisioning::waiting;
 use crate::store::{LogContents, is_running};
 
 /// Show what a directory is and how it stands, without secrets.
@@ -51,11 +53,37 @@ fn show_log(directory: &Path) -> Result<LogContents> {
     Ok(contents)
 }
 
-/// Of a table: what is left, and up to where it may have been used.
-fn left(remaining: u64, elements: u32) -> String {
-    let all = u64::from(elements).saturating_mul(skex_dske::ELEMENT_LEN as u64);
-    let percent = remaining.saturating_mul(100).checked_div(all).unwrap_or_default();
-    format!("{remaining} of {all} octets left ({percent} %), used up to {}", all.saturating_sub(remaining))
+/// The tables of a link: what is left, and up to where each may have been used.
+fn show_tables(statuses: &[TableStatus], uplink: &str, downlink: &str) {
+    for (direction, way) in [(Direction::UPLINK, uplink), (Direction::DOWNLINK, downlink)] {
+        let of_way = || statuses.iter().filter(move |table| table.direction == direction);
+        for table in of_way() {
+            let TableStatus { number, len, remaining, origin, .. } = *table;
+            let percent = remaining.saturating_mul(100).checked_div(len).unwrap_or_default();
+            let used = len.saturating_sub(remaining);
+            let came = if origin == Origin::Refill { ", refilled: computational" } else { "" };
+            println!(
+                "  {way:<10} table {number}: {remaining} of {len} octets left ({percent} %), used up to {used}{came}"
+            );
+        }
+        let (len, left) = of_way().fold((0_u64, 0_u64), |(len, left), table| {
+            let live = if table.remaining == 0 { 0 } else { table.len };
+            (len.saturating_add(live), left.saturating_add(table.remaining))
+        });
+        if left < len / LOW_WATER_PART || len == 0 {
+            println!("             LOW: make more with `skex provision add` at the hub");
+        }
+    }
+}
+
+/// As the machines see it: less than this part of the tables that are not used up.
+const LOW_WATER_PART: u64 = 8;
+
+fn show_waiting(directory: &Path) -> Result<()> {
+    for path in waiting(directory)? {
+        println!("waiting      {}, to be taken in at the next start", path.display());
+    }
+    Ok(())
 }
 
 fn show_hub(directory: &Path) -> Result<()> {
@@ -65,16 +93,14 @@ fn show_hub(directory: &Path) -> Result<()> {
     println!("coordinate   {}", file.coordinate);
     println!("listens on   {}", file.listen);
     let contents = show_log(directory)?;
-    let clients: Vec<_> =
-        file.clients.iter().map(|client| (client.name.clone(), client.tables.elements)).collect();
-    let config = hub::config(directory, file, &Arc::new(AtomicBool::new(false)), false)?;
+    show_waiting(directory)?;
+    let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
     let machine = Hub::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
         .context("the stored state of this hub cannot be used")?;
-    for ((name, elements), client) in clients.iter().zip(machine.status()) {
-        println!("client {name}");
-        println!("  from it    {}", left(client.uplink_remaining, *elements));
-        println!("  to it      {}", left(client.downlink_remaining, *elements));
-        println!("  waiting    {} shares", client.waiting);
+    for (number, (client, status)) in (0..).zip(file.clients.iter().zip(machine.status())) {
+        println!("client {}", client.name);
+        show_tables(&machine.tables(ClientId::new(number)), "from it", "to it");
+        println!("  waiting    {} shares", status.waiting);
     }
     Ok(())
 }
@@ -86,15 +112,13 @@ fn show_client(directory: &Path) -> Result<()> {
     let peers: Vec<_> = file.peers.iter().map(|peer| peer.name.clone()).collect();
     println!("peers        {}", peers.join(", "));
     let contents = show_log(directory)?;
-    let hubs: Vec<_> =
-        file.hubs.iter().map(|hub| (hub.name.clone(), hub.address.clone(), hub.tables.elements)).collect();
-    let config = client::config(directory, file, false)?;
+    show_waiting(directory)?;
+    let config = client::config(directory, &file, false)?;
     let machine = Client::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
         .context("the stored state of this client cannot be used")?;
-    for ((name, address, elements), link) in hubs.iter().zip(machine.status()) {
-        println!("{name} at {address}");
-        println!("  to it      {}", left(link.uplink_remaining, *elements));
-        println!("  from it    {}", left(link.downlink_remaining, *elements));
+    for hub in &file.hubs {
+        println!("{} at {}", hub.name, hub.address);
+        show_tables(&machine.tables(hub.id.hub()), "to it", "from it");
     }
     Ok(())
 }

@@ -1,35 +1,21 @@
 //! Tables of pre-shared random data in files.
 //!
-//! A file begins with 64 octets that say whose table it is, so that a foreign or swapped one is noticed before a byte of
-//! it is used. The elements follow; used ones are overwritten with zeros.
+//! A file begins with 64 octets that say whose table it is and how much of it is here, so that a foreign or swapped one is
+//! noticed before a byte of it is used. The elements follow; used ones are overwritten with zeros.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rand_core::Rng as _;
-use skex_dske::{ClientTag, ELEMENT_LEN, HubId, Pad, PadError};
-use zeroize::Zeroizing;
+use skex_dske::{ClientTag, ELEMENT_LEN, HubId, Origin, Pad, PadError, Table};
+use skex_wire::dske::Direction;
 
 use super::atomic::private;
-use crate::entropy::Entropy;
 
-const MAGIC: &[u8; 8] = b"SKEXPAD1";
+const MAGIC: &[u8; 8] = b"SKEXPAD2";
 const HEADER_LEN: usize = 64;
-
-/// Octets that are moved at a time.
-const CHUNK: usize = 65536;
-
-/// Which way a table serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Client to hub.
-    Uplink,
-    /// Hub to client.
-    Downlink,
-}
 
 /// Whose table it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,25 +25,48 @@ pub(crate) struct TableIdentity {
     pub(crate) direction: Direction,
     /// Its number within the link and direction.
     pub(crate) number: u16,
+    pub(crate) origin: Origin,
+    /// Of the whole table, here or not.
     pub(crate) elements: u32,
 }
 
 impl TableIdentity {
-    fn header(&self) -> [u8; HEADER_LEN] {
+    fn header(&self, held: u32) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
-        let direction = [u8::from(self.direction == Direction::Downlink)];
-        let (number, elements) = (self.number.to_be_bytes(), self.elements.to_be_bytes());
-        let parts: [&[u8]; 6] =
-            [MAGIC, self.hub.as_bytes(), self.client.as_bytes(), &direction, &number, &elements];
+        let kind = [self.direction.value(), u8::from(self.origin == Origin::Refill)];
+        let (number, elements, held) =
+            (self.number.to_be_bytes(), self.elements.to_be_bytes(), held.to_be_bytes());
+        let parts: [&[u8]; 7] =
+            [MAGIC, self.hub.as_bytes(), self.client.as_bytes(), &kind, &number, &elements, &held];
         for (to, from) in header.iter_mut().zip(parts.into_iter().flatten()) {
             *to = *from;
         }
         header
     }
+}
 
-    fn file_len(&self) -> u64 {
-        offset(self.elements).unwrap_or(u64::MAX)
+/// The name of a link's table in its directory.
+pub(crate) fn table_name(link: &str, direction: Direction, number: u16) -> String {
+    format!("{link}.{}.{number}.table", way(direction))
+}
+
+const fn way(direction: Direction) -> &'static str {
+    if matches!(direction, Direction::UPLINK) { "uplink" } else { "downlink" }
+}
+
+/// The numbers of the tables of a link that are in a directory, ascending.
+pub(crate) fn table_numbers(directory: &Path, link: &str, direction: Direction) -> Result<Vec<u16>> {
+    let prefix = format!("{link}.{}.", way(direction));
+    let mut numbers = Vec::new();
+    let look = || format!("cannot look into {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(look)? {
+        let name = entry.with_context(look)?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".table"));
+        numbers.extend(number.and_then(|number| number.parse::<u16>().ok()));
     }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Where element `index` begins in the file.
@@ -65,46 +74,81 @@ fn offset(index: u32) -> Option<u64> {
     u64::from(index).checked_mul(ELEMENT_LEN as u64)?.checked_add(HEADER_LEN as u64)
 }
 
-/// Makes a table, the same at both of its ends, from the operating system's entropy. Durable when this returns, except
-/// for the names of the files.
-pub(crate) fn provision_table(
+/// A table that is being written, from its beginning or from where an earlier portion ended.
+///
+/// A new one takes its name when it is whole; of an old one, what is appended counts once it is durable.
+#[derive(Debug)]
+pub(crate) struct TableWriter {
+    file: File,
+    path: PathBuf,
+    partial: Option<PathBuf>,
     identity: TableIdentity,
-    ends: [&Path; 2],
-    entropy: &mut Entropy,
-) -> Result<()> {
-    let mut files = Vec::new();
-    for path in ends {
-        let file = private(OpenOptions::new().write(true).create_new(true)).open(path);
-        let mut file = file.with_context(|| format!("cannot make the table {}", path.display()))?;
-        file.write_all(&identity.header()).with_context(|| format!("cannot write {}", path.display()))?;
-        files.push((path, file));
-    }
-    let mut chunk = Zeroizing::new(vec![0; CHUNK]);
-    let mut left = usize::try_from(identity.elements)?.checked_mul(ELEMENT_LEN).context("table too long")?;
-    while left > 0 {
-        let part = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
-        entropy.fill_bytes(part);
-        for (path, file) in &mut files {
-            file.write_all(part).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        left = left.saturating_sub(part.len());
-    }
-    for (path, file) in &files {
-        file.sync_all().with_context(|| format!("cannot sync {}", path.display()))?;
-    }
-    Ok(())
 }
 
-/// One end's copy of a table.
+impl TableWriter {
+    /// How much of the table is there; nothing if there is no file.
+    pub(crate) fn held(path: &Path, identity: TableIdentity) -> Result<u32> {
+        match path.try_exists() {
+            Ok(false) => Ok(0),
+            _ => Ok(FilePad::open_identical(path, identity)?.held),
+        }
+    }
+
+    /// Goes on behind the `held` elements that are there.
+    pub(crate) fn open(path: &Path, identity: TableIdentity, held: u32) -> Result<Self> {
+        let mut partial = None;
+        let mut options = OpenOptions::new();
+        let file = if held == 0 {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".partial");
+            let name = partial.insert(PathBuf::from(name));
+            private(options.read(true).write(true).create(true).truncate(true)).open(name)
+        } else {
+            options.read(true).write(true).open(path)
+        };
+        let file = file.with_context(|| format!("cannot write the table {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned(), partial, identity })
+    }
+
+    /// Writes elements from `first` on.
+    pub(crate) fn write(&self, first: u32, octets: &[u8]) -> Result<()> {
+        let place = offset(first).context("the table is too long")?;
+        self.file
+            .write_all_at(octets, place)
+            .with_context(|| format!("cannot write the table {}", self.path.display()))
+    }
+
+    /// What was written counts, up to element `end`. Durable when this returns, except for the name of a new file.
+    pub(crate) fn finish(self, end: u32) -> Result<()> {
+        let written = self
+            .file
+            .sync_all()
+            .and_then(|()| self.file.write_all_at(&self.identity.header(end), 0))
+            .and_then(|()| self.file.sync_all())
+            .and_then(|()| match &self.partial {
+                Some(partial) => fs::rename(partial, &self.path),
+                None => Ok(()),
+            });
+        written.with_context(|| format!("cannot write the table {}", self.path.display()))
+    }
+}
+
+/// One end's copy of a table, or of as much of it as has come.
 #[derive(Debug)]
 pub(crate) struct FilePad {
     file: File,
-    elements: u32,
+    held: u32,
+    identity: TableIdentity,
 }
 
 impl FilePad {
-    /// Opens a table and makes sure that it is the right one, and whole.
-    pub(crate) fn open(path: &Path, identity: TableIdentity, writable: bool) -> Result<Self> {
+    /// Opens the table `number` of a link and makes sure that it is the right one, and whole as far as it says.
+    pub(crate) fn open(
+        path: &Path,
+        (hub, client): (HubId, ClientTag),
+        (direction, number): (Direction, u16),
+        writable: bool,
+    ) -> Result<Self> {
         let file = OpenOptions::new().read(true).write(writable).open(path).with_context(|| {
             format!(
                 "cannot open the table {}: bring the file back from where it was provisioned",
@@ -119,26 +163,43 @@ impl FilePad {
         if !header.starts_with(MAGIC) {
             bail!("{} is not a table of pre-shared random data; {RESTORE}", path.display());
         }
-        if header != identity.header() {
+        let word = |at: usize| header.get(at..).and_then(|rest| rest.first_chunk::<4>().copied());
+        let origin = if header.get(41) == Some(&1) { Origin::Refill } else { Origin::OutOfBand };
+        let elements = word(44).map_or(0, u32::from_be_bytes);
+        let held = word(48).map_or(0, u32::from_be_bytes);
+        let identity = TableIdentity { hub, client, direction, number, origin, elements };
+        if header != identity.header(held) {
             bail!(
-                "the table {} belongs to another link, direction or provisioning than skex.json says; {RESTORE}",
+                "the table {} belongs to another link, direction or provisioning than its name says; {RESTORE}",
                 path.display()
             );
         }
-        if len != identity.file_len() {
-            bail!(
-                "the table {} is torn: it has {len} octets instead of {}; {RESTORE}",
-                path.display(),
-                identity.file_len()
-            );
+        let needed = offset(held).unwrap_or(u64::MAX);
+        if held == 0 || held > elements || len < needed {
+            bail!("the table {} is torn: it has {len} octets instead of {needed}; {RESTORE}", path.display());
         }
-        Ok(Self { file, elements: identity.elements })
+        Ok(Self { file, held, identity })
+    }
+
+    fn open_identical(path: &Path, identity: TableIdentity) -> Result<Self> {
+        let (ends, place) = ((identity.hub, identity.client), (identity.direction, identity.number));
+        let pad = Self::open(path, ends, place, false)?;
+        if pad.identity != identity {
+            bail!("the table {} is there already, and is another one", path.display());
+        }
+        Ok(pad)
+    }
+
+    /// As a machine takes it.
+    pub(crate) fn into_table<P>(self, pad: impl FnOnce(Self) -> P) -> Table<P> {
+        let TableIdentity { number, origin, .. } = self.identity;
+        Table::new(number, origin, pad(self))
     }
 
     fn place(&self, index: u32, len: usize) -> Result<u64, PadError> {
         let start = offset(index).ok_or(PadError::OutOfRange)?;
         let end = start.checked_add(len as u64).ok_or(PadError::OutOfRange)?;
-        let limit = offset(self.elements).ok_or(PadError::OutOfRange)?;
+        let limit = offset(self.held).ok_or(PadError::OutOfRange)?;
         if end > limit { Err(PadError::OutOfRange) } else { Ok(start) }
     }
 }
@@ -147,7 +208,7 @@ const RESTORE: &str = "bring the right file back, or provision anew (never use a
 
 impl Pad for FilePad {
     fn elements(&self) -> u32 {
-        self.elements
+        self.held
     }
 
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
@@ -157,17 +218,22 @@ impl Pad for FilePad {
 
     fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
         let len = usize::try_from(elements).ok().and_then(|count| count.checked_mul(ELEMENT_LEN));
-        let mut left = len.ok_or(PadError::OutOfRange)?;
-        let mut start = self.place(index, left)?;
-        let zeros = [0; 4096];
-        while left > 0 {
-            let part = zeros.get(..left.min(zeros.len())).unwrap_or_default();
-            self.file.write_all_at(part, start).map_err(|_| PadError::Storage)?;
-            start = start.saturating_add(part.len() as u64);
-            left = left.saturating_sub(part.len());
-        }
-        Ok(())
+        let len = len.ok_or(PadError::OutOfRange)?;
+        let start = self.place(index, len)?;
+        overwrite(&self.file, start, len as u64).map_err(|_| PadError::Storage)
     }
+}
+
+/// Writes zeros.
+pub(crate) fn overwrite(file: &File, mut start: u64, mut left: u64) -> std::io::Result<()> {
+    let zeros = [0; 4096];
+    while left > 0 {
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(zeros.get(..len).ok_or(ErrorKind::Other)?, start)?;
+        start = start.saturating_add(len as u64);
+        left = left.saturating_sub(len as u64);
+    }
+    Ok(())
 }
 
 impl Drop for FilePad {
@@ -178,61 +244,88 @@ impl Drop for FilePad {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
 
-    fn identity(direction: Direction, elements: u32) -> TableIdentity {
-        let (hub, client) = (HubId::new([1; 16]), ClientTag::new([2; 16]));
-        TableIdentity { hub, client, direction, number: 0, elements }
+    const ENDS: (HubId, ClientTag) = (HubId::new([1; 16]), ClientTag::new([2; 16]));
+    const PLACE: (Direction, u16) = (Direction::UPLINK, 0);
+
+    fn identity(elements: u32) -> TableIdentity {
+        let ((hub, client), (direction, number)) = (ENDS, PLACE);
+        TableIdentity { hub, client, direction, number, origin: Origin::OutOfBand, elements }
     }
 
-    fn two_ends(elements: u32) -> (tempfile::TempDir, FilePad, FilePad) {
+    fn octets(from: u32, to: u32) -> Vec<u8> {
+        (from * 16..to * 16).map(|at| (at % 251) as u8 + 1).collect()
+    }
+
+    /// The first `held` elements of a table of `elements`.
+    fn table(elements: u32, held: u32) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
-        let (one, other) = (directory.path().join("one"), directory.path().join("other"));
-        let identity = identity(Direction::Uplink, elements);
-        provision_table(identity, [&one, &other], &mut Entropy::open().unwrap()).unwrap();
-        let pads = [one, other].map(|path| FilePad::open(&path, identity, true).unwrap());
-        let [one, other] = pads;
-        (directory, one, other)
+        let path = directory.path().join("table");
+        let writer = TableWriter::open(&path, identity(elements), 0).unwrap();
+        writer.write(0, &octets(0, held)).unwrap();
+        assert!(!path.exists(), "not before it is whole");
+        writer.finish(held).unwrap();
+        (directory, path)
     }
 
-    #[test]
-    fn both_ends_hold_the_same_random_octets() {
-        let (_directory, one, other) = two_ends(8192);
-        let (mut left, mut right) = (vec![0; 8192 * 16], vec![0; 8192 * 16]);
-        one.read(0, &mut left).unwrap();
-        other.read(0, &mut right).unwrap();
-        assert_eq!(left, right);
-        assert!(left.chunks(16).all(|element| element.iter().any(|&octet| octet != 0)));
+    fn all(pad: &FilePad) -> Vec<u8> {
+        let mut out = vec![0; pad.elements() as usize * 16];
+        pad.read(0, &mut out).unwrap();
+        out
     }
 
     #[test]
     fn what_is_erased_reads_as_zeros_and_its_neighbours_stay() {
-        let (_directory, mut one, other) = two_ends(1000);
-        one.erase(3, 700).unwrap();
-        let (mut left, mut right) = (vec![0; 16000], vec![0; 16000]);
-        one.read(0, &mut left).unwrap();
-        other.read(0, &mut right).unwrap();
-        right[3 * 16..703 * 16].fill(0);
-        assert_eq!(left, right);
+        let (_directory, path) = table(1000, 1000);
+        let mut pad = FilePad::open(&path, ENDS, PLACE, true).unwrap();
+        pad.erase(3, 700).unwrap();
+        let mut expected = octets(0, 1000);
+        expected[3 * 16..703 * 16].fill(0);
+        assert_eq!(all(&pad), expected);
     }
 
     #[test]
     fn nothing_outside_the_table_is_read_or_erased() {
-        let (_directory, mut one, _other) = two_ends(10);
-        assert_eq!(one.read(9, &mut [0; 17]), Err(PadError::OutOfRange));
-        assert_eq!(one.erase(9, 2), Err(PadError::OutOfRange));
-        assert_eq!(one.erase(u32::MAX, u32::MAX), Err(PadError::OutOfRange));
+        let (_directory, path) = table(20, 10);
+        let mut pad = FilePad::open(&path, ENDS, PLACE, true).unwrap();
+        assert_eq!(pad.read(9, &mut [0; 17]), Err(PadError::OutOfRange));
+        assert_eq!(pad.erase(9, 2), Err(PadError::OutOfRange));
+        assert_eq!(pad.erase(u32::MAX, u32::MAX), Err(PadError::OutOfRange));
+    }
+
+    #[test]
+    fn what_comes_later_counts_once_it_is_finished() {
+        let (_directory, path) = table(30, 10);
+        assert_eq!(TableWriter::held(&path, identity(30)).unwrap(), 10);
+        let writer = TableWriter::open(&path, identity(30), 10).unwrap();
+        writer.write(10, &octets(10, 25)).unwrap();
+        assert_eq!(all(&FilePad::open(&path, ENDS, PLACE, true).unwrap()), octets(0, 10));
+        writer.finish(25).unwrap();
+        assert_eq!(all(&FilePad::open(&path, ENDS, PLACE, true).unwrap()), octets(0, 25));
     }
 
     #[test]
     fn a_table_of_another_direction_and_a_torn_one_are_refused() {
-        let (directory, one, _other) = two_ends(10);
-        let path = directory.path().join("one");
-        let foreign = FilePad::open(&path, identity(Direction::Downlink, 10), true).unwrap_err();
+        let (_directory, path) = table(10, 10);
+        let foreign = FilePad::open(&path, ENDS, (Direction::DOWNLINK, 0), true).unwrap_err();
         assert!(foreign.to_string().contains("another link"));
-        one.file.set_len(100).unwrap();
-        let torn = FilePad::open(&path, identity(Direction::Uplink, 10), true).unwrap_err();
+        assert!(TableWriter::held(&path, identity(11)).unwrap_err().to_string().contains("another one"));
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
+        let torn = FilePad::open(&path, ENDS, PLACE, true).unwrap_err();
         assert!(torn.to_string().contains("torn"), "{torn}");
+    }
+
+    #[test]
+    fn the_tables_of_a_link_are_found_by_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.uplink.10.table", "a.uplink.2.table", "a.downlink.0.table", "aa.uplink.3.table"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        fs::write(directory.path().join("a.uplink.4.table.partial"), "").unwrap();
+        assert_eq!(table_numbers(directory.path(), "a", Direction::UPLINK).unwrap(), [2, 10]);
+        assert_eq!(table_name("a", Direction::DOWNLINK, 0), "a.downlink.0.table");
     }
 }

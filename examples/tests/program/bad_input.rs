@@ -20,10 +20,10 @@ fn a_missing_directory_or_file_is_named() {
         run(arguments).refused(&["nowhere/skex.json", "skex provision"]);
         assert!(!nowhere.exists());
     }
-    fs::remove_file(network.of("alice").join("hub-2.uplink.table")).unwrap();
+    fs::remove_file(network.of("alice").join("hub-2.uplink.0.table")).unwrap();
     let before = files(&network.of("alice"));
     run(network.client("alice", &[], &["get", "bob", "-k", "2"]))
-        .refused(&["hub-2.uplink.table", "bring the file back"]);
+        .refused(&["hub-2.uplink.0.table", "bring the file back"]);
     assert_eq!(before, files(&network.of("alice")));
 }
 

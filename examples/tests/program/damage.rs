@@ -7,12 +7,13 @@ use crate::support::{Network, files, run, start, text};
 #[test]
 fn a_torn_table_is_refused_by_every_command() {
     let network = Network::new(2, "4KiB");
-    let table = network.of("hub-1").join("alice.downlink.table");
+    let table = network.of("hub-1").join("alice.downlink.0.table");
     fs::File::options().write(true).open(&table).unwrap().set_len(1000).unwrap();
     let before = files(&network.of("hub-1"));
     for command in [&["hub", "--listen", "127.0.0.1:0"][..], &["status"]] {
         let own = network.of("hub-1");
-        run(command.iter().copied().chain(["--dir", text(&own)])).refused(&["alice.downlink.table", "torn"]);
+        run(command.iter().copied().chain(["--dir", text(&own)]))
+            .refused(&["alice.downlink.0.table", "torn"]);
         assert_eq!(before, files(&network.of("hub-1")));
     }
 }
@@ -22,18 +23,19 @@ fn a_table_in_anothers_place_is_refused() {
     let network = Network::new(2, "4KiB");
     let (own, other) = (network.of("alice"), network.of("bob"));
     for (from, says) in [
-        (own.join("hub-1.downlink.table"), "another link, direction"),
-        (other.join("hub-1.uplink.table"), "another link, direction"),
+        (own.join("hub-1.downlink.0.table"), "another link, direction"),
+        (other.join("hub-1.uplink.0.table"), "another link, direction"),
         (own.join("skex.json"), "torn"),
     ] {
-        let place = own.join("hub-1.uplink.table");
+        let place = own.join("hub-1.uplink.0.table");
         let right = fs::read(&place).unwrap();
         if says == "torn" {
             fs::write(&place, "half a header").unwrap();
         } else {
             fs::copy(&from, &place).unwrap();
         }
-        run(network.client("alice", &[], &["get", "bob", "-k", "2"])).refused(&["hub-1.uplink.table", says]);
+        run(network.client("alice", &[], &["get", "bob", "-k", "2"]))
+            .refused(&["hub-1.uplink.0.table", says]);
         fs::write(&place, right).unwrap();
     }
 }

@@ -77,10 +77,11 @@ fn status_shows_every_kind_of_directory_changes_nothing_and_tells_no_secret() {
         for part in says {
             assert!(status.out.contains(part), "{part:?} is missing in:\n{}", status.out);
         }
-        let config = fs::read_to_string(network.of(party).join("skex.json")).unwrap();
-        let secret = after(&config, "\"initial_key\": \"").trim_end_matches(['"', ',']);
-        assert_eq!(secret.len(), 64);
-        assert!(!status.out.contains(secret));
+        let link = if party == "alice" { "hub-1.link" } else { "alice.link" };
+        let link = fs::read(network.of(party).join(link)).unwrap();
+        let secret: String = link[47..79].iter().map(|octet| format!("{octet:02x}")).collect();
+        assert!(!status.out.contains(&secret[..16]));
+        assert!(!fs::read_to_string(network.of(party).join("skex.json")).unwrap().contains(&secret));
         assert_eq!(before, crate::support::files(&network.of(party)));
     }
     hub.kill();

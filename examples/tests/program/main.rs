@@ -12,4 +12,5 @@ mod bad_input;
 mod damage;
 mod demo;
 mod keys;
+mod provisioning;
 mod support;

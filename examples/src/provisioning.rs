@@ -1,0 +1,137 @@
+//! Provisioning files: made, taken into a directory, cut into portions (docs/draft-skex-dske.md, "Provisioning file").
+//!
+//! The initial key of a link lies in `NAME.link`, a provisioning file without tables; its tables beside it.
+
+mod import;
+mod make;
+mod portion;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use skex_core::SecretBytes;
+use skex_dske::{
+    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, PROVISION_TAG_LEN, Provision, ProvisionKey, Table,
+};
+use skex_wire::dske::Direction;
+use zeroize::Zeroizing;
+
+use crate::store::{FilePad, table_name, table_numbers};
+
+pub(crate) use import::{Imported, import, waiting};
+pub(crate) use make::{make, next_number};
+pub(crate) use portion::cut;
+
+/// What the files of a directory are for: the names and identities of its links.
+pub(crate) type Links = Vec<(String, Known)>;
+
+/// What a directory knows of a link without its secrets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) hub: skex_dske::HubId,
+    pub(crate) coordinate: skex_dske::Coordinate,
+    pub(crate) tag: skex_dske::ClientTag,
+}
+
+impl Known {
+    fn is_of(&self, link: &LinkIdentity) -> bool {
+        (self.hub, self.coordinate, self.tag) == (link.hub, link.coordinate, link.tag)
+    }
+}
+
+/// A provisioning file on disk, its header read and its length checked.
+struct Opened {
+    file: File,
+    provision: Provision,
+}
+
+impl Opened {
+    fn open(path: &Path, writable: bool) -> Result<Self> {
+        let shown = path.display();
+        let file = File::options().read(true).write(writable).open(path);
+        let file = file.with_context(|| format!("cannot open {shown}"))?;
+        let len = file.metadata().with_context(|| format!("cannot look at {shown}"))?.len();
+        let room = usize::try_from(len).unwrap_or(usize::MAX).min(MAX_PROVISION_HEADER_LEN);
+        let mut head = Zeroizing::new(vec![0; room]);
+        file.read_exact_at(&mut head, 0).with_context(|| format!("cannot read {shown}"))?;
+        let (provision, _) = Provision::decode(&head).with_context(|| format!("{shown} cannot be used"))?;
+        provision.check_len(len).with_context(|| format!("{shown} cannot be used"))?;
+        Ok(Self { file, provision })
+    }
+
+    /// The octets of a chunk, not verified, and the tag behind them.
+    fn chunk(&self, chunk: &Chunk) -> Result<(Zeroizing<Vec<u8>>, [u8; PROVISION_TAG_LEN])> {
+        let mut octets = Zeroizing::new(vec![0; chunk.len()]);
+        let mut tag = [0; PROVISION_TAG_LEN];
+        self.file
+            .read_exact_at(&mut octets, chunk.offset)
+            .and_then(|()| {
+                self.file.read_exact_at(&mut tag, chunk.offset.saturating_add(octets.len() as u64))
+            })
+            .context("cannot read the provisioning file")?;
+        Ok((octets, tag))
+    }
+}
+
+/// One end of a link, as its directory holds it.
+pub(crate) struct Enrolment {
+    pub(crate) link: LinkIdentity,
+    pub(crate) initial_key: SecretBytes<32>,
+}
+
+fn link_name(link: &str) -> String {
+    format!("{link}.link")
+}
+
+/// The enrolment of a link. `None`: its provisioning file has not come.
+fn stored_enrolment(directory: &Path, name: &str) -> Result<Option<Enrolment>> {
+    let path = directory.join(link_name(name));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let Provision { link, initial_key, .. } = Opened::open(&path, false)?.provision;
+    let initial_key = initial_key.with_context(|| format!("{} holds no key", path.display()))?;
+    Ok(Some(Enrolment { link, initial_key }))
+}
+
+/// The enrolment of a link that the directory must have.
+pub(crate) fn enrolment(directory: &Path, name: &str, known: &Known) -> Result<Enrolment> {
+    let path = directory.join(link_name(name));
+    let Some(enrolment) = stored_enrolment(directory, name)? else {
+        bail!(
+            "{} is missing: put the provisioning file of {name} into {}, or bring the file back",
+            path.display(),
+            directory.display()
+        );
+    };
+    if !known.is_of(&enrolment.link) {
+        bail!("{} is of another link than skex.json says: bring the right file", path.display());
+    }
+    Ok(enrolment)
+}
+
+/// The tables of one direction of a link, the lowest number first; at least one.
+pub(crate) fn tables(
+    directory: &Path,
+    name: &str,
+    link: &LinkIdentity,
+    direction: Direction,
+    writable: bool,
+) -> Result<(Table<FilePad>, Vec<Table<FilePad>>)> {
+    let numbers = table_numbers(directory, name, direction)?;
+    let open = |number: u16| -> Result<Table<FilePad>> {
+        let path = directory.join(table_name(name, direction, number));
+        let pad = FilePad::open(&path, (link.hub, link.tag), (direction, number), writable)?;
+        Ok(pad.into_table(|pad| pad))
+    };
+    // Without a single one, the first is missing.
+    let first = open(numbers.first().copied().unwrap_or(0))?;
+    let further = numbers.iter().skip(1).map(|&number| open(number)).collect::<Result<_>>()?;
+    Ok((first, further))
+}
+
+fn key(enrolment: &Enrolment) -> Result<ProvisionKey> {
+    Ok(ProvisionKey::new(&enrolment.link, &enrolment.initial_key)?)
+}
