@@ -23,7 +23,7 @@ use skex_wire::SuiteId;
 use self::aead::AeadKind;
 use self::hash::HashKind;
 pub use self::{
-    aead::AeadKey,
+    aead::{Aead, AeadKey},
     hash::{Digest, Hasher},
     mac::{Mac, MacKey},
 };

@@ -30,9 +30,10 @@ use crate::fill::Fill;
 use crate::id::{ClientTag, HubId};
 use crate::journal::{Journal, machine};
 use crate::key::{Origin, encoded};
-use crate::link::{LeaseAnswer, Link, TableError, TableStatus};
-use crate::psrd::{ELEMENT_LEN, Granted, Pad, Place};
+use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
+use crate::psrd::{ELEMENT_LEN, Granted, Pad};
 use crate::state::{Owner, Record, RestoreError, Stored};
+use crate::suite::Need;
 use config::RECENT;
 use hub_link::Connection;
 use initiator::Request;
@@ -50,7 +51,7 @@ pub struct Client<P> {
     /// Keys whose lifetime is over.
     remembered: Remembered,
     taken_since_snapshot: usize,
-    refusals: VecDeque<(usize, Place, Vec<u8>)>,
+    refusals: VecDeque<(usize, Slot, Vec<u8>)>,
     clock: Clock,
     journal: Journal,
     queue: Queue<Item>,
@@ -457,18 +458,18 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
         link: usize,
-        pad_elements: u32,
+        need: Need,
         worst: Origin,
     ) {
+        let Some(pad_elements) = need.pad_elements() else { return };
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(hub) = self.links.get_mut(link) else { return };
-        let outgoing = &hub.link.outgoing;
         // Not before the hub has answered under the envelope: a request that an abandoned envelope carried is lost, and
         // with it what it asked for.
         if !hub.is_confirmed()
             || hub.lease_retry.is_some()
-            || outgoing.has_room(pad_elements, worst)
-            || !outgoing.could_have_room(pad_elements, worst)
+            || hub.link.has_room(need, worst)
+            || !hub.link.could_have_room(need, worst)
         {
             return;
         }

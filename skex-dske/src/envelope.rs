@@ -34,6 +34,10 @@ impl EnvelopeKeys {
         Self { suite, initial, client, hub }
     }
 
+    pub(crate) const fn suite(&self) -> Suite {
+        self.suite
+    }
+
     pub(crate) const fn client(&self) -> ClientId {
         self.client
     }

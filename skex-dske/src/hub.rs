@@ -36,11 +36,14 @@ use crate::link::{Link, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
 use crate::state::{Owner, Record, RestoreError, Stored};
+use crate::suite::KeySuite;
 use relay::{GivenAnswer, Relay, RelayId, STORED_RELAY, storage_key};
 
 /// One hub and all its clients. `P` is where their tables lie.
 pub struct Hub<P> {
     coordinate: Coordinate,
+    /// What it relays.
+    suites: Vec<KeySuite>,
     limits: HubLimits,
     clients: Vec<Client<P>>,
     /// All clients in the order of their tags: a quarter of what a map would take.
@@ -75,7 +78,8 @@ struct Client<P> {
     /// Keys whose lifetime is not over.
     keys: u32,
     /// Elements of its downlink for which shares were accepted, by part; none before the first.
-    spent: Box<[u32]>,
+    #[expect(clippy::box_collection, reason = "16 octets less for each client that has none")]
+    spent: Option<Box<Vec<u32>>>,
     /// Refusals that were given, for their repetition: few clients have any.
     #[expect(clippy::box_collection, reason = "24 octets less for each client that has none")]
     refusals: Option<Box<VecDeque<GivenAnswer>>>,
@@ -147,7 +151,7 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, mut further, limits } = config;
+        let HubConfig { id, coordinate, clients, mut further, suites, limits } = config;
         let machine = id.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -155,6 +159,7 @@ impl<P: Pad> Hub<P> {
         let boot_key = SecretBytes::generate(rng);
         let mut hub = Self {
             coordinate,
+            suites,
             limits,
             clients: Vec::with_capacity(clients.len()),
             by_tag: Vec::new(),
@@ -212,7 +217,7 @@ impl<P: Pad> Hub<P> {
             confirmed: false,
             lease_retry: None,
             keys: 0,
-            spent: Box::default(),
+            spent: None,
             refusals: None,
             low_reported: [false; 2],
         });
@@ -257,7 +262,7 @@ impl<P: Pad> Hub<P> {
         own.link.add_table(direction, table)?;
         own.low_reported = [false; 2];
         // Every initiator has its part of what is there now.
-        own.spent = Box::default();
+        own.spent = None;
         self.store_marks(client);
         Ok(())
     }
@@ -392,7 +397,7 @@ impl<P: Pad> Hub<P> {
         while let Some((due, timer)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, timer));
             match timer {
-                Timer::Delivery(id) => self.repeat_delivery(now, id),
+                Timer::Delivery(id) => self.repeat_delivery(now, rng, id),
                 Timer::Expiry(id) => self.expire(now, id),
                 Timer::Lease(id) => self.repeat_lease_request(now, rng, id),
             }
@@ -411,7 +416,7 @@ impl<P: Pad> Hub<P> {
         if let Some((sent, backoff)) = relay.delivery {
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(relay.responder) {
-                client.link.outgoing.settle(sent.place);
+                client.link.settle(&sent);
             }
         }
         if let Some(waiting) = self.waiting.get_mut(&relay.responder) {

@@ -6,12 +6,13 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 use skex_core::{Assurance, KeyBytes, KeyId, SecretBytes, SecretVec};
 use skex_wire::Writer;
-use skex_wire::dske::{DskeSuiteId, TableOrigin, Terms, bitmap_bit, context_len, encode_context};
+use skex_wire::dske::{TableOrigin, Terms, bitmap_bit, context_len, encode_context};
 
 use crate::id::{ClientTag, HubId};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, Tag};
 use crate::psrd::ELEMENT_LEN;
 use crate::share::Coordinate;
+use crate::suite::{KeySuite, Need};
 
 /// How a table came to both ends of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,7 @@ pub(crate) struct Context {
     pub(crate) key_id: KeyId,
     pub(crate) initiator: ClientTag,
     pub(crate) responder: ClientTag,
+    pub(crate) suite: KeySuite,
     pub(crate) threshold: u8,
     /// Octets of the key.
     pub(crate) key_len: u32,
@@ -88,6 +90,7 @@ pub(crate) struct Agreement {
     pub(crate) key_id: KeyId,
     pub(crate) initiator: ClientTag,
     pub(crate) responder: ClientTag,
+    pub(crate) suite: KeySuite,
     pub(crate) threshold: u8,
     pub(crate) key_len: u32,
     pub(crate) lifetime: u16,
@@ -97,11 +100,12 @@ impl Context {
     /// The context of an agreement through these hubs, in any order.
     pub(crate) fn new(agreement: Agreement, mut hubs: Vec<ContextHub>) -> Self {
         hubs.sort_unstable_by_key(|hub| hub.coordinate);
-        let Agreement { key_id, initiator, responder, threshold, key_len, lifetime } = agreement;
+        let Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime } = agreement;
         Self {
             key_id,
             initiator,
             responder,
+            suite,
             threshold,
             key_len,
             lifetime,
@@ -113,8 +117,8 @@ impl Context {
 
     /// The part that travels. `None` if it is outside the protocol's limits.
     pub(crate) fn terms(&self) -> Option<Terms<'_>> {
-        let Self { threshold, key_len, lifetime, coordinates, origins, .. } = self;
-        Terms::new(DskeSuiteId::ITS, *threshold, *key_len, *lifetime, coordinates, origins).ok()
+        let Self { suite, threshold, key_len, lifetime, coordinates, origins, .. } = self;
+        Terms::new(suite.id(), *threshold, *key_len, *lifetime, coordinates, origins).ok()
     }
 
     /// The octets under the tags.
@@ -145,9 +149,14 @@ impl Context {
         place.map_or(Origin::Refill, |(i, _)| Origin::from_bit(bitmap_bit(&self.origins, i)))
     }
 
-    /// What the initiator's tables allow to claim.
+    /// What each share asks of a table.
+    pub(crate) const fn need(&self) -> Need {
+        Need { suite: self.suite, key_len: self.key_len }
+    }
+
+    /// What the suite and the initiator's tables allow to claim.
     pub(crate) fn assurance(&self) -> Assurance {
-        claimed(&self.origins, self.count())
+        claimed(&self.origins, self.count()).weakest(self.suite.assurance())
     }
 }
 

@@ -8,6 +8,7 @@ extern crate alloc;
 mod backoff;
 mod client;
 mod envelope;
+mod epoch;
 mod fill;
 mod hub;
 mod id;
@@ -19,6 +20,7 @@ mod provision;
 mod psrd;
 mod share;
 mod state;
+mod suite;
 
 pub use client::{
     Client, ClientConfig, ClientError, ClientEvent, ClientLimits, Conduct, ConfigError, Established, HubLink,
@@ -35,6 +37,7 @@ pub use provision::{
 };
 pub use psrd::{BlockDevice, BlockPad, ELEMENT_LEN, MemoryPad, Pad, PadError};
 pub use state::{Record, RestoreError};
+pub use suite::KeySuite;
 
 pub use onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, SpentKey, Tag};
 pub use share::{

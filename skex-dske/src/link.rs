@@ -1,26 +1,26 @@
-//! A client and a hub: their envelope, and tables each way. Both machines are made of these.
+//! A client and a hub: their envelope, tables each way, and the epochs that were opened from these. Both machines are
+//! made of these.
 
+mod share;
 mod tables;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::DiscardReason;
-use skex_core::{KeyId, SecretBytes, SecretVec};
+use skex_wire::EncodeError;
 use skex_wire::dske::{
-    Answer, AnswerStatus, BlockPosition, Confirmation, Direction, InnerType, LeaseDenied, LeaseGrant,
-    LeaseRequest, Sealed, ShareMessage, TAG_PREFIX_LEN, Tagged, Terms, share_elements, tag_prefix,
+    Direction, LeaseDenied, LeaseGrant, LeaseRequest, Sealed, TAG_PREFIX_LEN, Tagged, tag_prefix,
 };
-use skex_wire::{EncodeError, Writer};
 
 use crate::envelope::{EnvelopeKeys, Session, Side};
-use crate::id::ClientTag;
+use crate::epoch::{ReceivingEpochs, SendingEpochs};
 use crate::key::{Origin, encoded};
-use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
-use crate::psrd::{
-    AllocateError, AnswerKey, Block, GrantError, Granted, OpenError, Pad, Place, Receiving, Sending,
-};
+use crate::psrd::{GrantError, Granted, Pad, Receiving, Sending};
 
+pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};
 pub use tables::{TableError, TableStatus};
 
 /// One end of a link.
@@ -33,23 +33,15 @@ pub(crate) struct Link<P> {
     pub(crate) incoming: Receiving<P>,
     /// The highest number of a table that was used up and taken away: of the uplink, and of the downlink.
     gone: [Option<u16>; 2],
+    /// Once one was opened in this session.
+    epochs: Option<Box<Epochs>>,
 }
 
-/// A share as it was sent: repeated to the letter until it is answered.
-pub(crate) struct SentShare {
-    /// Its block.
-    pub(crate) place: Place,
-    /// The inner message.
-    pub(crate) inner: Vec<u8>,
-    pub(crate) answer_key: AnswerKey,
-    /// What it waits for: the checkpoint of its lease.
-    pub(crate) after: u64,
-}
-
-/// A share as it came in, its tag verified, its block used.
-pub(crate) struct ReceivedShare {
-    pub(crate) share: SecretVec,
-    pub(crate) answer_key: AnswerKey,
+/// The open epochs of both directions.
+#[derive(Default)]
+struct Epochs {
+    sending: SendingEpochs,
+    receiving: ReceivingEpochs,
 }
 
 /// The answer to a request for a lease.
@@ -69,18 +61,20 @@ impl<P: Pad> Link<P> {
             outgoing: Sending::new(),
             incoming: Receiving::new(),
             gone: [None; 2],
+            epochs: None,
         }
     }
 
-    /// Goes on with a new envelope. Leases end with the session in which they were granted.
+    /// Goes on with a new envelope. Leases and epochs end with the session.
     pub(crate) fn begin(&mut self, session: Session) {
         self.end();
         self.session = Some(session);
     }
 
-    /// Drops the envelope and the leases granted under it.
+    /// Drops the envelope, and the leases and epochs under it.
     pub(crate) fn end(&mut self) {
         self.session = None;
+        self.epochs = None;
         let (sending, receiving) = self.directions();
         let spent = [(sending, self.outgoing.end_session()), (receiving, self.incoming.end_session())];
         for (direction, number) in spent {
@@ -195,96 +189,10 @@ impl<P: Pad> Link<P> {
     pub(crate) fn lease_denied(&mut self, denied: &LeaseDenied) -> bool {
         self.outgoing.get_mut(denied.table).is_some_and(|table| table.deny(&denied.nonce))
     }
+}
 
-    /// A block for a share of a key of `key_len` octets, from a table of an origin as good as `worst`.
-    pub(crate) fn allocate(&mut self, key_len: u32, worst: Origin) -> Result<(Block, u64), AllocateError> {
-        self.outgoing.allocate(share_elements(key_len).ok_or(AllocateError::Exhausted)?, worst)
-    }
-
-    /// The message that carries a share. `share` is what travels: the masked share, or nothing for a direct one.
-    pub(crate) fn share_message(
-        &self,
-        block: (Place, SecretBytes<32>),
-        key_id: KeyId,
-        peer: ClientTag,
-        terms: Terms<'_>,
-        secret_tag: &Tag,
-        share: &[u8],
-    ) -> Option<Vec<u8>> {
-        let (Place { table, index }, tag_key) = block;
-        let inner_type = match self.side {
-            Side::Client => InnerType::UPLOAD,
-            Side::Hub => InnerType::DELIVERY,
-        };
-        let position = BlockPosition::new(table, index, self.outgoing.get(table)?.floor());
-        let (key_id, peer, secret_tag) = (*key_id.as_bytes(), *peer.as_bytes(), *secret_tag.as_bytes());
-        let message = ShareMessage::new(inner_type, position, key_id, peer, terms, secret_tag, share).ok()?;
-        let tag_key = MessageTagKey::from_pad(tag_key.expose()).ok()?;
-        let prefix = self.sending();
-        encoded(message.encoded_len(), |out| {
-            message.encode_untagged(out)?;
-            let tag = tag_key.tag(&[&prefix, out.written()]);
-            out.bytes(tag.as_bytes())
-        })
-    }
-
-    /// Verifies and opens a share. Its block is used then, and erased.
-    pub(crate) fn open_share(
-        &mut self,
-        message: &Tagged<'_, ShareMessage<'_>>,
-    ) -> Result<ReceivedShare, DiscardReason> {
-        let share = &message.message;
-        let expected = match self.side {
-            Side::Client => InnerType::DELIVERY,
-            Side::Hub => InnerType::UPLOAD,
-        };
-        if share.inner_type != expected {
-            return Err(DiscardReason::Unexpected);
-        }
-        let prefix = self.receiving();
-        let table = self.incoming.get_mut(share.position.table).ok_or(DiscardReason::Unexpected)?;
-        let elements = share_elements(share.terms.key_len).ok_or(DiscardReason::Malformed)?;
-        let block = table.open(share.position.index, elements).map_err(|error| match error {
-            OpenError::NotLeased => DiscardReason::Policy,
-            OpenError::Stale => DiscardReason::Stale,
-            OpenError::Used => DiscardReason::Duplicate,
-            OpenError::Flooded => DiscardReason::Busy,
-            OpenError::Pad => DiscardReason::Exhausted,
-        })?;
-        let key =
-            MessageVerificationKey::from_pad(block.tag_key.expose()).map_err(|_| DiscardReason::Stale)?;
-        if !key.verify(&[&prefix, message.untagged], &Tag::from_bytes(message.tag)) {
-            table.failed();
-            return Err(DiscardReason::Unauthentic);
-        }
-        if !table.used(&block) {
-            return Err(DiscardReason::Busy);
-        }
-        table.erase_below(share.position.floor);
-        let Block { answer_key, pad, .. } = block;
-        let share = if share.is_direct() { pad.into_share() } else { pad.unmask(share.share) };
-        Ok(ReceivedShare { share, answer_key })
-    }
-
-    /// The one answer to the share in the block at `place`.
-    pub(crate) fn answer(
-        &self,
-        place: Place,
-        answer_key: AnswerKey,
-        status: AnswerStatus,
-        confirmation: Option<Confirmation<'_>>,
-    ) -> Option<Vec<u8>> {
-        let answer = Answer::new(place.table, place.index, status, confirmation).ok()?;
-        let prefix = self.sending();
-        encoded(answer.encoded_len(), |out: &mut Writer<'_>| {
-            answer.encode_untagged(out)?;
-            let tag = answer_key.tag(&[&prefix, out.written()]);
-            out.bytes(tag.ok_or(EncodeError::BufferTooSmall)?.as_bytes())
-        })
-    }
-
-    /// Whether this is the answer to a share that was sent in the block of `answer_key`.
-    pub(crate) fn verifies_answer(&self, answer_key: &AnswerKey, answer: &Tagged<'_, Answer<'_>>) -> bool {
-        answer_key.verifies(&[&self.receiving(), answer.untagged], &Tag::from_bytes(answer.tag))
+impl fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Epochs(..)")
     }
 }

@@ -15,7 +15,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::{AnswerKey, Block};
+pub(crate) use block::Block;
 pub use device::{BlockDevice, BlockPad};
 pub(crate) use incoming::{Incoming, OpenError};
 pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};

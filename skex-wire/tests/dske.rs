@@ -91,8 +91,14 @@ impl Share {
         let (coordinates, origins) = (&self.coordinates, &self.origins);
         let terms =
             Terms::new(suite, self.threshold, self.key_len, self.lifetime, coordinates, origins).unwrap();
-        let inner_type = if self.upload { InnerType::UPLOAD } else { InnerType::DELIVERY };
-        let direct = self.direct && self.upload;
+        let sealed = self.position.number.is_some();
+        let inner_type = match (self.upload, sealed) {
+            (true, false) => InnerType::UPLOAD,
+            (false, false) => InnerType::DELIVERY,
+            (true, true) => InnerType::UPLOAD_SEALED,
+            (false, true) => InnerType::DELIVERY_SEALED,
+        };
+        let direct = self.direct && self.upload && !sealed;
         let share_len = if direct { 0 } else { share_elements(self.key_len).unwrap() as usize * ELEMENT_LEN };
         let share = vec![self.filling; share_len];
         let (position, key_id, peer) = (self.position, self.key_id, self.peer);
@@ -106,21 +112,28 @@ impl Share {
         assert_eq!(read.tag, self.tag);
         assert_eq!(read.untagged, &bytes[..bytes.len() - TAG_LEN]);
         assert_eq!(read.message.is_direct(), direct);
+        assert_eq!(bytes[message.head_len()..], with_tag(share, self.tag));
         bytes
     }
 }
 
 fn share() -> impl Strategy<Value = Share> {
     let coordinates = btree_set(1_u8..=255, 2..=31).prop_map(|set| set.into_iter().collect::<Bytes>());
-    let head = (any::<(bool, bool)>(), any::<(u16, u32, u32)>(), any::<[[u8; 16]; 4]>(), any::<u8>());
+    let position = any::<(u16, u32, Option<u8>, u32)>();
+    let head = (any::<(bool, bool)>(), position, any::<[[u8; 16]; 4]>(), any::<u8>());
     (head, coordinates, any::<Index>(), any::<u32>(), 16_u32..200, 1_u16.., any::<u8>()).prop_map(
         |(head, coordinates, threshold, origins, key_len, lifetime, filling)| {
-            let ((upload, direct), (table, index, floor), [key_id, peer, secret_tag, tag], suite) = head;
+            let ((upload, direct), (table, index, number, floor), [key_id, peer, secret_tag, tag], suite) =
+                head;
+            let position = match number {
+                None => BlockPosition::new(table, index, floor),
+                Some(number) => BlockPosition::in_epoch(table, index, number, floor),
+            };
             let n = coordinates.len();
             Share {
                 upload,
                 direct,
-                position: BlockPosition::new(table, index, floor),
+                position,
                 key_id,
                 peer,
                 suite,
@@ -159,14 +172,14 @@ fn inner() -> impl Strategy<Value = Bytes> {
             written(LeaseDenied::LEN, |w| LeaseDenied::new(table, nonce, mark).encode(w))
         }),
         share().prop_map(|share| share.encode()),
-        (any::<u16>(), any::<u32>(), any::<u8>(), option::of((bitmaps(), tag())), tag()).prop_map(
-            |(table, index, status, confirmation, tag)| {
+        (any::<(u16, u32, Option<u8>)>(), any::<u8>(), option::of((bitmaps(), tag())), tag()).prop_map(
+            |((table, index, number), status, confirmation, tag)| {
                 let status =
                     if confirmation.is_some() { AnswerStatus::ACCEPTED } else { AnswerStatus::new(status) };
                 let confirmation = confirmation
                     .as_ref()
                     .map(|((origins, lying), tag)| Confirmation::new(origins, lying, *tag).unwrap());
-                let answer = Answer::new(table, index, status, confirmation).unwrap();
+                let answer = Answer::new(table, index, status, confirmation).unwrap().in_epoch(number);
                 let bytes = with_tag(written(answer.encoded_len(), |w| answer.encode_untagged(w)), tag);
                 assert_eq!(bytes.len(), answer.encoded_len());
                 assert_eq!(Answer::decode(&bytes).unwrap().message, answer);
@@ -230,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_accepted_has_this_one_encoding(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..12) {
+    fn whatever_is_accepted_has_this_one_encoding(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..16) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() { *first = kind; }
         if let Ok(read) = Inner::decode(&bytes) {
@@ -323,9 +336,15 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
     let upload = three_of_five();
     let direct = Share { direct: true, ..upload.clone() };
     let delivery = Share { upload: false, ..upload.clone() };
+    let sealed = |upload: &Share| {
+        let position = BlockPosition::in_epoch(0, 4098, 7, 4098);
+        Share { position, suite: 2, ..upload.clone() }
+    };
     let confirmation = Confirmation::new(&[0], &[0], [0; 16]).unwrap();
-    let answer =
-        |confirmation| Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap().encoded_len();
+    let answer = |confirmation, number| {
+        let answer = Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap();
+        answer.in_epoch(number).encoded_len()
+    };
     let sizes = [
         ("HELLO", Hello::LEN, 37),
         ("HELLO_REPLY", Hello::LEN, 37),
@@ -338,8 +357,12 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         ("UPLOAD", upload.encode().len(), 202),
         ("UPLOAD, direct", direct.encode().len(), 90),
         ("DELIVERY", delivery.encode().len(), 202),
-        ("ANSWER", answer(None), 24),
-        ("ANSWER, confirming", answer(Some(confirmation)), 42),
+        ("UPLOAD_SEALED", sealed(&upload).encode().len(), 203),
+        ("DELIVERY_SEALED", sealed(&delivery).encode().len(), 203),
+        ("ANSWER", answer(None, None), 24),
+        ("ANSWER, confirming", answer(Some(confirmation), None), 42),
+        ("ANSWER_SEALED", answer(None, Some(7)), 25),
+        ("ANSWER_SEALED, confirming", answer(Some(confirmation), Some(7)), 43),
         ("BUSY", Busy::LEN, 7),
         ("CONFIRM", Confirm::new([0; 16], [0; 16], confirmation).encoded_len(), 51),
         ("FETCH", Fetch::LEN, 1),
@@ -356,6 +379,32 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         + 5 * (202 + envelope)
         + 5 * (42 + envelope);
     assert_eq!(key, 2626);
+    // The same under an AEAD: no direct uploads.
+    let key = 5 * (203 + envelope) + 5 * (25 + envelope) + 5 * (203 + envelope) + 5 * (43 + envelope);
+    assert_eq!(key, 2870);
+}
+
+#[test]
+fn a_number_in_an_epoch_belongs_to_a_sealed_message_alone() {
+    let terms = Terms::new(DskeSuiteId::AES256GCM, 2, 32, 1, &[1, 2], &[0]).unwrap();
+    let (own, epoch) = (BlockPosition::new(0, 0, 0), BlockPosition::in_epoch(0, 0, 255, 0));
+    let share = [0; 112];
+    let new = |inner_type, position, share| {
+        ShareMessage::new(inner_type, position, [0; 16], [0; 16], terms, [0; 16], share).map(|_| ())
+    };
+    for (inner_type, sealed) in [
+        (InnerType::UPLOAD, false),
+        (InnerType::DELIVERY, false),
+        (InnerType::UPLOAD_SEALED, true),
+        (InnerType::DELIVERY_SEALED, true),
+    ] {
+        let (right, wrong) = if sealed { (epoch, own) } else { (own, epoch) };
+        assert_eq!(new(inner_type, right, &share), Ok(()));
+        assert_eq!(new(inner_type, wrong, &share), Err(DecodeErrorKind::BadValue));
+    }
+    for inner_type in [InnerType::UPLOAD_SEALED, InnerType::DELIVERY_SEALED] {
+        assert_eq!(new(inner_type, epoch, &[]), Err(DecodeErrorKind::BadLength), "a sealed share travels");
+    }
 }
 
 #[test]

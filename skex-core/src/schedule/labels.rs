@@ -119,10 +119,12 @@ labels! {
     /// Key of the tags of a provisioning file's chunks.
     DSKE_PROVISION = "skex d1 provision";
 
-    // Distributed: computational suite.
+    // Distributed: computational suites, from the block that opens an epoch.
 
-    /// Keys of an epoch of the computational suite.
-    DSKE_EPOCH = "skex d1 epoch";
+    /// Key of an epoch's shares.
+    DSKE_EPOCH_SHARES = "skex d1 ep share";
+    /// Key of an epoch's answers.
+    DSKE_EPOCH_ANSWERS = "skex d1 ep answer";
 
     // Exports.
 

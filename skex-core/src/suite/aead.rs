@@ -53,6 +53,46 @@ impl AeadKind {
     }
 }
 
+/// An AEAD that is compiled in, where the hash of a suite plays no part.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Aead(AeadKind);
+
+impl Aead {
+    /// AES-256-GCM (SP 800-38D, RFC 5116); `None` where no suite with it is compiled in.
+    #[must_use]
+    pub const fn aes256gcm() -> Option<Self> {
+        #[cfg(any(
+            feature = "sha256-aes256gcm",
+            feature = "sha3-256-aes256gcm",
+            feature = "sha512-aes256gcm"
+        ))]
+        return Some(Self(AeadKind::Aes256Gcm));
+        #[allow(unreachable_code, reason = "with a suite the line above returns")]
+        None
+    }
+
+    /// ChaCha20-Poly1305 (RFC 8439); `None` where no suite with it is compiled in.
+    #[must_use]
+    pub const fn chacha20poly1305() -> Option<Self> {
+        #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
+        return Some(Self(AeadKind::ChaCha20Poly1305));
+        #[allow(unreachable_code, reason = "with a suite the line above returns")]
+        None
+    }
+
+    /// A key, expanded once for many messages.
+    #[must_use]
+    pub fn key(self, key: &SecretBytes<AEAD_KEY_LEN>) -> AeadKey {
+        AeadKey::new(self.0, key)
+    }
+}
+
+impl core::fmt::Debug for Aead {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Aead(..)")
+    }
+}
+
 /// An expanded AEAD key, for many messages under one key. Wiped on drop.
 pub struct AeadKey(State);
 

@@ -251,6 +251,9 @@ pub enum ConfigError {
     /// The envelope's suite is unknown or not compiled in.
     #[error("the suite of a link's envelope is unknown or not compiled in")]
     Suite,
+    /// No suite of keys, or one that is not compiled in.
+    #[error("a suite of keys is not compiled in, or none is named")]
+    KeySuite,
     /// The client's own tag is among its peers.
     #[error("a client cannot be its own peer")]
     OwnPeer,

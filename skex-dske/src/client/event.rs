@@ -74,7 +74,8 @@ pub struct Established {
     pub role: Role,
     /// Whether the responder's confirmation is there (always, at the responder).
     pub confirmed: bool,
-    /// Octets of pre-shared random data that this end's messages spent on it.
+    /// Octets of pre-shared random data that the shares of it spent at this end. Under an AEAD only the first share of an
+    /// epoch spends any.
     pub pad_octets: u64,
 }
 
@@ -143,6 +144,9 @@ pub enum ClientError {
     /// The key's length is outside 16 octets to 1 MiB.
     #[error("a key has 16 to 1048576 octets")]
     KeyLength,
+    /// The suite is not compiled in.
+    #[error("the suite of the key is not compiled in")]
+    Suite,
     /// The lifetime is zero.
     #[error("the lifetime must be at least one second")]
     Lifetime,

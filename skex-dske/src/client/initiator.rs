@@ -11,7 +11,6 @@ use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitC
 use skex_core::{Assurance, KeyId, OutputKey, SecretVec};
 use skex_wire::dske::{
     Answer, AnswerStatus, Confirm, MAX_DSKE_KEY_LEN, MIN_DSKE_KEY_LEN, Tagged, bitmap_bit, bitmap_fits,
-    block_elements, share_elements,
 };
 
 use super::Client;
@@ -20,10 +19,11 @@ use super::hub_link::Connection;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, claimed};
-use crate::link::SentShare;
+use crate::link::{Content, SentShare, Slot};
 use crate::onetime::{MessageVerificationKey, Tag};
-use crate::psrd::{AllocateError, ELEMENT_LEN, Pad, Place};
+use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, Splitter};
+use crate::suite::{KeySuite, Need};
 
 /// When the initiator gets its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub enum Release {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyRequest {
+    /// How the shares are protected. The weakest of suite and tables is what the key may claim.
+    pub suite: KeySuite,
     /// How many hubs must cooperate to break the key, and how many must deliver for it to arrive.
     pub threshold: u8,
     /// Octets of the key: 16 to 1 MiB.
@@ -50,10 +52,20 @@ pub struct KeyRequest {
 }
 
 impl KeyRequest {
-    /// A 256-bit key of this threshold, for 600 seconds, released at the confirmation.
+    const fn need(self) -> Need {
+        Need { suite: self.suite, key_len: self.key_len }
+    }
+
+    /// A 256-bit key of this threshold under one-time pads, for 600 seconds, released at the confirmation.
     #[must_use]
     pub const fn new(threshold: u8) -> Self {
-        Self { threshold, key_len: 32, lifetime: 600, release: Release::AtConfirmation }
+        Self {
+            suite: KeySuite::OneTime,
+            threshold,
+            key_len: 32,
+            lifetime: 600,
+            release: Release::AtConfirmation,
+        }
     }
 }
 
@@ -170,8 +182,8 @@ impl<P: Pad> Client<P> {
     /// # Errors
     ///
     /// [`ClientError::UnknownPeer`], [`Threshold`](ClientError::Threshold), [`KeyLength`](ClientError::KeyLength),
-    /// [`Lifetime`](ClientError::Lifetime), [`Exhausted`](ClientError::Exhausted), [`Busy`](ClientError::Busy). Nothing
-    /// was spent.
+    /// [`Suite`](ClientError::Suite), [`Lifetime`](ClientError::Lifetime), [`Exhausted`](ClientError::Exhausted),
+    /// [`Busy`](ClientError::Busy). Nothing was spent.
     pub fn request_key(
         &mut self,
         now: Instant,
@@ -189,18 +201,16 @@ impl<P: Pad> Client<P> {
         if wanted.key_len < MIN_DSKE_KEY_LEN || wanted.key_len > MAX_DSKE_KEY_LEN {
             return Err(ClientError::KeyLength);
         }
+        if !wanted.suite.is_available() {
+            return Err(ClientError::Suite);
+        }
         if wanted.lifetime == 0 {
             return Err(ClientError::Lifetime);
         }
         if self.requests.len() >= self.limits.requests {
             return Err(ClientError::Busy);
         }
-        let elements = share_elements(wanted.key_len).ok_or(ClientError::KeyLength)?;
-        let able = self
-            .links
-            .iter()
-            .filter(|hub| hub.link.outgoing.could_have_room(elements, Origin::Refill))
-            .count();
+        let able = self.able(wanted.need());
         if able < usize::from(wanted.threshold) {
             return Err(ClientError::Exhausted);
         }
@@ -240,17 +250,13 @@ impl<P: Pad> Client<P> {
         request: &mut Request,
     ) -> bool {
         if let Stage::Gathering { patience } = request.stage {
-            let elements = share_elements(request.wanted.key_len).unwrap_or(u32::MAX);
+            let need = request.wanted.need();
             for link in 0..self.links.len() {
-                self.ask_for_lease(now, rng, link, elements, Origin::Refill);
+                self.ask_for_lease(now, rng, link, need, Origin::Refill);
             }
-            let ready = self.ready(elements);
+            let ready = self.ready(need);
             let enough = ready.len() >= usize::from(request.wanted.threshold);
-            let all = self
-                .links
-                .iter()
-                .filter(|hub| hub.link.outgoing.could_have_room(elements, Origin::Refill))
-                .count();
+            let all = self.able(need);
             if enough && (ready.len() == all || now >= patience) {
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
@@ -338,7 +344,7 @@ impl<P: Pad> Client<P> {
         if let Stage::Sharing(sharing) = &request.stage {
             for share in &sharing.shares {
                 if let (Some((sent, _)), Some(hub)) = (&share.sent, self.links.get_mut(share.link)) {
-                    hub.link.outgoing.settle(sent.place);
+                    hub.link.settle(sent);
                 }
             }
         }
@@ -351,15 +357,20 @@ impl<P: Pad> Client<P> {
         self.settle_blocks(request)
     }
 
-    /// The links on which a block can be had at once.
-    fn ready(&self, elements: u32) -> Vec<usize> {
-        let ready = |(_, hub): &(usize, &Connection<P>)| {
-            hub.is_open() && hub.link.outgoing.has_room(elements, Origin::Refill)
-        };
+    /// On how many links a share could be sent, given leases.
+    fn able(&self, need: Need) -> usize {
+        self.links.iter().filter(|hub| hub.link.could_have_room(need, Origin::Refill)).count()
+    }
+
+    /// The links on which a share can be sent at once.
+    fn ready(&self, need: Need) -> Vec<usize> {
+        let ready =
+            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, Origin::Refill);
         self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
     }
 
-    /// Makes the key and its shares. The first k - 1 ready hubs are direct: their pad bytes are their shares.
+    /// Makes the key and its shares. Under one-time pads the first k - 1 ready hubs are direct: their pad bytes are their
+    /// shares.
     fn make_key(
         &mut self,
         rng: &mut dyn CryptoRng,
@@ -367,11 +378,11 @@ impl<P: Pad> Client<P> {
         request: &Request,
         ready: &[usize],
     ) -> Option<Sharing> {
-        let KeyRequest { threshold, key_len, lifetime, .. } = request.wanted;
-        let agreement =
-            Agreement { key_id, initiator: self.tag, responder: request.peer, threshold, key_len, lifetime };
-        let elements = share_elements(key_len)?;
-        let origin = |hub: &Connection<P>| hub.link.outgoing.origin(elements);
+        let KeyRequest { suite, threshold, key_len, lifetime, .. } = request.wanted;
+        let (initiator, responder) = (self.tag, request.peer);
+        let agreement = Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime };
+        let need = request.wanted.need();
+        let origin = |hub: &Connection<P>| hub.link.next_origin(need);
         let hubs = self.links.iter().map(|hub| ContextHub {
             id: hub.link.keys.hub(),
             coordinate: hub.coordinate,
@@ -388,29 +399,20 @@ impl<P: Pad> Client<P> {
         let wanted = usize::from(threshold.saturating_sub(1));
         let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::new();
         let mut broken = Vec::new();
-        let terms = context.terms()?;
-        for &link in ready {
+        let content =
+            Content { key_id, peer: request.peer, terms: context.terms()?, secret_tag: &secret_tag };
+        let direct = ready.iter().filter(|_| suite == KeySuite::OneTime);
+        for &link in direct {
             if made.len() == wanted {
                 break;
             }
             let hub = self.links.get_mut(link)?;
-            let worst = context.origin_of(hub.coordinate);
-            let Ok((allocated, after)) = hub.link.allocate(key_len, worst) else {
-                broken.push(link);
-                continue;
-            };
-            let (place, tag_key) = (allocated.place, allocated.tag_key);
-            let message =
-                hub.link.share_message((place, tag_key), key_id, request.peer, terms, &secret_tag, &[]);
-            let Some(inner) = message else {
-                hub.link.outgoing.settle(place);
-                broken.push(link);
-                continue;
-            };
-            let sent = SentShare { place, inner, answer_key: allocated.answer_key, after };
-            made.push((link, allocated.pad.into_share(), Some(sent)));
+            match hub.link.send_direct(&content, context.origin_of(hub.coordinate)) {
+                Ok((sent, share)) => made.push((link, share, Some(sent))),
+                Err(_) => broken.push(link),
+            }
         }
-        // Where too few can be direct, shares of our own making stand in for pads.
+        // Where too few can be direct, and under an AEAD, shares of our own making stand in for pads.
         for link in 0..self.links.len() {
             if made.len() < wanted && !made.iter().any(|(used, ..)| *used == link) {
                 made.push((link, SecretVec::generate(rng, block.octets().len()), None));
@@ -418,7 +420,8 @@ impl<P: Pad> Client<P> {
         }
         let is_made = |link: &usize| made.iter().any(|(used, ..)| used == link);
         let following: Vec<usize> = (0..self.links.len()).filter(|link| !is_made(link)).collect();
-        let sent_directly = made.iter().filter(|(.., sent)| sent.is_some()).count();
+        let sent_directly = made.iter().filter_map(|(.., sent)| Some(sent.as_ref()?.elements));
+        let spent = sent_directly.fold(0, u32::saturating_add);
         let order = made.iter().map(|(link, ..)| link).chain(&following);
         let coordinates: Option<Vec<Coordinate>> =
             order.map(|&link| Some(self.links.get(link)?.coordinate)).collect();
@@ -433,8 +436,7 @@ impl<P: Pad> Client<P> {
         made.extend(following.into_iter().zip(shares).map(|(link, share)| (link, share, None)));
         made.sort_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
 
-        let block_octets = u64::from(block_elements(key_len)?).saturating_mul(ELEMENT_LEN as u64);
-        let pad_octets = block_octets.saturating_mul(sent_directly as u64);
+        let pad_octets = u64::from(spent).saturating_mul(ELEMENT_LEN as u64);
         let now = self.clock.now();
         let pace = self.limits.pace();
         let mut outbound = Vec::new();
@@ -477,49 +479,43 @@ impl<P: Pad> Client<P> {
         peer: ClientTag,
         sharing: &mut Sharing,
     ) {
-        let key_len = sharing.context.key_len;
-        let Some(elements) = share_elements(key_len) else { return };
+        let need = sharing.context.need();
         let pace = self.limits.pace();
         for outbound in &mut sharing.shares {
             if !outbound.is_pending() {
                 continue;
             }
             if let Some((sent, backoff)) = &mut outbound.sent {
-                if backoff.take_due(now, pace) {
-                    self.send(outbound.link, &sent.inner, sent.after, TransmitClass::Retransmission);
+                if !backoff.take_due(now, pace) {
+                    continue;
                 }
-                continue;
+                if !self.links.get(outbound.link).is_some_and(|hub| hub.link.is_void(sent)) {
+                    self.send(outbound.link, &sent.inner, sent.after, TransmitClass::Retransmission);
+                    continue;
+                }
+                outbound.sent = None;
             }
             let Some(coordinate) = self.links.get(outbound.link).map(|hub| hub.coordinate) else { continue };
             // What the context claims for this hub is fixed: no worse table carries the share.
             let worst = sharing.context.origin_of(coordinate);
-            self.ask_for_lease(now, rng, outbound.link, elements, worst);
+            self.ask_for_lease(now, rng, outbound.link, need, worst);
             let Some(hub) = self.links.get_mut(outbound.link) else { continue };
-            if !hub.is_open() || !hub.link.outgoing.has_room(elements, worst) {
+            if !hub.is_open() || !hub.link.has_room(need, worst) {
                 continue;
             }
-            let (block, after) = match hub.link.allocate(key_len, worst) {
-                Ok(allocated) => allocated,
-                Err(AllocateError::Pad(_)) => {
+            let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
+            let content = Content { key_id, peer, terms, secret_tag: &sharing.secret_tag };
+            let sent = match hub.link.send_share(share, &content, worst) {
+                Ok(sent) => sent,
+                Err(AllocateError::Pad(_) | AllocateError::Message) => {
                     outbound.broken = true;
                     continue;
                 }
                 Err(_) => continue,
             };
-            let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
-            let (place, tag_key, answer_key) = (block.place, block.tag_key, block.answer_key);
-            let masked = block.pad.mask(share);
-            let tag = &sharing.secret_tag;
-            let message = hub.link.share_message((place, tag_key), key_id, peer, terms, tag, &masked);
-            let Some(inner) = message else {
-                hub.link.outgoing.settle(place);
-                outbound.broken = true;
-                continue;
-            };
-            let spent = u64::from(elements).saturating_add(4).saturating_mul(ELEMENT_LEN as u64);
+            let spent = u64::from(sent.elements).saturating_mul(ELEMENT_LEN as u64);
             sharing.pad_octets = sharing.pad_octets.saturating_add(spent);
-            self.send(outbound.link, &inner, after, TransmitClass::Request);
-            let sent = SentShare { place, inner, answer_key, after };
+            self.send(outbound.link, &sent.inner, sent.after, TransmitClass::Request);
             outbound.sent = Some((sent, Backoff::new(now, pace)));
         }
     }
@@ -536,13 +532,13 @@ impl<P: Pad> Client<P> {
 
     /// A hub's answer to an upload.
     pub(super) fn on_answer(&mut self, link: usize, answer: &Tagged<'_, Answer<'_>>) -> Disposition {
-        let place = Place { table: answer.message.table, index: answer.message.index };
+        let slot = Slot::answered_by(&answer.message);
         let sharing = self.requests.values_mut().filter_map(|request| match &mut request.stage {
             Stage::Sharing(sharing) => Some(sharing.as_mut()),
             Stage::Gathering { .. } => None,
         });
         let found = sharing.flat_map(|sharing| &mut sharing.shares).find(|share| {
-            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.place == place)
+            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.answer_key.slot() == slot)
         });
         let Some(outbound) = found else { return self.discards.discard(DiscardReason::Stale) };
         let (Some((sent, _)), Some(hub)) = (&outbound.sent, self.links.get_mut(link)) else {
@@ -551,12 +547,11 @@ impl<P: Pad> Client<P> {
         if outbound.answer.is_some() {
             return self.discards.discard(DiscardReason::Duplicate);
         }
-        if answer.message.confirmation.is_some() || !hub.link.verifies_answer(&sent.answer_key, answer) {
+        if answer.message.confirmation.is_some() || !hub.link.take_answer(sent, answer) {
             return self.discards.discard(DiscardReason::Unauthentic);
         }
         outbound.answer = Some(answer.message.status);
         outbound.share = None;
-        hub.link.outgoing.settle(place);
         Disposition::Accepted
     }
 

@@ -13,16 +13,16 @@ use core::time::Duration;
 
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
-use skex_wire::dske::{AnswerStatus, DskeSuiteId, ShareMessage, Tagged, bitmap_bit};
+use skex_wire::dske::{AnswerStatus, ShareMessage, Tagged, bitmap_bit};
 
 use super::Client;
 use super::config::RECENT;
 use super::event::{ClientEvent, KeyError, Role};
 use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, Origin, claimed};
-use crate::link::ReceivedShare;
+use crate::link::{AnswerKey, ReceivedShare, Slot, suite_of};
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, Pad, Place};
+use crate::psrd::Pad;
 use crate::share::Coordinate;
 use judgement::Judgement;
 pub(super) use remembered::Remembered;
@@ -38,8 +38,8 @@ pub(super) struct Inbound {
     begun_by: usize,
     expires: Instant,
     stage: Stage,
-    /// Answers that were given: link, block, message. The same block gets the same answer again.
-    answers: Vec<(usize, Place, Vec<u8>)>,
+    /// Answers that were given: link, slot, message. The same message gets the same answer again.
+    answers: Vec<(usize, Slot, Vec<u8>)>,
 }
 
 enum Stage {
@@ -53,9 +53,10 @@ enum Stage {
 struct Arrived {
     link: usize,
     coordinate: Coordinate,
-    place: Place,
     answer_key: AnswerKey,
     share: SecretVec,
+    /// Elements of the table that it took.
+    elements: u32,
     /// By what this hub said, from when it said it: a liar's haste must not end the others.
     expires: Instant,
     /// What the hub says the initiator said. Shares count together only where all of it agrees.
@@ -106,8 +107,9 @@ impl Inbound {
         {
             return Collected::OtherThanBefore(share.answer_key);
         }
-        // The same share in a new block, after a new session: the answer goes there.
-        (earlier.place, earlier.answer_key) = (share.place, share.answer_key);
+        // The same share in a new slot, after a new session: the answer goes there.
+        earlier.elements = earlier.elements.saturating_add(share.elements);
+        earlier.answer_key = share.answer_key;
         Collected::Again
     }
 }
@@ -138,36 +140,35 @@ impl<P: Pad> Client<P> {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
         let coordinate = hub.coordinate;
-        let place = Place { table: wire.position.table, index: wire.position.index };
-        let ReceivedShare { share, answer_key } = match hub.link.open_share(message) {
+        let ReceivedShare { share, answer_key, elements } = match hub.link.open_share(message) {
             Ok(received) => received,
-            Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, place),
+            Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, Slot::of(wire)),
             Err(reason) => return self.discards.discard(reason),
         };
         let context = match self.admit(wire) {
             Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
-            Ok(_) => return self.refuse(link, place, answer_key, AnswerStatus::MALFORMED_CONTEXT),
-            Err(status) => return self.refuse(link, place, answer_key, status),
+            Ok(_) => return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT),
+            Err(status) => return self.refuse(link, answer_key, status),
         };
         if self.remembered.contains(&id) {
-            return self.refuse(link, place, answer_key, AnswerStatus::EXPIRED);
+            return self.refuse(link, answer_key, AnswerStatus::EXPIRED);
         }
         let secret_tag = Tag::from_bytes(wire.secret_tag);
         let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
         if matches!(self.inbound.get(&id), Some(Inbound { stage: Stage::Accepted(_), .. })) {
             let claim = (&context, secret_tag);
-            self.on_late_share(id, link, coordinate, (place, answer_key), &share, claim);
+            self.on_late_share(id, link, coordinate, answer_key, &share, claim);
             return Disposition::Accepted;
         }
         if self.inbound.get(&id).is_none() {
             let stage = Stage::Collecting(Vec::new());
             self.inbound.insert(id, Inbound { begun_by: link, expires, stage, answers: Vec::new() });
         }
-        let arrived = Arrived { link, coordinate, place, answer_key, share, expires, context, secret_tag };
+        let arrived = Arrived { link, coordinate, answer_key, share, elements, expires, context, secret_tag };
         match self.inbound.change(&id, |inbound| inbound.collect(arrived)) {
             Some(Collected::New) => self.try_accept(now, id),
             Some(Collected::OtherThanBefore(answer_key)) => {
-                return self.refuse(link, place, answer_key, AnswerStatus::KEY_ID_IN_USE);
+                return self.refuse(link, answer_key, AnswerStatus::KEY_ID_IN_USE);
             }
             Some(Collected::Again) | None => {}
         }
@@ -190,11 +191,11 @@ impl<P: Pad> Client<P> {
         if !self.peers.contains(&initiator) {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
-        if terms.suite != DskeSuiteId::ITS
-            || terms.threshold < self.policy.minimum_threshold
+        let suite = suite_of(wire).ok_or(AnswerStatus::POLICY)?;
+        let assurance = claimed(terms.origins, terms.hubs()).weakest(suite.assurance());
+        if terms.threshold < self.policy.minimum_threshold
             || terms.lifetime > self.policy.maximum_lifetime
-            || claimed(terms.origins, terms.hubs()).weakest(self.policy.minimum_assurance)
-                != self.policy.minimum_assurance
+            || assurance.weakest(self.policy.minimum_assurance) != self.policy.minimum_assurance
         {
             return Err(AnswerStatus::POLICY);
         }
@@ -208,6 +209,7 @@ impl<P: Pad> Client<P> {
             key_id: KeyId::new(wire.key_id),
             initiator,
             responder: self.tag,
+            suite,
             threshold: terms.threshold,
             key_len: terms.key_len,
             lifetime: terms.lifetime,
@@ -227,32 +229,26 @@ impl<P: Pad> Client<P> {
             && held.recent < of_initiator.saturating_mul(RECENT)
     }
 
-    fn refuse(
-        &mut self,
-        link: usize,
-        place: Place,
-        answer_key: AnswerKey,
-        status: AnswerStatus,
-    ) -> Disposition {
-        let answer = self.links.get(link).and_then(|hub| hub.link.answer(place, answer_key, status, None));
+    fn refuse(&mut self, link: usize, answer_key: AnswerKey, status: AnswerStatus) -> Disposition {
+        let slot = answer_key.slot();
+        let answer = self.links.get(link).and_then(|hub| hub.link.answer(answer_key, status, None));
         if let Some(inner) = answer {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Reply);
             self.refusals.truncate(REFUSALS.saturating_sub(1));
-            self.refusals.push_front((link, place, inner));
+            self.refusals.push_front((link, slot, inner));
         }
         self.discards.discard(DiscardReason::Policy)
     }
 
-    /// The same block again: the same answer again, if there was one.
-    fn on_repeated_delivery(&mut self, link: usize, id: Id, place: Place) -> Disposition {
+    /// The same message again: the same answer again, if there was one.
+    fn on_repeated_delivery(&mut self, link: usize, id: Id, slot: Slot) -> Disposition {
         let inbound = self.inbound.get(&id);
         let after = inbound.map_or(Barrier::OPEN, |inbound| match &inbound.stage {
             Stage::Accepted(accepted) => accepted.after,
             Stage::Collecting(_) => Barrier::OPEN,
         });
         let mut given = inbound.map(|inbound| &inbound.answers).into_iter().flatten().chain(&self.refusals);
-        let given =
-            given.find(|(to, block, _)| (*to, *block) == (link, place)).map(|(_, _, inner)| inner.clone());
+        let given = given.find(|(to, of, _)| (*to, *of) == (link, slot)).map(|(_, _, inner)| inner.clone());
         if let Some(inner) = given {
             self.send(link, &inner, after, TransmitClass::Reply);
         }

@@ -3,17 +3,18 @@
 //! Half of the table is divided evenly among the initiators that the responder has authorised, and each has a few blocks at
 //! least: nobody else can spend its part. Beyond it, it gets what is left when the parts of all others are kept.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use skex_core::SecretVec;
 use skex_wire::Reader;
-use skex_wire::dske::block_elements;
 
 use super::Hub;
 use crate::id::ClientId;
 use crate::psrd::Pad;
 use crate::state::RestoreError;
+use crate::suite::Need;
 
 /// Blocks of a responder's downlink that every initiator can have at least.
 const SMALLEST_PART: u32 = 4;
@@ -50,8 +51,8 @@ impl<P: Pad> Hub<P> {
     }
 
     /// Whether a share may still be carried by the responder's downlink.
-    pub(super) fn is_within_budget(&self, initiator: ClientId, responder: ClientId, key_len: u32) -> bool {
-        let (Some(client), Some(block)) = (self.client(responder), block_elements(key_len)) else {
+    pub(super) fn is_within_budget(&self, initiator: ClientId, responder: ClientId, need: Need) -> bool {
+        let (Some(client), Some(block)) = (self.client(responder), need.elements()) else {
             return false;
         };
         let parts = self.parts(responder);
@@ -63,15 +64,15 @@ impl<P: Pad> Hub<P> {
         let table = client.link.outgoing.elements();
         let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
         let own_part = even.max(block.saturating_mul(SMALLEST_PART));
-        if client.spent.get(own).copied().unwrap_or(0).saturating_add(block) <= own_part {
+        let spent = client.spent.as_ref().map_or(&[][..], |spent| spent.as_slice());
+        if spent.get(own).copied().unwrap_or(0).saturating_add(block) <= own_part {
             return true;
         }
         let undelivered = self.waiting.get(&responder).into_iter().flatten();
         let undelivered =
             undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
-        let promised =
-            undelivered.filter_map(|relay| block_elements(relay.key_len)).fold(0, u32::saturating_add);
-        let spent = client.spent.iter().enumerate().filter(|(part, _)| *part != own);
+        let promised = undelivered.filter_map(|relay| relay.need()?.elements()).fold(0, u32::saturating_add);
+        let spent = spent.iter().enumerate().filter(|(part, _)| *part != own);
         let used = spent.map(|(_, spent)| *spent.min(&own_part)).fold(0, u32::saturating_add);
         let kept = others.saturating_mul(own_part).min(table / 2).saturating_sub(used);
         let needed = block.saturating_add(promised).saturating_add(kept);
@@ -83,11 +84,9 @@ impl<P: Pad> Hub<P> {
         let (parts, part) = (self.parts(responder), self.part_of(initiator, responder));
         let Some(part) = part.filter(|_| parts > 1) else { return };
         let Some(client) = self.client_mut(responder) else { return };
-        if client.spent.is_empty() {
-            client.spent = vec![0; parts].into();
-        }
+        let spent = client.spent.get_or_insert_with(|| Box::new(vec![0; parts]));
         let number = client.link.outgoing.newest();
-        let Some(spent) = client.spent.get_mut(part) else { return };
+        let Some(spent) = spent.get_mut(part) else { return };
         *spent = spent.saturating_add(block);
         let value = stored(number, *spent);
         self.journal.set(&spent_key(responder, part), value);
@@ -105,10 +104,8 @@ impl<P: Pad> Hub<P> {
         if number != client.link.outgoing.newest() || parts < 2 {
             return Ok(());
         }
-        if client.spent.is_empty() {
-            client.spent = vec![0; parts].into();
-        }
-        if let Some(spent) = client.spent.get_mut(part) {
+        let spent = client.spent.get_or_insert_with(|| Box::new(vec![0; parts]));
+        if let Some(spent) = spent.get_mut(part) {
             *spent = elements;
         }
         Ok(())
@@ -118,7 +115,8 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_spent(&mut self) {
         for client in &self.clients {
             let (id, number) = (client.link.keys.client(), client.link.outgoing.newest());
-            for (part, spent) in client.spent.iter().enumerate().filter(|(_, spent)| **spent > 0) {
+            let spent = client.spent.iter().flat_map(|spent| spent.iter());
+            for (part, spent) in spent.enumerate().filter(|(_, spent)| **spent > 0) {
                 self.journal.set(&spent_key(id, part), stored(number, *spent));
             }
         }

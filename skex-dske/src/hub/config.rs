@@ -10,6 +10,7 @@ use skex_wire::dske::Direction;
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
 use crate::id::{ClientId, ClientTag, HubId};
+use crate::suite::KeySuite;
 
 /// Who may have keys made with a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +100,7 @@ pub struct HubConfig<P> {
     pub(super) coordinate: crate::share::Coordinate,
     pub(super) clients: Vec<HubClient<P>>,
     pub(super) further: Vec<(ClientId, Direction, Table<P>)>,
+    pub(super) suites: Vec<KeySuite>,
     pub(super) limits: HubLimits,
 }
 
@@ -122,7 +124,21 @@ impl<P> HubConfig<P> {
                 return Err(ConfigError::Suite);
             }
         }
-        Ok(Self { id, coordinate, clients, further: Vec::new(), limits: HubLimits::default() })
+        let suites = KeySuite::ALL.into_iter().filter(|suite| suite.is_available()).collect();
+        Ok(Self { id, coordinate, clients, further: Vec::new(), suites, limits: HubLimits::default() })
+    }
+
+    /// Relaying shares of these suites only; without this, of all that are compiled in.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeySuite`] for a suite that is not compiled in, or none at all.
+    pub fn with_suites(mut self, suites: &[KeySuite]) -> Result<Self, ConfigError> {
+        if suites.is_empty() || !suites.iter().all(|suite| suite.is_available()) {
+            return Err(ConfigError::KeySuite);
+        }
+        self.suites = suites.to_vec();
+        Ok(self)
     }
 
     /// With another table for the link with `client`, beside those of its [`HubClient`]. All tables of a link that are not

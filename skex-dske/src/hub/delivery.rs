@@ -4,25 +4,25 @@ use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
-use skex_wire::dske::{Answer, Tagged, share_elements};
+use skex_wire::dske::{Answer, Tagged};
 
 use super::relay::{RelayId, StoredConfirmation, storage_key};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
 use crate::key::Origin;
-use crate::link::SentShare;
-use crate::psrd::{AllocateError, Pad, Place};
+use crate::link::{Content, Slot};
+use crate::psrd::{AllocateError, Pad};
 
 impl<P: Pad> Hub<P> {
-    /// Sends the share of a relay to its responder, in a block of its own, if there is a lease for it.
+    /// Sends the share of a relay to its responder, in a slot of its own, if there is room for it.
     pub(super) fn deliver(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {
         let pace = self.limits.pace();
         let Some(initiator) = self.client(id.0).map(|client| client.tag) else { return };
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let responder = relay.responder;
         let (Some(share), None) = (&relay.share, &relay.delivery) else { return };
-        let Some(elements) = share_elements(relay.key_len) else { return };
+        let Some(need) = relay.need() else { return };
         let Some(client) = usize::try_from(responder.number()).ok().and_then(|i| self.clients.get_mut(i))
         else {
             return;
@@ -30,26 +30,23 @@ impl<P: Pad> Hub<P> {
         if client.link.session.is_none() {
             return;
         }
-        if !client.link.outgoing.has_room(elements, Origin::Refill) {
-            self.ask_for_lease(now, rng, responder, elements);
+        if !client.link.has_room(need, Origin::Refill) {
+            self.ask_for_lease(now, rng, responder, need);
             return;
         }
-        let (block, after) = match client.link.allocate(relay.key_len, Origin::Refill) {
-            Ok(allocated) => allocated,
+        let Some(terms) = relay.terms() else { return };
+        let content = Content { key_id: id.1, peer: initiator, terms, secret_tag: &relay.secret_tag };
+        let mut sent = match client.link.send_share(share, &content, Origin::Refill) {
+            Ok(sent) => sent,
             // The rest of the lease was erased ground.
-            Err(AllocateError::NeedsLease) => return self.ask_for_lease(now, rng, responder, elements),
+            Err(AllocateError::NeedsLease) => return self.ask_for_lease(now, rng, responder, need),
             Err(_) => return,
         };
-        let (place, tag_key, answer_key) = (block.place, block.tag_key, block.answer_key);
-        let masked = block.pad.mask(share);
-        let Some(terms) = relay.terms() else { return };
-        let message =
-            client.link.share_message((place, tag_key), id.1, initiator, terms, &relay.secret_tag, &masked);
-        let Some(inner) = message else { return };
-        let after = after.max(relay.after);
+        sent.after = sent.after.max(relay.after);
+        let (inner, after) = (sent.inner.clone(), sent.after);
         let backoff = Backoff::new(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
-        relay.delivery = Some((SentShare { place, inner: inner.clone(), answer_key, after }, backoff));
+        relay.delivery = Some((sent, backoff));
         self.send(responder, &inner, after, TransmitClass::Request);
     }
 
@@ -69,21 +66,20 @@ impl<P: Pad> Hub<P> {
         responder: ClientId,
         answer: &Tagged<'_, Answer<'_>>,
     ) -> Result<Disposition, DiscardReason> {
-        let place = Place { table: answer.message.table, index: answer.message.index };
+        let slot = Slot::answered_by(&answer.message);
         let waiting = self.waiting.get(&responder).into_iter().flatten();
         let sent = |id: &&RelayId| {
             let delivery = self.relays.get(id).and_then(|relay| relay.delivery.as_ref());
-            delivery.is_some_and(|(sent, _)| sent.place == place)
+            delivery.is_some_and(|(sent, _)| sent.answer_key.slot() == slot)
         };
         let id = *waiting.into_iter().find(sent).ok_or(DiscardReason::Stale)?;
         let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
         let client = usize::try_from(responder.number()).ok().and_then(|i| self.clients.get_mut(i));
         let client = client.ok_or(DiscardReason::UnknownPeer)?;
-        let (delivery, backoff) = relay
+        let (_, backoff) = relay
             .delivery
-            .take_if(|(sent, _)| client.link.verifies_answer(&sent.answer_key, answer))
+            .take_if(|(sent, _)| client.link.take_answer(sent, answer))
             .ok_or(DiscardReason::Unauthentic)?;
-        client.link.outgoing.settle(delivery.place);
         self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
         relay.share = None;
         self.journal.wipe_soon(now);
@@ -102,10 +98,15 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
-    pub(super) fn repeat_delivery(&mut self, now: Instant, id: RelayId) {
+    pub(super) fn repeat_delivery(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {
         let pace = self.limits.pace();
         let Some(relay) = self.relays.get_mut(&id) else { return };
+        let responder = usize::try_from(relay.responder.number()).ok().and_then(|i| self.clients.get(i));
         let Some((sent, backoff)) = &mut relay.delivery else { return };
+        if responder.is_some_and(|client| client.link.is_void(sent)) {
+            relay.delivery = None;
+            return self.deliver(now, rng, id);
+        }
         let due = backoff.take_due(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
         if due {

@@ -13,6 +13,7 @@ use crate::id::ClientId;
 use crate::key::Origin;
 use crate::link::LeaseAnswer;
 use crate::psrd::{Granted, Pad};
+use crate::suite::Need;
 
 impl<P: Pad> Hub<P> {
     pub(super) fn on_lease_request(
@@ -68,20 +69,15 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
-    pub(super) fn ask_for_lease(
-        &mut self,
-        now: Instant,
-        rng: &mut dyn CryptoRng,
-        id: ClientId,
-        pad_elements: u32,
-    ) {
+    pub(super) fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId, need: Need) {
+        let Some(pad_elements) = need.pad_elements() else { return };
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(client) = self.client_mut(id) else { return };
         // Not before the client has heard us under the envelope: a request under one that it gives up is lost, and with
         // it what was asked for.
         if !client.confirmed
             || client.lease_retry.is_some()
-            || !client.link.outgoing.could_have_room(pad_elements, Origin::Refill)
+            || !client.link.could_have_room(need, Origin::Refill)
         {
             return;
         }

@@ -10,10 +10,10 @@ use skex_wire::dske::{AnswerStatus, DskeSuiteId, ShareMessage, Terms};
 
 use crate::backoff::Backoff;
 use crate::id::ClientId;
-use crate::link::SentShare;
+use crate::link::{AnswerKey, SentShare, Slot};
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, Place};
 use crate::state::RestoreError;
+use crate::suite::{KeySuite, Need};
 
 /// Which share: the initiator and its key id.
 pub(super) type RelayId = (ClientId, KeyId);
@@ -35,17 +35,17 @@ pub(super) struct Relay {
     /// When it may be passed on again, once it was: each time only when asked, and ever less often; not durable.
     pub(super) confirmation_due: Option<Backoff>,
     pub(super) expires: Instant,
-    /// The block of the upload and its answer; not durable: blocks end with the session.
+    /// The slot of the upload and its answer; not durable: slots end with the session.
     pub(super) answer: Option<GivenAnswer>,
-    /// The delivery in its block; not durable, as above.
+    /// The delivery in its slot; not durable, as above.
     pub(super) delivery: Option<(SentShare, Backoff)>,
     /// What depends on this relay waits for this checkpoint.
     pub(super) after: u64,
 }
 
-/// An answer as it was given: the same block gets the same answer again.
+/// An answer as it was given: the same message gets the same answer again.
 pub(super) struct GivenAnswer {
-    pub(super) place: Place,
+    pub(super) slot: Slot,
     pub(super) inner: Vec<u8>,
 }
 
@@ -82,6 +82,11 @@ impl Relay {
             delivery: None,
             after,
         }
+    }
+
+    /// What its share asks of a table. `None` for a suite that is not compiled in any more.
+    pub(super) fn need(&self) -> Option<Need> {
+        Some(Need { suite: KeySuite::from_id(self.suite)?, key_len: self.key_len })
     }
 
     pub(super) fn terms(&self) -> Option<Terms<'_>> {
@@ -183,7 +188,6 @@ impl Relay {
 
 /// What an upload is answered with, and the key for it.
 pub(super) struct Verdict {
-    pub(super) place: Place,
     pub(super) answer_key: AnswerKey,
     pub(super) status: AnswerStatus,
 }

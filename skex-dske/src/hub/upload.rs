@@ -6,14 +6,15 @@ use core::time::Duration;
 use rand_core::CryptoRng;
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{KeyId, SecretVec};
-use skex_wire::dske::{AnswerStatus, Busy, DskeSuiteId, ShareMessage, Tagged, block_elements};
+use skex_wire::dske::{AnswerStatus, Busy, ShareMessage, Tagged};
 
 use super::relay::{GivenAnswer, Relay, RelayId, Verdict, storage_key};
 use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
-use crate::link::ReceivedShare;
-use crate::psrd::{Pad, Place};
+use crate::link::{ReceivedShare, Slot, suite_of};
+use crate::psrd::Pad;
+use crate::suite::Need;
 
 /// Room in the queue below which no new upload is taken: what is under way needs it.
 const QUEUE_RESERVE: usize = 64;
@@ -32,10 +33,10 @@ impl<P: Pad> Hub<P> {
     ) -> Result<Disposition, DiscardReason> {
         let upload = &message.message;
         let id = (initiator, KeyId::new(upload.key_id));
-        let place = Place { table: upload.position.table, index: upload.position.index };
-        // The same block again: the same answer again, and the confirmation if there is one by now.
+        let slot = Slot::of(upload);
+        // The same message again: the same answer again, and the confirmation if there is one by now.
         if let Some(relay) = self.relays.get(&id)
-            && let Some(given) = relay.answer.as_ref().filter(|given| given.place == place)
+            && let Some(given) = relay.answer.as_ref().filter(|given| given.slot == slot)
         {
             let (inner, after) = (given.inner.clone(), relay.after);
             self.send(initiator, &inner, after, TransmitClass::Reply);
@@ -44,7 +45,7 @@ impl<P: Pad> Hub<P> {
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
         if let Some(given) =
-            client.refusals.iter().flat_map(|given| given.iter()).find(|given| given.place == place)
+            client.refusals.iter().flat_map(|given| given.iter()).find(|given| given.slot == slot)
         {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
@@ -52,16 +53,16 @@ impl<P: Pad> Hub<P> {
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
         if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
-            let busy = Busy::new(place.table, place.index);
+            let busy = Busy::new(slot.block.table, slot.block.index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
             }
             return Err(DiscardReason::Busy);
         }
         let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
-        let ReceivedShare { share, answer_key } = client.link.open_share(message)?;
+        let ReceivedShare { share, answer_key, .. } = client.link.open_share(message)?;
         let status = self.judge(id, upload, &share);
-        let verdict = Verdict { place, answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
+        let verdict = Verdict { answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
@@ -75,12 +76,12 @@ impl<P: Pad> Hub<P> {
             let after = self.journal.after();
             let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
             let relay = Relay::new(responder, upload, share, expires, after);
+            let elements = relay.need().and_then(Need::elements).unwrap_or(0);
             self.journal.set(&storage_key(id), relay.encode(now));
             self.timers.insert((expires, Timer::Expiry(id)));
             self.relays.insert(id, relay);
             self.waiting.entry(responder).or_default().insert(id);
-            let block = block_elements(upload.terms.key_len).unwrap_or(0);
-            self.spend(initiator, responder, block);
+            self.spend(initiator, responder, elements);
             if let Some(client) = self.client_mut(initiator) {
                 client.keys = client.keys.saturating_add(1);
             }
@@ -117,10 +118,9 @@ impl<P: Pad> Hub<P> {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
         let terms = &upload.terms;
-        if terms.suite != DskeSuiteId::ITS
-            || terms.key_len > self.limits.longest_key
-            || terms.lifetime > self.limits.longest_lifetime
-        {
+        let suite =
+            suite_of(upload).filter(|suite| self.suites.contains(suite)).ok_or(AnswerStatus::POLICY)?;
+        if terms.key_len > self.limits.longest_key || terms.lifetime > self.limits.longest_lifetime {
             return Err(AnswerStatus::POLICY);
         }
         if !terms.coordinates.contains(&self.coordinate.get()) {
@@ -132,7 +132,7 @@ impl<P: Pad> Hub<P> {
         let (of_pair, octets) = lengths.fold((0_usize, share.len()), |(count, sum), len| {
             (count.saturating_add(1), sum.saturating_add(len))
         });
-        if !self.is_within_budget(initiator, responder, terms.key_len) {
+        if !self.is_within_budget(initiator, responder, Need { suite, key_len: terms.key_len }) {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
         if of_pair > 0 && octets > self.limits.waiting_octets_per_pair
@@ -147,9 +147,10 @@ impl<P: Pad> Hub<P> {
 
     /// The one answer to an upload, behind checkpoint `after`.
     fn answer(&mut self, initiator: ClientId, verdict: Verdict, after: u64) -> Option<GivenAnswer> {
-        let Verdict { place, answer_key, status } = verdict;
-        let inner = self.client(initiator)?.link.answer(place, answer_key, status, None)?;
+        let Verdict { answer_key, status } = verdict;
+        let slot = answer_key.slot();
+        let inner = self.client(initiator)?.link.answer(answer_key, status, None)?;
         self.send(initiator, &inner, after, TransmitClass::Reply);
-        Some(GivenAnswer { place, inner })
+        Some(GivenAnswer { slot, inner })
     }
 }

@@ -65,7 +65,7 @@ impl TableMarks {
 const LOW_WATER_PART: u32 = 8;
 
 /// Elements of which no lease can be made: its head, and less than the smallest block.
-const USED_UP: u32 = 7;
+const USED_UP: u32 = 6;
 
 /// How one table of a link stands, at one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! One message's worth of a table.
+//! One message's worth of a table; or, without a pad, the keys of an epoch.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,7 +7,6 @@ use skex_core::{SecretBytes, SecretVec};
 
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::tables::Place;
-use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
 
 /// Elements at the head of a block that are keys: two for the answer's tag, two for the message's.
 pub(crate) const KEY_ELEMENTS: u32 = 4;
@@ -18,11 +17,11 @@ pub(crate) struct Block {
     pub(crate) place: Place,
     /// All its elements, keys included.
     pub(crate) elements: u32,
-    /// For the one answer that it ever gets.
-    pub(crate) answer_key: AnswerKey,
-    /// For the one message that it ever carries.
+    /// For the one answer that it ever gets; of an epoch, for its answers.
+    pub(crate) answer_key: SecretBytes<32>,
+    /// For the one message that it ever carries; of an epoch, for its shares.
     pub(crate) tag_key: SecretBytes<32>,
-    /// For the share.
+    /// For the share; of an epoch, none.
     pub(crate) pad: PadBytes,
 }
 
@@ -34,9 +33,9 @@ impl Block {
         let len = usize::try_from(pad_elements).map_err(|_| PadError::OutOfRange)?;
         let len = len.checked_mul(ELEMENT_LEN).ok_or(PadError::OutOfRange)?;
         let at = |offset: u32| index.checked_add(offset).ok_or(PadError::OutOfRange);
-        let mut answer_key = SecretBytes::zeroed();
+        let mut answer_key = SecretBytes::<32>::zeroed();
         table.read(index, answer_key.expose_mut())?;
-        let mut tag_key = SecretBytes::zeroed();
+        let mut tag_key = SecretBytes::<32>::zeroed();
         table.read(at(2)?, tag_key.expose_mut())?;
         let mut pad = SecretVec::zeroed(len);
         table.read(at(KEY_ELEMENTS)?, pad.expose_mut())?;
@@ -44,7 +43,7 @@ impl Block {
         if [&answer_key.expose()[..], tag_key.expose(), pad.expose()].into_iter().any(has_erased_element) {
             return Err(PadError::Erased);
         }
-        Ok(Self { place, elements, answer_key: AnswerKey(answer_key), tag_key, pad: PadBytes(pad) })
+        Ok(Self { place, elements, answer_key, tag_key, pad: PadBytes(pad) })
     }
 }
 
@@ -56,21 +55,6 @@ pub(super) fn has_erased_element(octets: &[u8]) -> bool {
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
-/// The one-time key of a block's answer.
-pub(crate) struct AnswerKey(SecretBytes<32>);
-
-impl AnswerKey {
-    /// The tag of the answer, once.
-    pub(crate) fn tag(self, parts: &[&[u8]]) -> Option<Tag> {
-        Some(MessageTagKey::from_pad(self.0.expose()).ok()?.tag(parts))
-    }
-
-    /// Whether this is the answer. By reference: a forged answer must not spend the key that the true one needs.
-    pub(crate) fn verifies(&self, parts: &[&[u8]], tag: &Tag) -> bool {
-        MessageVerificationKey::from_pad(self.0.expose()).is_ok_and(|key| key.verify(parts, tag))
     }
 }
 

@@ -101,7 +101,7 @@ impl<P: Pad> Incoming<P> {
 
     /// Whether not even the smallest lease can be granted any more.
     pub(crate) fn is_used_up(&self) -> bool {
-        self.remaining() < KEY_ELEMENTS.saturating_add(3)
+        self.remaining() < KEY_ELEMENTS.saturating_add(2)
     }
 
     /// Whether a lease was granted in this session.
@@ -120,7 +120,7 @@ impl<P: Pad> Incoming<P> {
         let end = start.saturating_add(want).min(self.pad.elements());
         let first = start.checked_add(2)?;
         // A lease without room for the smallest block would only burn bytes.
-        if end.saturating_sub(first) < KEY_ELEMENTS.saturating_add(1) {
+        if end.saturating_sub(first) < KEY_ELEMENTS {
             return None;
         }
         let opened_from = *self.opened_from.get_or_insert(start);
@@ -197,10 +197,15 @@ impl<P: Pad> Incoming<P> {
         if self.used.overlaps(index, end) {
             return Err(OpenError::Used);
         }
-        if self.failed_tags >= FAILED_TAGS_BOUND {
+        if self.is_flooded() {
             return Err(OpenError::Flooded);
         }
         Ok(Block::read(&self.pad, Place { table: self.number, index }, pad_elements)?)
+    }
+
+    /// Whether so many tags failed since the last grant that none is looked at before the next.
+    pub(crate) const fn is_flooded(&self) -> bool {
+        self.failed_tags >= FAILED_TAGS_BOUND
     }
 
     /// The tag of the block at `index` did not verify: nothing is burnt.

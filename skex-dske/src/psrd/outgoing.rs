@@ -298,6 +298,8 @@ pub(crate) enum AllocateError {
     Exhausted,
     /// The table's storage failed.
     Pad(PadError),
+    /// No such message can be made: its suite is not compiled in.
+    Message,
 }
 
 impl From<PadError> for AllocateError {
@@ -315,8 +317,8 @@ pub(crate) enum Granted {
     Part,
 }
 
-/// The elements of the smallest block: a key of one element.
-const SMALLEST_BLOCK: u32 = KEY_ELEMENTS + 6;
+/// The elements of the smallest block: an epoch's.
+const SMALLEST_BLOCK: u32 = KEY_ELEMENTS;
 
 /// Why a grant opened no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

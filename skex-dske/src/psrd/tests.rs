@@ -123,9 +123,11 @@ fn what_a_grant_leaves_out_is_erased_at_the_sender() {
     assert_eq!(ends.sent.left(), [(2, 100), (400, 1000)]);
     assert_eq!(ends.lease(200, 200), Ok(Granted::Whole));
     assert_eq!(ends.sent.left(), [(2, 100), (402, 1000)]);
-    // A lease without room for a block is lost as a whole.
+    // A lease without room for a block, as no honest receiver grants it, is lost as a whole.
     let mut ends = Ends::new(1000);
-    assert_eq!(ends.lease(400, 7), Ok(Granted::Part));
+    let asked = ends.sender.ask(400, 1, &mut ends.rng);
+    let crumb = Grant { nonce: asked.nonce, start: 0, end: 5, after: 1 };
+    assert_eq!(ends.take(&crumb), Ok(Granted::Part));
     assert_eq!(ends.sent.left(), [(400, 1000)]);
 }
 

@@ -5,5 +5,5 @@ mod babble;
 mod clients;
 mod forgery;
 mod hubs;
-mod liar;
+pub mod liar;
 mod network;

@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use skex_core::KeyId;
-use skex_dske::{ClientError, ClientEvent, KeyRequest, Role};
+use skex_dske::{ClientError, ClientEvent, KeyRequest, KeySuite, Role};
 use skex_sim::{Dice, Either, Link, NodeId, PowerLoss, Receipts, StoreFault, for_each_seed};
 
 use crate::oracle::Oracle;
-use crate::seeds;
 use crate::world::{Cast, Setup, cast, tag};
+use crate::{request_under, seeds};
 
 fn small() -> Setup {
     let mut setup = Setup::new(3);
@@ -16,8 +16,8 @@ fn small() -> Setup {
     setup
 }
 
-fn short(threshold: u8) -> KeyRequest {
-    let mut request = KeyRequest::new(threshold);
+fn short(suite: KeySuite, threshold: u8) -> KeyRequest {
+    let mut request = request_under(suite, threshold);
     request.lifetime = 20;
     request
 }
@@ -40,10 +40,10 @@ fn take(cast: &mut Cast, from: usize) {
 }
 
 /// A key each way, and `taken` for both.
-fn keys_both_ways(cast: &mut Cast) {
+fn keys_both_ways(cast: &mut Cast, suite: KeySuite) {
     let from = cast.world.events().len();
-    let _ = cast.try_request_if_up(0, 1, short(2));
-    let _ = cast.try_request_if_up(1, 0, short(2));
+    let _ = cast.try_request_if_up(0, 1, short(suite, 2));
+    let _ = cast.try_request_if_up(1, 0, short(suite, 2));
     cast.world.run_for(Duration::from_secs(3), 1_000_000);
     take(cast, from);
     cast.world.run_for(Duration::from_secs(1), 1_000_000);
@@ -61,7 +61,7 @@ fn new_keys_agree(cast: &mut Cast) {
 /// Scenario 43: power is lost at every point where a party stores, sends or tells, in a key establishment with the
 /// handing on of its keys, on a fresh start and in the middle of things; with a store that answers at once and with one
 /// that is slow, and whatever becomes of what was not synced.
-fn crash_everywhere(slow: bool, how: PowerLoss) -> usize {
+fn crash_everywhere(suite: KeySuite, slow: bool, how: PowerLoss) -> usize {
     let build = || {
         let mut cast = cast(11, &small());
         if slow {
@@ -74,16 +74,16 @@ fn crash_everywhere(slow: bool, how: PowerLoss) -> usize {
     };
     let mut honest = build();
     let first: Vec<u64> = honest.world.nodes().map(|node| honest.world.points(node)).collect();
-    keys_both_ways(&mut honest);
-    keys_both_ways(&mut honest);
+    keys_both_ways(&mut honest, suite);
+    keys_both_ways(&mut honest, suite);
     let mut crashes = 0;
     for (node, first) in honest.world.nodes().zip(first) {
         for point in first..honest.world.points(node) {
             let mut cast = build();
             cast.world.restart_after(Duration::from_millis(400));
             cast.world.crash_at(node, point, how);
-            keys_both_ways(&mut cast);
-            keys_both_ways(&mut cast);
+            keys_both_ways(&mut cast, suite);
+            keys_both_ways(&mut cast, suite);
             assert_eq!(cast.boots.borrow().len(), 6, "{node:?} did not crash at point {point}");
             new_keys_agree(&mut cast);
             crashes += 1;
@@ -94,23 +94,28 @@ fn crash_everywhere(slow: bool, how: PowerLoss) -> usize {
 
 #[test]
 fn scenario_43_power_is_lost_at_every_point() {
-    assert!(crash_everywhere(false, PowerLoss::Any) > 200);
+    for suite in KeySuite::ALL {
+        assert!(crash_everywhere(suite, false, PowerLoss::Any) > 200);
+    }
 }
 
 #[test]
 fn scenario_43_power_is_lost_at_every_point_before_a_slow_store_has_synced() {
     for how in [PowerLoss::Loses, PowerLoss::Lands, PowerLoss::Tears] {
-        assert!(crash_everywhere(true, how) > 200);
+        assert!(crash_everywhere(KeySuite::OneTime, true, how) > 200);
+    }
+    for suite in [KeySuite::Aes256Gcm, KeySuite::ChaCha20Poly1305] {
+        assert!(crash_everywhere(suite, true, PowerLoss::Any) > 200);
     }
 }
 
 /// Scenario 45: every way in which a store can fail, at every store of everybody.
 #[test]
 fn scenario_45_the_store_fails_at_every_checkpoint() {
-    let build = || cast(12, &small());
+    let (build, suite) = (|| cast(12, &small()), KeySuite::OneTime);
     let mut honest = build();
-    keys_both_ways(&mut honest);
-    keys_both_ways(&mut honest);
+    keys_both_ways(&mut honest, suite);
+    keys_both_ways(&mut honest, suite);
     for fault in [StoreFault::NotWritten, StoreFault::Landed, StoreFault::Torn, StoreFault::CachedOnly] {
         for node in honest.world.nodes() {
             for attempt in 1..honest.world.disk(node).attempts() {
@@ -118,11 +123,11 @@ fn scenario_45_the_store_fails_at_every_checkpoint() {
                     let mut cast = build();
                     cast.world.restart_after(Duration::from_millis(400));
                     cast.world.disk_mut(node).fail_at(attempt, fault);
-                    keys_both_ways(&mut cast);
+                    keys_both_ways(&mut cast, suite);
                     if then_power {
                         cast.world.crash(node, PowerLoss::Loses);
                     }
-                    keys_both_ways(&mut cast);
+                    keys_both_ways(&mut cast, suite);
                     new_keys_agree(&mut cast);
                 }
             }
@@ -135,11 +140,11 @@ fn scenario_45_the_store_fails_at_every_checkpoint() {
 fn scenario_45_a_torn_last_record() {
     for_each_seed(0..seeds(20), |seed| {
         let mut cast = cast(seed, &small());
-        keys_both_ways(&mut cast);
+        keys_both_ways(&mut cast, KeySuite::OneTime);
         for node in cast.world.nodes().collect::<Vec<_>>() {
             cast.world.set_receipts(node, Receipts::After(Duration::from_secs(1)));
         }
-        let _ = cast.try_request(0, 1, short(2));
+        let _ = cast.try_request(0, 1, short(KeySuite::OneTime, 2));
         cast.world.run_for(Duration::from_millis(seed * 120), 1_000_000);
         for node in cast.world.nodes().collect::<Vec<_>>() {
             cast.world.crash(node, PowerLoss::Tears);
@@ -174,7 +179,8 @@ fn scenario_57_restarts_in_storms() {
                 3 => cast.world.crash_at(node, cast.world.points(node) + dice.below(20), PowerLoss::Any),
                 _ => {
                     let from = dice.index(2);
-                    let _ = cast.try_request_if_up(from, 1 - from, short(2 + dice.below(2) as u8));
+                    let suite = KeySuite::ALL[dice.index(3)];
+                    let _ = cast.try_request_if_up(from, 1 - from, short(suite, 2 + dice.below(2) as u8));
                 }
             }
             if dice.chance(500) {
@@ -265,7 +271,7 @@ fn a_responder_that_crashes_gives_its_key_again_until_it_is_taken() {
 fn an_initiator_that_crashes_forgets_its_request() {
     let mut cast = cast(14, &Setup::new(3));
     cast.world.net_mut().set_default_link(Link::ideal().latency(20));
-    let id = cast.request(0, 1, short(2));
+    let id = cast.request(0, 1, short(KeySuite::OneTime, 2));
     cast.world.run_for(Duration::from_millis(130), 1_000_000);
     cast.world.crash(cast.clients[0], PowerLoss::Any);
     cast.world.restart(cast.clients[0]);
@@ -280,7 +286,7 @@ fn an_initiator_that_crashes_forgets_its_request() {
 fn a_key_waits_for_its_application_beyond_its_lifetime() {
     let mut cast = cast(15, &small());
     let node = cast.clients[1];
-    let id = cast.request(0, 1, short(2));
+    let id = cast.request(0, 1, short(KeySuite::OneTime, 2));
     cast.settle(5);
     cast.assert_agreed(0, 1, id);
     let ours = cast.key(0, id).unwrap();
@@ -314,7 +320,7 @@ fn a_hub_drops_a_share_when_it_was_answered() {
     let mut cast = cast(16, &small());
     let (clients, hubs) = (cast.clients.clone(), cast.hubs.clone());
     cast.world.net_mut().partition(&clients[1..], &hubs);
-    let id = cast.request(0, 1, short(2));
+    let id = cast.request(0, 1, short(KeySuite::OneTime, 2));
     cast.world.run_for(Duration::from_secs(2), 1_000_000);
     for &hub in &hubs {
         cast.world.restart(hub);

@@ -20,9 +20,17 @@ mod matrix;
 mod network;
 mod oracle;
 mod snapshots;
+mod suites;
 mod tables;
 mod verdicts;
 mod world;
+
+/// A request for a 256-bit key of this threshold under a suite.
+fn request_under(suite: skex_dske::KeySuite, threshold: u8) -> skex_dske::KeyRequest {
+    let mut request = skex_dske::KeyRequest::new(threshold);
+    request.suite = suite;
+    request
+}
 
 /// How many seeds a scenario runs: so many, or as many times more as the environment variable `SKEX_SEEDS` says.
 fn seeds(usual: u64) -> u64 {

@@ -4,6 +4,7 @@
 //! - an element of a table that served two different messages: pad bytes under two plaintexts, or a one-time key under
 //!   two messages;
 //! - two datagrams under one envelope key and number;
+//! - two shares, or two answers, under one epoch's key and number; an epoch that outlives a session, or serves two suites;
 //! - a one-time tag that is not the one of the original table at that place (so the oracle sees what it thinks it sees);
 //! - a share delivered to anybody but the responder for whom it was uploaded;
 //! - a key that differs between its ends, between two times that it was given, or from what its shares make;
@@ -19,8 +20,8 @@ use skex_dske::{
 };
 use skex_sim::{Departed, Either, NodeId};
 use skex_wire::dske::{
-    AnswerStatus, Direction, Inner, InnerType, Outer, Sealed, ShareMessage, Tagged, block_elements,
-    tag_prefix,
+    Answer, AnswerStatus, Direction, DskeSuiteId, Inner, InnerType, Outer, Sealed, ShareMessage, Tagged,
+    block_elements, tag_prefix,
 };
 use skex_wire::{Reader, SuiteId};
 
@@ -30,7 +31,7 @@ use crate::world::{Cast, Further};
 type Pair = (usize, usize);
 
 /// A table: of which pair, whether it is the client's to send from, and its number.
-type TableOf = (Pair, bool, u16);
+pub type TableOf = (Pair, bool, u16);
 
 /// Who asked for a key, and its id.
 type Name = (usize, KeyId);
@@ -43,8 +44,12 @@ pub struct Oracle {
     uses: BTreeMap<(TableOf, u32), usize>,
     messages: Vec<Vec<u8>>,
     keys: BTreeMap<Name, Making>,
-    /// Which key each block of shares was for.
-    blocks: BTreeMap<(TableOf, u32), Name>,
+    /// Which key each share was for, by the block and the number that protected it.
+    blocks: BTreeMap<(TableOf, u32, Option<u8>), Name>,
+    /// By table and block.
+    epochs: BTreeMap<(TableOf, u32), Epoch>,
+    /// Coordinates and secret tag of each key that was uploaded.
+    terms: BTreeMap<Name, (Vec<u8>, [u8; 16])>,
     stores: BTreeMap<NodeId, Store>,
     told: usize,
     /// This node gets no receipt from its checkpoint of this number on.
@@ -61,6 +66,9 @@ pub struct Counts {
     pub uploads: u64,
     pub deliveries: u64,
     pub answers: u64,
+    /// Of the above: messages that were sealed in an epoch, and how many epochs there were.
+    pub sealed: u64,
+    pub epochs: u64,
     pub repeats: u64,
     pub keys: u64,
 }
@@ -83,6 +91,16 @@ struct Session {
     to_hub: SecretBytes<32>,
     to_client: SecretBytes<32>,
     used: BTreeSet<(bool, u32)>,
+}
+
+/// An epoch of a computational suite.
+struct Epoch {
+    suite: DskeSuiteId,
+    /// The session in which it was opened.
+    salts: [[u8; 16]; 2],
+    /// By number: the messages that were sent under its two keys.
+    shares: BTreeMap<u8, Vec<u8>>,
+    answers: BTreeMap<u8, Vec<u8>>,
 }
 
 /// What was said about one key.
@@ -151,7 +169,7 @@ impl Oracle {
     fn blocks_of(cast: &Cast, name: Name, hub: usize, uploads: bool) -> usize {
         let mut oracle = Self::default();
         oracle.watch(cast);
-        let ours = |(&((pair, uplink, _), _), &of): (&(TableOf, u32), &Name)| {
+        let ours = |(&((pair, uplink, _), ..), &of): (&(TableOf, u32, Option<u8>), &Name)| {
             of == name && pair.1 == hub && uplink == uploads
         };
         oracle.blocks.iter().filter(|&entry| ours(entry)).count()
@@ -283,16 +301,17 @@ impl Oracle {
                 let Some((inner, session)) = found else {
                     return self.charge(format!("{pair:?}: a datagram under an unknown envelope"));
                 };
+                let salts = session.salts;
                 if !session.used.insert((from_client, sealed.header.seq)) {
                     self.charge(format!("{pair:?}: two datagrams under one key and number"));
                 }
-                self.on_inner(cast, pair, from_client, &inner);
+                self.on_inner(cast, pair, from_client, &inner, salts);
             }
             _ => {}
         }
     }
 
-    fn on_inner(&mut self, cast: &Cast, pair: Pair, from_client: bool, octets: &[u8]) {
+    fn on_inner(&mut self, cast: &Cast, pair: Pair, from_client: bool, octets: &[u8], salts: [[u8; 16]; 2]) {
         let inner = Inner::decode(octets).expect("a machine sealed what is not a message");
         match &inner {
             Inner::LeaseRequest(request) => {
@@ -310,14 +329,19 @@ impl Oracle {
                 self.verify(cast, table, start, from_client, grant.untagged, grant.tag);
                 self.depends_on_mark(cast, pair, from_client, (1, grant.message.table), grant.message.end);
             }
-            Inner::Share(share) => self.on_share(cast, pair, from_client, octets, share),
+            Inner::Share(share) => self.on_share(cast, pair, from_client, octets, share, salts),
             Inner::Answer(answer) => {
                 self.counts.answers += 1;
-                let index = answer.message.index;
+                let Answer { index, number, .. } = answer.message;
                 let table = (pair, !from_client, answer.message.table);
-                self.uses(table, index..index + 2, octets);
-                self.verify(cast, table, index, from_client, answer.untagged, answer.tag);
-                let Some(&(initiator, key_id)) = self.blocks.get(&(table, index)) else {
+                match number {
+                    None => {
+                        self.uses(table, index..index + 2, octets);
+                        self.verify(cast, table, index, from_client, answer.untagged, answer.tag);
+                    }
+                    Some(number) => self.on_sealed_answer(cast, table, number, octets, answer),
+                }
+                let Some(&(initiator, key_id)) = self.blocks.get(&(table, index, number)) else {
                     return self.charge(format!("{table:?}: an answer to no share at {index}"));
                 };
                 if answer.message.status == AnswerStatus::ACCEPTED {
@@ -341,20 +365,31 @@ impl Oracle {
         upload: bool,
         octets: &[u8],
         share: &Tagged<'_, ShareMessage<'_>>,
+        salts: [[u8; 16]; 2],
     ) {
         let message = &share.message;
-        assert_eq!(upload, message.inner_type == InnerType::UPLOAD);
+        let uploads = [InnerType::UPLOAD, InnerType::UPLOAD_SEALED];
+        assert_eq!(upload, uploads.contains(&message.inner_type));
         let terms = &message.terms;
-        let (start, elements) = (message.position.index, block_elements(terms.key_len).unwrap());
+        let start = message.position.index;
         let table = (pair, upload, message.position.table);
-        // The two elements at its head are the answer's.
-        self.uses(table, start + 2..start + elements, octets);
-        self.verify(cast, table, start + 2, upload, share.untagged, share.tag);
-        let original = original(cast, table);
-        let pad = &original[(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
-        let plain: Vec<u8> = match message.share {
-            [] => pad.to_vec(),
-            masked => pad.iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
+        let (plain, elements) = match message.position.number {
+            None => {
+                assert_eq!(terms.suite, DskeSuiteId::ITS);
+                let elements = block_elements(terms.key_len).unwrap();
+                // The two elements at its head are the answer's.
+                self.uses(table, start + 2..start + elements, octets);
+                self.verify(cast, table, start + 2, upload, share.untagged, share.tag);
+                let original = original(cast, table);
+                let pad =
+                    &original[(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
+                let plain: Vec<u8> = match message.share {
+                    [] => pad.to_vec(),
+                    masked => pad.iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
+                };
+                (plain, elements)
+            }
+            Some(number) => (self.on_sealed_share(cast, table, number, octets, share, salts), 4),
         };
         let coordinate = pair.1 as u8 + 1;
         let peer = ClientTag::new(message.peer);
@@ -362,9 +397,11 @@ impl Oracle {
         self.depends_on_mark(cast, pair, upload, (0, message.position.table), start + elements);
         let initiator = if upload { Some(pair.0) } else { cast.tags.iter().position(|&tag| tag == peer) };
         let initiator = initiator.expect("an enrolled initiator");
-        self.blocks.insert((table, start), (initiator, key_id));
+        self.blocks.insert((table, start, message.position.number), (initiator, key_id));
         if upload {
             self.counts.uploads += 1;
+            let of_key = (terms.coordinates.to_vec(), message.secret_tag);
+            self.terms.insert((pair.0, key_id), of_key);
             let making = self.keys.entry((pair.0, key_id)).or_insert_with(|| Making {
                 responder: peer,
                 threshold: terms.threshold,
@@ -385,6 +422,77 @@ impl Oracle {
                 _ => self.charge(format!("{pair:?}: a share for somebody else, or that nobody uploaded")),
             }
         }
+    }
+
+    /// A share under an epoch's key. What it is in clear.
+    fn on_sealed_share(
+        &mut self,
+        cast: &Cast,
+        table: TableOf,
+        number: u8,
+        octets: &[u8],
+        share: &Tagged<'_, ShareMessage<'_>>,
+        salts: [[u8; 16]; 2],
+    ) -> Vec<u8> {
+        self.counts.sealed += 1;
+        let (suite, index) = (share.message.terms.suite, share.message.position.index);
+        // The block serves the epoch as a whole: it is the keys of all its messages, and of nothing else.
+        self.uses(table, index..index + 4, &[b"epoch".as_slice(), &[suite.value()]].concat());
+        let epoch = self.epochs.entry((table, index)).or_insert_with(|| Epoch {
+            suite,
+            salts,
+            shares: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        });
+        self.counts.epochs += u64::from(epoch.shares.is_empty());
+        let same = epoch.shares.entry(number).or_insert_with(|| octets.to_vec()) == octets;
+        let lives_on = epoch.salts != salts;
+        if !same {
+            self.charge(format!("{table:?}: two shares under number {number} of the epoch at {index}"));
+        }
+        if lives_on {
+            self.charge(format!("{table:?}: the epoch at {index} outlives its session"));
+        }
+        let head = &share.untagged[..share.message.head_len()];
+        let aad = [&prefix(cast, table.0, table.1), head].concat();
+        let mut plain = share.message.share.to_vec();
+        let key = epoch_key(cast, table, index, suite, Label::DSKE_EPOCH_SHARES);
+        if aead(suite).open(&key, &nonce(number), &aad, &mut plain, &share.tag).is_err() {
+            self.charge(format!("{table:?}: number {number} of the epoch at {index} does not open"));
+        }
+        plain
+    }
+
+    /// An answer under an epoch's other key.
+    fn on_sealed_answer(
+        &mut self,
+        cast: &Cast,
+        table: TableOf,
+        number: u8,
+        octets: &[u8],
+        answer: &Tagged<'_, Answer<'_>>,
+    ) {
+        self.counts.sealed += 1;
+        let index = answer.message.index;
+        let Some(epoch) = self.epochs.get_mut(&(table, index)) else {
+            return self.charge(format!("{table:?}: an answer in no epoch at {index}"));
+        };
+        let suite = epoch.suite;
+        if epoch.answers.entry(number).or_insert_with(|| octets.to_vec()) != octets {
+            self.charge(format!("{table:?}: two answers under number {number} of the epoch at {index}"));
+        }
+        let aad = [&prefix(cast, table.0, !table.1), answer.untagged].concat();
+        let key = epoch_key(cast, table, index, suite, Label::DSKE_EPOCH_ANSWERS);
+        if aead(suite).open(&key, &nonce(number), &aad, &mut [], &answer.tag).is_err() {
+            self.charge(format!("{table:?}: answer {number} in the epoch at {index} is not authentic"));
+        }
+    }
+
+    /// What was uploaded of a key, as every one of its hubs knows it: its terms, and the secret tag.
+    pub fn terms_of(cast: &Cast, initiator: usize, key_id: KeyId) -> (Vec<u8>, [u8; 16]) {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.terms.remove(&(initiator, key_id)).expect("no share of that key was uploaded")
     }
 
     /// Elements `range` of `table` left in the service of this message.
@@ -521,6 +629,37 @@ impl Session {
         suite().open(key, &sealed.header.nonce(), sealed.aad, &mut inner, &sealed.tag).ok()?;
         Some(inner)
     }
+}
+
+fn prefix(cast: &Cast, (client, hub): Pair, uplink: bool) -> [u8; 21] {
+    let direction = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
+    tag_prefix(direction, client as u32, cast.hub_ids[hub].as_bytes())
+}
+
+/// A key of the epoch whose block begins at `index`, from the specification: its first two elements make the answers'
+/// key, the next two the shares'.
+pub fn epoch_key(cast: &Cast, table: TableOf, index: u32, of: DskeSuiteId, label: Label) -> SecretBytes<32> {
+    let place = if label == Label::DSKE_EPOCH_ANSWERS { index } else { index + 2 };
+    let key = &original(cast, table)[place as usize * ELEMENT_LEN..(place as usize + 2) * ELEMENT_LEN];
+    let prefix = prefix(cast, table.0, table.1);
+    let (table, index) = (table.2.to_be_bytes(), index.to_be_bytes());
+    Expander::from_key(suite(), key).secret(label, &[&prefix, &[of.value()], &table, &index])
+}
+
+/// A suite with the AEAD of this suite of keys.
+pub fn aead(of: DskeSuiteId) -> Suite {
+    let same = match of {
+        DskeSuiteId::AES256GCM => SuiteId::SHA256_AES256GCM,
+        DskeSuiteId::CHACHA20POLY1305 => SuiteId::SHA256_CHACHA20POLY1305,
+        other => panic!("{other:?} has no epochs"),
+    };
+    Suite::from_id(same).unwrap()
+}
+
+pub fn nonce(number: u8) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[11] = number;
+    nonce
 }
 
 fn suite() -> Suite {

@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use skex_dske::KeyRequest;
+use skex_dske::{KeyRequest, KeySuite};
 use skex_sim::{Snapshot, Verdict, for_each_seed};
 
 use crate::oracle::Oracle;
-use crate::seeds;
 use crate::world::{Cast, Setup, cast};
+use crate::{request_under, seeds};
 
 /// A backup of a node: its records, and its tables as they were.
 struct Backup {
@@ -65,8 +65,10 @@ fn put_back(cast: &mut Cast, client: bool, number: usize, backup: &Backup, table
 
 /// Keys both ways between the two clients, as far as the net lets them.
 fn some_keys(cast: &mut Cast, count: usize) {
-    for _ in 0..count {
-        let mut request = KeyRequest::new(2);
+    for i in 0..count {
+        // Most of them one-time: those spend the tables, and move the marks.
+        let suite = if i % 3 == 2 { KeySuite::ALL[1 + i / 3 % 2] } else { KeySuite::OneTime };
+        let mut request = request_under(suite, 2);
         request.lifetime = 10;
         let _ = cast.try_request(0, 1, request);
         let _ = cast.try_request(1, 0, request);

@@ -9,8 +9,8 @@ use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{KeyId, SecretBytes};
 use skex_dske::{
     Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientLimits, ClientTag, Conduct, Coordinate,
-    Established, Hub, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, Origin, Pad, PadError,
-    ResponderPolicy, RestoreError, Role, Table,
+    Established, Hub, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, KeySuite, Origin, Pad,
+    PadError, ResponderPolicy, RestoreError, Role, Table,
 };
 use skex_sim::{Boot, Either, Layout, NodeId, World};
 use skex_wire::SuiteId;
@@ -99,6 +99,8 @@ pub struct Setup {
     pub policy: Option<ResponderPolicy>,
     pub client_limits: ClientLimits,
     pub hub_limits: HubLimits,
+    /// What the hubs relay.
+    pub suites: Vec<KeySuite>,
     /// Whom each client authorises at its hubs.
     pub authorised: Authorised,
     /// At these hubs, the responder (client 1) has a smaller table for what it receives.
@@ -115,6 +117,7 @@ impl Setup {
             policy: None,
             client_limits: ClientLimits::default(),
             hub_limits: HubLimits::default(),
+            suites: KeySuite::ALL.to_vec(),
             authorised: Authorised::Everyone,
             peers_known: true,
         }
@@ -253,7 +256,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 let client = ClientId::new(table.client as u32);
                 config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
             }
-            config.with_limits(setup.hub_limits)
+            config.with_suites(&setup.suites).unwrap().with_limits(setup.hub_limits)
         };
         let boot = move |boot: Boot<'_>| {
             let restore =

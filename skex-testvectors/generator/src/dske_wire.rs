@@ -315,7 +315,7 @@ fn leases(group: &mut Group) {
             "TrailingBytes",
         );
     }
-    for kind in [0_u8, 11, 255] {
+    for kind in [0_u8, 15, 255] {
         malformed(group, &format!("type {kind}"), "no such type", 0, &join!([kind], [0; 26]), "UnknownType");
     }
     malformed(group, "nothing", "an inner message without octets", 0, &[], "Truncated");

@@ -11,7 +11,8 @@ const UNMEDIATED: &[&str] = &[
     "enrol", "th", "kid a", "kid b", "m1 mac a", "m1 mac b", "m1 ext", "m2 ext", "m3 ext", "hs", "m2 mac",
     "m3 mac", "m4 mac", "chain", "export a", "export b", "sid", "output", "next", "nonce", "cookie",
 ];
-const DSKE: &[&str] = &["hi client", "hi hub", "hi again", "salt", "env hub", "env cl", "provision", "epoch"];
+const DSKE: &[&str] =
+    &["hi client", "hi hub", "hi again", "salt", "env hub", "env cl", "provision", "ep share", "ep answer"];
 /// What follows `skex x1 ` in the labels of consumers.
 pub(crate) const EXPORT: &[&str] = &[
     "raw", "ike ppk", "tls epsk", "mac cak", "tcp ao", "wg psk", "lane", "root", "salt", "name", "tls psk",

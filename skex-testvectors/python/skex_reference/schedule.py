@@ -72,7 +72,8 @@ DSKE = (
     "skex d1 env hub",
     "skex d1 env cl",
     "skex d1 salt",
-    "skex d1 epoch",
+    "skex d1 ep share",
+    "skex d1 ep answer",
     "skex d1 provision",
 )
 EXPORT = (

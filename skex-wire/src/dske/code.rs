@@ -39,6 +39,12 @@ crate::codepoint! {
         FETCH = 9;
         /// How much waits.
         FETCHED = 10;
+        /// A share, initiator to hub, sealed with an AEAD.
+        UPLOAD_SEALED = 11;
+        /// A share, hub to responder, sealed with an AEAD.
+        DELIVERY_SEALED = 12;
+        /// The one final answer to a sealed upload or delivery.
+        ANSWER_SEALED = 13;
     }
 }
 
@@ -69,9 +75,9 @@ crate::codepoint! {
     pub struct DskeSuiteId(u8) {
         /// One-time pads and one-time tags from pre-shared random data.
         ITS = 1;
-        /// AES-256-GCM under keys from pre-shared random data. Reserved: no message of this release uses it.
+        /// AES-256-GCM under keys from pre-shared random data.
         AES256GCM = 2;
-        /// ChaCha20-Poly1305 under keys from pre-shared random data. Reserved: no message of this release uses it.
+        /// ChaCha20-Poly1305 under keys from pre-shared random data.
         CHACHA20POLY1305 = 3;
     }
 }

@@ -16,9 +16,9 @@ pub enum Inner<'a> {
     LeaseGrant(Tagged<'a, LeaseGrant>),
     /// LEASE_DENIED.
     LeaseDenied(LeaseDenied),
-    /// UPLOAD or DELIVERY.
+    /// UPLOAD, DELIVERY, UPLOAD_SEALED or DELIVERY_SEALED.
     Share(Tagged<'a, ShareMessage<'a>>),
-    /// ANSWER.
+    /// ANSWER or ANSWER_SEALED.
     Answer(Tagged<'a, Answer<'a>>),
     /// BUSY.
     Busy(Busy),
@@ -41,8 +41,11 @@ impl<'a> Inner<'a> {
             InnerType::LEASE_REQUEST => LeaseRequest::decode(bytes).map(Self::LeaseRequest),
             InnerType::LEASE_GRANT => LeaseGrant::decode(bytes).map(Self::LeaseGrant),
             InnerType::LEASE_DENIED => LeaseDenied::decode(bytes).map(Self::LeaseDenied),
-            InnerType::UPLOAD | InnerType::DELIVERY => ShareMessage::decode(bytes).map(Self::Share),
-            InnerType::ANSWER => Answer::decode(bytes).map(Self::Answer),
+            InnerType::UPLOAD
+            | InnerType::DELIVERY
+            | InnerType::UPLOAD_SEALED
+            | InnerType::DELIVERY_SEALED => ShareMessage::decode(bytes).map(Self::Share),
+            InnerType::ANSWER | InnerType::ANSWER_SEALED => Answer::decode(bytes).map(Self::Answer),
             InnerType::BUSY => Busy::decode(bytes).map(Self::Busy),
             InnerType::CONFIRM => Confirm::decode(bytes).map(Self::Confirm),
             InnerType::FETCH => Fetch::decode(bytes).map(Self::Fetch),

@@ -1,4 +1,4 @@
-//! UPLOAD and DELIVERY: a share on its way.
+//! UPLOAD and DELIVERY, UPLOAD_SEALED and DELIVERY_SEALED: a share on its way.
 
 use super::{ELEMENT_LEN, InnerType, TAG_LEN, Tagged, Terms, share_elements};
 use crate::{DecodeError, DecodeErrorKind, EncodeError, Reader, Writer};
@@ -11,23 +11,33 @@ pub struct BlockPosition {
     pub table: u16,
     /// First element of the block.
     pub index: u32,
+    /// The message's number in the epoch that the block opened. `None`: the block is this one message's.
+    pub number: Option<u8>,
     /// The sender's floor: it will never send a block again that begins below. In elements.
     pub floor: u32,
 }
 
 impl BlockPosition {
-    /// The position with these fields.
+    /// Of a message with a block of its own.
     #[must_use]
     pub const fn new(table: u16, index: u32, floor: u32) -> Self {
-        Self { table, index, floor }
+        Self { table, index, number: None, floor }
+    }
+
+    /// Of message `number` in the epoch of the block at `index`.
+    #[must_use]
+    pub const fn in_epoch(table: u16, index: u32, number: u8, floor: u32) -> Self {
+        Self { table, index, number: Some(number), floor }
     }
 }
 
-/// A share: an UPLOAD from the initiator to a hub, or a DELIVERY from a hub to the responder.
+/// A share: an UPLOAD from the initiator to a hub, or a DELIVERY from a hub to the responder; sealed with an AEAD, or in a
+/// block of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShareMessage<'a> {
-    /// [`InnerType::UPLOAD`] or [`InnerType::DELIVERY`].
+    /// [`InnerType::UPLOAD`], [`DELIVERY`](InnerType::DELIVERY), [`UPLOAD_SEALED`](InnerType::UPLOAD_SEALED) or
+    /// [`DELIVERY_SEALED`](InnerType::DELIVERY_SEALED).
     pub inner_type: InnerType,
     /// The block that protects it.
     pub position: BlockPosition,
@@ -39,18 +49,19 @@ pub struct ShareMessage<'a> {
     pub terms: Terms<'a>,
     /// The secret tag `o`, the same at every hub.
     pub secret_tag: [u8; TAG_LEN],
-    /// The share under its pad. Empty in the upload of a direct share, where the pad itself is the share.
+    /// The share under its pad or its AEAD. Empty in the UPLOAD of a direct share, where the pad itself is the share.
     pub share: &'a [u8],
 }
 
 impl<'a> ShareMessage<'a> {
-    /// Octets before the terms.
+    /// Octets before the terms, without the number in an epoch.
     const HEAD_LEN: usize = 43;
 
     /// A checked message.
     ///
     /// # Errors
-    /// What a decoder would refuse it for: another type, or a share of another length than the terms demand.
+    /// What a decoder would refuse it for: another type, a number in an epoch where the type is not sealed or none where it
+    /// is, or a share of another length than the terms demand.
     pub fn new(
         inner_type: InnerType,
         position: BlockPosition,
@@ -60,11 +71,15 @@ impl<'a> ShareMessage<'a> {
         secret_tag: [u8; TAG_LEN],
         share: &'a [u8],
     ) -> Result<Self, DecodeErrorKind> {
-        let direct_allowed = match inner_type {
-            InnerType::UPLOAD => true,
-            InnerType::DELIVERY => false,
+        let (sealed, direct_allowed) = match inner_type {
+            InnerType::UPLOAD => (false, true),
+            InnerType::DELIVERY => (false, false),
+            InnerType::UPLOAD_SEALED | InnerType::DELIVERY_SEALED => (true, false),
             _ => return Err(DecodeErrorKind::UnknownType),
         };
+        if position.number.is_some() != sealed {
+            return Err(DecodeErrorKind::BadValue);
+        }
         let full = share_len(terms.key_len).ok_or(DecodeErrorKind::BadLength)?;
         if share.len() != full && !(direct_allowed && share.is_empty()) {
             return Err(DecodeErrorKind::BadLength);
@@ -81,24 +96,32 @@ impl<'a> ShareMessage<'a> {
     /// Octets of the whole message, its tag included.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
-        Self::HEAD_LEN
-            .saturating_add(self.terms.encoded_len())
-            .saturating_add(self.share.len())
-            .saturating_add(2 * TAG_LEN)
+        self.head_len().saturating_add(self.share.len()).saturating_add(TAG_LEN)
+    }
+
+    /// Octets before the share. With the [prefix](super::tag_prefix) they are the additional data of a sealed message.
+    #[must_use]
+    pub const fn head_len(&self) -> usize {
+        let number = if self.position.number.is_some() { 1 } else { 0 };
+        Self::HEAD_LEN.saturating_add(number).saturating_add(self.terms.encoded_len()).saturating_add(TAG_LEN)
     }
 
     /// Reads a whole message, of either type.
     ///
     /// # Errors
-    /// [`DecodeError`] unless `bytes` are exactly one UPLOAD or DELIVERY.
+    /// [`DecodeError`] unless `bytes` are exactly one UPLOAD, DELIVERY, UPLOAD_SEALED or DELIVERY_SEALED.
     pub fn decode(bytes: &'a [u8]) -> Result<Tagged<'a, Self>, DecodeError> {
         Tagged::decode_with(bytes, |reader: &mut Reader<'a>| {
             let start = reader.clone();
             let inner_type = InnerType::new(reader.u8()?);
-            if inner_type != InnerType::UPLOAD && inner_type != InnerType::DELIVERY {
-                return Err(start.error(DecodeErrorKind::UnknownType));
-            }
-            let position = BlockPosition { table: reader.u16()?, index: reader.u32()?, floor: reader.u32()? };
+            let sealed = match inner_type {
+                InnerType::UPLOAD | InnerType::DELIVERY => false,
+                InnerType::UPLOAD_SEALED | InnerType::DELIVERY_SEALED => true,
+                _ => return Err(start.error(DecodeErrorKind::UnknownType)),
+            };
+            let (table, index) = (reader.u16()?, reader.u32()?);
+            let number = if sealed { Some(reader.u8()?) } else { None };
+            let position = BlockPosition { table, index, number, floor: reader.u32()? };
             let key_id = reader.array()?;
             let peer = reader.array()?;
             let terms = Terms::decode(reader)?;
@@ -120,6 +143,9 @@ impl<'a> ShareMessage<'a> {
         writer.u8(self.inner_type.value())?;
         writer.u16(self.position.table)?;
         writer.u32(self.position.index)?;
+        if let Some(number) = self.position.number {
+            writer.u8(number)?;
+        }
         writer.u32(self.position.floor)?;
         writer.bytes(&self.key_id)?;
         writer.bytes(&self.peer)?;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use skex_core::machine::{Instant, TransmitClass};
 use skex_core::{KeyBytes, KeyId, OutputKey, SecretVec};
-use skex_wire::dske::{AnswerStatus, Confirmation, block_elements};
+use skex_wire::dske::{AnswerStatus, Confirmation};
 
 use super::judgement::{Judgement, work_limit};
 use super::stored::{encode, storage_key};
@@ -15,8 +15,9 @@ use crate::client::Client;
 use crate::client::event::{ClientError, ClientEvent, Established, Role};
 use crate::id::{ClientTag, HubId};
 use crate::key::{Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
+use crate::link::AnswerKey;
 use crate::onetime::Tag;
-use crate::psrd::{AnswerKey, ELEMENT_LEN, Pad, Place};
+use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, decode};
 
 impl<P: Pad> Client<P> {
@@ -103,9 +104,13 @@ impl<P: Pad> Client<P> {
     /// Stores the key; behind that, gives it to the application and answers every hub.
     fn accept(&mut self, now: Instant, id: Id, expires: Instant, accepted: Accepted) {
         self.journal.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
-        let pad = accepted.judgement.as_ref().and_then(|judgement| block_elements(judgement.context.key_len));
-        let hubs = accepted.judgement.as_ref().map_or(0, |judgement| judgement.heard() as u64);
-        let pad_octets = u64::from(pad.unwrap_or(0)).saturating_mul(ELEMENT_LEN as u64).saturating_mul(hubs);
+        let pad_octets = match self.inbound.get(&id) {
+            Some(Inbound { stage: Stage::Collecting(arrived), .. }) => {
+                let elements = arrived.iter().map(|share| share.elements).fold(0, u32::saturating_add);
+                u64::from(elements).saturating_mul(ELEMENT_LEN as u64)
+            }
+            _ => 0,
+        };
         self.tell_key(id, &accepted, pad_octets);
         let before = self.inbound.change(&id, |inbound| {
             // By the accepted terms: what liars said of the lifetime is over with them.
@@ -114,7 +119,7 @@ impl<P: Pad> Client<P> {
         });
         if let Some(Stage::Collecting(arrived)) = before {
             for share in arrived {
-                self.answer_accepted(id, share.link, share.place, share.answer_key);
+                self.answer_accepted(id, share.link, share.answer_key);
             }
         }
     }
@@ -136,7 +141,7 @@ impl<P: Pad> Client<P> {
     }
 
     /// Accepted, with the confirmation, behind the checkpoint that holds the key.
-    fn answer_accepted(&mut self, id: Id, link: usize, place: Place, answer_key: AnswerKey) {
+    fn answer_accepted(&mut self, id: Id, link: usize, answer_key: AnswerKey) {
         let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get(&id) else { return };
         let after = accepted.after;
         let Ok(confirmation) =
@@ -145,11 +150,11 @@ impl<P: Pad> Client<P> {
             return;
         };
         let Some(hub) = self.links.get(link) else { return };
-        let Some(inner) = hub.link.answer(place, answer_key, AnswerStatus::ACCEPTED, Some(confirmation))
-        else {
+        let slot = answer_key.slot();
+        let Some(inner) = hub.link.answer(answer_key, AnswerStatus::ACCEPTED, Some(confirmation)) else {
             return;
         };
-        let answer = (link, place, inner.clone());
+        let answer = (link, slot, inner.clone());
         let _ = self.inbound.change(&id, |inbound| {
             inbound.answers.retain(|(to, ..)| *to != link);
             inbound.answers.push(answer);
@@ -166,7 +171,7 @@ impl<P: Pad> Client<P> {
         id: Id,
         link: usize,
         coordinate: Coordinate,
-        block: (Place, AnswerKey),
+        answer_key: AnswerKey,
         share: &SecretVec,
         claim: (&Context, Tag),
     ) {
@@ -177,7 +182,7 @@ impl<P: Pad> Client<P> {
                 judgement.hear(coordinate, share, claim);
             }
         });
-        self.answer_accepted(id, link, block.0, block.1);
+        self.answer_accepted(id, link, answer_key);
     }
 
     /// The origin of the table by which `hub` delivered its share, or else of the one by which it will.
@@ -187,7 +192,7 @@ impl<P: Pad> Client<P> {
             return Origin::Refill;
         };
         let share = arrived.iter().find(|share| share.link == at);
-        let table = share.and_then(|share| link.link.incoming.get(share.place.table));
+        let table = share.and_then(|share| link.link.incoming.get(share.answer_key.slot().block.table));
         table.map_or_else(|| link.link.incoming.next_origin(), crate::psrd::Incoming::origin)
     }
 }

@@ -41,10 +41,6 @@ impl Judgement {
         }
     }
 
-    pub(super) fn heard(&self) -> usize {
-        self.shares.len().saturating_add(self.strangers.len())
-    }
-
     /// How each hub behaved, from all shares together: the first of them may have looked right by another polynomial.
     pub(super) fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
         let shares: Vec<(Coordinate, &[u8])> =
@@ -93,6 +89,7 @@ mod tests {
             key_id: KeyId::new([1; 16]),
             initiator: ClientTag::new([2; 16]),
             responder: ClientTag::new([3; 16]),
+            suite: crate::suite::KeySuite::OneTime,
             threshold: 2,
             key_len: 16,
             lifetime: 600,

@@ -45,8 +45,8 @@ impl<P: Pad> Client<P> {
         accepted.awaited = (0..self.links.len()).collect();
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
-        let inbound =
-            Inbound { begun_by: 0, expires, stage: Stage::Accepted(Box::new(accepted)), answers: Vec::new() };
+        let stage = Stage::Accepted(Box::new(accepted));
+        let inbound = Inbound { begun_by: 0, expires, stage, answers: Vec::new() };
         self.inbound.insert(id, inbound);
         Ok(())
     }

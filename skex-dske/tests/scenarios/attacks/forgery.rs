@@ -4,7 +4,7 @@ use rand_core::Rng;
 use skex_core::KeyId;
 use skex_dske::{ClientTag, Coordinate, ResponderPolicy, SecretTagKey, split};
 use skex_wire::Writer;
-use skex_wire::dske::{context_len, encode_context};
+use skex_wire::dske::{DskeSuiteId, context_len, encode_context};
 
 use super::liar::{Liar, Share, pass};
 use crate::world::{Cast, Setup, cast};
@@ -16,17 +16,24 @@ struct Forged {
 }
 
 fn forge(cast: &Cast, threshold: u8, coordinates: &[u8], responder: ClientTag) -> Forged {
-    forge_at(cast, threshold, coordinates, coordinates, responder)
+    forge_at(cast, DskeSuiteId::ITS, threshold, coordinates, coordinates, responder)
 }
 
 /// As above, with shares at other places than the context says.
-fn forge_at(cast: &Cast, threshold: u8, coordinates: &[u8], places: &[u8], responder: ClientTag) -> Forged {
+fn forge_at(
+    cast: &Cast,
+    suite: DskeSuiteId,
+    threshold: u8,
+    coordinates: &[u8],
+    places: &[u8],
+    responder: ClientTag,
+) -> Forged {
     let key_id = [0x66; 16];
     let mut rng = <chacha20::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(66);
     let mut block = [0; 112];
     rng.fill_bytes(&mut block);
     let mut share = Share::junk(key_id, cast.tags[0]);
-    (share.threshold, share.coordinates) = (threshold, coordinates.to_vec());
+    (share.suite, share.threshold, share.coordinates) = (suite, threshold, coordinates.to_vec());
     let hubs = coordinates.iter().map(|&x| cast.hub_ids[usize::from(x) - 1].as_bytes());
     let mut context = vec![0; context_len(coordinates.len() as u8)];
     let (initiator, responder) = (cast.tags[0].as_bytes(), responder.as_bytes());
@@ -64,10 +71,12 @@ fn two_liars(cast: &mut Cast, forged: &Forged) -> usize {
 /// they say, the same two liars succeed (which shows that all else of their forgery is right).
 #[test]
 fn two_liars_cannot_lower_the_threshold_below_the_responders_own() {
-    for (minimum, keys) in [(3, 0), (2, 1)] {
-        let mut cast = cast(1, &setup(minimum));
-        let forged = forge(&cast, 2, &[1, 2], cast.tags[1]);
-        assert_eq!(two_liars(&mut cast, &forged), keys, "minimum {minimum}");
+    for &suite in DskeSuiteId::KNOWN {
+        for (minimum, keys) in [(3, 0), (2, 1)] {
+            let mut cast = cast(1, &setup(minimum));
+            let forged = forge_at(&cast, suite, 2, &[1, 2], &[1, 2], cast.tags[1]);
+            assert_eq!(two_liars(&mut cast, &forged), keys, "{suite:?}, minimum {minimum}");
+        }
     }
 }
 
@@ -113,7 +122,7 @@ fn a_hub_that_claims_another_coordinate_counts_once() {
 #[test]
 fn a_hub_beside_the_context_does_not_count() {
     let mut cast = cast(5, &setup(2));
-    let forged = forge_at(&cast, 2, &[1, 2], &[1, 3], cast.tags[1]);
+    let forged = forge_at(&cast, DskeSuiteId::ITS, 2, &[1, 2], &[1, 3], cast.tags[1]);
     for (hub, share) in [(0, &forged.shares[0]), (2, &forged.shares[1])] {
         let mut liar = Liar::hub(&mut cast, hub, 1);
         liar.share(&mut cast, share);

@@ -7,11 +7,12 @@ use skex_core::{Expander, HashSecret, Label, SecretBytes, Suite, extract};
 use skex_dske::{ClientTag, MessageTagKey};
 use skex_sim::{Address, NodeId};
 use skex_wire::dske::{
-    BlockPosition, Direction, Fetch, Hello, Inner, InnerType, LeaseGrant, LeaseRequest, Outer, SealedHeader,
-    ShareMessage, Terms, tag_prefix,
+    BlockPosition, Direction, DskeSuiteId, Fetch, Hello, Inner, InnerType, LeaseGrant, LeaseRequest, Outer,
+    SealedHeader, ShareMessage, Terms, tag_prefix,
 };
 use skex_wire::{SuiteId, Writer};
 
+use crate::oracle::{aead, epoch_key, nonce};
 use crate::world::Cast;
 
 pub struct Liar {
@@ -36,6 +37,7 @@ pub struct Liar {
 pub struct Share {
     pub key_id: [u8; 16],
     pub peer: ClientTag,
+    pub suite: DskeSuiteId,
     pub threshold: u8,
     pub key_len: u32,
     pub lifetime: u16,
@@ -51,6 +53,7 @@ impl Share {
         Self {
             key_id,
             peer,
+            suite: DskeSuiteId::ITS,
             threshold: 3,
             key_len: 32,
             lifetime: 600,
@@ -61,12 +64,15 @@ impl Share {
     }
 
     pub fn terms(&self) -> Terms<'_> {
-        let suite = skex_wire::dske::DskeSuiteId::ITS;
-        Terms::new(suite, self.threshold, self.key_len, self.lifetime, &self.coordinates, &[0]).unwrap()
+        Terms::new(self.suite, self.threshold, self.key_len, self.lifetime, &self.coordinates, &[0]).unwrap()
     }
 
+    /// Elements of its block; under an AEAD those of an epoch, which our liars open for each share.
     pub fn elements(&self) -> u32 {
-        skex_wire::dske::block_elements(self.key_len).unwrap()
+        match self.suite {
+            DskeSuiteId::ITS => skex_wire::dske::block_elements(self.key_len).unwrap(),
+            _ => 4,
+        }
     }
 }
 
@@ -282,8 +288,44 @@ impl Liar {
         index
     }
 
+    /// The message of a share as message `number` in the epoch of the block at `index`.
+    pub fn sealed_octets(&self, cast: &Cast, share: &Share, index: u32, number: u8) -> Vec<u8> {
+        let inner_type = if self.is_hub { InnerType::DELIVERY_SEALED } else { InnerType::UPLOAD_SEALED };
+        let position = BlockPosition::in_epoch(0, index, number, 0);
+        let peer = *share.peer.as_bytes();
+        let message = ShareMessage::new(
+            inner_type,
+            position,
+            share.key_id,
+            peer,
+            share.terms(),
+            share.secret_tag,
+            &share.share,
+        );
+        let message = message.unwrap();
+        let mut octets = vec![0; message.encoded_len() - 16];
+        message.encode_untagged(&mut Writer::new(&mut octets)).unwrap();
+        let direction = if self.is_hub { Direction::DOWNLINK } else { Direction::UPLINK };
+        let prefix = tag_prefix(direction, self.client as u32, cast.hub_ids[self.hub].as_bytes());
+        let (head, body) = octets.split_at_mut(message.head_len());
+        let aad = [&prefix, &*head].concat();
+        let table = ((self.client, self.hub), !self.is_hub, 0);
+        let key = epoch_key(cast, table, index, share.suite, Label::DSKE_EPOCH_SHARES);
+        let tag = aead(share.suite).seal(&key, &nonce(number), &aad, body).unwrap();
+        octets.extend_from_slice(&tag);
+        octets
+    }
+
     /// The message of a share in the block at `index`.
     pub fn share_octets(&self, cast: &Cast, share: &Share, index: u32) -> Vec<u8> {
+        match share.suite {
+            DskeSuiteId::ITS => self.one_time_octets(cast, share, index),
+            _ => self.sealed_octets(cast, share, index, 0),
+        }
+    }
+
+    /// The message of a share under the one-time keys of the block at `index`, whatever suite its terms name.
+    pub fn one_time_octets(&self, cast: &Cast, share: &Share, index: u32) -> Vec<u8> {
         let table = self.table(cast);
         let at = |element: u32, len: usize| &table[element as usize * 16..element as usize * 16 + len];
         let masked: Vec<u8> = at(index + 4, share.share.len())

@@ -1,0 +1,238 @@
+//! Epochs: keys of an AEAD that one block of a table gives, for up to 256 messages (docs/draft-skex-dske.md, "Epochs").
+//!
+//! An epoch is opened like any block, by the first of its messages that proves authentic, and lives in memory alone: it
+//! ends with the session. So no (key, number) ever comes back: not after a start, not after a restore.
+
+use alloc::vec::Vec;
+
+use skex_core::{Aead, Expander, Label, SecretBytes, Suite};
+
+use crate::key::Origin;
+use crate::psrd::{Block, Place};
+use crate::suite::KeySuite;
+
+/// Epochs of one direction that are open at once, at either end: those whose blocks begin highest.
+pub(crate) const OPEN: usize = 4;
+
+/// Messages of an epoch: as many as the octet of their number has values.
+const MESSAGES: u16 = 256;
+
+/// The keys of an epoch.
+pub(crate) struct EpochKeys {
+    suite: KeySuite,
+    aead: Aead,
+    shares: SecretBytes<32>,
+    answers: SecretBytes<32>,
+}
+
+impl EpochKeys {
+    /// The keys that `block` gives to an epoch of `suite`. `hash` is that of the link's envelope, `prefix` what stands
+    /// before the epoch's shares under every tag. `None` for a suite without an AEAD.
+    pub(crate) fn new(hash: Suite, suite: KeySuite, prefix: &[u8], block: &Block) -> Option<Self> {
+        let aead = suite.aead()?;
+        let context: [&[u8]; 4] = [
+            prefix,
+            &[suite.id().value()],
+            &block.place.table.to_be_bytes(),
+            &block.place.index.to_be_bytes(),
+        ];
+        let expand =
+            |key: &SecretBytes<32>, label| Expander::from_key(hash, key.expose()).secret(label, &context);
+        let shares = expand(&block.tag_key, Label::DSKE_EPOCH_SHARES);
+        let answers = expand(&block.answer_key, Label::DSKE_EPOCH_ANSWERS);
+        Some(Self { suite, aead, shares, answers })
+    }
+
+    /// Seals share `number` in place and gives the tag.
+    fn seal(&self, number: u8, aad: &[u8], share: &mut [u8]) -> Option<[u8; 16]> {
+        self.aead.key(&self.shares).seal(&nonce(number), aad, share).ok()
+    }
+
+    /// Opens share `number` in place. `false`: it is not authentic, and nothing was decrypted.
+    #[must_use]
+    pub(crate) fn open(&self, number: u8, aad: &[u8], share: &mut [u8], tag: &[u8; 16]) -> bool {
+        self.aead.key(&self.shares).open(&nonce(number), aad, share, tag).is_ok()
+    }
+
+    /// The key of the one answer to share `number`.
+    pub(crate) fn answer_key(&self, number: u8) -> EpochAnswerKey {
+        let key = SecretBytes::copied_from(self.answers.expose());
+        EpochAnswerKey { aead: self.aead, key, nonce: nonce(number) }
+    }
+}
+
+/// Makes or verifies the one answer to one message of an epoch.
+pub(crate) struct EpochAnswerKey {
+    aead: Aead,
+    key: SecretBytes<32>,
+    nonce: [u8; 12],
+}
+
+impl EpochAnswerKey {
+    /// The tag of the answer, once.
+    pub(crate) fn tag(self, answer: &[u8]) -> Option<[u8; 16]> {
+        self.aead.key(&self.key).seal(&self.nonce, answer, &mut []).ok()
+    }
+
+    /// Whether this is the answer.
+    pub(crate) fn verifies(&self, answer: &[u8], tag: &[u8; 16]) -> bool {
+        self.aead.key(&self.key).open(&self.nonce, answer, &mut [], tag).is_ok()
+    }
+}
+
+const fn nonce(number: u8) -> [u8; 12] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]
+}
+
+/// The epochs of the direction in which this end sends, in ascending order: those that the other end may know.
+#[derive(Default)]
+pub(crate) struct SendingEpochs(Vec<Sending>);
+
+struct Sending {
+    id: Place,
+    /// Of the table.
+    origin: Origin,
+    suite: KeySuite,
+    /// Until the last number is used.
+    keys: Option<EpochKeys>,
+    next: u16,
+    /// What leaves under it waits for the checkpoint of its lease.
+    after: u64,
+    /// Whether the other end has answered under it: it needs the block no more.
+    heard: bool,
+}
+
+/// A share, sealed under an epoch.
+pub(crate) struct SealedShare {
+    pub(crate) tag: [u8; 16],
+    pub(crate) answer_key: EpochAnswerKey,
+}
+
+impl SendingEpochs {
+    fn current(&self, suite: KeySuite, worst: Origin) -> Option<&Sending> {
+        let serves = |epoch: &&Sending| {
+            epoch.suite == suite && epoch.origin.is_as_good_as(worst) && epoch.keys.is_some()
+        };
+        self.0.iter().rev().find(serves)
+    }
+
+    /// The epoch of `suite`, of a table as good as `worst`, that has a number left; that number, and the checkpoint that
+    /// its message waits for.
+    pub(crate) fn next(&self, suite: KeySuite, worst: Origin) -> Option<(Place, u8, u64)> {
+        let current = self.current(suite, worst)?;
+        Some((current.id, u8::try_from(current.next).ok()?, current.after))
+    }
+
+    /// The origin of the table that gave the keys of the next message.
+    pub(crate) fn origin(&self, suite: KeySuite) -> Option<Origin> {
+        Some(self.current(suite, Origin::Refill)?.origin)
+    }
+
+    /// Begins another epoch. Gives the one that is given up for it, if its block was not heard of: the one that begins lowest,
+    /// as at the other end.
+    pub(crate) fn begin(&mut self, id: Place, origin: Origin, keys: EpochKeys, after: u64) -> Option<Place> {
+        let suite = keys.suite;
+        let place = self.0.partition_point(|epoch| epoch.id < id);
+        self.0.insert(place, Sending { id, origin, suite, keys: Some(keys), next: 0, after, heard: false });
+        let given_up = (self.0.len() > OPEN).then(|| self.0.remove(0));
+        given_up.filter(|epoch| !epoch.heard).map(|epoch| epoch.id)
+    }
+
+    /// Seals `share` in place, as message `number` of the epoch: the one that [`Self::next`] gave. The number is spent.
+    pub(crate) fn seal(
+        &mut self,
+        id: Place,
+        number: u8,
+        aad: &[u8],
+        share: &mut [u8],
+    ) -> Option<SealedShare> {
+        let epoch = self.0.iter_mut().find(|epoch| epoch.id == id && epoch.next == u16::from(number))?;
+        epoch.next = epoch.next.saturating_add(1);
+        let sealed = {
+            let keys = epoch.keys.as_ref()?;
+            SealedShare { tag: keys.seal(number, aad, share)?, answer_key: keys.answer_key(number) }
+        };
+        if epoch.next >= MESSAGES {
+            epoch.keys = None;
+        }
+        Some(sealed)
+    }
+
+    /// Whether the other end may still know the epoch: it keeps the last few.
+    pub(crate) fn is_open(&self, id: Place) -> bool {
+        self.0.iter().any(|epoch| epoch.id == id)
+    }
+
+    /// The other end has answered under the epoch. `true` the first time.
+    pub(crate) fn hear(&mut self, id: Place) -> bool {
+        let epoch = self.0.iter_mut().find(|epoch| epoch.id == id);
+        epoch.is_some_and(|epoch| !core::mem::replace(&mut epoch.heard, true))
+    }
+}
+
+/// The epochs of the direction in which this end receives, in ascending order.
+#[derive(Default)]
+pub(crate) struct ReceivingEpochs(Vec<Receiving>);
+
+struct Receiving {
+    id: Place,
+    keys: EpochKeys,
+    /// One bit a number.
+    seen: [u64; 4],
+}
+
+/// What is known of a message before its tag is verified.
+pub(crate) enum Standing<'a> {
+    /// Its epoch is open, under these keys, and the number is new.
+    New(&'a EpochKeys),
+    /// The number came before.
+    Seen,
+    /// The epoch is one of another suite.
+    OtherSuite,
+    /// The epoch is not open, and its block is to be looked at.
+    Unknown,
+    /// So many later epochs are open that this one is over.
+    Over,
+}
+
+impl ReceivingEpochs {
+    pub(crate) fn standing(&self, id: Place, suite: KeySuite, number: u8) -> Standing<'_> {
+        match self.0.iter().find(|epoch| epoch.id == id) {
+            Some(epoch) if epoch.keys.suite != suite => Standing::OtherSuite,
+            Some(epoch) if epoch.has_seen(number) => Standing::Seen,
+            Some(epoch) => Standing::New(&epoch.keys),
+            None if self.0.len() >= OPEN && self.0.first().is_some_and(|lowest| id < lowest.id) => {
+                Standing::Over
+            }
+            None => Standing::Unknown,
+        }
+    }
+
+    /// The first message of an epoch was authentic: it is open from now on.
+    pub(crate) fn begin(&mut self, id: Place, keys: EpochKeys) {
+        let place = self.0.partition_point(|epoch| epoch.id < id);
+        self.0.insert(place, Receiving { id, keys, seen: [0; 4] });
+        if self.0.len() > OPEN {
+            self.0.remove(0);
+        }
+    }
+
+    /// Message `number` was authentic: it is not opened again. Gives the key of its answer.
+    pub(crate) fn see(&mut self, id: Place, number: u8) -> Option<EpochAnswerKey> {
+        let epoch = self.0.iter_mut().find(|epoch| epoch.id == id)?;
+        let (word, bit) = place(number);
+        *epoch.seen.get_mut(word)? |= bit;
+        Some(epoch.keys.answer_key(number))
+    }
+}
+
+impl Receiving {
+    fn has_seen(&self, number: u8) -> bool {
+        let (word, bit) = place(number);
+        self.seen.get(word).is_none_or(|seen| seen & bit != 0)
+    }
+}
+
+const fn place(number: u8) -> (usize, u64) {
+    ((number >> 6) as usize, 1 << (number & 63))
+}
