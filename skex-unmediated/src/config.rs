@@ -8,6 +8,7 @@ use skex_wire::SuiteId;
 use skex_wire::unmediated::{MAX_SUITES, Offer};
 
 use crate::error::ConfigError;
+use crate::mix::MixPolicy;
 
 /// Octets of an enrolment secret, at least.
 pub(crate) const MIN_SECRET: usize = 32;
@@ -71,6 +72,7 @@ pub struct PeerConfig<'a> {
     suites: Option<&'a [Suite]>,
     handle: PeerHandle,
     confirmation: Confirmation,
+    mix: MixPolicy,
     stateless: bool,
     retransmit: Duration,
     tries: u8,
@@ -92,6 +94,7 @@ impl<'a> PeerConfig<'a> {
             suites: None,
             handle: PeerHandle::new(0),
             confirmation: Confirmation::FourthMessage,
+            mix: MixPolicy::Accept,
             stateless: false,
             retransmit: Duration::from_secs(1),
             tries: 5,
@@ -142,6 +145,13 @@ impl<'a> PeerConfig<'a> {
     #[must_use]
     pub const fn confirmation(mut self, confirmation: Confirmation) -> Self {
         self.confirmation = confirmation;
+        self
+    }
+
+    /// Whether handshakes mix fresh secret material in. Default: whenever both ends hold the same block.
+    #[must_use]
+    pub const fn mix(mut self, policy: MixPolicy) -> Self {
+        self.mix = policy;
         self
     }
 
@@ -203,6 +213,7 @@ impl<'a> PeerConfig<'a> {
             handle: self.handle,
             offer: self.offer()?,
             consumer_confirms: self.confirmation == Confirmation::Consumer,
+            mix: self.mix,
             stateless: self.stateless,
             retransmit,
             tries: self.tries,
@@ -258,6 +269,7 @@ pub(crate) struct Settings {
     pub(crate) handle: PeerHandle,
     pub(crate) offer: Offer,
     pub(crate) consumer_confirms: bool,
+    pub(crate) mix: MixPolicy,
     pub(crate) stateless: bool,
     pub(crate) retransmit: u32,
     pub(crate) tries: u8,

@@ -59,12 +59,30 @@ pub enum Error {
     /// The epochs are used up.
     #[error("no epoch is left: enrol the pair anew")]
     Exhausted,
+    /// Fresh secret material is required, and no block is held.
+    #[error("fresh secret material is required: provide a block first")]
+    NoBlock,
     /// There is no such session, or no more.
     #[error("no such session")]
     UnknownSession,
     /// The receipt opens nothing here.
     #[error("{0}")]
     Receipt(#[from] ReceiptError),
+}
+
+/// A block of fresh secret material that is not taken. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MixError {
+    /// The key does not have 32 octets.
+    #[error("a block of fresh secret material must have 32 octets")]
+    Length,
+    /// Two blocks are held, and only the move to the next epoch frees one.
+    #[error("two blocks are held already: establish a session, or withdraw them first")]
+    Full,
+    /// The configuration says never.
+    #[error("the configuration of this end never mixes fresh secret material in")]
+    Policy,
 }
 
 /// An output that cannot be given. Nothing changed.

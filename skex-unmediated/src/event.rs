@@ -28,6 +28,9 @@ pub struct Session {
     pub confirmed: bool,
     /// Whether this end may name outputs. After a start it may only answer the peer's.
     pub may_name: bool,
+    /// Whether fresh secret material was mixed into its handshake: then whoever stole the state of an end before, and
+    /// not the block, is locked out.
+    pub mixed: bool,
 }
 
 /// What a peer tells the application.
@@ -50,6 +53,14 @@ pub enum Event {
     PeerVoid(KeyId),
     /// The session's time is over. It gives no more keys.
     Expired(KeyId),
+    /// The blocks given to [`Peer::provide_mix`](crate::Peer::provide_mix) are durable here: erase every other copy.
+    MixStored,
+    /// The peer moved on with a block of fresh secret material that this end held and has lost: its store was rolled
+    /// back. Provide the block again if it can be had, or enrol the pair anew; nothing else helps.
+    MixLost,
+    /// This end requires fresh secret material, and the peer holds none of what was offered (or never mixes). The
+    /// attempt goes on: it is answered as soon as the peer has the block.
+    MixRefused,
     /// Nobody answered the first messages. Nothing is lost; try again.
     Unanswered,
     /// The peer proved that it is ahead: this end was rolled back or cloned, and has to be enrolled anew.

@@ -221,6 +221,22 @@ impl AnsweringChain {
         Ok(key)
     }
 
+    /// Lets the consumer's key of an output that was taken wait in the slot of its index, which is free, until its
+    /// erasure is durable. No record holds it.
+    pub(crate) fn put_released(&mut self, number: u32, key: &HashSecret) {
+        if let Some(place) = self.window.get_mut(slot_of(number)) {
+            copy(key.expose(), place.expose_mut());
+        }
+    }
+
+    /// The key that waits, which is gone here.
+    pub(crate) fn take_released(&mut self, number: u32) -> Option<KeyBytes> {
+        let place = self.window.get_mut(slot_of(number))?;
+        let key = KeyBytes::copied_from(place.expose().get(..self.link.len())?);
+        place.wipe();
+        key
+    }
+
     fn place(&self, number: u32) -> Result<Place, ExportError> {
         if let Some(ahead) = number.checked_sub(self.position) {
             return if ahead < WINDOW_32 { Ok(Place::Ahead) } else { Err(ExportError::TooFar) };

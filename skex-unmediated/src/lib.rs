@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod event;
 mod exporter;
+mod mix;
 mod peer;
 mod record;
 mod rules;
@@ -24,9 +25,10 @@ mod tests;
 
 pub use bytes::{Datagram, Record};
 pub use config::{Confirmation, PeerConfig, Side};
-pub use error::{ConfigError, Error, ExportError, RestoreError};
+pub use error::{ConfigError, Error, ExportError, MixError, RestoreError};
 pub use event::{Event, Role, Session};
 pub use exporter::{MAX_OUTPUTS, WINDOW, index_owner};
+pub use mix::{MixBlock, MixPolicy};
 pub use peer::Peer;
 pub use record::MAX_RECORD;
 #[cfg(feature = "alloc")]

@@ -24,6 +24,7 @@
 
 mod exports;
 mod initiator;
+mod mixing;
 mod output;
 mod responder;
 #[cfg(feature = "alloc")]
@@ -80,10 +81,8 @@ pub struct Peer {
     // Since this start only.
     boot: SecretBytes<32>,
     exchange: Exchange,
-    master: HashSecret,
     naming: NamingChain,
-    released: HashSecret,
-    // The number of the output in its slot.
+    // The output whose key waits in its slot until its erasure is durable.
     released_number: Option<u32>,
     consumer_confirmed: bool,
     wanted: bool,
@@ -105,12 +104,11 @@ pub struct Peer {
 }
 
 /// What is going on between the first and the third message. In memory only.
-#[derive(Clone, Copy)]
 enum Exchange {
     Idle,
     /// We sent a first message.
     Attempt(Attempt),
-    /// We answered one. The master secret is in its own slot.
+    /// We answered one.
     Answered(Answered),
 }
 
@@ -119,15 +117,21 @@ struct Attempt {
     nonce: [u8; NONCE_LEN],
     flags: u8,
     sent: u8,
+    // Which blocks of fresh secret material it offers, by their slots: bit n for slot n.
+    mix_slots: u8,
     cookie: Option<[u8; COOKIE_LEN]>,
     // Whether a cookie was taken since the last retransmission.
     cookie_taken: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Answered {
     suite: Suite,
-    slot: u64,
+    // The low half of its number, which tells it from all others while an answer lives.
+    slot: u32,
+    // The block of fresh secret material that was chosen.
+    block: Option<u8>,
+    // Written in place, and wiped there when an exchange ends.
+    master: HashSecret,
 }
 
 impl Peer {
@@ -220,9 +224,7 @@ impl Peer {
             unsaved: false,
             boot: SecretBytes::generate(rng),
             exchange: Exchange::Idle,
-            master: HashSecret::zeroed(suite),
             naming: NamingChain::none(suite),
-            released: HashSecret::zeroed(suite),
             released_number: None,
             consumer_confirmed: false,
             wanted: false,
@@ -295,6 +297,7 @@ impl Peer {
             role,
             confirmed: self.state.session.status == Status::Live,
             may_name: self.naming.is_live(),
+            mixed: self.state.session.mixed,
         })
     }
 
@@ -339,6 +342,9 @@ impl Peer {
         }
         if self.state.epoch == u64::MAX {
             return Err(Error::Exhausted);
+        }
+        if !self.may_start() {
+            return Err(Error::NoBlock);
         }
         if self.is_ahead() && !self.consumer_confirmed {
             self.wanted = true;
@@ -425,7 +431,6 @@ impl Peer {
         self.state.session.status = Status::Void;
         self.state.answering.wipe();
         self.naming.wipe();
-        self.released.wipe();
         self.released_number = None;
         self.timers.stop(Timer::SessionLife);
     }
@@ -451,7 +456,6 @@ impl Peer {
             self.late = Some(attempt);
         }
         self.exchange = Exchange::Idle;
-        self.master.wipe();
         self.timers.stop(Timer::Exchange);
     }
 
@@ -537,15 +541,17 @@ impl Peer {
         let exchange = match &self.exchange {
             Exchange::Idle => std::string::String::from("idle"),
             Exchange::Attempt(attempt) => {
-                format!("{:?} {} {:?}", attempt.nonce, attempt.sent, attempt.cookie)
+                format!("{:?} {} {:?} {}", attempt.nonce, attempt.sent, attempt.cookie, attempt.mix_slots)
             }
-            Exchange::Answered(answered) => format!("{:?} {}", answered.suite, answered.slot),
+            Exchange::Answered(answered) => {
+                let secret = answered.master.expose();
+                format!("{:?} {} {:?} {secret:?}", answered.suite, answered.slot, answered.block)
+            }
         };
         let record = self.state.to_record(&self.binding, 0).unwrap();
         format!(
-            "{:?} {exchange} {:?} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?}",
+            "{:?} {exchange} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?}",
             record.as_bytes(),
-            self.master.expose(),
             self.naming.is_live(),
             self.dirty,
             self.unsaved,

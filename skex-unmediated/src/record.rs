@@ -9,7 +9,8 @@
 //!       8  epoch
 //!       1  suite of the epoch; H is the length of its hash
 //!       1  link: 0 none, 1 followed, 2 ahead
-//!       1  session: 0 none, 1 unconfirmed, 2 live, 3 void; plus 0x10 where this end was the initiator
+//!       1  session: 0 none, 1 unconfirmed, 2 live, 3 void; plus 0x10 where this end was the initiator, and 0x20 where
+//!          fresh secret material was mixed in
 //!      16  session id
 //!       H  chain key
 //! after epoch 0:
@@ -36,12 +37,20 @@
 //!       8  guard tag
 //!      16  tag of a fourth message that says good
 //!      16  tag of one that says void
+//! ahead, with 0x10 in the link octet:
+//!      16  extension block of the first message
+//! ahead, with 0x20 in the link octet:
+//!       1  extension block of the second message
+//! for each block of fresh secret material that is held, at most two:
+//!       1  1 it may be offered and chosen, 2 it was withdrawn
+//!      32  the block
 //! ```
 
 use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
 use skex_core::{HashSecret, KeyId, MAX_HASH_LEN, SecretBytes, Suite};
 use skex_wire::unmediated::{
-    GUARD_LEN, MAX_SUITES, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN, Pseudonym, SessionStatus, TAG_LEN,
+    GUARD_LEN, MAX_SUITES, MIX_OFFER_LEN, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN, Pseudonym,
+    SessionStatus, TAG_LEN,
 };
 use skex_wire::{DecodeError, DecodeErrorKind, EncodeError, Reader, SuiteId, Writer};
 
@@ -50,18 +59,37 @@ use crate::config::{BINDING_LEN, Side};
 use crate::error::RestoreError;
 use crate::event::Role;
 use crate::exporter::{AnsweringChain, WINDOW};
+use crate::mix::{BLOCKS, Blocks};
 use crate::schedule::MAC_KEY_LEN;
 
 const LAYOUT: u8 = 1;
 const INITIATOR: u8 = 0x10;
+const MIXED: u8 = 0x20;
+
+// In the link octet.
+const OFFERED: u8 = 0x10;
+const CHOSEN: u8 = 0x20;
 
 const FIXED: usize = 1 + 1 + 8 + 1 + 1 + 1 + 16 + MAX_HASH_LEN;
 const PREVIOUS: usize = 1 + PSEUDONYM_LEN + PSEUDONYM_LEN + MAC_KEY_LEN;
 const ANSWERING: usize = MAX_HASH_LEN + 4 + 1;
-const AHEAD: usize = 1 + NONCE_LEN + 1 + MAX_SUITES + 1 + NONCE_LEN + TAG_LEN + GUARD_LEN + TAG_LEN + TAG_LEN;
+const AHEAD: usize = 1
+    + NONCE_LEN
+    + 1
+    + MAX_SUITES
+    + 1
+    + NONCE_LEN
+    + TAG_LEN
+    + GUARD_LEN
+    + TAG_LEN
+    + TAG_LEN
+    + MIX_OFFER_LEN
+    + 1;
 
-/// Octets of the longest record, its frame included: with the window full and eight suites offered.
-pub const MAX_RECORD: usize = RECORD_OVERHEAD + FIXED + PREVIOUS + ANSWERING + WINDOW * MAX_HASH_LEN + AHEAD;
+/// Octets of the longest record, its frame included: with the window full, eight suites offered and two blocks of fresh
+/// secret material held.
+pub const MAX_RECORD: usize =
+    RECORD_OVERHEAD + FIXED + PREVIOUS + ANSWERING + WINDOW * MAX_HASH_LEN + AHEAD + BLOCKS;
 
 // At most 384 octets with a hash of 32 beside the window, even with eight suites offered.
 const _: () = assert!(MAX_RECORD - (WINDOW + 2) * MAX_HASH_LEN + 2 * 32 <= 384);
@@ -76,6 +104,7 @@ pub(crate) struct State {
     pub(crate) previous: Previous,
     pub(crate) link: Link,
     pub(crate) answering: AnsweringChain,
+    pub(crate) blocks: Blocks,
 }
 
 /// The session of this epoch.
@@ -84,6 +113,8 @@ pub(crate) struct SessionState {
     pub(crate) id: KeyId,
     pub(crate) status: Status,
     pub(crate) role: Role,
+    /// Fresh secret material was mixed into the handshake that began it.
+    pub(crate) mixed: bool,
 }
 
 /// How a session stands at this end.
@@ -136,6 +167,47 @@ pub(crate) struct Third {
     pub(crate) guard: [u8; GUARD_LEN],
     pub(crate) good_tag: [u8; TAG_LEN],
     pub(crate) void_tag: [u8; TAG_LEN],
+    /// The extension block of the first message.
+    pub(crate) mix_offer: Option<[u8; MIX_OFFER_LEN]>,
+    /// The extension block of the second message.
+    pub(crate) choice: Choice,
+}
+
+/// Which of the blocks that a first message offers the second message chose: its extension block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice([u8; 1]);
+
+impl Choice {
+    pub(crate) const NONE: Self = Self([0]);
+
+    /// The reference at this place, counted from 0.
+    pub(crate) fn of(place: usize) -> Self {
+        Self([u8::try_from(place.saturating_add(1)).unwrap_or(0)])
+    }
+
+    /// What an extension block says; `None` where it says nothing that a second message may.
+    pub(crate) fn from_extension(extension: &[u8]) -> Option<Self> {
+        match extension {
+            [] => Some(Self::NONE),
+            [octet @ 1..=2] => Some(Self([*octet])),
+            _ => None,
+        }
+    }
+
+    /// The extension block: no octet, or one.
+    pub(crate) fn octets(&self) -> &[u8] {
+        if *self == Self::NONE { &[] } else { &self.0 }
+    }
+
+    /// The place of the chosen reference, counted from 0.
+    pub(crate) fn place(self) -> Option<usize> {
+        usize::from(self.0[0]).checked_sub(1)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let octets = reader.array::<1>()?;
+        Self::from_extension(&octets).ok_or_else(|| reader.error(DecodeErrorKind::BadValue))
+    }
 }
 
 impl State {
@@ -146,7 +218,12 @@ impl State {
             epoch: 0,
             suite,
             chain: HashSecret::zeroed(suite),
-            session: SessionState { id: KeyId::new([0; 16]), status: Status::None, role: Role::Responder },
+            session: SessionState {
+                id: KeyId::new([0; 16]),
+                status: Status::None,
+                role: Role::Responder,
+                mixed: false,
+            },
             previous: Previous {
                 suite,
                 own: Pseudonym::new([0; PSEUDONYM_LEN]),
@@ -155,6 +232,7 @@ impl State {
             },
             link: Link::None,
             answering: AnsweringChain::none(suite),
+            blocks: Blocks::none(),
         }
     }
 
@@ -191,10 +269,14 @@ impl State {
         writer.u8(match self.link {
             Link::None => 0,
             Link::Followed { .. } => 1,
-            Link::Ahead(_) => 2,
+            Link::Ahead(third) => {
+                let offered = if third.mix_offer.is_some() { OFFERED } else { 0 };
+                2 | offered | if third.choice.octets().is_empty() { 0 } else { CHOSEN }
+            }
         })?;
         let role = if self.session.role == Role::Initiator { INITIATOR } else { 0 };
-        writer.u8(self.session.status as u8 | role)?;
+        let mixed = if self.session.mixed { MIXED } else { 0 };
+        writer.u8(self.session.status as u8 | role | mixed)?;
         writer.bytes(self.session.id.as_bytes())?;
         writer.bytes(self.chain.expose())?;
         if self.epoch > 0 {
@@ -206,7 +288,8 @@ impl State {
         if self.session.status.has_keys() {
             self.answering.write(writer)?;
         }
-        self.link.write(writer)
+        self.link.write(writer)?;
+        self.blocks.write(writer)
     }
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
@@ -239,6 +322,7 @@ impl State {
             self.answering.read(self.suite, reader).map_err(bad)?;
         }
         self.link = Link::read(link, reader).map_err(bad)?;
+        self.blocks.read(reader).map_err(bad)?;
         reader.clone().finish().map_err(bad)
     }
 }
@@ -261,7 +345,9 @@ impl Link {
                 writer.bytes(&third.tag)?;
                 writer.bytes(&third.guard)?;
                 writer.bytes(&third.good_tag)?;
-                writer.bytes(&third.void_tag)
+                writer.bytes(&third.void_tag)?;
+                writer.bytes(third.mix_offer.as_ref().map_or(&[], |offer| &offer[..]))?;
+                writer.bytes(third.choice.octets())
             }
         }
     }
@@ -278,7 +364,7 @@ impl Link {
                 third_tag: reader.array()?,
                 fourth_tag: reader.array()?,
             }),
-            2 => Ok(Self::Ahead(Third {
+            _ if kind & !(OFFERED | CHOSEN) == 2 => Ok(Self::Ahead(Third {
                 first_flags: reader.u8()?,
                 initiator_nonce: reader.array()?,
                 offer: OfferedSuites::new(reader.prefixed_u8()?).map_err(|kind| reader.error(kind))?.into(),
@@ -288,6 +374,8 @@ impl Link {
                 guard: reader.array()?,
                 good_tag: reader.array()?,
                 void_tag: reader.array()?,
+                mix_offer: if kind & OFFERED == 0 { None } else { Some(reader.array()?) },
+                choice: if kind & CHOSEN == 0 { Choice::NONE } else { Choice::read(reader)? },
             })),
             _ => Err(reader.error(DecodeErrorKind::BadValue)),
         }
@@ -301,7 +389,7 @@ fn read_suite(reader: &mut Reader<'_>) -> Result<Suite, RestoreError> {
 
 fn read_session(reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
     let octet = reader.u8()?;
-    let status = match octet & !INITIATOR {
+    let status = match octet & !(INITIATOR | MIXED) {
         0 => Status::None,
         1 => Status::Unconfirmed,
         2 => Status::Live,
@@ -309,7 +397,7 @@ fn read_session(reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
         _ => return Err(reader.error(DecodeErrorKind::BadValue)),
     };
     let role = if octet & INITIATOR == 0 { Role::Responder } else { Role::Initiator };
-    Ok(SessionState { id: KeyId::new(reader.array()?), status, role })
+    Ok(SessionState { id: KeyId::new(reader.array()?), status, role, mixed: octet & MIXED != 0 })
 }
 
 /// How the frame of a record names its machine: the front of the hash that binds the enrolment.

@@ -42,6 +42,14 @@ pub(crate) enum Rule {
     RewriteOnRestore,
     /// A retired epoch's first message does not draw a stale notice while the third message is owed.
     StaleOnlyIfFollowed,
+    /// A block of fresh secret material is held until the lane moves on, even if it was withdrawn.
+    KeepBlock,
+    /// A block is durable before it is offered or chosen.
+    StoreBlock,
+    /// Whoever requires fresh secret material goes on with nothing less.
+    RequireBlock,
+    /// A third message that needs a block that is lost is told to the application.
+    TellLostBlock,
     /// The suite that was chosen must have been offered.
     ChosenWasOffered,
 }

@@ -3,12 +3,15 @@
 //! Specification: section "Key schedule". Every label is in `skex_core::Label`.
 
 use skex_core::{Digest, Expander, HashSecret, Label, SecretBytes, Suite, extract};
-use skex_wire::unmediated::{NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
+use skex_wire::unmediated::{MIX_OFFER_LEN, MIX_REFERENCE_LEN, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
 
 use crate::config::{BINDING_LEN, Side};
 
 /// Octets of the key of first messages, guard tags and stale notices.
 pub(crate) const MAC_KEY_LEN: usize = 32;
+
+/// Octets of a block of fresh secret material.
+pub(crate) const MIX_LEN: usize = 32;
 
 /// The chain key of epoch 0.
 pub(crate) fn first_chain_key(suite: Suite, binding: &[u8; BINDING_LEN], secret: &[u8]) -> HashSecret {
@@ -43,6 +46,29 @@ pub(crate) fn mac(suite: Suite, key: &SecretBytes<MAC_KEY_LEN>, parts: &[&[u8]])
     mac.finish_truncated16()
 }
 
+/// What an initiator calls a block of fresh secret material in the first message of this nonce. Only who holds the
+/// block can tell, and each attempt has another.
+pub(crate) fn mix_reference(
+    suite: Suite,
+    block: &SecretBytes<MIX_LEN>,
+    epoch: u64,
+    initiator: Side,
+    nonce: &[u8; NONCE_LEN],
+) -> [u8; MIX_REFERENCE_LEN] {
+    let context: [&[u8]; 3] = [&epoch.to_be_bytes(), &[initiator.letter()], nonce];
+    Expander::from_key(suite, block.expose()).public(Label::UNMEDIATED_MIX_REFERENCE, &context)
+}
+
+/// An offer that refers to nothing: nobody sees how many of its references do.
+pub(crate) fn empty_mix_offer(
+    chain: &Expander,
+    epoch: u64,
+    initiator: Side,
+    nonce: &[u8; NONCE_LEN],
+) -> [u8; MIX_OFFER_LEN] {
+    chain.public(Label::UNMEDIATED_MIX_NONE, &[&epoch.to_be_bytes(), &[initiator.letter()], nonce])
+}
+
 /// Which handshake: the enrolment, the epoch that it ends, and who began it.
 pub(crate) struct Context<'a> {
     pub(crate) binding: &'a [u8; BINDING_LEN],
@@ -50,7 +76,8 @@ pub(crate) struct Context<'a> {
     pub(crate) initiator: Side,
 }
 
-/// The master secret of a handshake: from the chain key, and the hash of all that its first two messages say.
+/// The master secret of a handshake: from the chain key, the hash of all that its first two messages say, and a block
+/// of fresh secret material if they agree on one.
 ///
 /// Each transcript has its own, so what is derived from it needs no further context.
 pub(crate) fn master_secret(
@@ -59,6 +86,7 @@ pub(crate) fn master_secret(
     context: &Context<'_>,
     first: &Digest,
     second: &Digest,
+    block: Option<&SecretBytes<MIX_LEN>>,
 ) -> HashSecret {
     let transcript = suite
         .labelled_hash(Label::UNMEDIATED_TRANSCRIPT)
@@ -68,7 +96,11 @@ pub(crate) fn master_secret(
         .chain(first.as_bytes())
         .chain(second.as_bytes())
         .finish();
-    Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &[transcript.as_bytes()])
+    let transcript = [transcript.as_bytes()];
+    let master = Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &transcript);
+    let Some(block) = block else { return master };
+    let fresh = Expander::from_key(suite, block.expose()).hash_secret(Label::UNMEDIATED_MIX_KEY, &transcript);
+    extract(suite, master.expose(), &[fresh.expose()])
 }
 
 /// What follows from a master secret.
@@ -129,8 +161,10 @@ pub(crate) fn responder_nonce(
     first: &Digest,
     slot: u64,
     second_head: [u8; 2],
+    extension: &[u8],
 ) -> [u8; NONCE_LEN] {
-    let context: [&[u8]; 4] = [&epoch.to_be_bytes(), &slot.to_be_bytes(), &second_head, first.as_bytes()];
+    let context: [&[u8]; 5] =
+        [&epoch.to_be_bytes(), &slot.to_be_bytes(), &second_head, first.as_bytes(), extension];
     Expander::from_key(suite, boot.expose()).public(Label::UNMEDIATED_NONCE, &context)
 }
 

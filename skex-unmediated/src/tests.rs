@@ -7,6 +7,7 @@ mod exporter;
 mod faults;
 mod handshake;
 mod junk;
+mod mixing;
 mod pair;
 mod rules;
 mod search;

@@ -44,8 +44,17 @@ pub const MAX_MESSAGE: usize = 256;
 /// Suites in an offer, at most; there is at least one.
 pub const MAX_SUITES: usize = 8;
 
-/// Octets of an extension block, at most. A block that is not empty has at least 17: it is sealed.
+/// Octets of an extension block, at most.
 pub const MAX_EXTENSION: usize = 56;
+
+/// Octets of the reference to a block of fresh secret material.
+pub const MIX_REFERENCE_LEN: usize = 8;
+
+/// References in an offer of fresh secret material, always: what is not held is filled up.
+pub const MIX_OFFERS: usize = 2;
+
+/// Octets of the extension block of a first message that offers fresh secret material.
+pub const MIX_OFFER_LEN: usize = MIX_OFFERS * MIX_REFERENCE_LEN;
 
 /// Octets of a nonce.
 pub const NONCE_LEN: usize = 16;

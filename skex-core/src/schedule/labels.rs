@@ -56,14 +56,17 @@ labels! {
     UNMEDIATED_M1_MAC_A = "skex u1 m1 mac a";
     /// Key of first messages and guard tags sent by side b, and of stale notices to it.
     UNMEDIATED_M1_MAC_B = "skex u1 m1 mac b";
-    /// Key that seals the extension of the first message.
-    UNMEDIATED_M1_EXTENSION = "skex u1 m1 ext";
-    /// Key that seals the extension of the second message.
-    UNMEDIATED_M2_EXTENSION = "skex u1 m2 ext";
-    /// Key that seals the extension of the third message.
-    UNMEDIATED_M3_EXTENSION = "skex u1 m3 ext";
+    /// What stands in an offer of fresh secret material in place of a block that is not held.
+    UNMEDIATED_MIX_NONE = "skex u1 mix none";
     /// Master secret of a handshake.
     UNMEDIATED_HANDSHAKE = "skex u1 hs";
+
+    // Unmediated: from a block of fresh secret material.
+
+    /// Reference to the block in an offer.
+    UNMEDIATED_MIX_REFERENCE = "skex u1 mix ref";
+    /// What the block gives to the master secret of a handshake.
+    UNMEDIATED_MIX_KEY = "skex u1 mix key";
 
     // Unmediated: from the master secret of a handshake.
 

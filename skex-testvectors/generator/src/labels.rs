@@ -8,8 +8,9 @@ use crate::primitives::info;
 
 const SHARED: &[&str] = &["fingerprint"];
 const UNMEDIATED: &[&str] = &[
-    "enrol", "th", "kid a", "kid b", "m1 mac a", "m1 mac b", "m1 ext", "m2 ext", "m3 ext", "hs", "m2 mac",
-    "m3 mac", "m4 mac", "chain", "export a", "export b", "sid", "output", "next", "nonce", "cookie",
+    "enrol", "th", "kid a", "kid b", "m1 mac a", "m1 mac b", "mix none", "hs", "mix ref", "mix key",
+    "m2 mac", "m3 mac", "m4 mac", "chain", "export a", "export b", "sid", "output", "next", "nonce",
+    "cookie",
 ];
 const DSKE: &[&str] =
     &["hi client", "hi hub", "hi again", "salt", "env hub", "env cl", "provision", "ep share", "ep answer"];

@@ -61,9 +61,9 @@ UNMEDIATED = (
     "skex u1 cookie",
     "skex u1 output",
     "skex u1 next",
-    "skex u1 m1 ext",
-    "skex u1 m2 ext",
-    "skex u1 m3 ext",
+    "skex u1 mix none",
+    "skex u1 mix ref",
+    "skex u1 mix key",
 )
 DSKE = (
     "skex d1 hi client",

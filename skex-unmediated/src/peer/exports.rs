@@ -57,8 +57,9 @@ impl Peer {
         }
         let output = self.state.answering.take(self.state.suite, index)?;
         let secret = derive(self.state.suite, &output, index, label, context);
-        self.released.overwrite(&secret);
-        self.released_number = number_of(index).ok();
+        let number = number_of(index)?;
+        self.state.answering.put_released(number, &secret);
+        self.released_number = Some(number);
         self.commit(Rule::EraseBeforeKey);
         Ok(())
     }

@@ -9,13 +9,15 @@ use skex_wire::unmediated::{
 };
 use subtle::ConstantTimeEq;
 
+use super::mixing::extension;
 use super::output::{Events, Sends};
 use super::timers::Timer;
 use super::{Attempt, Exchange, Peer};
 use crate::bytes::Datagram;
 use crate::config::Side;
 use crate::event::Role;
-use crate::record::{Link, SessionState, Status, Third};
+use crate::mix::MixPolicy;
+use crate::record::{Choice, Link, SessionState, Status, Third};
 use crate::rules::{Rule, holds};
 use crate::schedule::{self, Context, Handshake};
 
@@ -32,6 +34,10 @@ pub(super) fn rank(nonce: &[u8; NONCE_LEN]) -> (u32, [u8; RANDOM_LEN]) {
 impl Peer {
     /// Begins an attempt. It replaces whatever was answered before.
     pub(super) fn start_attempt(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        if !self.may_start() {
+            self.wanted = false;
+            return;
+        }
         self.forget_exchange();
         let mut nonce = [0; NONCE_LEN];
         if let Some((random, round)) = nonce.split_at_mut_checked(RANDOM_LEN) {
@@ -39,8 +45,15 @@ impl Peer {
             round.copy_from_slice(&self.round.to_be_bytes());
         }
         let flags = if self.state.session.status == Status::Void { FirstMessage::VOID } else { 0 };
-        self.exchange =
-            Exchange::Attempt(Attempt { nonce, flags, sent: 0, cookie: None, cookie_taken: false });
+        let mix_slots = self.mix_slots();
+        self.exchange = Exchange::Attempt(Attempt {
+            nonce,
+            flags,
+            sent: 0,
+            mix_slots,
+            cookie: None,
+            cookie_taken: false,
+        });
         self.wanted = true;
         self.due.sends.insert(Sends::FIRST);
         self.timers.set(Timer::Exchange, now.saturating_add(self.retransmission_time()));
@@ -76,12 +89,12 @@ impl Peer {
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
         let attempt = self.attempt_of(second).ok_or(DiscardReason::Stale)?;
-        let first = self.own_first(&attempt);
-        if !second.extension.is_empty() {
-            return Err(DiscardReason::Policy);
-        }
+        let mix_offer = self.mix_offer(&attempt);
+        let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
+        let choice = Choice::from_extension(second.extension).ok_or(DiscardReason::Policy)?;
+        let block = self.chosen_of(&attempt, choice)?;
         let first_digest = first_digest(self.state.suite, &first)?;
-        let master = self.master_secret(self.state.side, &first_digest, second)?;
+        let master = self.master_secret(self.state.side, &first_digest, second, block)?;
         let keys = Handshake::new(self.state.suite, &master);
         if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
@@ -89,10 +102,14 @@ impl Peer {
         if holds(Rule::ChosenWasOffered) && !first.suites.contains(second.suite) {
             return Err(DiscardReason::Policy);
         }
+        if block.is_none() && self.settings.mix == MixPolicy::Require && holds(Rule::RequireBlock) {
+            self.due.events.insert(Events::MIX_REFUSED);
+            return Err(DiscardReason::Policy);
+        }
         let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
         let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
-        let third = self.third_for(&attempt, &first, second, &keys)?;
-        self.move_on(&keys, next, epoch, Role::Initiator, Status::Unconfirmed);
+        let third = Third { mix_offer, choice, ..self.third_for(&attempt, &first, second, &keys)? };
+        self.move_on(&keys, next, epoch, Role::Initiator, Status::Unconfirmed, block);
         self.state.link = Link::Ahead(third);
         self.learn(from);
         self.commit(Rule::CommitBeforeThird);
@@ -178,7 +195,8 @@ impl Peer {
 
     pub(super) fn on_stale(&mut self, stale: &StaleMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
-        let first = self.own_first(&attempt);
+        let mix_offer = self.mix_offer(&attempt);
+        let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
         if stale.attempt != first.attempt() {
             return Err(DiscardReason::Stale);
         }
@@ -197,8 +215,17 @@ impl Peer {
         Ok(())
     }
 
-    /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten.
-    pub(super) fn move_on(&mut self, keys: &Handshake, next: Suite, epoch: u64, role: Role, status: Status) {
+    /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten, and
+    /// the block erased that was mixed in.
+    pub(super) fn move_on(
+        &mut self,
+        keys: &Handshake,
+        next: Suite,
+        epoch: u64,
+        role: Role,
+        status: Status,
+        block: Option<usize>,
+    ) {
         let own_pseudonym = self.own_pseudonym();
         self.end_session();
         let previous = &mut self.state.previous;
@@ -206,7 +233,9 @@ impl Peer {
         previous.own = own_pseudonym;
         previous.peer = self.peer_pseudonym;
         previous.peer_mac.overwrite(&self.peer_mac);
-        self.state.session = SessionState { id: KeyId::new(keys.session_id()), status, role };
+        self.state.session =
+            SessionState { id: KeyId::new(keys.session_id()), status, role, mixed: block.is_some() };
+        self.state.blocks.move_on(block);
         self.state.epoch = epoch;
         self.state.suite = next;
         keys.chain_into(next, &mut self.state.chain);
@@ -251,13 +280,16 @@ impl Peer {
             guard: guard(schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()])),
             good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
             void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
+            mix_offer: None,
+            choice: Choice::NONE,
         })
     }
 
     /// The first message of an attempt of ours, the same each time.
-    pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt) -> FirstMessage<'a> {
+    pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt, extension: &'a [u8]) -> FirstMessage<'a> {
         let offered = self.settings.offer.offered();
-        let mut first = FirstMessage::new(attempt.flags, self.own_pseudonym(), &attempt.nonce, offered, &[]);
+        let own = self.own_pseudonym();
+        let mut first = FirstMessage::new(attempt.flags, own, &attempt.nonce, offered, extension);
         if let Ok(body) = Datagram::write(|writer| first.encode_body(writer)) {
             first.tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()]);
         }
@@ -274,22 +306,25 @@ impl Peer {
         schedule::pseudonym(&self.chain_keys(), self.state.side, self.state.epoch)
     }
 
-    fn chain_keys(&self) -> Expander {
+    pub(super) fn chain_keys(&self) -> Expander {
         Expander::new(self.state.suite, &self.state.chain)
     }
 
-    /// The master secret of the handshake that `initiator` began with a first message of this hash.
+    /// The master secret of the handshake that `initiator` began with a first message of this hash, and into which the
+    /// block in this slot is mixed.
     pub(super) fn master_secret(
         &self,
         initiator: Side,
         first: &Digest,
         second: &SecondMessage<'_>,
+        block: Option<usize>,
     ) -> Result<HashSecret, DiscardReason> {
         let body =
             Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let second = self.state.suite.hash().chain(body.as_bytes()).finish();
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
-        Ok(schedule::master_secret(self.state.suite, &self.state.chain, &context, first, &second))
+        let block = block.and_then(|slot| self.state.blocks.get(slot));
+        Ok(schedule::master_secret(self.state.suite, &self.state.chain, &context, first, &second, block))
     }
 }
 

@@ -8,11 +8,12 @@ use skex_wire::unmediated::{
     SecondMessage, StaleMessage, TAG_LEN, ThirdMessage,
 };
 
+use super::mixing::extension;
 use super::{Attempt, Exchange, Peer};
 use crate::bytes::{Datagram, Record};
 use crate::event::Event;
-use crate::exporter::{index_of, key_bytes};
-use crate::record::{Link, Status};
+use crate::exporter::index_of;
+use crate::record::{Choice, Link, Status};
 
 /// What is due to leave.
 pub(super) struct Due {
@@ -76,7 +77,7 @@ impl Sends {
 
 /// The events that are due.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Events(u8);
+pub(super) struct Events(u16);
 
 impl Events {
     pub(super) const PEER_VOID: Self = Self(1);
@@ -87,6 +88,9 @@ impl Events {
     pub(super) const CONFIRMED: Self = Self(1 << 5);
     pub(super) const UNANSWERED: Self = Self(1 << 6);
     pub(super) const ROLLED_BACK: Self = Self(1 << 7);
+    pub(super) const MIX_STORED: Self = Self(1 << 8);
+    pub(super) const MIX_LOST: Self = Self(1 << 9);
+    pub(super) const MIX_REFUSED: Self = Self(1 << 10);
 
     pub(super) const fn insert(&mut self, other: Self) {
         self.0 |= other.0;
@@ -109,6 +113,7 @@ pub(super) enum Answer {
         suite: Suite,
         attempt: [u8; PSEUDONYM_LEN],
         nonce: [u8; NONCE_LEN],
+        choice: Choice,
         tag: [u8; TAG_LEN],
     },
     Cookie([u8; PSEUDONYM_LEN], [u8; COOKIE_LEN]),
@@ -163,7 +168,6 @@ impl Peer {
             if self.settings.stateless {
                 // The timer goes on: a yield may turn out fruitless.
                 self.exchange = Exchange::Idle;
-                self.master.wipe();
             }
             return datagram.map(reply);
         }
@@ -177,11 +181,11 @@ impl Peer {
             return self.long_third_message().map(reply);
         }
         if self.due.sends.take(Sends::FIRST) {
-            let Exchange::Attempt(attempt) = self.exchange else { return None };
+            let Exchange::Attempt(attempt) = &self.exchange else { return None };
             let to = self.towards_peer(attempt.sent);
             let class =
                 if attempt.sent == 0 { TransmitClass::Request } else { TransmitClass::Retransmission };
-            return Some(Transmit::new(to, class, self.first_message(&attempt)?));
+            return Some(Transmit::new(to, class, self.first_message(attempt)?));
         }
         if self.due.sends.take(Sends::THIRD) {
             return Some(Transmit::new(
@@ -196,7 +200,8 @@ impl Peer {
     }
 
     fn first_message(&self, attempt: &Attempt) -> Option<Datagram> {
-        let first = self.own_first(attempt);
+        let mix_offer = self.mix_offer(attempt);
+        let first = self.own_first(attempt, extension(mix_offer.as_ref()));
         Datagram::write(|writer| first.encode(writer)).ok()
     }
 
@@ -204,8 +209,8 @@ impl Peer {
         let answer = core::mem::replace(&mut self.due.answer, Answer::None);
         Datagram::write(|writer| match answer {
             Answer::None => Err(EncodeError::BufferTooSmall),
-            Answer::Second { flags, suite, attempt, nonce, tag } => {
-                let mut second = SecondMessage::new(flags, attempt, &nonce, suite.id(), &[]);
+            Answer::Second { flags, suite, attempt, nonce, choice, tag } => {
+                let mut second = SecondMessage::new(flags, attempt, &nonce, suite.id(), choice.octets());
                 second.tag = tag;
                 second.encode(writer)
             }
@@ -225,10 +230,22 @@ impl Peer {
         let Link::Ahead(third) = &self.state.link else { return None };
         let own = self.state.previous.own;
         let offered = third.offer.offered();
-        let first = FirstMessage::new(third.first_flags, own, &third.initiator_nonce, offered, &[]);
+        let first = FirstMessage::new(
+            third.first_flags,
+            own,
+            &third.initiator_nonce,
+            offered,
+            extension(third.mix_offer.as_ref()),
+        );
         let attempt = first.attempt();
         let suite = self.state.suite.id();
-        let second = SecondMessage::new(third.second_flags, attempt, &third.responder_nonce, suite, &[]);
+        let second = SecondMessage::new(
+            third.second_flags,
+            attempt,
+            &third.responder_nonce,
+            suite,
+            third.choice.octets(),
+        );
         let mut long = LongThirdMessage::new(ThirdMessage::new(own, &[], third.tag), &first, &second);
         long.guard = third.guard;
         Datagram::write(|writer| long.encode(writer)).ok()
@@ -273,6 +290,15 @@ impl Peer {
         if events.take(Events::ROLLED_BACK) {
             return Some(Event::RolledBack);
         }
+        if events.take(Events::MIX_STORED) {
+            return Some(Event::MixStored);
+        }
+        if events.take(Events::MIX_LOST) {
+            return Some(Event::MixLost);
+        }
+        if events.take(Events::MIX_REFUSED) {
+            return Some(Event::MixRefused);
+        }
         self.next_key().map(Event::KeyReady)
     }
 
@@ -280,9 +306,8 @@ impl Peer {
     fn next_key(&mut self) -> Option<OutputKey> {
         let number = self.released_number.take()?;
         let index = index_of(self.state.side.other(), number);
-        let secret = key_bytes(&self.released).ok();
-        self.released.wipe();
-        Some(self.confirmed_if_live(output_key(self.state.session.id, index, secret?)))
+        let secret = self.state.answering.take_released(number)?;
+        Some(self.confirmed_if_live(output_key(self.state.session.id, index, secret)))
     }
 
     /// A key of the session, of which the peer has shown that it holds it if the session is confirmed. Where the

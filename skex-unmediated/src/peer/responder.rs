@@ -1,7 +1,7 @@
 //! What a responder does: first and third messages in, second and fourth out.
 
 use skex_core::machine::{DiscardReason, Instant, PathId};
-use skex_core::{Digest, SecretBytes, Suite};
+use skex_core::{Digest, HashSecret, SecretBytes, Suite};
 use skex_wire::unmediated::{
     FirstMessage, LongThirdMessage, SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
@@ -13,7 +13,7 @@ use super::{Answered, Exchange, Peer};
 use crate::bytes::Datagram;
 use crate::config::Side;
 use crate::event::Role;
-use crate::record::{Link, Status};
+use crate::record::{Choice, Link, Status};
 use crate::rules::{Rule, holds};
 use crate::schedule::{self, Handshake, MAC_KEY_LEN};
 
@@ -88,14 +88,14 @@ impl Peer {
         }
         self.heed_first(first);
         self.highest_round = self.highest_round.max(rank(first.nonce).0);
-        let Some(suite) = self.settings.choose(&first.suites) else {
+        let (Some(suite), Ok(mix)) = (self.settings.choose(&first.suites), self.choose_mix(first)) else {
             // What the message said of the session before may have been heeded all the same.
             return if self.dirty { Ok(()) } else { Err(DiscardReason::Policy) };
         };
         if !self.gives_way(first) {
             return Ok(());
         }
-        self.answer(now, from, first, suite)
+        self.answer(now, from, first, suite, mix)
     }
 
     /// What a first message of this epoch says of the session that began it: the peer is here, and has it or not.
@@ -131,15 +131,16 @@ impl Peer {
         from: PathId,
         first: &FirstMessage<'_>,
         suite: Suite,
+        (choice, block): (Choice, Option<usize>),
     ) -> Result<(), DiscardReason> {
         let void = if self.state.session.status == Status::Void { SecondMessage::VOID } else { 0 };
         let stateless = if self.settings.stateless { SecondMessage::STATELESS } else { 0 };
         let flags = void | stateless;
         let slot = self.slot(now);
         let digest = first_digest(self.state.suite, first)?;
-        let nonce = self.responder_nonce(&digest, slot, flags, suite);
-        let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), &[]);
-        let master = self.master_secret(self.state.side.other(), &digest, &second)?;
+        let nonce = self.responder_nonce(&digest, slot, flags, suite, choice);
+        let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), choice.octets());
+        let master = self.master_secret(self.state.side.other(), &digest, &second, block)?;
         let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
             // Copies of first messages must not put off the end of what was answered first.
@@ -149,15 +150,23 @@ impl Peer {
                 self.forget_exchange();
                 self.arm_answer();
             }
-            self.master.overwrite(&master);
-            self.exchange = Exchange::Answered(Answered { suite, slot });
+            self.keep_answer(suite, slot, block, &master);
         }
         self.due.reply(
             from,
             Sends::SECOND,
-            Answer::Second { flags, suite, attempt: first.attempt(), nonce, tag },
+            Answer::Second { flags, suite, attempt: first.attempt(), nonce, choice, tag },
         );
         Ok(())
+    }
+
+    fn keep_answer(&mut self, suite: Suite, slot: u64, block: Option<usize>, master: &HashSecret) {
+        let block = block.and_then(|slot| u8::try_from(slot).ok());
+        let empty = HashSecret::zeroed(self.state.suite);
+        self.exchange = Exchange::Answered(Answered { suite, slot: low_half(slot), block, master: empty });
+        if let Exchange::Answered(answered) = &mut self.exchange {
+            answered.master.overwrite(master);
+        }
     }
 
     /// The peer has not followed us yet, or never will: it was rolled back.
@@ -233,14 +242,15 @@ impl Peer {
         if third.pseudonym != self.peer_pseudonym {
             return self.on_previous_third(from, third);
         }
-        let Exchange::Answered(answered) = self.exchange else { return Err(DiscardReason::Stale) };
+        let Exchange::Answered(answered) = &self.exchange else { return Err(DiscardReason::Stale) };
         if !third.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
-        let keys = Handshake::new(self.state.suite, &self.master);
+        let keys = Handshake::new(self.state.suite, &answered.master);
         verify_third(&keys, third)?;
         let fresh = self.is_recent(answered.slot, now);
-        self.follow(from, third, &keys, answered.suite, fresh)
+        let (suite, block) = (answered.suite, answered.block.map(usize::from));
+        self.follow(from, third, &keys, suite, fresh, block)
     }
 
     pub(super) fn on_long_third(
@@ -256,26 +266,30 @@ impl Peer {
             return self.on_previous_third(from, &long.short);
         }
         verify_guard(self.state.suite, &self.peer_mac, long)?;
-        let extensions = [long.short.extension, long.second_extension];
-        if extensions.iter().any(|extension| !extension.is_empty()) {
+        if !long.short.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
+        let choice = Choice::from_extension(long.second_extension).ok_or(DiscardReason::Policy)?;
         let mut first = long.first();
         let body =
             Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         first.tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
         let digest = first_digest(self.state.suite, &first)?;
-        let master = self.master_secret(self.state.side.other(), &digest, &long.second())?;
+        let block = self.block_needed(&first, choice)?;
+        let master = self.master_secret(self.state.side.other(), &digest, &long.second(), block)?;
         let keys = Handshake::new(self.state.suite, &master);
         verify_third(&keys, &long.short)?;
         // Our own second message chose it, so it is compiled in: see `PeerConfig::suites`.
         let suite = Suite::from_id(long.suite).ok_or(DiscardReason::Policy)?;
         let now_slot = self.slot(now);
         let fresh = [now_slot, now_slot.saturating_sub(1)].iter().any(|slot| {
-            equal(&self.responder_nonce(&digest, *slot, long.second_flags, suite), long.responder_nonce)
+            equal(
+                &self.responder_nonce(&digest, *slot, long.second_flags, suite, choice),
+                long.responder_nonce,
+            )
         });
         let allowed = self.settings.offer.offered().contains(long.suite);
-        self.follow(from, &long.short, &keys, suite, fresh && allowed)
+        self.follow(from, &long.short, &keys, suite, fresh && allowed, block)
     }
 
     /// A third message that we have followed already draws the same fourth one.
@@ -299,6 +313,7 @@ impl Peer {
         keys: &Handshake,
         suite: Suite,
         fresh: bool,
+        block: Option<usize>,
     ) -> Result<(), DiscardReason> {
         if !fresh && !holds(Rule::FollowAlways) {
             return Err(DiscardReason::Stale);
@@ -308,7 +323,7 @@ impl Peer {
         let (status, session) =
             if good { (SessionStatus::Good, Status::Live) } else { (SessionStatus::Void, Status::Void) };
         let fourth_tag = fourth_tag(keys, third.pseudonym, status)?;
-        self.move_on(keys, suite, epoch, Role::Responder, session);
+        self.move_on(keys, suite, epoch, Role::Responder, session, block);
         self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag };
         self.learn(from);
         self.commit(Rule::CommitBeforeFourth);
@@ -329,15 +344,22 @@ impl Peer {
         slot: u64,
         flags: u8,
         suite: Suite,
+        choice: Choice,
     ) -> [u8; skex_wire::unmediated::NONCE_LEN] {
         let head = [flags, suite.id().value()];
-        schedule::responder_nonce(self.state.suite, &self.boot, self.state.epoch, first, slot, head)
+        let (suite, epoch) = (self.state.suite, self.state.epoch);
+        schedule::responder_nonce(suite, &self.boot, epoch, first, slot, head, choice.octets())
     }
 
     /// Whether `slot` is this one or the one before.
-    fn is_recent(&self, slot: u64, now: Instant) -> bool {
-        self.slot(now).saturating_sub(slot) <= 1
+    fn is_recent(&self, slot: u32, now: Instant) -> bool {
+        low_half(self.slot(now)).wrapping_sub(slot) <= 1
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+const fn low_half(slot: u64) -> u32 {
+    slot as u32
 }
 
 /// One MAC, so that a forged long third message costs no more.

@@ -5,9 +5,9 @@ use std::vec::Vec;
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId};
-use skex_core::{KeyId, Label, OutputKey, Suite};
+use skex_core::{KeyId, Label, OutputKey, SecretBytes, Suite};
 
-use crate::{Event, Peer, PeerConfig, Side};
+use crate::{Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
 
 pub(super) const SECRET: [u8; 32] = [0x5e; 32];
 
@@ -20,11 +20,20 @@ pub(super) struct Options {
     pub(super) only: Option<&'static [Suite]>,
     /// First messages are not repeated, so that an attempt ends with its first timeout.
     pub(super) one_try: bool,
+    pub(super) lane: u8,
+    pub(super) mix: Option<MixPolicy>,
+    /// Both ends hold one block of fresh secret material from the enrolment on.
+    pub(super) block: bool,
+}
+
+/// A block of fresh secret material.
+pub(super) fn block(octet: u8) -> MixBlock {
+    MixBlock::new(SecretBytes::copied_from(&[octet; 32]))
 }
 
 pub(super) fn config(side: Side, options: Options) -> PeerConfig<'static> {
     let (own, peer): (&[u8], &[u8]) = if side == Side::A { (b"alice", b"bob") } else { (b"bob", b"alice") };
-    let mut config = PeerConfig::new(side, own, peer).stateless(options.stateless);
+    let mut config = PeerConfig::new(side, own, peer).stateless(options.stateless).lane(options.lane);
     if let Some(suite) = options.suite {
         config = config.initial_suite(suite);
     }
@@ -33,6 +42,9 @@ pub(super) fn config(side: Side, options: Options) -> PeerConfig<'static> {
     }
     if options.one_try {
         config = config.retransmit(core::time::Duration::from_secs(1), 1);
+    }
+    if let Some(policy) = options.mix {
+        config = config.mix(policy);
     }
     if options.consumer {
         config = config.confirmation(crate::Confirmation::Consumer);
@@ -81,7 +93,16 @@ impl End {
             crash_at: None,
         };
         end.drain();
+        if options.block {
+            end.provide(1);
+        }
         end
+    }
+
+    /// Provides a block of fresh secret material.
+    pub(super) fn provide(&mut self, octet: u8) {
+        self.peer().provide_mix(&block(octet)).unwrap();
+        self.drain();
     }
 
     pub(super) fn peer(&mut self) -> &mut Peer {

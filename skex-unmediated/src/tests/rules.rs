@@ -12,7 +12,7 @@ use crate::rules::{Rule, without};
 use crate::{Event, ExportError, Side};
 
 /// The attack must be caught without the rule, and harmless with it.
-fn load_bearing(rule: Rule, attack: impl Fn()) {
+pub(super) fn load_bearing(rule: Rule, attack: impl Fn()) {
     attack();
     let hook = std::panic::take_hook();
     std::panic::set_hook(std::boxed::Box::new(|_| {}));
@@ -22,7 +22,7 @@ fn load_bearing(rule: Rule, attack: impl Fn()) {
 }
 
 /// Passes messages on: `count` of them, whoever sent them.
-fn pass(pair: &mut Pair, count: usize) {
+pub(super) fn pass(pair: &mut Pair, count: usize) {
     for _ in 0..count {
         let (to, message) = pair.next_message().unwrap();
         let _ = pair.end(to).deliver(&message);

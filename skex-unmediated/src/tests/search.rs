@@ -229,10 +229,11 @@ fn nothing_breaks_within_two_attempts_two_replies_one_crash_and_one_timeout() {
 }
 
 #[test]
-fn nothing_breaks_where_the_responder_keeps_nothing_or_the_consumer_confirms() {
+fn nothing_breaks_in_any_variant() {
     let bounds = Bounds { timeouts: 0, ..SMALL };
     assert_holds("stateless", Options { stateless: true, ..Options::default() }, bounds);
     assert_holds("consumer", Options { consumer: true, ..Options::default() }, bounds);
+    assert_holds("mixed", Options { block: true, ..Options::default() }, bounds);
 }
 
 #[test]

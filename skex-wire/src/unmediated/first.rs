@@ -14,7 +14,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, Reader, Writer};
 ///      16  nonce of the initiator; its last four octets are the round
 ///       1  number of suites (1 to 8)
 ///    1..8  suites, one octet each
-///       1  length of the extension block (0, or 17 to 56)
+///       1  length of the extension block (at most 56)
 ///   0..56  extension block
 ///      16  tag over all before it
 /// then, only as an answer to a cookie message, outside of the tag and of the transcript:
@@ -32,7 +32,7 @@ pub struct FirstMessage<'a> {
     pub nonce: &'a [u8; NONCE_LEN],
     /// What the initiator offers for the next epoch.
     pub suites: OfferedSuites<'a>,
-    /// The sealed extension block; empty for none.
+    /// The extension block; empty for none.
     pub extension: &'a [u8],
     /// The tag.
     pub tag: [u8; TAG_LEN],

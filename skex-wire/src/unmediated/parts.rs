@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{MAX_EXTENSION, MAX_SUITES, MessageType, PSEUDONYM_LEN, TAG_LEN, VERSION};
+use super::{MAX_EXTENSION, MAX_SUITES, MessageType, PSEUDONYM_LEN, VERSION};
 use crate::{DecodeError, DecodeErrorKind, EncodeError, Reader, SuiteId, Writer};
 
 /// The name under which one end of a pair appears in one epoch (8 octets). It says nothing to anybody else.
@@ -161,11 +161,11 @@ pub(super) fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Decod
     Ok(flags)
 }
 
-/// Reads an extension block: empty, or sealed and so longer than its tag.
+/// Reads an extension block. What it means is for the machine to say.
 pub(super) fn read_extension<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     let start = reader.clone();
     let block = reader.prefixed_u8()?;
-    if !block.is_empty() && (block.len() <= TAG_LEN || block.len() > MAX_EXTENSION) {
+    if block.len() > MAX_EXTENSION {
         return Err(start.error(DecodeErrorKind::BadLength));
     }
     Ok(block)

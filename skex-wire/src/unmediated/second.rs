@@ -14,7 +14,7 @@ use crate::{DecodeError, EncodeError, Reader, SuiteId, Writer};
 ///       8  attempt: the first 8 octets of the initiator's nonce
 ///      16  nonce of the responder
 ///       1  suite of the next epoch
-///       1  length of the extension block (0, or 17 to 56)
+///       1  length of the extension block (at most 56)
 ///   0..56  extension block
 ///      16  tag over the hashes of the first message and of all before it
 /// ```
@@ -29,7 +29,7 @@ pub struct SecondMessage<'a> {
     pub nonce: &'a [u8; NONCE_LEN],
     /// What the responder chose for the next epoch.
     pub suite: SuiteId,
-    /// The sealed extension block; empty for none.
+    /// The extension block; empty for none.
     pub extension: &'a [u8],
     /// The tag.
     pub tag: [u8; TAG_LEN],

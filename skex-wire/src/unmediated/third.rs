@@ -17,7 +17,7 @@ use crate::{DecodeError, EncodeError, Reader, SuiteId, Writer};
 ///       1  0x13
 ///       1  flags: 0
 ///       8  pseudonym of the initiator, that of the first message
-///       1  length of the extension block (0, or 17 to 56)
+///       1  length of the extension block (at most 56)
 ///   0..56  extension block
 ///      16  tag over the transcript and all before it
 /// ```
@@ -26,7 +26,7 @@ use crate::{DecodeError, EncodeError, Reader, SuiteId, Writer};
 pub struct ThirdMessage<'a> {
     /// The initiator's pseudonym, as in the first message.
     pub pseudonym: Pseudonym,
-    /// The sealed extension block; empty for none.
+    /// The extension block; empty for none.
     pub extension: &'a [u8],
     /// The tag.
     pub tag: [u8; TAG_LEN],

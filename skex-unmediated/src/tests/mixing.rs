@@ -1,0 +1,351 @@
+//! Fresh secret material: offered, chosen, required, and never lost unnoticed.
+
+use std::vec::Vec;
+
+use skex_core::machine::{DiscardReason, Disposition};
+use skex_core::{Assurance, KeyBytes, KeyId, OutputKey};
+
+use super::pair::{Options, Pair, block, config};
+use super::rules::{load_bearing, pass};
+use crate::rules::Rule;
+use crate::{Error, Event, MixBlock, MixError, MixPolicy, Peer, Side};
+
+const BOTH: [Side; 2] = [Side::A, Side::B];
+
+fn with_block(options: Options) -> Pair {
+    Pair::new(Options { block: true, ..options })
+}
+
+fn mixed(pair: &mut Pair) -> [bool; 2] {
+    BOTH.map(|side| pair.end(side).peer().session().unwrap().mixed)
+}
+
+#[test]
+fn a_block_that_both_ends_hold_is_mixed_in_once_and_erased_at_both() {
+    for options in [Options::default(), Options { stateless: true, ..Options::default() }] {
+        for initiator in BOTH {
+            let mut pair = with_block(options);
+            pair.handshake(initiator);
+            assert_eq!(pair.agree(), Some(1));
+            assert_eq!(mixed(&mut pair), [true; 2]);
+            pair.assert_same_key(Side::A);
+            let held = BOTH.map(|side| pair.end(side).peer().mix_blocks());
+            assert_eq!(held, [0; 2]);
+            pair.handshake(initiator);
+            assert_eq!((pair.agree(), mixed(&mut pair)), (Some(2), [false; 2]));
+        }
+    }
+}
+
+#[test]
+fn an_offer_costs_sixteen_octets_and_a_choice_one() {
+    let suites = skex_core::Suite::all().count();
+    for (stateless, third) in [(false, 27), (true, 90 + suites)] {
+        let mut pair = with_block(Options { stateless, ..Options::default() });
+        pair.handshake(Side::A);
+        let lengths: Vec<usize> = pair.recorded.iter().map(|(_, message)| message.len()).collect();
+        assert_eq!(lengths, [60 + suites, 45, third, 27]);
+    }
+}
+
+#[test]
+fn what_only_one_end_holds_is_not_chosen_and_waits_for_the_other() {
+    for holder in BOTH {
+        let mut pair = Pair::new(Options::default());
+        pair.end(holder).provide(7);
+        pair.end(holder.other()).provide(8);
+        for initiator in BOTH {
+            pair.handshake(initiator);
+            assert_eq!(mixed(&mut pair), [false; 2]);
+        }
+        pair.end(holder.other()).provide(7);
+        pair.handshake(Side::A);
+        assert_eq!(mixed(&mut pair), [true; 2]);
+        assert_eq!(pair.end(holder).peer().mix_blocks(), 0);
+        assert_eq!(pair.end(holder.other()).peer().mix_blocks(), 1);
+    }
+}
+
+#[test]
+fn two_blocks_are_held_in_any_order_and_no_third() {
+    let mut pair = Pair::new(Options::default());
+    for (a, b) in [(1, 2), (2, 1)] {
+        pair.a.provide(a);
+        pair.b.provide(b);
+        pair.a.provide(a); // Again, as after a crash: nothing changes.
+    }
+    assert_eq!(pair.a.peer().provide_mix(&block(3)), Err(MixError::Full));
+    assert_eq!(pair.a.peer().mix_blocks(), 2);
+    for initiator in BOTH {
+        pair.handshake(initiator);
+        assert_eq!(mixed(&mut pair), [true; 2]);
+    }
+    pair.handshake(Side::A);
+    assert_eq!((pair.agree(), mixed(&mut pair)), (Some(3), [false; 2]));
+}
+
+#[test]
+fn who_never_mixes_takes_no_block_and_offers_and_chooses_none() {
+    let mut pair = with_block(Options::default());
+    // The block is from before a change of the configuration.
+    pair.b.options.mix = Some(MixPolicy::Never);
+    pair.b.crash();
+    pair.b.boot();
+    assert_eq!(pair.b.peer().provide_mix(&block(2)), Err(MixError::Policy));
+    for initiator in BOTH {
+        pair.handshake(initiator);
+        assert_eq!(mixed(&mut pair), [false; 2]);
+    }
+}
+
+#[test]
+fn who_requires_fresh_material_has_no_session_without() {
+    load_bearing(Rule::RequireBlock, || {
+        let mut pair = Pair::new(Options::default());
+        pair.b.options.mix = Some(MixPolicy::Require);
+        pair.b.crash();
+        pair.b.boot();
+        // It does not start without a block, and is not talked into an epoch without one.
+        let now = pair.b.now;
+        assert_eq!(pair.b.peer.as_mut().unwrap().establish(now, &mut pair.b.rng), Err(Error::NoBlock));
+        pair.handshake(Side::A);
+        assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
+        assert_eq!(pair.b.peer().counters().count(DiscardReason::Policy), 1);
+        for _ in 0..5 {
+            pair.a.wake();
+        }
+        pair.a.sent.clear();
+        // Nor where the peer does not have it, which it is told.
+        pair.b.provide(9);
+        pair.handshake(Side::B);
+        assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
+        assert!(matches!(pair.b.events.last(), Some(Event::MixRefused)));
+        // The same first message, repeated, is answered once the peer has the block.
+        pair.a.provide(9);
+        pair.b.wake();
+        pair.settle();
+        assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
+        // And what is owed is never refused.
+        pair.assert_safe();
+    });
+}
+
+/// A thief has everything that b stored, and sees the handshakes that follow.
+#[test]
+fn a_thief_of_the_state_is_locked_out_by_a_block_that_it_does_not_have() {
+    for block in [false, true] {
+        let mut pair = Pair::new(Options { stateless: true, ..Options::default() });
+        pair.handshake(Side::A);
+        let stolen = pair.b.slots.clone();
+        if block {
+            pair.a.provide(3);
+            pair.b.provide(3);
+        }
+        pair.recorded.clear();
+        pair.handshake(Side::A);
+        let mut thief = Pair::new(Options::default()).b;
+        thief.slots = stolen;
+        thief.boot();
+        for (_, message) in &pair.recorded {
+            let _ = thief.deliver(message);
+        }
+        let follows = thief.peer().same_chain_for_tests(pair.b.peer());
+        assert_eq!(follows, !block, "without the block everything follows from the stolen state");
+        assert_eq!(matches!(thief.events.last(), Some(Event::MixLost)), block);
+    }
+}
+
+#[test]
+fn a_block_that_was_announced_and_then_withdrawn_is_there_for_the_third_message() {
+    load_bearing(Rule::KeepBlock, || {
+        for crash in [false, true] {
+            let mut pair = with_block(Options::default());
+            pair.a.establish();
+            pass(&mut pair, 2);
+            assert!(pair.a.peer().is_ahead());
+            pair.a.sent.clear();
+            pair.b.peer().withdraw_mixes();
+            pair.b.drain();
+            assert_eq!(pair.b.peer().mix_blocks(), 0, "it is offered and chosen no more");
+            if crash {
+                pair.b.crash();
+                pair.b.boot();
+            }
+            pair.assert_lives(if crash { Side::A } else { Side::B });
+        }
+    });
+}
+
+#[test]
+fn a_block_is_durable_before_it_is_announced() {
+    load_bearing(Rule::StoreBlock, || {
+        let mut pair = Pair::new(Options::default());
+        pair.a.provide(5);
+        pair.b.provide(5);
+        pair.a.establish();
+        pass(&mut pair, 2);
+        pair.a.sent.clear();
+        pair.b.crash();
+        pair.b.boot();
+        pair.assert_lives(Side::A);
+    });
+}
+
+#[test]
+fn withdrawn_blocks_go_with_the_next_move() {
+    let mut pair = Pair::new(Options::default());
+    pair.a.provide(1);
+    pair.a.provide(2);
+    pair.a.peer().withdraw_mixes();
+    pair.a.drain();
+    assert_eq!(pair.a.peer().provide_mix(&block(3)), Err(MixError::Full));
+    pair.handshake(Side::A);
+    assert_eq!(mixed(&mut pair), [false; 2]);
+    pair.a.provide(3);
+    pair.b.provide(3);
+    pair.a.crash();
+    pair.a.boot();
+    pair.handshake(Side::B);
+    assert_eq!(mixed(&mut pair), [true; 2]);
+}
+
+#[test]
+fn a_block_that_a_rollback_took_is_missed_aloud_and_can_be_provided_again() {
+    load_bearing(Rule::TellLostBlock, || {
+        let mut pair = Pair::new(Options::default());
+        let before = (pair.b.slots.clone(), pair.b.writes);
+        pair.a.provide(5);
+        pair.b.provide(5);
+        pair.a.establish();
+        pass(&mut pair, 2);
+        pair.a.sent.clear();
+        pair.b.crash();
+        (pair.b.slots, pair.b.writes) = before;
+        pair.b.boot();
+        pair.a.wake();
+        pair.settle();
+        assert_eq!((pair.a.epoch(), pair.b.epoch()), (1, 0));
+        assert!(matches!(pair.b.events.last(), Some(Event::MixLost)));
+        pair.b.provide(5);
+        pair.assert_lives(Side::B);
+    });
+}
+
+#[test]
+fn a_crash_before_any_step_of_a_handshake_with_a_block_leaves_a_pair_that_lives() {
+    let mut crashes = 0;
+    for stateless in [false, true] {
+        for victim in BOTH {
+            for step in 0.. {
+                let mut pair = with_block(Options { stateless, ..Options::default() });
+                pair.handshake(Side::B);
+                let done = pair.end(victim).steps;
+                pair.end(victim).crash_at = Some(done + step);
+                if pair.end(victim).peer().provide_mix(&block(4)).is_ok() {
+                    pair.end(victim).drain();
+                }
+                pair.end(victim.other()).provide(4);
+                pair.handshake(Side::A);
+                let crashed = pair.end(victim).peer.is_none();
+                if crashed {
+                    pair.end(victim).boot();
+                    pair.settle();
+                }
+                pair.assert_safe();
+                pair.assert_lives(Side::A);
+                // Both ends hold it still, or neither, or the victim lost it before it was durable.
+                let held = BOTH.map(|side| pair.end(side).peer().mix_blocks());
+                assert!(held[0] == held[1] || step < 2, "step {step}: {held:?}");
+                if !crashed {
+                    break;
+                }
+                crashes += 1;
+            }
+        }
+    }
+    assert!(crashes > 20, "{crashes}");
+}
+
+#[test]
+fn nothing_in_the_offers_of_two_attempts_or_epochs_shows_that_it_is_the_same_block() {
+    let mut pair = Pair::new(Options::default());
+    pair.a.provide(6);
+    let mut offers = Vec::new();
+    for _ in 0..6 {
+        pair.handshake(Side::A);
+        let first = pair.recorded.iter().rev().find(|(_, message)| message[0] == 0x11).unwrap();
+        let end = first.1.len() - 16;
+        offers.extend([first.1[end - 16..end - 8].to_vec(), first.1[end - 8..end].to_vec()]);
+    }
+    let count = offers.len();
+    offers.sort();
+    offers.dedup();
+    assert_eq!(offers.len(), count);
+}
+
+#[test]
+fn a_copy_of_a_first_message_draws_another_nonce_once_another_choice_is_made() {
+    let mut pair = Pair::new(Options::default());
+    pair.a.provide(6);
+    pair.a.establish();
+    let (_, first) = pair.next_message().unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let _ = pair.b.deliver(&first);
+        answers.push(pair.b.sent.pop_front().unwrap());
+        pair.b.provide(6);
+    }
+    assert_ne!(answers[0][10..26], answers[1][10..26]);
+    // Either may be used; the third message follows from that one.
+    let _ = pair.a.deliver(&answers[1]);
+    pair.settle();
+    assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
+}
+
+#[test]
+fn a_third_message_with_a_block_of_its_own_is_not_one_of_this_version() {
+    for stateless in [false, true] {
+        let mut pair = with_block(Options { stateless, ..Options::default() });
+        pair.a.establish();
+        pass(&mut pair, 2);
+        let (_, third) = pair.next_message().unwrap();
+        let mut grown = third.clone();
+        grown[10] = 1;
+        grown.insert(11, 0);
+        let before = pair.b.picture();
+        let answer = pair.b.deliver(&grown).unwrap();
+        assert!(matches!(answer, Disposition::Discarded(_)));
+        assert_eq!(pair.b.picture(), before);
+        let _ = pair.b.deliver(&third);
+        assert_eq!(pair.b.epoch(), 1);
+    }
+}
+
+/// What DSKE gives is an `OutputKey`. It heals a pair, and it enrols one anew.
+#[test]
+fn a_key_of_another_establishment_heals_a_pair_or_enrols_it_anew() {
+    let key = |octets: &[u8]| {
+        let secret = KeyBytes::copied_from(octets).unwrap();
+        OutputKey::new(KeyId::new([1; 16]), 0, Assurance::InformationTheoretic, secret)
+    };
+    let mut pair = Pair::new(Options::default());
+    for end in [&mut pair.a, &mut pair.b] {
+        let block = MixBlock::try_from(key(&[0x4b; 32])).unwrap();
+        end.peer().provide_mix(&block).unwrap();
+        end.drain();
+        assert!(matches!(end.events.last(), Some(Event::MixStored)));
+    }
+    pair.handshake(Side::A);
+    assert_eq!(mixed(&mut pair), [true; 2]);
+    assert_eq!(MixBlock::try_from(key(&[0x4b; 31])).unwrap_err(), MixError::Length);
+    assert_eq!(MixBlock::try_from(key(&[0x4b; 64])).unwrap_err(), MixError::Length);
+    // Rolled back or cloned: a new enrolment, over the same store.
+    for end in [&mut pair.a, &mut pair.b] {
+        let (config, now) = (config(end.side, end.options), end.now);
+        let secret = key(&[0x4c; 32]);
+        end.peer = Some(Peer::enrol(&config, secret.secret().expose(), now, &mut end.rng).unwrap());
+        end.drain();
+    }
+    pair.handshake(Side::B);
+    assert_eq!(pair.agree(), Some(1));
+}
