@@ -98,7 +98,8 @@ fn keys_of_enrolments_epochs_and_handshakes_are_those_of_the_vectors() {
                     let suite = suite(group.suite);
                     let h1 = first_hash(suite, &test.first, &test.h1);
                     let (boot, head) = (key(&test.boot_key), [test.second_flags, test.next_suite]);
-                    let found = schedule::responder_nonce(suite, &boot, test.epoch, &h1, test.slot, head);
+                    let found =
+                        schedule::responder_nonce(suite, &boot, test.epoch, &h1, test.slot, head, &[]);
                     assert_eq!(found, test.nonce.as_bytes(), "{}", test.tc_id);
                 }
             }
@@ -148,7 +149,7 @@ fn handshake(test: &HandshakeTest) {
     assert_eq!(second.as_bytes(), wanted.h2.as_bytes(), "H2, {id}");
     let binding = wanted.binding.array().unwrap();
     let context = Context { binding: &binding, epoch: wanted.epoch, initiator };
-    let master = schedule::master_secret(own, &chain_key, &context, &first, &second);
+    let master = schedule::master_secret(own, &chain_key, &context, &first, &second, None);
     assert_eq!(master.expose(), wanted.master_secret.as_bytes(), "MS, {id}");
 
     let keys = Handshake::new(own, &master);
