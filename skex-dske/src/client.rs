@@ -1,5 +1,6 @@
 //! A client: it asks for keys and receives those that others ask for, through its hubs.
 
+mod command;
 mod config;
 mod event;
 mod hub_link;
@@ -21,7 +22,10 @@ use skex_core::{KeyId, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
-pub use event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
+pub use event::{
+    ClientError, ClientEvent, CommandReport, Conduct, Established, FoundPeer, HubCommand, HubReport,
+    KeyError, LookupError, PeerOffer, Role,
+};
 pub use initiator::{KeyRequest, Release};
 
 use crate::backoff::Backoff;
@@ -34,6 +38,7 @@ use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Granted, Pad};
 use crate::state::{Owner, Record, RestoreError, Stored};
 use crate::suite::Need;
+use command::Task;
 use config::RECENT;
 use hub_link::Connection;
 use initiator::Request;
@@ -46,7 +51,10 @@ pub struct Client<P> {
     policy: ResponderPolicy,
     limits: ClientLimits,
     links: Vec<Connection<P>>,
+    /// Found by their names, the oldest first.
+    found: VecDeque<ClientTag>,
     requests: BTreeMap<KeyId, Request>,
+    tasks: Vec<Task>,
     inbound: InboundTable,
     /// Keys whose lifetime is over.
     remembered: Remembered,
@@ -119,7 +127,9 @@ impl<P: Pad> Client<P> {
             policy,
             limits,
             links: connections,
+            found: VecDeque::new(),
             requests: BTreeMap::new(),
+            tasks: Vec::new(),
             inbound: InboundTable::default(),
             remembered: Remembered::default(),
             taken_since_snapshot: 0,
@@ -186,6 +196,8 @@ impl<P: Pad> Client<P> {
             [keys, keys, self.limits.remembered, 1, links].into_iter().fold(0, usize::saturating_add);
         [
             Fill::new("requests", self.requests.len(), self.limits.requests),
+            Fill::new("commands", self.tasks.len(), command::COMMANDS),
+            Fill::new("peers found", self.found.len(), command::FOUND),
             Fill::new("keys that came in", self.inbound.len(), keys),
             Fill::new("ids remembered", self.remembered.len(), self.limits.remembered),
             Fill::new("refusals", self.refusals.len(), responder::REFUSALS),
@@ -240,6 +252,7 @@ impl<P: Pad> Client<P> {
                 Ok(disposition) => {
                     self.expire_inbound(now);
                     self.advance_requests(now, rng);
+                    self.advance_tasks(now, rng);
                     return Ok(disposition);
                 }
                 // The most telling reason of all links that were tried.
@@ -267,6 +280,7 @@ impl<P: Pad> Client<P> {
                 hub.on_hello_reply(reply)?;
                 hub.fetch_at = now;
                 self.forget_sent_to(link);
+                self.forget_commands_to(link);
                 self.fetch_due(now, rng);
                 Ok(Disposition::Accepted)
             }
@@ -327,6 +341,7 @@ impl<P: Pad> Client<P> {
             }
             Inner::Share(share) => self.on_delivery(now, link, share),
             Inner::Answer(answer) => self.on_answer(link, answer),
+            Inner::Outcome(outcome) => self.on_outcome(link, outcome),
             Inner::Confirm(confirm) => self.on_confirm(link, confirm),
             // Advisory: the retransmission comes anyway.
             Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
@@ -379,6 +394,7 @@ impl<P: Pad> Client<P> {
         self.repeat_lease_requests(now, rng);
         self.expire_inbound(now);
         self.advance_requests(now, rng);
+        self.advance_tasks(now, rng);
         Ok(())
     }
 
@@ -412,7 +428,13 @@ impl<P: Pad> Client<P> {
             [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch]
         });
         let requests = self.requests.values().map(|request| Some(request.deadline()));
-        links.chain(requests).chain([self.inbound.deadline(), self.journal.deadline()]).flatten().min()
+        let tasks = self.tasks.iter().map(|task| Some(task.deadline()));
+        links
+            .chain(requests)
+            .chain(tasks)
+            .chain([self.inbound.deadline(), self.journal.deadline()])
+            .flatten()
+            .min()
     }
 
     fn say_hello(&mut self, now: Instant) {
@@ -462,15 +484,26 @@ impl<P: Pad> Client<P> {
         worst: Origin,
     ) {
         let Some(pad_elements) = need.pad_elements() else { return };
+        let Some(hub) = self.links.get(link) else { return };
+        if !hub.link.has_room(need, worst) && hub.link.could_have_room(need, worst) {
+            self.request_lease(now, rng, link, pad_elements, worst);
+        }
+    }
+
+    /// Asks for an uplink lease, unless one was asked for.
+    fn request_lease(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        link: usize,
+        pad_elements: u32,
+        worst: Origin,
+    ) {
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(hub) = self.links.get_mut(link) else { return };
         // Not before the hub has answered under the envelope: a request that an abandoned envelope carried is lost, and
         // with it what it asked for.
-        if !hub.is_confirmed()
-            || hub.lease_retry.is_some()
-            || hub.link.has_room(need, worst)
-            || !hub.link.could_have_room(need, worst)
-        {
+        if !hub.is_confirmed() || hub.lease_retry.is_some() {
             return;
         }
         if let Some((inner, after)) = hub.link.lease_request(pad_elements, worst, after, rng) {

@@ -1,6 +1,7 @@
 //! A security hub: it relays shares between its clients and knows one share of each key.
 
 mod budget;
+mod command;
 mod config;
 mod confirmation;
 mod delivery;
@@ -24,6 +25,7 @@ use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Inner, Outer, Sealed};
 
 use budget::STORED_SPENT;
+use command::{Allowed, STORED_ALLOWED, STORED_OFFER, Said};
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
 
 use crate::backoff::Backoff;
@@ -37,7 +39,7 @@ use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
 use crate::state::{Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
-use relay::{GivenAnswer, Relay, RelayId, STORED_RELAY, storage_key};
+use relay::{Relay, RelayId, STORED_RELAY, storage_key};
 
 /// One hub and all its clients. `P` is where their tables lie.
 pub struct Hub<P> {
@@ -48,6 +50,10 @@ pub struct Hub<P> {
     clients: Vec<Client<P>>,
     /// All clients in the order of their tags: a quarter of what a map would take.
     by_tag: Vec<ClientId>,
+    /// Who has which name: as the configuration says.
+    names: BTreeMap<Vec<u8>, ClientId>,
+    /// What clients published, encoded.
+    offers: BTreeMap<ClientId, Vec<u8>>,
     relays: BTreeMap<RelayId, Relay>,
     /// The relays whose share waits for a responder.
     waiting: BTreeMap<ClientId, BTreeSet<RelayId>>,
@@ -67,7 +73,7 @@ struct Client<P> {
     tag: ClientTag,
     link: Link<P>,
     /// Whose keys it accepts; none: everybody's.
-    authorised: Option<Box<[ClientTag]>>,
+    allowed: Option<Box<Allowed>>,
     /// Sessions that were opened since the start.
     generation: u32,
     /// Where its last authentic message came from.
@@ -80,9 +86,7 @@ struct Client<P> {
     /// Elements of its downlink for which shares were accepted, by part; none before the first.
     #[expect(clippy::box_collection, reason = "16 octets less for each client that has none")]
     spent: Option<Box<Vec<u32>>>,
-    /// Refusals that were given, for their repetition: few clients have any.
-    #[expect(clippy::box_collection, reason = "24 octets less for each client that has none")]
-    refusals: Option<Box<VecDeque<GivenAnswer>>>,
+    said: Option<Box<Said>>,
     /// Whether the operator was told that little is left: of the uplink, and of the downlink.
     low_reported: [bool; 2],
 }
@@ -151,7 +155,7 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, mut further, suites, limits } = config;
+        let HubConfig { id, coordinate, clients, mut further, names, suites, limits } = config;
         let machine = id.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -163,6 +167,8 @@ impl<P: Pad> Hub<P> {
             limits,
             clients: Vec::with_capacity(clients.len()),
             by_tag: Vec::new(),
+            names,
+            offers: BTreeMap::new(),
             relays: BTreeMap::new(),
             waiting: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -187,6 +193,8 @@ impl<P: Pad> Hub<P> {
             match key.split_first() {
                 Some((&STORED_RELAY, id)) => hub.restore_relay(id, value.expose(), now)?,
                 Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
+                Some((&STORED_ALLOWED, client)) => hub.restore_allowed(client, value.expose())?,
+                Some((&STORED_OFFER, client)) => hub.restore_offer(client, value.expose())?,
                 Some((&STORED_MARKS, _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }
@@ -208,9 +216,9 @@ impl<P: Pad> Hub<P> {
         self.clients.push(Client {
             tag: client.tag,
             link,
-            authorised: match client.authorised {
+            allowed: match client.authorised {
                 Authorised::Everyone => None,
-                Authorised::Only(tags) => Some(tags.into()),
+                Authorised::Only(tags) => Some(Box::new(Allowed::only(tags))),
             },
             generation: 0,
             path: None,
@@ -218,7 +226,7 @@ impl<P: Pad> Hub<P> {
             lease_retry: None,
             keys: 0,
             spent: None,
-            refusals: None,
+            said: None,
             low_reported: [false; 2],
         });
         Ok(())
@@ -283,8 +291,10 @@ impl<P: Pad> Hub<P> {
     pub fn fill(&self) -> impl Iterator<Item = Fill> {
         let clients = self.clients.len();
         let keys = self.limits.keys_per_initiator.saturating_mul(clients);
-        let refusals = self.clients.iter().filter_map(|client| client.refusals.as_deref());
-        let refusals = refusals.map(VecDeque::len).fold(0, usize::saturating_add);
+        let said = || self.clients.iter().filter_map(|client| client.said.as_deref());
+        let refusals = said().map(|said| said.refusals.len()).fold(0, usize::saturating_add);
+        let outcomes = said().map(|said| said.outcomes.len()).fold(0, usize::saturating_add);
+        let withdrawn = said().map(|said| said.withdrawn.len()).fold(0, usize::saturating_add);
         let waiting = self.waiting.values().map(BTreeSet::len).fold(0, usize::saturating_add);
         let queue = self.limits.queue.saturating_sub(self.queue.free());
         let timers = keys.saturating_mul(2).saturating_add(clients);
@@ -293,6 +303,9 @@ impl<P: Pad> Hub<P> {
             Fill::new("shares that wait", waiting, self.limits.waiting_per_responder.saturating_mul(clients)),
             Fill::new("timers", self.timers.len(), timers),
             Fill::new("refusals", refusals, upload::REFUSALS.saturating_mul(clients)),
+            Fill::new("outcomes of commands", outcomes, command::OUTCOMES.saturating_mul(clients)),
+            Fill::new("keys withdrawn early", withdrawn, command::WITHDRAWN.saturating_mul(clients)),
+            Fill::new("offers", self.offers.len(), clients),
             Fill::new("queue", queue, self.limits.queue),
         ]
         .into_iter()
@@ -377,6 +390,7 @@ impl<P: Pad> Hub<P> {
             Inner::LeaseGrant(grant) => self.on_lease_grant(now, rng, id, grant),
             Inner::LeaseDenied(denied) => self.on_lease_denied(id, denied),
             Inner::Share(share) => self.on_upload(now, rng, id, share),
+            Inner::Command(command) => self.on_command(now, id, command),
             Inner::Answer(answer) => self.on_answer(now, id, answer),
             Inner::Fetch(_) => {
                 self.on_fetch(now, rng, id);
@@ -497,6 +511,7 @@ impl<P: Pad> Hub<P> {
             self.journal.set(&marks_key(client.link.keys.client()), client.link.marks());
         }
         self.store_spent();
+        self.store_commands();
         for (id, relay) in &self.relays {
             self.journal.set(&storage_key(*id), relay.encode(now));
         }

@@ -53,6 +53,11 @@ impl Journal {
         self.barrier.after()
     }
 
+    /// The checkpoint that carries every change so far: the last one where none waits for the next.
+    pub(crate) fn carrying(&self) -> u64 {
+        if self.changes.is_empty() { self.after().saturating_sub(1) } else { self.after() }
+    }
+
     /// Sets a value, from the next checkpoint on.
     pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
         self.changes.set(key, value);

@@ -23,8 +23,9 @@ mod state;
 mod suite;
 
 pub use client::{
-    Client, ClientConfig, ClientError, ClientEvent, ClientLimits, Conduct, ConfigError, Established, HubLink,
-    HubReport, KeyError, KeyRequest, LinkStatus, Release, ResponderPolicy, Role, Table,
+    Client, ClientConfig, ClientError, ClientEvent, ClientLimits, CommandReport, Conduct, ConfigError,
+    Established, FoundPeer, HubCommand, HubLink, HubReport, KeyError, KeyRequest, LinkStatus, LookupError,
+    PeerOffer, Release, ResponderPolicy, Role, Table,
 };
 pub use fill::Fill;
 pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};

@@ -1,6 +1,7 @@
 //! A client and a hub: their envelope, tables each way, and the epochs that were opened from these. Both machines are
 //! made of these.
 
+mod command;
 mod share;
 mod tables;
 
@@ -20,6 +21,7 @@ use crate::epoch::{ReceivingEpochs, SendingEpochs};
 use crate::key::{Origin, encoded};
 use crate::psrd::{GrantError, Granted, Pad, Receiving, Sending};
 
+pub(crate) use command::SentCommand;
 pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};
 pub use tables::{TableError, TableStatus};
 

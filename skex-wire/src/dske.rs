@@ -32,6 +32,7 @@ mod answer;
 mod bitmap;
 mod busy;
 mod code;
+mod command;
 mod confirm;
 mod confirmation;
 mod context;
@@ -43,6 +44,8 @@ mod inner;
 mod lease_denied;
 mod lease_grant;
 mod lease_request;
+mod offer;
+mod outcome;
 mod outer;
 mod sealed;
 mod share;
@@ -51,12 +54,13 @@ mod tagged;
 mod terms;
 
 pub use crate::limits::{
-    ELEMENT_LEN, MAX_DSKE_KEY_LEN, MAX_DSKE_MESSAGE_LEN, MAX_HUBS, MIN_DSKE_KEY_LEN, TAG_LEN,
+    ELEMENT_LEN, MAX_DSKE_KEY_LEN, MAX_DSKE_MESSAGE_LEN, MAX_HUBS, MAX_NAME_LEN, MIN_DSKE_KEY_LEN, TAG_LEN,
 };
 pub use answer::Answer;
 pub use bitmap::{bitmap_bit, bitmap_fits, bitmap_len};
 pub use busy::Busy;
-pub use code::{AnswerStatus, Direction, DskeSuiteId, InnerType, OuterType, TableOrigin};
+pub use code::{AnswerStatus, Direction, DskeSuiteId, InnerType, OutcomeStatus, OuterType, TableOrigin};
+pub use command::{Command, CommandBody};
 pub use confirm::Confirm;
 pub use confirmation::Confirmation;
 pub use context::{context_len, encode_context};
@@ -68,6 +72,8 @@ pub use inner::Inner;
 pub use lease_denied::LeaseDenied;
 pub use lease_grant::LeaseGrant;
 pub use lease_request::LeaseRequest;
+pub use offer::Offer;
+pub use outcome::{Found, Outcome};
 pub use outer::Outer;
 pub use sealed::{Sealed, SealedHeader};
 pub use share::{BlockPosition, ShareMessage};

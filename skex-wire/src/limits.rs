@@ -26,3 +26,6 @@ pub const MAX_DSKE_KEY_LEN: u32 = 1 << 20;
 
 /// Octets of a DSKE message, envelope included, at most: 2 MiB (draft-skex-dske, "Outer messages").
 pub const MAX_DSKE_MESSAGE_LEN: usize = 2 << 20;
+
+/// Octets of the longest name of a client of DSKE: docs/draft-skex-dske.md, "Commands".
+pub const MAX_NAME_LEN: usize = 64;

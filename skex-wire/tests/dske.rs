@@ -39,6 +39,8 @@ fn encode_inner(inner: &Inner<'_>, room: usize) -> Bytes {
         Inner::Confirm(message) => written(room, |w| message.encode(w)),
         Inner::Fetch(message) => written(room, |w| message.encode(w)),
         Inner::Fetched(message) => written(room, |w| message.encode(w)),
+        Inner::Command(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
+        Inner::Outcome(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
         other => panic!("a message that the tests do not know: {other:?}"),
     }
 }
@@ -197,6 +199,85 @@ fn inner() -> impl Strategy<Value = Bytes> {
         }),
         Just(written(Fetch::LEN, |w| Fetch::new().encode(w))),
         any::<u16>().prop_map(|waiting| written(Fetched::LEN, |w| Fetched::new(waiting).encode(w))),
+        (any::<(u16, u32, u32)>(), body(), tag()).prop_map(|((table, index, floor), body, tag)| {
+            let position = BlockPosition::new(table, index, floor);
+            let command = Command::new(position, body.borrowed()).unwrap();
+            let bytes = with_tag(written(command.encoded_len(), |w| command.encode_untagged(w)), tag);
+            assert_eq!(bytes.len(), command.encoded_len());
+            assert_eq!(Command::decode(&bytes).unwrap().message, command);
+            bytes
+        }),
+        (any::<(u16, u32, u8)>(), option::of((tag(), option::of(offer()))), tag()).prop_map(
+            |((table, index, status), found, tag)| {
+                let status = if found.is_some() { OutcomeStatus::DONE } else { OutcomeStatus::new(status) };
+                let found = found
+                    .as_ref()
+                    .map(|(client, offer)| Found::new(*client, offer.as_ref().map(OwnOffer::borrowed)));
+                let outcome = Outcome::new(table, index, status, found).unwrap();
+                let bytes = with_tag(written(outcome.encoded_len(), |w| outcome.encode_untagged(w)), tag);
+                assert_eq!(bytes.len(), outcome.encoded_len());
+                assert_eq!(Outcome::decode(&bytes).unwrap().message, outcome);
+                bytes
+            }
+        ),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct OwnOffer {
+    threshold: u8,
+    information_theoretic: bool,
+    lifetime: u16,
+    suites: Bytes,
+    coordinates: Bytes,
+}
+
+impl OwnOffer {
+    fn borrowed(&self) -> Offer<'_> {
+        let Self { threshold, information_theoretic, lifetime, suites, coordinates } = self;
+        Offer::new(*threshold, *information_theoretic, *lifetime, suites, coordinates).unwrap()
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Body {
+    Lookup(Bytes),
+    Publish(Option<OwnOffer>),
+    Withdraw([u8; 16]),
+    Authorise([u8; 16], bool),
+}
+
+impl Body {
+    fn borrowed(&self) -> CommandBody<'_> {
+        match self {
+            Self::Lookup(name) => CommandBody::Lookup(name),
+            Self::Publish(offer) => CommandBody::Publish(offer.as_ref().map(OwnOffer::borrowed)),
+            Self::Withdraw(key_id) => CommandBody::Withdraw(*key_id),
+            Self::Authorise(client, allowed) => CommandBody::Authorise { client: *client, allowed: *allowed },
+        }
+    }
+}
+
+fn offer() -> impl Strategy<Value = OwnOffer> {
+    let set = |most| btree_set(1_u8..=255, 1..=most).prop_map(|set| set.into_iter().collect::<Bytes>());
+    let coordinates = btree_set(1_u8..=255, 2..=31).prop_map(|set| set.into_iter().collect::<Bytes>());
+    (any::<Index>(), any::<bool>(), 1_u16.., set(8), coordinates).prop_map(
+        |(threshold, information_theoretic, lifetime, suites, coordinates)| OwnOffer {
+            threshold: 2 + threshold.index(coordinates.len() - 1) as u8,
+            information_theoretic,
+            lifetime,
+            suites,
+            coordinates,
+        },
+    )
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        vec(any::<u8>(), 1..=MAX_NAME_LEN).prop_map(Body::Lookup),
+        option::of(offer()).prop_map(Body::Publish),
+        any::<[u8; 16]>().prop_map(Body::Withdraw),
+        any::<([u8; 16], bool)>().prop_map(|(client, allowed)| Body::Authorise(client, allowed)),
     ]
 }
 
@@ -243,7 +324,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_accepted_has_this_one_encoding(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..16) {
+    fn whatever_is_accepted_has_this_one_encoding(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..40) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() { *first = kind; }
         if let Ok(read) = Inner::decode(&bytes) {
@@ -275,16 +356,26 @@ proptest! {
     fn a_cut_message_is_refused_or_a_shorter_one(bytes in inner(), at in any::<Index>()) {
         let cut = &bytes[..at.index(bytes.len())];
         if let Ok(read) = Inner::decode(cut) {
-            // Only these have more than one length: bitmaps for fewer hubs, no confirmation, no share.
+            // Only these have more than one length: bitmaps for fewer hubs, no confirmation, no share; a shorter name or offer.
             let direct = matches!(&read, Inner::Share(tagged) if tagged.message.is_direct());
-            prop_assert!(direct || matches!(read, Inner::Confirm(_) | Inner::Answer(_)), "{:?}", read);
+            let variable = matches!(
+                read,
+                Inner::Confirm(_) | Inner::Answer(_) | Inner::Command(_) | Inner::Outcome(_)
+            );
+            prop_assert!(direct || variable, "{:?}", read);
             prop_assert_eq!(encode_inner(&read, cut.len()), cut);
         }
     }
 
     #[test]
     fn an_octet_behind_a_message_of_fixed_length_is_refused(bytes in inner(), more in any::<u8>()) {
-        let variable = matches!(Inner::decode(&bytes).unwrap(), Inner::Confirm(_) | Inner::Answer(_));
+        let read = Inner::decode(&bytes).unwrap();
+        // A longer name is another name.
+        prop_assume!(bytes[0] != InnerType::LOOKUP.value());
+        let variable = matches!(
+            read,
+            Inner::Confirm(_) | Inner::Answer(_) | Inner::Command(_) | Inner::Outcome(_)
+        );
         let mut longer = bytes;
         longer.push(more);
         // A longer confirmation is one of other bitmaps, by two octets: never by one.
@@ -345,6 +436,9 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         let answer = Answer::new(0, 0, AnswerStatus::ACCEPTED, confirmation).unwrap();
         answer.in_epoch(number).encoded_len()
     };
+    let offer = Offer::new(3, true, 600, &[1, 2], &[1, 2, 3, 4, 5]).unwrap();
+    let command = |body| Command::new(BlockPosition::new(0, 0, 0), body).unwrap().encoded_len();
+    let outcome = |found| Outcome::new(0, 0, OutcomeStatus::DONE, found).unwrap().encoded_len();
     let sizes = [
         ("HELLO", Hello::LEN, 37),
         ("HELLO_REPLY", Hello::LEN, 37),
@@ -363,6 +457,14 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         ("ANSWER, confirming", answer(Some(confirmation), None), 42),
         ("ANSWER_SEALED", answer(None, Some(7)), 25),
         ("ANSWER_SEALED, confirming", answer(Some(confirmation), Some(7)), 43),
+        ("LOOKUP of 16 octets", command(CommandBody::Lookup(&[b'a'; 16])), 43),
+        ("PUBLISH", command(CommandBody::Publish(Some(offer))), 40),
+        ("PUBLISH, nothing", command(CommandBody::Publish(None)), 27),
+        ("WITHDRAW", command(CommandBody::Withdraw([0; 16])), 43),
+        ("AUTHORISE", command(CommandBody::Authorise { client: [0; 16], allowed: true }), 44),
+        ("OUTCOME", outcome(None), 24),
+        ("OUTCOME, found", outcome(Some(Found::new([0; 16], None))), 40),
+        ("OUTCOME, found with an offer", outcome(Some(Found::new([0; 16], Some(offer)))), 53),
         ("BUSY", Busy::LEN, 7),
         ("CONFIRM", Confirm::new([0; 16], [0; 16], confirmation).encoded_len(), 51),
         ("FETCH", Fetch::LEN, 1),
@@ -599,4 +701,30 @@ fn the_diagrams_of_the_specification() {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[test]
+fn commands_outside_their_limits_are_neither_made_nor_read() {
+    let position = BlockPosition::new(0, 0, 0);
+    let command = |body| Command::new(position, body).map(|_| ());
+    assert_eq!(command(CommandBody::Lookup(&[])), Err(DecodeErrorKind::BadLength));
+    assert_eq!(command(CommandBody::Lookup(&[0; 65])), Err(DecodeErrorKind::BadLength));
+    assert_eq!(command(CommandBody::Lookup(&[0; 64])), Ok(()));
+    let in_epoch = BlockPosition::in_epoch(0, 0, 0, 0);
+    assert_eq!(Command::new(in_epoch, CommandBody::Publish(None)), Err(DecodeErrorKind::BadValue));
+    for (offer, kind) in [
+        (Offer::new(1, false, 1, &[1], &[1, 2]), DecodeErrorKind::BadValue),
+        (Offer::new(3, false, 1, &[1], &[1, 2]), DecodeErrorKind::BadValue),
+        (Offer::new(2, false, 0, &[1], &[1, 2]), DecodeErrorKind::BadValue),
+        (Offer::new(2, false, 1, &[], &[1, 2]), DecodeErrorKind::BadLength),
+        (Offer::new(2, false, 1, &[0], &[1, 2]), DecodeErrorKind::BadValue),
+        (Offer::new(2, false, 1, &[2, 1], &[1, 2]), DecodeErrorKind::NonCanonical),
+        (Offer::new(2, false, 1, &[1], &[1]), DecodeErrorKind::BadLength),
+        (Offer::new(2, false, 1, &[1], &[0, 1]), DecodeErrorKind::BadValue),
+        (Offer::new(2, false, 1, &[1], &[2, 2]), DecodeErrorKind::NonCanonical),
+    ] {
+        assert_eq!(offer, Err(kind));
+    }
+    let found = Some(Found::new([0; 16], None));
+    assert_eq!(Outcome::new(0, 0, OutcomeStatus::UNKNOWN, found), Err(DecodeErrorKind::BadLength));
 }

@@ -88,6 +88,8 @@ pub struct ClientLimits {
     pub settle: Duration,
     /// Interval of the "send me what waits" to each hub, which also keeps the way through address translators open.
     pub fetch: Duration,
+    /// How long hubs have to answer a command: a look-up, an offer, a withdrawal, an authorisation.
+    pub commands: Duration,
     /// Requests under way at once.
     pub requests: usize,
     /// Keys of other initiators that are incomplete, and keys accepted that the application has not taken: each at most so
@@ -109,6 +111,7 @@ impl Default for ClientLimits {
             grace: Duration::from_millis(500),
             settle: Duration::from_millis(500),
             fetch: Duration::from_secs(15),
+            commands: Duration::from_secs(30),
             requests: 256,
             inbound: 1024,
             remembered: 65536,
@@ -140,11 +143,11 @@ impl ClientLimits {
         self.inbound_of_each(peers).checked_div(links).unwrap_or(0).max(1)
     }
 
-    /// Room in the queue that only events use: three for each request and each key that can be there, two a hub.
+    /// Room in the queue that only events use: three for each request and each key that can be there, two a hub, one for each command.
     pub(super) fn events(&self, peers: usize) -> usize {
         let of_each = self.inbound_of_each(peers).saturating_mul(RECENT.saturating_add(2));
         let keys = self.requests.saturating_add(of_each.saturating_mul(peers));
-        keys.saturating_mul(3).saturating_add(TABLES)
+        keys.saturating_mul(3).saturating_add(TABLES).saturating_add(super::command::COMMANDS)
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -263,6 +266,9 @@ pub enum ConfigError {
     /// A table is for no link of the configuration, or another has its number.
     #[error("a further table is for a link that is not there, or has the number of another")]
     Table,
+    /// A name is taken, has not 1 to 64 octets, or is for a client that is not there.
+    #[error("a name has 1 to 64 octets, is for one of the hub's clients, and no other has it")]
+    Name,
     /// A client id twice, or not dense from zero.
     #[error("client ids must count from zero without gaps, and tags must differ")]
     ClientIds,
@@ -283,6 +289,6 @@ mod tests {
         let small = ClientLimits { inbound: 2, ..limits };
         assert_eq!((small.inbound_of_each(1), small.inbound_of_each(1000)), (2, 2));
         let keys = 16 * 1000 * (RECENT + 2) + limits.requests;
-        assert_eq!(limits.events(1000), 3 * keys + 62);
+        assert_eq!(limits.events(1000), 3 * keys + 62 + 8);
     }
 }

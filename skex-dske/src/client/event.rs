@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
-use skex_core::{KeyId, OutputKey};
-use skex_wire::dske::AnswerStatus;
+use skex_core::{Assurance, KeyId, OutputKey};
+use skex_wire::dske::{AnswerStatus, OutcomeStatus};
 
 use crate::id::{ClientTag, HubId};
+use crate::share::Coordinate;
+use crate::suite::KeySuite;
 
 /// Which part this client had in a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,20 @@ pub enum ClientEvent {
         /// Why.
         error: KeyError,
     },
+    /// The hubs have been asked who has a name.
+    LookupEnded {
+        /// The name.
+        name: Vec<u8>,
+        /// Who has it, or why that cannot be said.
+        result: Result<FoundPeer, LookupError>,
+    },
+    /// The hubs have been told something, and every one has answered or had its time.
+    CommandEnded {
+        /// What they were told.
+        command: HubCommand,
+        /// What each of them said.
+        hubs: Vec<CommandReport>,
+    },
     /// Little is left of a table: time for a refill.
     TableLow {
         /// The hub at the other end.
@@ -77,6 +93,98 @@ pub struct Established {
     /// Octets of pre-shared random data that the shares of it spent at this end. Under an AEAD only the first share of an
     /// epoch spends any.
     pub pad_octets: u64,
+}
+
+/// Whom a name stands for, as so many hubs say that fewer liars than the policy's minimum threshold cannot make it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPeer {
+    /// Its tag: keys can be asked for with it now, until the next start.
+    pub tag: ClientTag,
+    /// What it published, if as many hubs say the same of that.
+    pub offer: Option<PeerOffer>,
+    /// What authenticated the answers: one-time keys out of band, or some that came by a refill.
+    pub assurance: Assurance,
+    /// The hubs that say this tag.
+    pub agreed: Vec<HubId>,
+    /// The hubs that say another, or that they know nobody of that name. Each of them lies, or errs, or the peer is not
+    /// enrolled there.
+    pub contradicted: Vec<HubId>,
+}
+
+/// What a peer says that it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerOffer {
+    /// The smallest threshold.
+    pub minimum_threshold: u8,
+    /// The least assurance.
+    pub minimum_assurance: Assurance,
+    /// The longest lifetime, in seconds.
+    pub maximum_lifetime: u16,
+    /// Its suites that are known here too.
+    pub suites: Vec<KeySuite>,
+    /// The coordinates of its hubs.
+    pub coordinates: Vec<Coordinate>,
+}
+
+/// Why a look-up found nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// As many hubs as the threshold say that nobody has this name.
+    #[error("the hubs know nobody of this name")]
+    Unknown,
+    /// Fewer hubs than the threshold say the same.
+    #[error("fewer hubs than the threshold say the same of this name; see which are down, and try again")]
+    NoAgreement {
+        /// Those that said something.
+        answered: Vec<HubId>,
+    },
+    /// As many hubs as the threshold say one thing, and as many another: more of them lie than the threshold allows for.
+    #[error("so many hubs contradict each other on this name that neither is to be believed")]
+    Contradiction {
+        /// Who says the one.
+        some: Vec<HubId>,
+        /// Who says the other.
+        others: Vec<HubId>,
+    },
+}
+
+/// What hubs were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubCommand {
+    /// What this client accepts.
+    Publish {
+        /// Whether it was taken back instead.
+        withdrawn: bool,
+    },
+    /// A key of this client's is not to be delivered.
+    Withdraw(KeyId),
+    /// Whose keys this client accepts.
+    Authorise {
+        /// Whose.
+        peer: ClientTag,
+        /// Whether they are to come.
+        allowed: bool,
+    },
+}
+
+/// What one hub said to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandReport {
+    /// The hub.
+    pub hub: HubId,
+    /// Its answer; `None`: it was silent. It may have done it all the same.
+    pub outcome: Option<OutcomeStatus>,
+}
+
+impl CommandReport {
+    pub(crate) const fn new(hub: HubId, outcome: Option<OutcomeStatus>) -> Self {
+        Self { hub, outcome }
+    }
 }
 
 /// How a hub behaved in one key.
@@ -155,6 +263,9 @@ pub enum ClientError {
         "pre-shared random data is used up at so many hubs that the threshold cannot be reached; refill the tables"
     )]
     Exhausted,
+    /// The name has not 1 to 64 octets.
+    #[error("a name has 1 to 64 octets")]
+    Name,
     /// Too many requests are under way.
     #[error("too many requests are under way; wait for one of them to end")]
     Busy,

@@ -192,7 +192,7 @@ impl<P: Pad> Client<P> {
         wanted: KeyRequest,
     ) -> Result<KeyId, ClientError> {
         let now = self.clock.observe(now);
-        if !self.peers.contains(&peer) {
+        if !self.peers.contains(&peer) && !self.found.contains(&peer) {
             return Err(ClientError::UnknownPeer);
         }
         if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links.len() {
@@ -349,6 +349,13 @@ impl<P: Pad> Client<P> {
             }
         }
         false
+    }
+
+    /// A request ends, and nothing is told.
+    pub(super) fn forget_request(&mut self, key_id: KeyId) {
+        if let Some(request) = self.requests.remove(&key_id) {
+            let _ = self.settle_blocks(&request);
+        }
     }
 
     fn fail(&mut self, key_id: KeyId, request: &Request, error: KeyError) -> bool {

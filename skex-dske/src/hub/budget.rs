@@ -27,25 +27,23 @@ pub(super) const STORED_SPENT: u8 = 3;
 impl<P: Pad> Hub<P> {
     /// How many parts the downlink of `responder` has.
     fn parts(&self, responder: ClientId) -> usize {
-        let initiators = match self.client(responder).map(|client| &client.authorised) {
-            None => 0,
-            Some(None) => self.clients.len().saturating_sub(1),
-            Some(Some(tags)) => tags.len(),
+        let Some(client) = self.client(responder) else { return 0 };
+        let initiators = match &client.allowed {
+            Some(allowed) if !allowed.all_but => allowed.tags.len(),
+            _ => self.clients.len().saturating_sub(1),
         };
         initiators.min(PARTS)
     }
 
     /// Which part is that of `initiator`.
     fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<usize> {
-        let place = match &self.client(responder)?.authorised {
-            // Counted without the responder itself.
-            None => {
-                usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?
-            }
-            Some(tags) => {
+        let place = match &self.client(responder)?.allowed {
+            Some(allowed) if !allowed.all_but => {
                 let tag = self.client(initiator)?.tag;
-                tags.iter().position(|authorised| *authorised == tag)?
+                allowed.tags.iter().position(|authorised| *authorised == tag)?
             }
+            // Counted without the responder itself.
+            _ => usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?,
         };
         place.checked_rem(self.parts(responder))
     }
@@ -90,6 +88,13 @@ impl<P: Pad> Hub<P> {
         *spent = spent.saturating_add(block);
         let value = stored(number, *spent);
         self.journal.set(&spent_key(responder, part), value);
+    }
+
+    /// The parts are divided anew, and every count begins anew.
+    pub(super) fn forget_spent(&mut self, responder: ClientId) {
+        let Some(client) = self.client_mut(responder) else { return };
+        let parts = client.spent.take().map_or(0, |spent| spent.len());
+        (0..parts).for_each(|part| self.journal.remove(&spent_key(responder, part)));
     }
 
     /// What was spent before the last start. What was spent before a table was added counts no more.

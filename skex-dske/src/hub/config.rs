@@ -1,18 +1,19 @@
 //! What a hub is told when it is made.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::SecretBytes;
 use skex_wire::SuiteId;
-use skex_wire::dske::Direction;
+use skex_wire::dske::{Direction, MAX_NAME_LEN};
 
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::suite::KeySuite;
 
-/// Who may have keys made with a client.
+/// Who may have keys made with a client, until that says otherwise itself (`Client::authorise`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authorised {
@@ -100,6 +101,7 @@ pub struct HubConfig<P> {
     pub(super) coordinate: crate::share::Coordinate,
     pub(super) clients: Vec<HubClient<P>>,
     pub(super) further: Vec<(ClientId, Direction, Table<P>)>,
+    pub(super) names: BTreeMap<Vec<u8>, ClientId>,
     pub(super) suites: Vec<KeySuite>,
     pub(super) limits: HubLimits,
 }
@@ -125,7 +127,15 @@ impl<P> HubConfig<P> {
             }
         }
         let suites = KeySuite::ALL.into_iter().filter(|suite| suite.is_available()).collect();
-        Ok(Self { id, coordinate, clients, further: Vec::new(), suites, limits: HubLimits::default() })
+        Ok(Self {
+            id,
+            coordinate,
+            clients,
+            further: Vec::new(),
+            names: BTreeMap::new(),
+            suites,
+            limits: HubLimits::default(),
+        })
     }
 
     /// Relaying shares of these suites only; without this, of all that are compiled in.
@@ -162,6 +172,22 @@ impl<P> HubConfig<P> {
             return Err(ConfigError::Table);
         }
         self.further.push((client, direction, table));
+        Ok(self)
+    }
+
+    /// With a name for `client`, by which others find its tag: 1 to 64 octets. A name is one client's: it cannot be taken by
+    /// another. A client can have several.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Name`] if the name is taken or of another length, or there is no such client.
+    pub fn with_name(mut self, client: ClientId, name: &[u8]) -> Result<Self, ConfigError> {
+        let enrolled = self.clients.iter().any(|link| link.client == client);
+        let fits = !name.is_empty() && name.len() <= MAX_NAME_LEN;
+        if !enrolled || !fits || self.names.contains_key(name) {
+            return Err(ConfigError::Name);
+        }
+        self.names.insert(name.to_vec(), client);
         Ok(self)
     }
 

@@ -46,6 +46,7 @@ impl<P: Pad> Hub<P> {
         let (inner, after) = (sent.inner.clone(), sent.after);
         let backoff = Backoff::new(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
+        relay.was_sent = true;
         relay.delivery = Some((sent, backoff));
         self.send(responder, &inner, after, TransmitClass::Request);
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretBytes, SecretVec};
 use skex_wire::Reader;
-use skex_wire::dske::{AnswerStatus, DskeSuiteId, ShareMessage, Terms};
+use skex_wire::dske::{AnswerStatus, DskeSuiteId, OutcomeStatus, ShareMessage, Terms};
 
 use crate::backoff::Backoff;
 use crate::id::ClientId;
@@ -34,6 +34,10 @@ pub(super) struct Relay {
     pub(super) confirmation: Option<StoredConfirmation>,
     /// When it may be passed on again, once it was: each time only when asked, and ever less often; not durable.
     pub(super) confirmation_due: Option<Backoff>,
+    /// What the initiator was told, or would be, once the share was dropped before the responder answered.
+    pub(super) withdrawn: Option<OutcomeStatus>,
+    /// Whether the share may have left; not durable: after a start, it may.
+    pub(super) was_sent: bool,
     pub(super) expires: Instant,
     /// The slot of the upload and its answer; not durable: slots end with the session.
     pub(super) answer: Option<GivenAnswer>,
@@ -47,6 +51,8 @@ pub(super) struct Relay {
 pub(super) struct GivenAnswer {
     pub(super) slot: Slot,
     pub(super) inner: Vec<u8>,
+    /// It leaves behind this checkpoint.
+    pub(super) after: u64,
 }
 
 /// What a responder confirmed.
@@ -77,6 +83,8 @@ impl Relay {
             share: Some(share),
             confirmation: None,
             confirmation_due: None,
+            withdrawn: None,
+            was_sent: false,
             expires,
             answer: None,
             delivery: None,
@@ -104,7 +112,8 @@ impl Relay {
     }
 
     /// responder 4, seconds left 4, suite 1, threshold 1, n 1, key length 4, lifetime 2, coordinates, origins,
-    /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16), share (to the end; none
+    /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16; or 128 and the status of a
+    /// withdrawal 1), share (to the end; none
     /// once it was answered)
     pub(super) fn encode(&self, now: Instant) -> SecretVec {
         let share = self.share.as_ref().map_or(&[][..], SecretVec::expose);
@@ -125,7 +134,7 @@ impl Relay {
                 out.bytes(&self.origins)?;
                 out.bytes(self.secret_tag.as_bytes())?;
                 match &self.confirmation {
-                    None => out.u8(0)?,
+                    None => out.u8(self.withdrawn.map_or(0, |status| WITHDRAWN | status.value()))?,
                     Some(confirmation) => {
                         out.u8(u8::try_from(confirmation.origins.len()).unwrap_or(u8::MAX))?;
                         out.bytes(&confirmation.origins)?;
@@ -152,7 +161,10 @@ impl Relay {
         let coordinates = reader.take(usize::from(count))?.to_vec();
         let origins = reader.take(skex_wire::dske::bitmap_len(count))?.to_vec();
         let secret_tag = Tag::from_bytes(reader.array()?);
-        let confirmation = match usize::from(reader.u8()?) {
+        let head = reader.u8()?;
+        let withdrawn = (head & WITHDRAWN != 0).then(|| OutcomeStatus::new(head & !WITHDRAWN));
+        let confirmation = match usize::from(head) {
+            _ if withdrawn.is_some() => None,
             0 => None,
             len => Some(StoredConfirmation {
                 origins: reader.take(len)?.to_vec(),
@@ -174,6 +186,8 @@ impl Relay {
             share,
             confirmation,
             confirmation_due: None,
+            withdrawn,
+            was_sent: true,
             expires,
             answer: None,
             delivery: None,
@@ -185,6 +199,9 @@ impl Relay {
         Ok(relay)
     }
 }
+
+/// In the place of a bitmap's length, which is at most 4: the share was withdrawn, and this status told.
+const WITHDRAWN: u8 = 0x80;
 
 /// What an upload is answered with, and the key for it.
 pub(super) struct Verdict {

@@ -87,7 +87,7 @@ impl<P: Pad> Hub<P> {
             relay.answer = None;
         }
         if let Some(client) = self.client_mut(id) {
-            client.refusals = None;
+            client.said = None;
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::psrd::Pad;
 use crate::suite::Need;
 
 /// Room in the queue below which no new upload is taken: what is under way needs it.
-const QUEUE_RESERVE: usize = 64;
+pub(super) const QUEUE_RESERVE: usize = 64;
 
 /// Refusals that are remembered of each client.
 pub(super) const REFUSALS: usize = 16;
@@ -45,7 +45,7 @@ impl<P: Pad> Hub<P> {
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
         if let Some(given) =
-            client.refusals.iter().flat_map(|given| given.iter()).find(|given| given.slot == slot)
+            client.said.iter().flat_map(|said| &said.refusals).find(|given| given.slot == slot)
         {
             let inner = given.inner.clone();
             self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
@@ -66,7 +66,7 @@ impl<P: Pad> Hub<P> {
         let Ok(responder) = status else {
             let given = self.answer(initiator, verdict, Barrier::OPEN);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
-                let refusals = client.refusals.get_or_insert_default();
+                let refusals = &mut client.said.get_or_insert_default().refusals;
                 refusals.truncate(REFUSALS.saturating_sub(1));
                 refusals.push_front(given);
             }
@@ -114,7 +114,10 @@ impl<P: Pad> Hub<P> {
                 Err(AnswerStatus::KEY_ID_IN_USE)
             };
         }
-        if responder == initiator || peer.authorised.as_ref().is_some_and(|tags| !tags.contains(&own.tag)) {
+        if own.said.as_ref().is_some_and(|said| said.withdrawn.contains(&id.1)) {
+            return Err(AnswerStatus::WITHDRAWN);
+        }
+        if responder == initiator || !peer.allows(&own.tag) {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
         let terms = &upload.terms;
@@ -151,6 +154,6 @@ impl<P: Pad> Hub<P> {
         let slot = answer_key.slot();
         let inner = self.client(initiator)?.link.answer(answer_key, status, None)?;
         self.send(initiator, &inner, after, TransmitClass::Reply);
-        Some(GivenAnswer { slot, inner })
+        Some(GivenAnswer { slot, inner, after })
     }
 }

@@ -55,7 +55,7 @@ enum Key {
 }
 
 impl AnswerKey {
-    const fn one_time(block: Place, key: SecretBytes<32>) -> Self {
+    pub(super) const fn one_time(block: Place, key: SecretBytes<32>) -> Self {
         Self { slot: Slot { block, number: None }, key: Key::OneTime(key) }
     }
 
@@ -65,7 +65,7 @@ impl AnswerKey {
     }
 
     /// The tag of the answer, once.
-    fn tag(self, prefix: &[u8], answer: &[u8]) -> Option<Tag> {
+    pub(super) fn tag(self, prefix: &[u8], answer: &[u8]) -> Option<Tag> {
         match self.key {
             Key::OneTime(key) => Some(MessageTagKey::from_pad(key.expose()).ok()?.tag(&[prefix, answer])),
             Key::InEpoch(key) => key.tag(&[prefix, answer].concat()).map(Tag::from_bytes),
@@ -73,7 +73,7 @@ impl AnswerKey {
     }
 
     /// Whether this is the answer. By reference: a forged answer must not spend the key that the true one needs.
-    fn verifies(&self, prefix: &[u8], answer: &[u8], tag: &[u8; 16]) -> bool {
+    pub(super) fn verifies(&self, prefix: &[u8], answer: &[u8], tag: &[u8; 16]) -> bool {
         match &self.key {
             Key::OneTime(key) => MessageVerificationKey::from_pad(key.expose())
                 .is_ok_and(|key| key.verify(&[prefix, answer], &Tag::from_bytes(*tag))),
@@ -297,24 +297,36 @@ impl<P: Pad> Link<P> {
         message: &Tagged<'_, ShareMessage<'_>>,
     ) -> Result<ReceivedShare, DiscardReason> {
         let share = &message.message;
-        let prefix = self.receiving();
-        let table = self.incoming.get_mut(share.position.table).ok_or(DiscardReason::Unexpected)?;
         let elements = share_elements(share.terms.key_len).ok_or(DiscardReason::Malformed)?;
-        let block = table.open(share.position.index, elements).map_err(discarded)?;
+        let block = self.open_tagged(&share.position, elements, message.untagged, &message.tag)?;
+        let Block { place, elements, answer_key, pad, .. } = block;
+        let answer_key = AnswerKey::one_time(place, answer_key);
+        let share = if share.is_direct() { pad.into_share() } else { pad.unmask(share.share) };
+        Ok(ReceivedShare { share, answer_key, elements })
+    }
+
+    /// Reads the block of a message and verifies its tag. The block is used then, and its bytes are erased.
+    pub(super) fn open_tagged(
+        &mut self,
+        position: &BlockPosition,
+        pad_elements: u32,
+        untagged: &[u8],
+        tag: &[u8; 16],
+    ) -> Result<Block, DiscardReason> {
+        let prefix = self.receiving();
+        let table = self.incoming.get_mut(position.table).ok_or(DiscardReason::Unexpected)?;
+        let block = table.open(position.index, pad_elements).map_err(discarded)?;
         let key =
             MessageVerificationKey::from_pad(block.tag_key.expose()).map_err(|_| DiscardReason::Stale)?;
-        if !key.verify(&[&prefix, message.untagged], &Tag::from_bytes(message.tag)) {
+        if !key.verify(&[&prefix, untagged], &Tag::from_bytes(*tag)) {
             table.failed();
             return Err(DiscardReason::Unauthentic);
         }
         if !table.used(&block) {
             return Err(DiscardReason::Busy);
         }
-        table.erase_below(share.position.floor);
-        let Block { place, elements, answer_key, pad, .. } = block;
-        let answer_key = AnswerKey::one_time(place, answer_key);
-        let share = if share.is_direct() { pad.into_share() } else { pad.unmask(share.share) };
-        Ok(ReceivedShare { share, answer_key, elements })
+        table.erase_below(position.floor);
+        Ok(block)
     }
 
     fn open_sealed(

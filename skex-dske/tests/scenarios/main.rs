@@ -15,6 +15,7 @@
 
 mod agreement;
 mod attacks;
+mod commands;
 mod crash;
 mod matrix;
 mod network;

@@ -20,8 +20,8 @@ use skex_dske::{
 };
 use skex_sim::{Departed, Either, NodeId};
 use skex_wire::dske::{
-    Answer, AnswerStatus, Direction, DskeSuiteId, Inner, InnerType, Outer, Sealed, ShareMessage, Tagged,
-    block_elements, tag_prefix,
+    Answer, AnswerStatus, Command, CommandBody, Direction, DskeSuiteId, Inner, InnerType, Outcome,
+    OutcomeStatus, Outer, Sealed, ShareMessage, Tagged, block_elements, tag_prefix,
 };
 use skex_wire::{Reader, SuiteId};
 
@@ -46,6 +46,8 @@ pub struct Oracle {
     keys: BTreeMap<Name, Making>,
     /// Which key each share was for, by the block and the number that protected it.
     blocks: BTreeMap<(TableOf, u32, Option<u8>), Name>,
+    /// What each command asked, by its block.
+    commands: BTreeMap<(TableOf, u32), Vec<u8>>,
     /// By table and block.
     epochs: BTreeMap<(TableOf, u32), Epoch>,
     /// Coordinates and secret tag of each key that was uploaded.
@@ -71,6 +73,7 @@ pub struct Counts {
     pub epochs: u64,
     pub repeats: u64,
     pub keys: u64,
+    pub outcomes: u64,
 }
 
 /// What is durable at a node, read from its records.
@@ -352,6 +355,59 @@ impl Oracle {
                     };
                     let key = [&[2], first.as_slice(), key_id.as_bytes()].concat();
                     self.depends(node, &key, |_| true, "a share was accepted");
+                }
+            }
+            Inner::Command(command) => {
+                let Command { table, index, .. } = command.message;
+                let of = (pair, true, table);
+                // The two elements at its head are the outcome's.
+                self.uses(of, index + 2..index + 4, octets);
+                self.verify(cast, of, index + 2, from_client, command.untagged, command.tag);
+                self.depends_on_mark(cast, pair, from_client, (0, table), index + 4);
+                self.commands.insert((of, index), octets.to_vec());
+            }
+            Inner::Outcome(outcome) => self.on_outcome(cast, pair, octets, outcome),
+            _ => {}
+        }
+    }
+
+    fn on_outcome(&mut self, cast: &Cast, pair: Pair, octets: &[u8], outcome: &Tagged<'_, Outcome<'_>>) {
+        self.counts.outcomes += 1;
+        let Outcome { table, index, status, .. } = outcome.message;
+        let of = (pair, true, table);
+        self.uses(of, index..index + 2, octets);
+        self.verify(cast, of, index, false, outcome.untagged, outcome.tag);
+        let Some(command) = self.commands.get(&(of, index)).cloned() else {
+            return self.charge(format!("{of:?}: an outcome of no command at {index}"));
+        };
+        if status != OutcomeStatus::DONE {
+            return;
+        }
+        let (node, client) = (cast.hubs[pair.1], (pair.0 as u32).to_be_bytes());
+        let stored = |kind: u8, more: &[u8]| [&[kind], client.as_slice(), more].concat();
+        let Command { body, .. } = Command::decode(&command).unwrap().message;
+        match body {
+            CommandBody::Publish(Some(_)) => {
+                self.depends(
+                    node,
+                    &stored(5, &[]),
+                    |offer| command[11..].starts_with(offer),
+                    "an offer was taken",
+                );
+            }
+            CommandBody::Withdraw(key_id) => {
+                // The share is not in it any more.
+                let short = |relay: &[u8]| relay.len() < 80;
+                self.depends(node, &stored(2, &key_id), short, "a key was withdrawn");
+            }
+            CommandBody::Authorise { client, allowed } => {
+                let says = |value: &[u8]| {
+                    (value[0] == 0) == (value[1..].chunks(16).any(|tag| tag == client) == allowed)
+                };
+                let everybody =
+                    self.stores.get(&node).is_some_and(|store| !store.values.contains_key(&stored(4, &[])));
+                if !everybody || !allowed {
+                    self.depends(node, &stored(4, &[]), says, "an initiator was authorised, or was not");
                 }
             }
             _ => {}

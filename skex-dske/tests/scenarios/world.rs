@@ -101,6 +101,8 @@ pub struct Setup {
     pub hub_limits: HubLimits,
     /// What the hubs relay.
     pub suites: Vec<KeySuite>,
+    /// What the hubs say of names: hub, client, name.
+    pub names: Vec<(usize, usize, &'static str)>,
     /// Whom each client authorises at its hubs.
     pub authorised: Authorised,
     /// At these hubs, the responder (client 1) has a smaller table for what it receives.
@@ -118,6 +120,7 @@ impl Setup {
             client_limits: ClientLimits::default(),
             hub_limits: HubLimits::default(),
             suites: KeySuite::ALL.to_vec(),
+            names: Vec::new(),
             authorised: Authorised::Everyone,
             peers_known: true,
         }
@@ -255,6 +258,9 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             for table in further.borrow().iter().filter(|table| table.hub == hub) {
                 let client = ClientId::new(table.client as u32);
                 config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
+            }
+            for (_, client, name) in setup.names.iter().filter(|(of, ..)| *of == hub) {
+                config = config.with_name(ClientId::new(*client as u32), name.as_bytes()).unwrap();
             }
             config.with_suites(&setup.suites).unwrap().with_limits(setup.hub_limits)
         };

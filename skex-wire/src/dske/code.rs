@@ -45,6 +45,32 @@ crate::codepoint! {
         DELIVERY_SEALED = 12;
         /// The one final answer to a sealed upload or delivery.
         ANSWER_SEALED = 13;
+        /// A client asks who has a name.
+        LOOKUP = 30;
+        /// A client says what it accepts.
+        PUBLISH = 31;
+        /// An initiator takes a key back.
+        WITHDRAW = 32;
+        /// A responder says who may have keys made with it, and who may not.
+        AUTHORISE = 33;
+        /// The one final answer to any of these four.
+        OUTCOME = 34;
+    }
+}
+
+crate::codepoint! {
+    /// What came of a command.
+    pub struct OutcomeStatus(u8) {
+        /// It is done, and durable; of a withdrawal: the share never left and never will.
+        DONE = 0;
+        /// No such name, key or client.
+        UNKNOWN = 1;
+        /// Withdrawn, but the share had been sent before: the responder may have it.
+        SENT = 2;
+        /// Too late to withdraw: the responder has answered.
+        ANSWERED = 3;
+        /// The hub does not keep more of that for this client.
+        TOO_MANY = 4;
     }
 }
 
@@ -67,6 +93,8 @@ crate::codepoint! {
         TOO_MANY_WAITING = 6;
         /// The context contradicts what the one who answers knows.
         MALFORMED_CONTEXT = 7;
+        /// The initiator has withdrawn the key.
+        WITHDRAWN = 8;
     }
 }
 

@@ -1,8 +1,8 @@
 //! The plaintext of an envelope.
 
 use super::{
-    Answer, Busy, Confirm, Fetch, Fetched, InnerType, LeaseDenied, LeaseGrant, LeaseRequest, ShareMessage,
-    Tagged,
+    Answer, Busy, Command, Confirm, Fetch, Fetched, InnerType, LeaseDenied, LeaseGrant, LeaseRequest,
+    Outcome, ShareMessage, Tagged,
 };
 use crate::{DecodeError, DecodeErrorKind, Reader};
 
@@ -28,6 +28,10 @@ pub enum Inner<'a> {
     Fetch(Fetch),
     /// FETCHED.
     Fetched(Fetched),
+    /// LOOKUP, PUBLISH, WITHDRAW or AUTHORISE.
+    Command(Tagged<'a, Command<'a>>),
+    /// OUTCOME.
+    Outcome(Tagged<'a, Outcome<'a>>),
 }
 
 impl<'a> Inner<'a> {
@@ -50,6 +54,10 @@ impl<'a> Inner<'a> {
             InnerType::CONFIRM => Confirm::decode(bytes).map(Self::Confirm),
             InnerType::FETCH => Fetch::decode(bytes).map(Self::Fetch),
             InnerType::FETCHED => Fetched::decode(bytes).map(Self::Fetched),
+            InnerType::LOOKUP | InnerType::PUBLISH | InnerType::WITHDRAW | InnerType::AUTHORISE => {
+                Command::decode(bytes).map(Self::Command)
+            }
+            InnerType::OUTCOME => Outcome::decode(bytes).map(Self::Outcome),
             _ => Err(start.error(DecodeErrorKind::UnknownType)),
         }
     }

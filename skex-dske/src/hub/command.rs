@@ -1,0 +1,283 @@
+//! What a client asks of its hub beside relaying: names, offers, withdrawals, authorisations (docs/draft-skex-dske.md,
+//! "Commands").
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
+use skex_core::{KeyId, SecretVec};
+use skex_wire::dske::{Busy, Command, CommandBody, Found, Offer, OutcomeStatus, Tagged};
+
+use super::relay::{GivenAnswer, RelayId, storage_key};
+use super::upload::QUEUE_RESERVE;
+use super::{Client, Hub, Timer};
+use crate::id::{ClientId, ClientTag};
+use crate::key::encoded;
+use crate::link::Slot;
+use crate::psrd::{Pad, Place};
+use crate::state::RestoreError;
+
+/// What was said to a client in its session, beside answers to uploads that were accepted: few have any.
+#[derive(Default)]
+pub(super) struct Said {
+    /// Refusals of uploads, for their repetition.
+    pub(super) refusals: VecDeque<GivenAnswer>,
+    /// Outcomes of commands, for their repetition.
+    pub(super) outcomes: VecDeque<GivenAnswer>,
+    /// Keys that were withdrawn before a share of them came: one may still be on its way, in a block of this session.
+    pub(super) withdrawn: BTreeSet<KeyId>,
+}
+
+/// Outcomes that are remembered of each client: more than it has commands under way.
+pub(super) const OUTCOMES: usize = 16;
+
+/// Keys that a client can withdraw in a session before their shares come.
+pub(super) const WITHDRAWN: usize = 64;
+
+/// Clients that one can name to the hub, allowed or not, beyond those of the configuration.
+const NAMED: usize = 1024;
+
+/// Whose keys a client accepts, as the hub holds it, unless that is everybody's.
+#[derive(Default)]
+pub(super) struct Allowed {
+    /// Whether only those of `tags` are not allowed.
+    pub(super) all_but: bool,
+    pub(super) tags: Vec<ClientTag>,
+    /// Whether the client said so itself, and the configuration does not.
+    changed: bool,
+}
+
+impl Allowed {
+    pub(super) const fn only(tags: Vec<ClientTag>) -> Self {
+        Self { all_but: false, tags, changed: false }
+    }
+
+    const fn everybody() -> Self {
+        Self { all_but: true, tags: Vec::new(), changed: false }
+    }
+
+    pub(super) fn includes(&self, tag: &ClientTag) -> bool {
+        self.tags.contains(tag) != self.all_but
+    }
+
+    /// Changes what is said of a tag. `false`: there is no room for another.
+    fn set(&mut self, tag: ClientTag, allowed: bool) -> bool {
+        if allowed == self.all_but {
+            self.tags.retain(|other| *other != tag);
+        } else if self.tags.len() >= NAMED {
+            return false;
+        } else {
+            self.tags.push(tag);
+        }
+        self.changed = true;
+        true
+    }
+
+    /// all but these 1, tags 16 each
+    fn encode(&self) -> SecretVec {
+        let flag = [u8::from(self.all_but)];
+        let tags = self.tags.iter().flat_map(|tag| tag.as_bytes());
+        SecretVec::copied_from(&flag.iter().chain(tags).copied().collect::<Vec<u8>>())
+    }
+
+    fn decode(value: &[u8]) -> Result<Self, RestoreError> {
+        let (&[flag], tags) = value.split_first_chunk().ok_or(RestoreError::Content)?;
+        let (tags, rest) = tags.as_chunks::<16>();
+        if flag > 1 || !rest.is_empty() {
+            return Err(RestoreError::Content);
+        }
+        let tags = tags.iter().map(|tag| ClientTag::new(*tag)).collect();
+        Ok(Self { all_but: flag == 1, tags, changed: true })
+    }
+}
+
+pub(super) const STORED_ALLOWED: u8 = 4;
+pub(super) const STORED_OFFER: u8 = 5;
+
+impl<P> Client<P> {
+    /// Whether `initiator` may have keys made with this client.
+    pub(super) fn allows(&self, initiator: &ClientTag) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.includes(initiator))
+    }
+}
+
+impl<P: Pad> Hub<P> {
+    /// A client's command: done once, and answered once.
+    pub(super) fn on_command(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        message: &Tagged<'_, Command<'_>>,
+    ) -> Result<Disposition, DiscardReason> {
+        let Command { table, index, body, .. } = message.message;
+        let slot = Slot { block: Place { table, index }, number: None };
+        let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
+        let given = client.said.iter().flat_map(|said| &said.outcomes).find(|given| given.slot == slot);
+        if let Some(GivenAnswer { inner, after, .. }) = given {
+            let (inner, after) = (inner.clone(), *after);
+            self.send(id, &inner, after, TransmitClass::Reply);
+            return Err(DiscardReason::Duplicate);
+        }
+        // Nothing is opened that could not be kept: "busy" spends nothing.
+        if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
+            let busy = Busy::new(table, index);
+            if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
+                self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
+            }
+            return Err(DiscardReason::Busy);
+        }
+        let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
+        let answer_key = client.link.open_command(message)?;
+        let mut found = None;
+        let status = match body {
+            CommandBody::Lookup(name) => {
+                found = self.look_up(name);
+                if found.is_some() { OutcomeStatus::DONE } else { OutcomeStatus::UNKNOWN }
+            }
+            CommandBody::Publish(offer) => self.publish(id, offer.as_ref()),
+            CommandBody::Withdraw(key_id) => self.withdraw(now, (id, KeyId::new(key_id))),
+            CommandBody::Authorise { client, allowed } => {
+                self.authorise(now, id, ClientTag::new(client), allowed)
+            }
+            _ => OutcomeStatus::UNKNOWN,
+        };
+        // Whatever it says is durable, also where an earlier message brought it about.
+        let after = self.journal.carrying();
+        let offer = found.as_ref().map(|(_, offer)| offer.as_slice()).unwrap_or_default();
+        let found = found.as_ref().map(|(tag, _)| Found::new(*tag.as_bytes(), Offer::decode(offer).ok()));
+        let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
+        if let Some(inner) = client.link.outcome(answer_key, status, found) {
+            self.send(id, &inner, after, TransmitClass::Reply);
+            if let Some(client) = self.client_mut(id) {
+                let outcomes = &mut client.said.get_or_insert_default().outcomes;
+                outcomes.truncate(OUTCOMES.saturating_sub(1));
+                outcomes.push_front(GivenAnswer { slot, inner, after });
+            }
+        }
+        Ok(Disposition::Accepted)
+    }
+
+    /// Who has this name here, and what it published.
+    fn look_up(&self, name: &[u8]) -> Option<(ClientTag, Vec<u8>)> {
+        let id = self.names.get(name)?;
+        let tag = self.client(*id)?.tag;
+        Some((tag, self.offers.get(id).cloned().unwrap_or_default()))
+    }
+
+    fn publish(&mut self, id: ClientId, offer: Option<&Offer<'_>>) -> OutcomeStatus {
+        let encoded = offer.and_then(|offer| encoded(offer.encoded_len(), |out| offer.encode(out)));
+        match encoded {
+            Some(octets) => {
+                self.journal.set(&key(STORED_OFFER, id), SecretVec::copied_from(&octets));
+                self.offers.insert(id, octets);
+            }
+            None => {
+                self.journal.remove(&key(STORED_OFFER, id));
+                self.offers.remove(&id);
+            }
+        }
+        OutcomeStatus::DONE
+    }
+
+    /// The initiator takes a key back.
+    fn withdraw(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
+        let Some(relay) = self.relays.get(&id) else {
+            let Some(client) = self.client_mut(id.0) else { return OutcomeStatus::UNKNOWN };
+            let withdrawn = &mut client.said.get_or_insert_default().withdrawn;
+            if withdrawn.len() >= WITHDRAWN && !withdrawn.contains(&id.1) {
+                return OutcomeStatus::TOO_MANY;
+            }
+            withdrawn.insert(id.1);
+            return OutcomeStatus::UNKNOWN;
+        };
+        match relay.withdrawn {
+            Some(status) => status,
+            None if relay.share.is_none() => OutcomeStatus::ANSWERED,
+            None => self.drop_share(now, id),
+        }
+    }
+
+    /// The share of a relay is not to be delivered any more.
+    fn drop_share(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
+        let Some(relay) = self.relays.get_mut(&id) else { return OutcomeStatus::UNKNOWN };
+        let status = if relay.was_sent { OutcomeStatus::SENT } else { OutcomeStatus::DONE };
+        (relay.share, relay.withdrawn) = (None, Some(status));
+        relay.after = self.journal.after();
+        self.journal.wipe_soon(now);
+        self.journal.set(&storage_key(id), relay.encode(now));
+        let responder = relay.responder;
+        let delivery = relay.delivery.take();
+        if let Some(waiting) = self.waiting.get_mut(&responder) {
+            waiting.remove(&id);
+        }
+        if let Some((sent, backoff)) = delivery {
+            self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
+            if let Some(client) = self.client_mut(responder) {
+                client.link.settle(&sent);
+            }
+        }
+        status
+    }
+
+    /// A responder changes whose keys it accepts. What waits of somebody who is not allowed any more goes.
+    fn authorise(&mut self, now: Instant, id: ClientId, tag: ClientTag, allowed: bool) -> OutcomeStatus {
+        let Some(client) = self.client_mut(id) else { return OutcomeStatus::UNKNOWN };
+        if client.allows(&tag) == allowed {
+            return OutcomeStatus::DONE;
+        }
+        let own = client.allowed.get_or_insert_with(|| Box::new(Allowed::everybody()));
+        if !own.set(tag, allowed) {
+            return OutcomeStatus::TOO_MANY;
+        }
+        let value = own.encode();
+        self.journal.set(&key(STORED_ALLOWED, id), value);
+        // The parts of the downlink are divided anew.
+        self.forget_spent(id);
+        if !allowed {
+            let initiator = self.client_of(tag);
+            let waiting = self.waiting.get(&id).into_iter().flatten();
+            let theirs: Vec<RelayId> =
+                waiting.filter(|(from, _)| Some(*from) == initiator).copied().collect();
+            for relay in theirs {
+                let _ = self.drop_share(now, relay);
+            }
+        }
+        OutcomeStatus::DONE
+    }
+
+    pub(super) fn restore_allowed(&mut self, client: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let client = self.client_mut(stored_client(client)?).ok_or(RestoreError::Configuration)?;
+        client.allowed = Some(Box::new(Allowed::decode(value)?));
+        Ok(())
+    }
+
+    pub(super) fn restore_offer(&mut self, client: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let id = stored_client(client)?;
+        let _ = self.client(id).ok_or(RestoreError::Configuration)?;
+        Offer::decode(value)?;
+        self.offers.insert(id, value.to_vec());
+        Ok(())
+    }
+
+    /// What a snapshot has to hold of all this.
+    pub(super) fn store_commands(&mut self) {
+        for client in &self.clients {
+            if let Some(allowed) = client.allowed.as_ref().filter(|allowed| allowed.changed) {
+                self.journal.set(&key(STORED_ALLOWED, client.link.keys.client()), allowed.encode());
+            }
+        }
+        for (id, offer) in &self.offers {
+            self.journal.set(&key(STORED_OFFER, *id), SecretVec::copied_from(offer));
+        }
+    }
+}
+
+pub(super) fn key(kind: u8, client: ClientId) -> Vec<u8> {
+    [&[kind], client.number().to_be_bytes().as_slice()].concat()
+}
+
+pub(super) fn stored_client(key: &[u8]) -> Result<ClientId, RestoreError> {
+    let number = key.try_into().map_err(|_| RestoreError::Content)?;
+    Ok(ClientId::new(u32::from_be_bytes(number)))
+}
