@@ -567,4 +567,16 @@ impl Peer {
             self.timers,
         )
     }
+
+    /// As if so many epochs had been.
+    pub(crate) fn set_epoch_for_tests(&mut self, epoch: u64) {
+        self.state.epoch = epoch;
+        self.enter_epoch();
+    }
+
+    /// As if so many rounds had been.
+    pub(crate) const fn set_round_for_tests(&mut self, round: u32) {
+        self.round = round;
+        self.highest_round = round;
+    }
 }

@@ -8,9 +8,9 @@
 )]
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
-use skex_core::Label;
 use skex_core::machine::{Instant, Output, PathId};
-use skex_unmediated::{Event, Peer, PeerConfig, Side};
+use skex_core::{Label, SecretBytes};
+use skex_unmediated::{Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
 
 struct End {
     peer: Box<Peer>,
@@ -67,17 +67,24 @@ fn nothing_of_a_spent_chain_key_or_output_is_left_in_memory_or_store() {
     let now = Instant::ZERO;
     let secret = [0x5e; 32];
     let mut enrol = |side, own: &[u8], peer: &[u8]| {
-        let peer = Peer::enrol(&PeerConfig::new(side, own, peer), &secret, now, &mut rng).unwrap();
+        let config = PeerConfig::new(side, own, peer).mix(MixPolicy::Accept);
+        let peer = Peer::enrol(&config, &secret, now, &mut rng).unwrap();
         End { peer: Box::new(peer), slots: [vec![], vec![]], writes: 0, sent: None, key: None }
     };
     let (mut a, mut b) = (enrol(Side::A, b"alice", b"bob"), enrol(Side::B, b"bob", b"alice"));
     a.drain();
     b.drain();
     let mut spent = Vec::from([secret.to_vec()]);
-    for _ in 0..4 {
+    for round in 0..4_u8 {
         let chain_key = a.chain_key();
         assert_eq!(chain_key, b.chain_key());
         assert!(a.holds(&chain_key) && b.holds(&chain_key), "the scan finds what is there");
+        let block: [u8; 32] = core::array::from_fn(|at| round * 32 + at as u8);
+        for end in [&mut a, &mut b] {
+            end.peer.provide_mix(&MixBlock::new(SecretBytes::copied_from(&block))).unwrap();
+            end.drain();
+            assert!(end.holds(&block), "the scan finds what is there");
+        }
         a.peer.establish(now, &mut rng).unwrap();
         a.drain();
         while let Some(message) = a.sent.take() {
@@ -88,7 +95,9 @@ fn nothing_of_a_spent_chain_key_or_output_is_left_in_memory_or_store() {
                 a.drain();
             }
         }
+        assert!(a.peer.session().unwrap().mixed && b.peer.session().unwrap().mixed);
         spent.push(chain_key);
+        spent.push(block.to_vec());
         let key = a.peer.export_next(Label::EXPORT_RAW, b"").unwrap();
         b.peer.export_at(key.id(), key.index(), Label::EXPORT_RAW, b"").unwrap();
         b.drain();

@@ -10,17 +10,17 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use skex_core::KeyId;
 use skex_core::machine::PeerHandle;
+use skex_core::{KeyId, SecretBytes};
 use skex_sim::laws::{self, Trial};
 use skex_sim::{Boot, Layout, Link, NodeId, PowerLoss, Receipts, World, for_each_seed};
-use skex_unmediated::{Event, Peer, PeerConfig, Side};
+use skex_unmediated::{Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
 
 fn boot(side: Side) -> impl FnMut(Boot<'_>) -> Peer {
     move |boot| {
         let (own, peer): (&[u8], &[u8]) =
             if side == Side::A { (b"alice", b"bob") } else { (b"bob", b"alice") };
-        let config = PeerConfig::new(side, own, peer);
+        let config = PeerConfig::new(side, own, peer).mix(MixPolicy::Accept);
         let records: Vec<&[u8]> = boot.disk.records().map(|(_, record)| record).collect();
         match records.as_slice() {
             [] => Peer::enrol(&config, &[0x5e; 32], boot.now, boot.rng).unwrap(),
@@ -95,6 +95,7 @@ fn one_session_an_epoch(world: &World<Peer>) {
 
 #[test]
 fn long_random_runs_with_loss_repetition_disorder_crashes_and_slow_disks_always_heal() {
+    let mut sessions_with_a_block = 0;
     for_each_seed(0..1000, |seed| {
         let link = Link::ideal()
             .latency(20)
@@ -113,6 +114,16 @@ fn long_random_runs_with_loss_repetition_disorder_crashes_and_slow_disks_always_
                         let _ = peer.establish(now, rng);
                     });
                 }
+                // Blocks come to both ends, to one alone, or to none, and are sometimes given up.
+                if (seed + round) % 7 < 2 || (seed + 3 * round) % 11 == number as u64 {
+                    let block =
+                        MixBlock::new(SecretBytes::copied_from(&[u8::try_from(round).unwrap() + 1; 32]));
+                    world.call(node, |peer, _, _| {
+                        if peer.provide_mix(&block).is_err() {
+                            peer.withdraw_mixes();
+                        }
+                    });
+                }
                 if (seed / 2 + round) % 4 == number as u64 {
                     let point = world.points(node) + (seed + round) % 5;
                     world.crash_at(node, point, PowerLoss::Any);
@@ -128,6 +139,8 @@ fn long_random_runs_with_loss_repetition_disorder_crashes_and_slow_disks_always_
         world.run_for(Duration::from_secs(60), 100_000);
         let before = nodes.iter().filter_map(|node| world.machine(*node)).map(Peer::epoch).max().unwrap();
         assert!(before > 3, "{before} epochs: nothing happened");
+        let mixed = |event: &Event| matches!(event, Event::Established(session) if session.mixed);
+        sessions_with_a_block += world.events().iter().filter(|happened| mixed(&happened.event)).count();
         for _ in 0..8 {
             world.call(nodes[0], |peer, now, rng| {
                 let _ = peer.establish(now, rng);
@@ -138,4 +151,5 @@ fn long_random_runs_with_loss_repetition_disorder_crashes_and_slow_disks_always_
         one_session_an_epoch(&world);
         assert!(world.failures().is_empty());
     });
+    assert!(sessions_with_a_block > 1000, "{sessions_with_a_block} sessions had a block mixed in");
 }

@@ -4,7 +4,7 @@ use skex_core::OutputKey;
 use skex_core::machine::{PeerHandle, ReceiptError};
 
 use super::lane::LaneId;
-use crate::error::{ConfigError, Error, ExportError, RestoreError};
+use crate::error::{ConfigError, Error, ExportError, MixError, RestoreError};
 use crate::event::Event;
 
 /// What a table tells the application.
@@ -73,6 +73,9 @@ pub enum TableError {
     /// The output cannot be given.
     #[error("{0}")]
     Export(#[from] ExportError),
+    /// The block of fresh secret material cannot be taken.
+    #[error("{0}")]
+    Mix(#[from] MixError),
     /// The receipt is for no checkpoint of this table.
     #[error("{0}")]
     Receipt(#[from] ReceiptError),

@@ -7,6 +7,7 @@ use skex_core::{KeyId, Label, OutputKey};
 use super::PeerTable;
 use super::event::TableError;
 use super::lane::LaneId;
+use crate::mix::MixBlock;
 use crate::peer::Peer;
 
 impl PeerTable {
@@ -93,6 +94,25 @@ impl PeerTable {
     /// [`TableError`]; nothing changed.
     pub fn confirm(&mut self, lane: LaneId, session: KeyId) -> Result<(), TableError> {
         self.act(lane, |peer| peer.confirm(session))
+    }
+
+    /// [`Peer::provide_mix`] on a lane. A block is for one lane: each lane of a pair needs its own.
+    ///
+    /// # Errors
+    /// [`TableError`]; nothing changed.
+    pub fn provide_mix(&mut self, lane: LaneId, block: &MixBlock) -> Result<(), TableError> {
+        self.act(lane, |peer| peer.provide_mix(block))
+    }
+
+    /// [`Peer::withdraw_mixes`] on a lane.
+    ///
+    /// # Errors
+    /// [`TableError`]; nothing changed.
+    pub fn withdraw_mixes(&mut self, lane: LaneId) -> Result<(), TableError> {
+        self.act(lane, |peer| {
+            peer.withdraw_mixes();
+            Ok::<(), TableError>(())
+        })
     }
 
     fn act<T, E>(&mut self, id: LaneId, verb: impl FnOnce(&mut Peer) -> Result<T, E>) -> Result<T, TableError>

@@ -2,10 +2,11 @@
 
 use std::vec::Vec;
 
+use chacha20::rand_core::SeedableRng;
 use skex_core::Suite;
 
 use super::pair::{Options, Pair, config};
-use crate::{ConfigError, Event, Peer, PeerConfig, RestoreError, Role, Side};
+use crate::{ConfigError, Error, Event, Peer, PeerConfig, RestoreError, Role, Side};
 
 const BOTH: [Side; 2] = [Side::A, Side::B];
 
@@ -207,4 +208,37 @@ fn a_session_expires_and_gives_no_more_keys() {
     assert!(pair.b.events.iter().any(|event| matches!(event, Event::PeerVoid(_))));
     pair.settle();
     assert_eq!(pair.agree(), Some(2));
+}
+
+#[test]
+fn the_last_epoch_is_reached_and_never_left() {
+    let mut pair = Pair::new(Options::default());
+    for side in BOTH {
+        pair.end(side).peer().set_epoch_for_tests(u64::MAX - 1);
+    }
+    pair.handshake(Side::A);
+    assert_eq!(pair.agree(), Some(u64::MAX));
+    pair.assert_same_key(Side::A);
+    // A first message of the last epoch, from an end that would go on, draws nothing.
+    let now = pair.a.now;
+    let mut rng = chacha20::ChaCha20Rng::seed_from_u64(1);
+    for side in BOTH {
+        let refused = pair.end(side).peer().establish(now, &mut rng);
+        assert_eq!(refused, Err(Error::Exhausted));
+    }
+    pair.settle();
+    assert_eq!(pair.agree(), Some(u64::MAX), "the session goes on to its own end");
+}
+
+#[test]
+fn the_highest_round_is_followed_by_itself_and_ties_are_settled_by_the_nonce() {
+    let mut pair = Pair::new(Options::default());
+    for side in BOTH {
+        pair.end(side).peer().set_round_for_tests(u32::MAX);
+    }
+    pair.a.establish();
+    pair.b.establish();
+    pair.settle();
+    assert_eq!(pair.agree(), Some(1));
+    pair.assert_safe();
 }
