@@ -79,7 +79,7 @@ fn nothing_of_a_spent_chain_key_or_output_is_left_in_memory_or_store() {
         let chain_key = a.chain_key();
         assert_eq!(chain_key, b.chain_key());
         assert!(a.holds(&chain_key) && b.holds(&chain_key), "the scan finds what is there");
-        let block: [u8; 32] = core::array::from_fn(|at| round * 32 + at as u8);
+        let block: [u8; 32] = core::array::from_fn(|at| round * 32 + u8::try_from(at).unwrap());
         for end in [&mut a, &mut b] {
             end.peer.provide_mix(&MixBlock::new(SecretBytes::copied_from(&block))).unwrap();
             end.drain();
