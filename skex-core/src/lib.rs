@@ -12,6 +12,7 @@ pub mod machine;
 mod key;
 pub mod record;
 mod replay;
+pub mod rotation;
 mod schedule;
 mod secret;
 mod suite;

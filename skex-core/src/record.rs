@@ -38,6 +38,8 @@ skex_wire::codepoint! {
         DSKE_CLIENT = 2;
         /// A DSKE hub.
         DSKE_HUB = 3;
+        /// The rotation of a link's keys.
+        ROTATION = 4;
     }
 }
 
