@@ -156,6 +156,9 @@ impl<P: Pad> Link<P> {
             let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
             return Ok(LeaseAnswer::Denied { inner });
         };
+        if table.is_late(&request.nonce, request.mark) {
+            return Err(DiscardReason::Stale);
+        }
         let Some(grant) = table.grant(&request.nonce, request.mark, request.want, after) else {
             let denied = LeaseDenied::new(request.table, request.nonce, table.high_water());
             let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;

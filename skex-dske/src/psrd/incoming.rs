@@ -20,13 +20,15 @@ pub(crate) struct Incoming<P> {
     origin: Origin,
     /// Everything below was granted at some time. Durable before the grant leaves.
     high_water: u32,
-    /// Where the first lease of this session began: nothing below is opened any more.
-    opened_from: Option<u32>,
+    /// Where the first lease of this session began: nothing below is opened any more. Before there is one, [`NOTHING`].
+    opened_from: u32,
     /// What was used, or is not to be used, above that.
     used: Ranges,
     /// Everything below is erased.
     erased: u32,
     last: Option<Box<Grant>>,
+    /// The sender's mark, as the request of that grant said it.
+    last_mark: u32,
     /// Blocks whose tag did not verify since the start: for the operator, and to slow a flood down.
     failed_tags: u32,
 }
@@ -40,6 +42,9 @@ pub(crate) struct Grant {
     /// What it waits for: the checkpoint that carries the new high-water mark.
     pub(crate) after: u64,
 }
+
+/// No index of an element: a table has at most 2^32 - 1 of them. (In the place of an `Option`, for a hub has many tables.)
+const NOTHING: u32 = u32::MAX;
 
 /// Tags that may fail in a session before blocks are no longer looked at until the next lease. So many
 /// tries on one key leave a forgery at 2^-112 for a 256-bit key, at 2^-100 for 1 MiB (draft-skex-dske, "Bounds").
@@ -62,7 +67,19 @@ impl<P: Pad> Incoming<P> {
     /// A table as it was stored: its durable marks, no lease.
     pub(crate) fn new(pad: P, number: u16, origin: Origin, high_water: u32, erased: u32) -> Self {
         let used = Ranges::default();
-        Self { pad, number, origin, high_water, opened_from: None, used, erased, last: None, failed_tags: 0 }
+        let (opened_from, last) = (NOTHING, None);
+        Self {
+            pad,
+            number,
+            origin,
+            high_water,
+            opened_from,
+            used,
+            erased,
+            last,
+            last_mark: 0,
+            failed_tags: 0,
+        }
     }
 
     pub(crate) const fn number(&self) -> u16 {
@@ -106,7 +123,13 @@ impl<P: Pad> Incoming<P> {
 
     /// Whether a lease was granted in this session.
     pub(crate) const fn is_open(&self) -> bool {
-        self.opened_from.is_some()
+        self.opened_from != NOTHING
+    }
+
+    /// Whether a request was overtaken by one that was granted since: every new request states a higher mark. A grant of it
+    /// would lie above the sender's mark, and an older record of ours could sign the same place again.
+    pub(crate) fn is_late(&self, nonce: &[u8; 16], mark: u32) -> bool {
+        self.last.as_deref().is_some_and(|last| last.nonce != *nonce && mark <= self.last_mark)
     }
 
     /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`.
@@ -123,7 +146,10 @@ impl<P: Pad> Incoming<P> {
         if end.saturating_sub(first) < KEY_ELEMENTS {
             return None;
         }
-        let opened_from = *self.opened_from.get_or_insert(start);
+        if !self.is_open() {
+            self.opened_from = start;
+        }
+        let opened_from = self.opened_from;
         // What was granted before this session is never opened again, in this start or a later one.
         if opened_from > self.erased {
             let rest = opened_from.saturating_sub(self.erased);
@@ -137,7 +163,7 @@ impl<P: Pad> Incoming<P> {
         self.high_water = end;
         self.failed_tags = 0;
         let grant = Grant { nonce: *nonce, start, end, after };
-        self.last = Some(Box::new(grant));
+        (self.last, self.last_mark) = (Some(Box::new(grant)), mark);
         Some(grant)
     }
 
@@ -191,7 +217,7 @@ impl<P: Pad> Incoming<P> {
     pub(crate) fn open(&self, index: u32, pad_elements: u32) -> Result<Block, OpenError> {
         let end = index.checked_add(pad_elements).and_then(|end| end.checked_add(KEY_ELEMENTS));
         let end = end.filter(|&end| end <= self.high_water).ok_or(OpenError::NotLeased)?;
-        if self.opened_from.is_none_or(|from| index < from) {
+        if index < self.opened_from {
             return Err(OpenError::Stale);
         }
         if self.used.overlaps(index, end) {
@@ -225,8 +251,10 @@ impl<P: Pad> Incoming<P> {
 
     /// The sender will not use anything below `floor` any more.
     pub(crate) fn erase_below(&mut self, floor: u32) {
-        let Some(from) = self.opened_from else { return };
-        let floor = floor.min(self.high_water);
+        if !self.is_open() {
+            return;
+        }
+        let (from, floor) = (self.opened_from, floor.min(self.high_water));
         if floor > self.erased.max(from) && self.used.insert(from, floor) {
             let start = self.erased.max(from);
             if self.pad.erase(start, floor.saturating_sub(start)).is_ok() {
@@ -237,7 +265,7 @@ impl<P: Pad> Incoming<P> {
 
     /// A new session: nothing granted before is opened any more.
     pub(crate) fn end_session(&mut self) {
-        self.opened_from = None;
+        self.opened_from = NOTHING;
         self.used.clear();
         self.last = None;
         self.failed_tags = 0;

@@ -115,6 +115,22 @@ impl Ends {
     }
 }
 
+/// A repetition of a request that the network held back, behind a request that came after it.
+#[test]
+fn a_request_that_was_overtaken_is_late() {
+    let mut ends = Ends::new(1000);
+    let first = ends.sender.ask(100, 1, &mut ends.rng);
+    assert!(!ends.receiver.is_late(&first.nonce, first.mark));
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+    assert!(!ends.receiver.is_late(&first.nonce, first.mark), "it is repeated");
+    let second = ends.sender.ask(100, 1, &mut ends.rng);
+    assert!(!ends.receiver.is_late(&second.nonce, second.mark));
+    assert_eq!(ends.lease(100, 100), Ok(Granted::Whole));
+    assert!(ends.receiver.is_late(&first.nonce, first.mark));
+    ends.end_session();
+    assert!(!ends.receiver.is_late(&first.nonce, first.mark), "a restored sender may be behind");
+}
+
 #[test]
 fn what_a_grant_leaves_out_is_erased_at_the_sender() {
     let mut ends = Ends::new(1000);

@@ -308,3 +308,49 @@ fn losing_all_that_a_hub_seals_burns_no_downlink() {
     let (left, whole) = (status.unwrap()[1], 4096 * 16);
     assert!(left > whole * 3 / 4, "{left} of {whole}");
 }
+
+/// Rule 0. A repetition of a request for a lease comes seconds late, when the next one was granted already. It is granted
+/// nothing: that would lie above the client's mark, where the hub, put back from an old backup, would sign once more.
+/// Carried by `Incoming::is_late`.
+#[test]
+fn scenario_27_a_request_for_a_lease_that_comes_late_is_granted_nothing() {
+    const REQUEST: usize = 27 + 25;
+    let mut setup = Setup::new(2);
+    setup.table_elements = 1024;
+    let mut cast = cast(12, &setup);
+    cast.world.net_mut().set_default_link(Link::ideal().latency(200));
+    cast.settle(2);
+    let (client, hub) = (cast.clients[0], cast.hubs[0]);
+    let (kept, table) = (cast.world.disk(hub).snapshot(), cast.hub_uplinks[0][0].octets());
+    let to_hub = cast.world.net().address(hub);
+    let mut requests = 0;
+    cast.world.net_mut().intercept(move |sent| {
+        if sent.node != Some(client) || sent.to != to_hub || sent.bytes.len() != REQUEST {
+            return Verdict::Pass;
+        }
+        requests += 1;
+        if requests == 2 { Verdict::Delay(Duration::from_secs(10)) } else { Verdict::Pass }
+    });
+    // The round trip takes longer than the first repetition; four blocks are a lease, and the fifth key asks for another.
+    for _ in 0..5 {
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(1);
+        cast.settle(1);
+        cast.assert_agreed(0, 1, id);
+    }
+    cast.settle(10);
+    let at_hub = cast.world.call(hub, |party, _, _| {
+        party.right().unwrap().status().map(|client| client.uplink_remaining).next().unwrap()
+    });
+    let lease = 2 + 4 * 11;
+    assert_eq!(at_hub, Some((1024 - 2 * lease) * 16), "the hub granted what nobody asked for");
+    cast.world.net_mut().stop_intercepting();
+    cast.hub_uplinks[0][0].set_octets(&table);
+    cast.world.disk_mut(hub).roll_back(&kept);
+    cast.world.restart(hub);
+    for _ in 0..3 {
+        cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(20);
+    }
+    Oracle::acquit(&cast);
+}
