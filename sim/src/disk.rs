@@ -158,6 +158,12 @@ impl Disk {
         self.fault_rate = per_mille;
     }
 
+    /// Ends all faults, also those that are still to come.
+    pub fn stop_failing(&mut self) {
+        self.faults.clear();
+        self.fault_rate = 0;
+    }
+
     /// Stores a checkpoint durably, whole or not at all.
     ///
     /// # Errors

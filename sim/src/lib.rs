@@ -113,5 +113,5 @@ pub use disk::{Batch, Disk, Layout, PowerLoss, Snapshot, StoreFailed, StoreFault
 pub use either::Either;
 pub use link::Link;
 pub use net::{Address, Net, Sent, Verdict};
-pub use seeds::for_each_seed;
+pub use seeds::{for_each_seed, for_each_seed_at_once};
 pub use world::{Arrived, Boot, Departed, Departure, Failure, Happened, NodeId, Receipts, Stalled, World};

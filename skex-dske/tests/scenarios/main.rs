@@ -21,6 +21,7 @@ mod matrix;
 mod network;
 mod oracle;
 mod snapshots;
+mod storm;
 mod suites;
 mod tables;
 mod verdicts;

@@ -11,6 +11,8 @@
 //! - a key that was given before as many hubs as its threshold had a part in it;
 //! - a key that was given twice without a restart in between;
 //! - anything that left before the record on which it depends was stored (and, with a gate, was durable).
+//!
+//! What an end in the adversary's hand says is held against nobody; what honest ends say to it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +87,8 @@ struct Store {
 
 #[derive(Default)]
 struct Envelopes {
+    /// One end was taken over by the adversary at some time. What that end says since then is seen by nobody here.
+    is_adversarys: bool,
     client_salts: BTreeSet<[u8; 16]>,
     sessions: Vec<Session>,
 }
@@ -185,11 +189,21 @@ impl Oracle {
         oracle.uses.keys().map(|&((_, _, number), _)| number).collect::<BTreeSet<_>>().len()
     }
 
+    fn is_adversarys(&self, pair: Pair) -> bool {
+        self.links.get(&pair).is_some_and(|link| link.is_adversarys)
+    }
+
     fn charge(&mut self, what: String) {
         self.charges.push(what);
     }
 
     fn watch(&mut self, cast: &Cast) {
+        for &(pair, salts) in &cast.adversary {
+            let link = self.links.entry(pair).or_default();
+            link.is_adversarys = true;
+            link.client_salts.insert(salts[0]);
+            link.sessions.push(Session::new(cast, pair, salts));
+        }
         let departures = cast.world.departures();
         for departure in departures.get(self.seen..).unwrap_or_default() {
             let (bytes, to) = match &departure.what {
@@ -320,7 +334,7 @@ impl Oracle {
             Inner::LeaseRequest(request) => {
                 // The mark that it moves, up to the end of the table.
                 let table = (pair, from_client, request.table);
-                let elements = (original(cast, table).len() / ELEMENT_LEN) as u32;
+                let elements = original(cast, table, |octets| octets.len() / ELEMENT_LEN) as u32;
                 let mark = request.mark.saturating_add(request.want).min(elements);
                 self.depends_on_mark(cast, pair, from_client, (0, request.table), mark);
             }
@@ -345,6 +359,9 @@ impl Oracle {
                     Some(number) => self.on_sealed_answer(cast, table, number, octets, answer),
                 }
                 let Some(&(initiator, key_id)) = self.blocks.get(&(table, index, number)) else {
+                    if self.is_adversarys(pair) {
+                        return;
+                    }
                     return self.charge(format!("{table:?}: an answer to no share at {index}"));
                 };
                 if answer.message.status == AnswerStatus::ACCEPTED {
@@ -436,13 +453,13 @@ impl Oracle {
                 // The two elements at its head are the answer's.
                 self.uses(table, start + 2..start + elements, octets);
                 self.verify(cast, table, start + 2, upload, share.untagged, share.tag);
-                let original = original(cast, table);
-                let pad =
-                    &original[(start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN];
-                let plain: Vec<u8> = match message.share {
-                    [] => pad.to_vec(),
-                    masked => pad.iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
-                };
+                let plain: Vec<u8> = original(cast, table, |octets| {
+                    let pad = (start as usize + 4) * ELEMENT_LEN..(start + elements) as usize * ELEMENT_LEN;
+                    match message.share {
+                        [] => octets[pad].to_vec(),
+                        masked => octets[pad].iter().zip(masked).map(|(pad, octet)| pad ^ octet).collect(),
+                    }
+                });
                 (plain, elements)
             }
             Some(number) => (self.on_sealed_share(cast, table, number, octets, share, salts), 4),
@@ -471,10 +488,12 @@ impl Oracle {
             }
         } else {
             self.counts.deliveries += 1;
+            let by_the_adversary = self.is_adversarys((initiator, pair.1));
             match self.keys.get_mut(&(initiator, key_id)) {
                 Some(making) if making.responder == cast.tags[pair.0] => {
                     making.delivered.insert(coordinate);
                 }
+                None if by_the_adversary => {}
                 _ => self.charge(format!("{pair:?}: a share for somebody else, or that nobody uploaded")),
             }
         }
@@ -588,9 +607,9 @@ impl Oracle {
         let direction = if from_client { Direction::UPLINK } else { Direction::DOWNLINK };
         let prefix = tag_prefix(direction, client as u32, cast.hub_ids[hub].as_bytes());
         let at = place as usize * ELEMENT_LEN;
-        let original = original(cast, table);
-        let key = original[at..].first_chunk::<32>().expect("inside the table");
-        let key = MessageVerificationKey::from_pad(key).expect("no table of zeros");
+        let key =
+            original(cast, table, |octets| *octets[at..].first_chunk::<32>().expect("inside the table"));
+        let key = MessageVerificationKey::from_pad(&key).expect("no table of zeros");
         if !key.verify(&[&prefix, untagged], &Tag::from_bytes(tag)) {
             self.charge(format!("{table:?}: the tag at {place} is not that table's"));
         }
@@ -614,7 +633,11 @@ impl Oracle {
                 continue;
             };
             let threshold = usize::from(making.threshold);
-            let parts = if client == initiator { making.uploaded.len() } else { making.delivered.len() };
+            // What hubs in the adversary's hand deliver goes unseen: as if they did.
+            let unseen =
+                (0..cast.hubs.len()).filter(|&hub| client == responder && self.is_adversarys((client, hub)));
+            let seen = if client == initiator { making.uploaded.len() } else { making.delivered.len() };
+            let parts = seen + unseen.count();
             let right = making.responder == cast.tags[responder];
             let points: Option<Vec<(Coordinate, &[u8])>> = (making.uploaded.iter().take(threshold))
                 .map(|(&x, share)| Some((Coordinate::new(x)?, share.as_slice())))
@@ -696,10 +719,12 @@ fn prefix(cast: &Cast, (client, hub): Pair, uplink: bool) -> [u8; 21] {
 /// key, the next two the shares'.
 pub fn epoch_key(cast: &Cast, table: TableOf, index: u32, of: DskeSuiteId, label: Label) -> SecretBytes<32> {
     let place = if label == Label::DSKE_EPOCH_ANSWERS { index } else { index + 2 };
-    let key = &original(cast, table)[place as usize * ELEMENT_LEN..(place as usize + 2) * ELEMENT_LEN];
+    let place = place as usize * ELEMENT_LEN..(place as usize + 2) * ELEMENT_LEN;
+    let key =
+        original(cast, table, |octets| SecretBytes::<32>::copied_from(octets[place].first_chunk().unwrap()));
     let prefix = prefix(cast, table.0, table.1);
     let (table, index) = (table.2.to_be_bytes(), index.to_be_bytes());
-    Expander::from_key(suite(), key).secret(label, &[&prefix, &[of.value()], &table, &index])
+    Expander::from_key(suite(), key.expose()).secret(label, &[&prefix, &[of.value()], &table, &index])
 }
 
 /// A suite with the AEAD of this suite of keys.
@@ -726,17 +751,18 @@ fn keys(initial: &[u8; 32]) -> Expander {
     Expander::new(suite(), &extract(suite(), &[], &[initial]))
 }
 
-fn original(cast: &Cast, ((client, hub), uplink, number): TableOf) -> Vec<u8> {
+/// What `read` makes of the octets of a table as they were provisioned.
+fn original<T>(cast: &Cast, ((client, hub), uplink, number): TableOf, read: impl FnOnce(&[u8]) -> T) -> T {
     let further = cast.further.borrow();
     let own = |table: &&Further| {
         (table.client, table.hub, table.uplink, table.number) == (client, hub, uplink, number)
     };
     if let Some(table) = further.iter().find(own) {
-        return table.octets.clone();
+        return read(&table.octets);
     }
     assert_eq!(number, 0, "a table that nobody provisioned");
     let enrolment = &cast.enrolments[hub][client];
-    if uplink { enrolment.uplink.clone() } else { enrolment.downlink.clone() }
+    read(if uplink { &enrolment.uplink } else { &enrolment.downlink })
 }
 
 fn position(nodes: &[NodeId], node: NodeId) -> Option<usize> {

@@ -10,13 +10,13 @@ use crate::world::{Cast, Setup, cast};
 use crate::{request_under, seeds};
 
 /// A backup of a node: its records, and its tables as they were.
-struct Backup {
+pub struct Backup {
     records: Snapshot,
     tables: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tables {
+pub enum Tables {
     /// The backup holds them as well.
     Restored,
     /// They are on a device of their own, where what was erased stays erased.
@@ -46,13 +46,13 @@ fn tables_of(cast: &Cast, client: bool, number: usize) -> Vec<&crate::world::Sha
     }
 }
 
-fn back_up(cast: &Cast, client: bool, number: usize) -> Backup {
+pub fn back_up(cast: &Cast, client: bool, number: usize) -> Backup {
     let node = if client { cast.clients[number] } else { cast.hubs[number] };
     let tables = tables_of(cast, client, number).into_iter().map(|table| table.octets()).collect();
     Backup { records: cast.world.disk(node).snapshot(), tables }
 }
 
-fn put_back(cast: &mut Cast, client: bool, number: usize, backup: &Backup, tables: Tables) {
+pub fn put_back(cast: &mut Cast, client: bool, number: usize, backup: &Backup, tables: Tables) {
     let node = if client { cast.clients[number] } else { cast.hubs[number] };
     if tables == Tables::Restored {
         for (table, octets) in tables_of(cast, client, number).into_iter().zip(&backup.tables) {

@@ -70,7 +70,7 @@ impl Pad for SharedPad {
         let start = index as usize * 16;
         out.copy_from_slice(octets.get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
         match *self.lies.borrow() {
-            Lie::Bit if out.len() > 32 => out[50] ^= 1,
+            Lie::Bit if out.len() > 50 => out[50] ^= 1,
             Lie::Octets(number) if out.len() > 32 => {
                 let mut noise = vec![0; out.len()];
                 ChaCha20Rng::seed_from_u64(number).fill_bytes(&mut noise);
@@ -175,7 +175,12 @@ pub struct Cast {
     pub further: Rc<RefCell<Vec<Further>>>,
     /// Every start of every node.
     pub boots: Rc<RefCell<Vec<(NodeId, Instant)>>>,
+    /// The sessions that an end in the adversary's hand has begun.
+    pub adversary: Vec<AdversarySession>,
 }
+
+/// Of which client and hub, and both salts.
+pub type AdversarySession = ((usize, usize), [[u8; 16]; 2]);
 
 /// An initial key, the uplink table and the downlink table.
 type Provisioned = ([u8; 32], Vec<u8>, Vec<u8>);
@@ -335,6 +340,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         enrolments,
         further,
         boots,
+        adversary: Vec::new(),
     }
 }
 

@@ -23,7 +23,7 @@ fn number(rng: &mut ChaCha20Rng) -> u32 {
 }
 
 /// Any inner message: what was heard with some octets changed, or one made up.
-fn anything(rng: &mut ChaCha20Rng, heard: &[Vec<u8>]) -> Vec<u8> {
+pub fn anything(rng: &mut ChaCha20Rng, heard: &[Vec<u8>]) -> Vec<u8> {
     if !heard.is_empty() && rng.next_u32().is_multiple_of(2) {
         let mut inner = heard[rng.next_u32() as usize % heard.len()].clone();
         for _ in 0..rng.next_u32() % 3 {

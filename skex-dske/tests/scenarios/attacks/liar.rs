@@ -79,6 +79,11 @@ impl Share {
 impl Liar {
     /// Hub `hub` is the adversary's from now on. This is its link with `client`, with a session.
     pub fn hub(cast: &mut Cast, hub: usize, client: usize) -> Self {
+        Self::try_hub(cast, hub, client).expect("the client says no hello, or does not take our reply")
+    }
+
+    /// As [`Self::hub`], where the client may be down.
+    pub fn try_hub(cast: &mut Cast, hub: usize, client: usize) -> Option<Self> {
         let (node, honest) = (cast.hubs[hub], cast.clients[client]);
         cast.world.kill(node);
         let mut liar = Self::new(cast, hub, client, true, honest);
@@ -91,16 +96,20 @@ impl Liar {
                     _ => None,
                 });
             if let Some(salt) = salt {
-                liar.answer_hello(cast, salt);
-                return liar;
+                return liar.answer_hello(cast, salt).then_some(liar);
             }
             liar.ask_for_hello(cast);
         }
-        panic!("the client says no hello");
+        None
     }
 
     /// Client `client` is the adversary's from now on. This is its link with `hub`, with a session.
     pub fn client(cast: &mut Cast, client: usize, hub: usize) -> Self {
+        Self::try_client(cast, client, hub).expect("the hub answers no hello, or does not know us")
+    }
+
+    /// As [`Self::client`], where the hub may be down.
+    pub fn try_client(cast: &mut Cast, client: usize, hub: usize) -> Option<Self> {
         let (node, honest) = (cast.clients[client], cast.hubs[hub]);
         cast.world.kill(node);
         let mut liar = Self::new(cast, hub, client, false, honest);
@@ -114,15 +123,17 @@ impl Liar {
             Ok(Outer::HelloReply(reply)) => Some(reply.message.salt),
             _ => None,
         });
-        liar.begin(cast, salt, reply.expect("a reply to a hello"));
+        liar.begin(cast, salt, reply?);
         liar.fresh = Some(salt);
         liar.say(cast, &[InnerType::FETCH.value()]);
         pass(cast, 10);
-        assert!(!liar.hear(cast).is_empty(), "the hub does not know us");
+        if liar.hear(cast).is_empty() {
+            return None;
+        }
         liar.fresh = None;
         // The first message without the salt: the hub knows now that it was heard.
         liar.fetch(cast);
-        liar
+        Some(liar)
     }
 
     fn new(cast: &Cast, hub: usize, client: usize, is_hub: bool, honest: NodeId) -> Self {
@@ -143,7 +154,8 @@ impl Liar {
         }
     }
 
-    fn answer_hello(&mut self, cast: &mut Cast, salt: [u8; 16]) {
+    #[must_use]
+    fn answer_hello(&mut self, cast: &mut Cast, salt: [u8; 16]) -> bool {
         let ours = [0xa5; 16];
         let reply = Hello::reply(self.client as u32, ours);
         let octets = self.tagged(Label::DSKE_HELLO_REPLY, &salt, cast, Hello::LEN, |out| {
@@ -152,10 +164,13 @@ impl Liar {
         self.begin(cast, salt, ours);
         self.inject(cast, octets);
         pass(cast, 10);
-        assert!(!self.hear(cast).is_empty(), "the client took our hello");
+        if self.hear(cast).is_empty() {
+            return false;
+        }
         // Something under the envelope, so that the client knows that it is open.
         self.say(cast, &[InnerType::FETCHED.value(), 0, 0]);
         pass(cast, 10);
+        true
     }
 
     /// What the client said last cannot be opened here: it has to say hello.
@@ -170,8 +185,9 @@ impl Liar {
         self.inject(cast, octets);
     }
 
-    fn begin(&mut self, cast: &Cast, client_salt: [u8; 16], hub_salt: [u8; 16]) {
+    fn begin(&mut self, cast: &mut Cast, client_salt: [u8; 16], hub_salt: [u8; 16]) {
         let salts = [client_salt, hub_salt];
+        cast.adversary.push(((self.client, self.hub), salts));
         let secret = extract(suite(), salts.as_flattened(), &[&self.initial(cast)]);
         let expander = Expander::new(suite(), &secret);
         let number = (self.client as u32).to_be_bytes();
@@ -267,6 +283,10 @@ impl Liar {
         let granted = LeaseGrant::decode(&grant).unwrap().message;
         (self.next, self.end) = (granted.start + 2, granted.end);
         Some(grant)
+    }
+
+    pub const fn is_hub(&self) -> bool {
+        self.is_hub
     }
 
     /// The next free element of our lease.
