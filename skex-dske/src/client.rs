@@ -18,7 +18,7 @@ use skex_core::machine::{
     Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{KeyId, Suite};
+use skex_core::{KeyId, SecretVec, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
@@ -31,7 +31,7 @@ pub use initiator::{KeyRequest, Release};
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Side};
 use crate::fill::Fill;
-use crate::id::{ClientTag, HubId};
+use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::{Journal, machine};
 use crate::key::{Origin, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
@@ -74,6 +74,8 @@ enum Item {
 }
 
 const STORED_MARKS: u8 = 1;
+/// The number by which the hub knows this client.
+const STORED_NUMBER: u8 = 3;
 
 /// How one link of a client stands.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +114,14 @@ impl<P: Pad> Client<P> {
         let mut connections = Vec::new();
         for hub in links {
             let marks = stored.values.remove(marks_key(hub.hub).as_slice());
+            let enrolled = stored.values.remove(number_key(hub.hub).as_slice());
+            let enrolled = enrolled.map(|value| value.expose().try_into().map_err(|_| RestoreError::Content));
+            let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
+            // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
+            let marks = marks.filter(|_| enrolled.is_none_or(|enrolled| enrolled == hub.client));
+            if enrolled.is_some_and(|enrolled| hub.client < enrolled) {
+                return Err(RestoreError::Configuration);
+            }
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
@@ -143,7 +153,7 @@ impl<P: Pad> Client<P> {
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
-                Some((&STORED_MARKS, _)) => return Err(RestoreError::Configuration),
+                Some((&(STORED_MARKS | STORED_NUMBER), _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }
         }
@@ -569,7 +579,10 @@ impl<P: Pad> Client<P> {
     /// What a snapshot has to hold.
     fn store_everything(&mut self) {
         for hub in &self.links {
-            self.journal.set(&marks_key(hub.link.keys.hub()), hub.link.marks());
+            let id = hub.link.keys.hub();
+            self.journal.set(&marks_key(id), hub.link.marks());
+            let number = hub.link.keys.client().number().to_be_bytes();
+            self.journal.set(&number_key(id), SecretVec::copied_from(&number));
         }
         self.store_inbound();
     }
@@ -577,6 +590,10 @@ impl<P: Pad> Client<P> {
 
 fn marks_key(hub: HubId) -> Vec<u8> {
     [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()
+}
+
+fn number_key(hub: HubId) -> Vec<u8> {
+    [&[STORED_NUMBER], hub.as_bytes().as_slice()].concat()
 }
 
 machine!(Client<P>, ClientEvent, ClientError);

@@ -1,10 +1,12 @@
 //! A security hub: it relays shares between its clients and knows one share of each key.
 
 mod budget;
+mod clients;
 mod command;
 mod config;
 mod confirmation;
 mod delivery;
+mod enrolment;
 mod lease;
 mod relay;
 mod session;
@@ -25,6 +27,7 @@ use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Inner, Outer, Sealed};
 
 use budget::STORED_SPENT;
+use clients::Clients;
 use command::{Allowed, STORED_ALLOWED, STORED_OFFER, Said};
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
 
@@ -39,6 +42,7 @@ use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
 use crate::state::{Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
+use enrolment::Leaving;
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
 
 /// One hub and all its clients. `P` is where their tables lie.
@@ -47,9 +51,9 @@ pub struct Hub<P> {
     /// What it relays.
     suites: Vec<KeySuite>,
     limits: HubLimits,
-    clients: Vec<Client<P>>,
-    /// All clients in the order of their tags: a quarter of what a map would take.
-    by_tag: Vec<ClientId>,
+    /// Whose hub it is.
+    id: HubId,
+    clients: Clients<P>,
     /// Who has which name: as the configuration says.
     names: BTreeMap<Vec<u8>, ClientId>,
     /// What clients published, encoded.
@@ -63,7 +67,11 @@ pub struct Hub<P> {
     clock: Clock,
     journal: Journal,
     queue: Queue<Transmit<Vec<u8>>>,
-    /// At most two a client: each is told once.
+    /// Clients that were revoked, until that is durable.
+    leaving: Queue<Leaving<P>>,
+    /// The numbers that were taken from clients, with their tags.
+    revoked: BTreeMap<ClientId, ClientTag>,
+    /// At most three a client: each is told once.
     events: VecDeque<HubEvent>,
     discards: DiscardCounters,
     relayed: u64,
@@ -104,6 +112,13 @@ const STORED_MARKS: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HubEvent {
+    /// A client was revoked, durably, and its tables are erased. Told again after a start, while the configuration still has it.
+    ClientRevoked {
+        /// Its number, which nobody gets again.
+        client: ClientId,
+        /// Who it was.
+        tag: ClientTag,
+    },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
     TableLow {
         /// Whose tables.
@@ -135,6 +150,17 @@ pub struct ClientStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
+    /// There is no client of this number.
+    #[error("no such client: it was never enrolled, or it is revoked")]
+    UnknownClient,
+    /// Too much waits to become durable.
+    #[error("too much waits to become durable; let the store catch up")]
+    Busy,
+    /// The client cannot be enrolled.
+    #[error(
+        "a client is enrolled under the next number, with a tag and names that no other has, and a suite that is compiled in"
+    )]
+    Enrolment,
     /// The receipt is not for this machine's outstanding checkpoint.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
@@ -165,8 +191,8 @@ impl<P: Pad> Hub<P> {
             coordinate,
             suites,
             limits,
-            clients: Vec::with_capacity(clients.len()),
-            by_tag: Vec::new(),
+            id,
+            clients: Clients::with_capacity(clients.len()),
             names,
             offers: BTreeMap::new(),
             relays: BTreeMap::new(),
@@ -176,19 +202,40 @@ impl<P: Pad> Hub<P> {
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue),
+            leaving: Queue::new(enrolment::LEAVING),
+            revoked: BTreeMap::new(),
             events: VecDeque::new(),
             discards: DiscardCounters::new(),
             relayed: 0,
         };
-        for client in clients {
-            let marks = stored.values.remove(marks_key(client.client).as_slice());
-            let others = further.extract_if(.., |(id, ..)| *id == client.client);
-            let others = others.map(|(_, direction, table)| (direction, table)).collect();
-            hub.add_client(id, client, others, marks.as_ref())?;
+        let revoked = enrolment::revoked(&mut stored)?;
+        let mut clients = clients.into_iter().peekable();
+        while clients.peek().is_some() || revoked.range(hub.next_number()..).next().is_some() {
+            let next = hub.next_number();
+            let others: Vec<_> = further.extract_if(.., |(id, ..)| *id == next).collect();
+            let others = others.into_iter().map(|(_, direction, table)| (direction, table));
+            match (clients.next_if(|client| client.client == next), revoked.get(&next)) {
+                (Some(client), None) => {
+                    let marks = stored.values.remove(marks_key(next).as_slice());
+                    hub.add_client(client, others.collect(), marks.as_ref())?;
+                }
+                // A crash came before its tables were erased.
+                (Some(client), Some(tag)) => {
+                    hub.names.retain(|_, owner| *owner != next);
+                    hub.events.push_back(enrolment::erase_again(
+                        *tag,
+                        client,
+                        others.map(|(_, table)| table),
+                    ));
+                    let _ = hub.clients.push(None);
+                }
+                (None, Some(_)) => {
+                    let _ = hub.clients.push(None);
+                }
+                (None, None) => return Err(RestoreError::Configuration),
+            }
         }
-        let mut by_tag: Vec<ClientId> = hub.clients.iter().map(|client| client.link.keys.client()).collect();
-        by_tag.sort_unstable_by_key(|id| hub.client(*id).map(|client| client.tag));
-        hub.by_tag = by_tag;
+        hub.revoked = revoked;
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_RELAY, id)) => hub.restore_relay(id, value.expose(), now)?,
@@ -204,16 +251,15 @@ impl<P: Pad> Hub<P> {
 
     fn add_client(
         &mut self,
-        id: HubId,
         client: HubClient<P>,
         mut tables: Vec<(Direction, Table<P>)>,
         marks: Option<&SecretVec>,
     ) -> Result<(), RestoreError> {
         let suite = Suite::from_id(client.suite).ok_or(RestoreError::Configuration)?;
-        let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, id);
+        let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, self.id);
         tables.extend([(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)]);
         let link = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
-        self.clients.push(Client {
+        let is_added = self.clients.push(Some(Client {
             tag: client.tag,
             link,
             allowed: match client.authorised {
@@ -228,8 +274,8 @@ impl<P: Pad> Hub<P> {
             spent: None,
             said: None,
             low_reported: [false; 2],
-        });
-        Ok(())
+        }));
+        is_added.then_some(()).ok_or(RestoreError::Configuration)
     }
 
     fn restore_relay(&mut self, key: &[u8], value: &[u8], now: Instant) -> Result<(), RestoreError> {
@@ -305,6 +351,11 @@ impl<P: Pad> Hub<P> {
             Fill::new("refusals", refusals, upload::REFUSALS.saturating_mul(clients)),
             Fill::new("outcomes of commands", outcomes, command::OUTCOMES.saturating_mul(clients)),
             Fill::new("keys withdrawn early", withdrawn, command::WITHDRAWN.saturating_mul(clients)),
+            Fill::new(
+                "clients that leave",
+                enrolment::LEAVING.saturating_sub(self.leaving.free()),
+                enrolment::LEAVING,
+            ),
             Fill::new("offers", self.offers.len(), clients),
             Fill::new("queue", queue, self.limits.queue),
         ]
@@ -332,17 +383,19 @@ impl<P: Pad> Hub<P> {
 
     /// The client with this tag.
     fn client_of(&self, tag: ClientTag) -> Option<ClientId> {
-        let tag_of = |id: &ClientId| self.client(*id).map(|client| client.tag);
-        let place = self.by_tag.binary_search_by_key(&Some(tag), tag_of).ok()?;
-        self.by_tag.get(place).copied()
+        self.clients.of_tag(tag)
+    }
+
+    fn next_number(&self) -> ClientId {
+        ClientId::new(u32::try_from(self.clients.len()).unwrap_or(u32::MAX))
     }
 
     fn client(&self, id: ClientId) -> Option<&Client<P>> {
-        self.clients.get(usize::try_from(id.number()).ok()?)
+        self.clients.get(id)
     }
 
     fn client_mut(&mut self, id: ClientId) -> Option<&mut Client<P>> {
-        self.clients.get_mut(usize::try_from(id.number()).ok()?)
+        self.clients.get_mut(id)
     }
 
     /// Takes one whole message. See [`Machine::handle_message`](skex_core::machine::Machine::handle_message).
@@ -425,20 +478,7 @@ impl<P: Pad> Hub<P> {
             self.timers.insert((relay.expires, Timer::Expiry(id)));
             return;
         }
-        let Some(relay) = self.relays.remove(&id) else { return };
-        self.journal.remove(&storage_key(id));
-        if let Some((sent, backoff)) = relay.delivery {
-            self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
-            if let Some(client) = self.client_mut(relay.responder) {
-                client.link.settle(&sent);
-            }
-        }
-        if let Some(waiting) = self.waiting.get_mut(&relay.responder) {
-            waiting.remove(&id);
-        }
-        if let Some(client) = self.client_mut(id.0) {
-            client.keys = client.keys.saturating_sub(1);
-        }
+        self.remove_relay(id);
     }
 
     /// Learns that a checkpoint is durable. See [`Machine::handle_persisted`](skex_core::machine::Machine::handle_persisted).
@@ -460,6 +500,9 @@ impl<P: Pad> Hub<P> {
         }
         if let Some(transmit) = self.journal.release(&mut self.queue) {
             return Output::Transmit(transmit);
+        }
+        if let Some(leaving) = self.journal.release(&mut self.leaving) {
+            return Output::Event(leaving.go());
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -489,7 +532,7 @@ impl<P: Pad> Hub<P> {
     }
 
     fn store_marks(&mut self, id: ClientId) {
-        let Some(client) = usize::try_from(id.number()).ok().and_then(|i| self.clients.get_mut(i)) else {
+        let Some(client) = self.clients.get_mut(id) else {
             return;
         };
         self.journal.set(&marks_key(id), client.link.marks());
@@ -507,11 +550,12 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold.
     fn store_everything(&mut self) {
         let now = self.clock.now();
-        for client in &self.clients {
+        for client in self.clients.iter() {
             self.journal.set(&marks_key(client.link.keys.client()), client.link.marks());
         }
         self.store_spent();
         self.store_commands();
+        self.store_revoked();
         for (id, relay) in &self.relays {
             self.journal.set(&storage_key(*id), relay.encode(now));
         }

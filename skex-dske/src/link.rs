@@ -86,6 +86,13 @@ impl<P: Pad> Link<P> {
         }
     }
 
+    /// Erases all tables: the link is over.
+    pub(crate) fn destroy(&mut self) {
+        self.end();
+        self.outgoing.destroy();
+        self.incoming.destroy();
+    }
+
     /// Whether the envelope has sealed as much as it should: a new hello is due.
     pub(crate) fn is_worn_out(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_worn_out)

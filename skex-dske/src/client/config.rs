@@ -269,8 +269,8 @@ pub enum ConfigError {
     /// A name is taken, has not 1 to 64 octets, or is for a client that is not there.
     #[error("a name has 1 to 64 octets, is for one of the hub's clients, and no other has it")]
     Name,
-    /// A client id twice, or not dense from zero.
-    #[error("client ids must count from zero without gaps, and tags must differ")]
+    /// A client id or tag twice, or ids that do not ascend.
+    #[error("client ids must ascend, and tags must differ")]
     ClientIds,
 }
 

@@ -97,6 +97,11 @@ impl<P: Pad> Hub<P> {
         (0..parts).for_each(|part| self.journal.remove(&spent_key(responder, part)));
     }
 
+    /// Nothing is left of what was spent of a client's downlink.
+    pub(super) fn remove_spent(&mut self, responder: ClientId) {
+        (0..PARTS).for_each(|part| self.journal.remove(&spent_key(responder, part)));
+    }
+
     /// What was spent before the last start. What was spent before a table was added counts no more.
     pub(super) fn restore_spent(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let (mut key, mut value) = (Reader::new(key), Reader::new(value));
@@ -118,7 +123,7 @@ impl<P: Pad> Hub<P> {
 
     /// What a snapshot has to hold of it.
     pub(super) fn store_spent(&mut self) {
-        for client in &self.clients {
+        for client in self.clients.iter() {
             let (id, number) = (client.link.keys.client(), client.link.outgoing.newest());
             let spent = client.spent.iter().flat_map(|spent| spent.iter());
             for (part, spent) in spent.enumerate().filter(|(_, spent)| **spent > 0) {

@@ -262,7 +262,7 @@ impl<P: Pad> Hub<P> {
 
     /// What a snapshot has to hold of all this.
     pub(super) fn store_commands(&mut self) {
-        for client in &self.clients {
+        for client in self.clients.iter() {
             if let Some(allowed) = client.allowed.as_ref().filter(|allowed| allowed.changed) {
                 self.journal.set(&key(STORED_ALLOWED, client.link.keys.client()), allowed.encode());
             }

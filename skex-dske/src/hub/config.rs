@@ -107,7 +107,8 @@ pub struct HubConfig<P> {
 }
 
 impl<P> HubConfig<P> {
-    /// The hub `id` with its coordinate in everybody's roster and its clients, in the order of their numbers.
+    /// The hub `id` with its coordinate in everybody's roster and its clients, in the order of their numbers, which count from
+    /// zero; only those of clients that were revoked are missing.
     ///
     /// # Errors
     ///
@@ -118,10 +119,12 @@ impl<P> HubConfig<P> {
         clients: Vec<HubClient<P>>,
     ) -> Result<Self, ConfigError> {
         let mut tags = alloc::collections::BTreeSet::new();
-        for (number, client) in clients.iter().enumerate() {
-            if usize::try_from(client.client.number()) != Ok(number) || !tags.insert(client.tag) {
+        let mut numbers = None;
+        for client in &clients {
+            if numbers >= Some(client.client) || !tags.insert(client.tag) {
                 return Err(ConfigError::ClientIds);
             }
+            numbers = Some(client.client);
             if skex_core::Suite::from_id(client.suite).is_none() {
                 return Err(ConfigError::Suite);
             }

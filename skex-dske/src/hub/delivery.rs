@@ -23,10 +23,7 @@ impl<P: Pad> Hub<P> {
         let responder = relay.responder;
         let (Some(share), None) = (&relay.share, &relay.delivery) else { return };
         let Some(need) = relay.need() else { return };
-        let Some(client) = usize::try_from(responder.number()).ok().and_then(|i| self.clients.get_mut(i))
-        else {
-            return;
-        };
+        let Some(client) = self.clients.get_mut(responder) else { return };
         if client.link.session.is_none() {
             return;
         }
@@ -75,7 +72,7 @@ impl<P: Pad> Hub<P> {
         };
         let id = *waiting.into_iter().find(sent).ok_or(DiscardReason::Stale)?;
         let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
-        let client = usize::try_from(responder.number()).ok().and_then(|i| self.clients.get_mut(i));
+        let client = self.clients.get_mut(responder);
         let client = client.ok_or(DiscardReason::UnknownPeer)?;
         let (_, backoff) = relay
             .delivery
@@ -102,7 +99,7 @@ impl<P: Pad> Hub<P> {
     pub(super) fn repeat_delivery(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {
         let pace = self.limits.pace();
         let Some(relay) = self.relays.get_mut(&id) else { return };
-        let responder = usize::try_from(relay.responder.number()).ok().and_then(|i| self.clients.get(i));
+        let responder = self.clients.get(relay.responder);
         let Some((sent, backoff)) = &mut relay.delivery else { return };
         if responder.is_some_and(|client| client.link.is_void(sent)) {
             relay.delivery = None;

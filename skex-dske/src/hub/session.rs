@@ -37,8 +37,7 @@ impl<P: Pad> Hub<P> {
         from: PathId,
         sealed: &Sealed<'_>,
     ) -> Result<Vec<u8>, DiscardReason> {
-        let position = usize::try_from(id.number()).map_err(|_| DiscardReason::UnknownPeer)?;
-        let client = self.clients.get_mut(position).ok_or(DiscardReason::UnknownPeer)?;
+        let client = self.clients.get_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         let ours = client.link.session.as_ref().map(|session| *session.client_salt());
         let opened = match sealed.header.salt {
             Some(salt) if ours != Some(salt) => {

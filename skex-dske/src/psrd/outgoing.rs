@@ -105,6 +105,12 @@ impl<P: Pad> Outgoing<P> {
         self.pad.elements().saturating_sub(mark)
     }
 
+    /// Erases the whole table.
+    pub(crate) fn destroy(&mut self) {
+        // A failing erasure costs forward secrecy of bytes that nobody uses any more.
+        let _ = self.pad.erase(0, self.pad.elements());
+    }
+
     /// Erases what is left of a table that is used up; its number.
     pub(crate) fn clear(&mut self) -> u16 {
         // A failing erasure costs forward secrecy of unused bytes only.

@@ -27,6 +27,11 @@ pub(crate) struct Sending<P>(Vec<Outgoing<P>>);
 pub(crate) struct Receiving<P>(Vec<Incoming<P>>);
 
 impl<P: Pad> Sending<P> {
+    /// Erases every table.
+    pub(crate) fn destroy(&mut self) {
+        self.0.iter_mut().for_each(Outgoing::destroy);
+    }
+
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -130,6 +135,11 @@ impl<P: Pad> Sending<P> {
 }
 
 impl<P: Pad> Receiving<P> {
+    /// Erases every table.
+    pub(crate) fn destroy(&mut self) {
+        self.0.iter_mut().for_each(Incoming::destroy);
+    }
+
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }

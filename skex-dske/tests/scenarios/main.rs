@@ -17,6 +17,7 @@ mod agreement;
 mod attacks;
 mod commands;
 mod crash;
+mod enrolment;
 mod matrix;
 mod network;
 mod oracle;

@@ -157,7 +157,40 @@ impl Further {
     }
 }
 
+/// A client that a hub enrolled anew, under another number.
+pub struct Anew {
+    pub hub: usize,
+    pub client: usize,
+    pub number: u32,
+    pub initial_key: [u8; 32],
+    /// Uplink and downlink.
+    pub at_client: (SharedPad, SharedPad),
+    pub at_hub: (SharedPad, SharedPad),
+}
+
+impl Anew {
+    pub fn at_hub(&self) -> HubClient<SharedPad> {
+        HubClient {
+            client: ClientId::new(self.number),
+            tag: tag(self.client),
+            suite: SuiteId::SHA256_AES256GCM,
+            initial_key: SecretBytes::copied_from(&self.initial_key),
+            uplink: Table::new(0, Origin::OutOfBand, self.at_hub.0.clone()),
+            downlink: Table::new(0, Origin::OutOfBand, self.at_hub.1.clone()),
+            authorised: Authorised::Everyone,
+        }
+    }
+}
+
+/// How the configuration of later starts differs: hub and number of those that were left out, and who was enrolled anew.
+#[derive(Default)]
+pub struct Revision {
+    pub left_out: Vec<(usize, u32)>,
+    pub anew: Vec<Anew>,
+}
+
 pub struct Cast {
+    pub revision: Rc<RefCell<Revision>>,
     pub world: World<Party>,
     pub clients: Vec<NodeId>,
     pub hubs: Vec<NodeId>,
@@ -237,6 +270,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
 
     let boots: Rc<RefCell<Vec<(NodeId, Instant)>>> = Rc::default();
     let further: Rc<RefCell<Vec<Further>>> = Rc::default();
+    let revision: Rc<RefCell<Revision>> = Rc::default();
     let mut hub_downlinks = Vec::new();
     let mut hub_uplinks = Vec::new();
     let mut hubs = Vec::new();
@@ -248,6 +282,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         hub_downlinks.push(pads.iter().map(|(.., down)| down.clone()).collect());
         hub_uplinks.push(pads.iter().map(|(_, up, _)| up.clone()).collect());
         let (setup, started, further) = (setup.clone(), boots.clone(), further.clone());
+        let revision = revision.clone();
         let config = move || {
             let clients = pads.iter().enumerate().map(|(client, (key, up, down))| HubClient {
                 client: ClientId::new(client as u32),
@@ -259,7 +294,12 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 authorised: setup.authorised.clone(),
             });
             let coordinate = Coordinate::new(hub as u8 + 1).unwrap();
-            let mut config = HubConfig::new(hub_id(hub), coordinate, clients.collect()).unwrap();
+            let revision = revision.borrow();
+            let anew = revision.anew.iter().filter(|anew| anew.hub == hub).map(Anew::at_hub);
+            let clients = clients.chain(anew);
+            let left_out = |client: &HubClient<_>| revision.left_out.contains(&(hub, client.client.number()));
+            let clients = clients.filter(|client| !left_out(client)).collect();
+            let mut config = HubConfig::new(hub_id(hub), coordinate, clients).unwrap();
             for table in further.borrow().iter().filter(|table| table.hub == hub) {
                 let client = ClientId::new(table.client as u32);
                 config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
@@ -289,6 +329,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             .collect();
         client_tables.push(pads.iter().map(|(_, up, down)| (up.clone(), down.clone())).collect());
         let (setup, started, further) = (setup.clone(), boots.clone(), further.clone());
+        let revision = revision.clone();
         let config = move || {
             let links = pads.iter().enumerate().map(|(hub, (key, up, down))| HubLink {
                 hub: hub_id(hub),
@@ -299,6 +340,17 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 initial_key: SecretBytes::copied_from(key),
                 uplink: Table::new(0, setup.origin, up.clone()),
                 downlink: Table::new(0, setup.origin, down.clone()),
+            });
+            let revision = revision.borrow();
+            let links = links.enumerate().map(|(hub, mut link)| {
+                let mut anew = revision.anew.iter().filter(|anew| (anew.hub, anew.client) == (hub, client));
+                if let Some(anew) = anew.next_back() {
+                    link.client = ClientId::new(anew.number);
+                    link.initial_key = SecretBytes::copied_from(&anew.initial_key);
+                    link.uplink = Table::new(0, setup.origin, anew.at_client.0.clone());
+                    link.downlink = Table::new(0, setup.origin, anew.at_client.1.clone());
+                }
+                link
             });
             let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
             let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
@@ -329,6 +381,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
     let enrolment = |(initial_key, uplink, downlink)| Enrolment { initial_key, uplink, downlink };
     let enrolments = shared.into_iter().map(|of_hub| of_hub.into_iter().map(enrolment).collect()).collect();
     Cast {
+        revision,
         world,
         clients,
         hubs,
@@ -404,6 +457,21 @@ impl Cast {
             });
         }
         self.further.borrow_mut().push(table);
+    }
+
+    /// New enrolment data for client `client` at hub `hub`, under the number `number`; not in anybody's configuration yet.
+    pub fn make_anew(&self, hub: usize, client: usize, number: u32) -> Anew {
+        let mut rng = ChaCha20Rng::seed_from_u64(0x616e_6577 ^ ((hub as u64) << 32) ^ u64::from(number));
+        let mut octets = |len: usize| {
+            let mut octets = vec![0; len];
+            rng.fill_bytes(&mut octets);
+            octets
+        };
+        let (up, down) = (octets(4096 * 16), octets(4096 * 16));
+        let mut initial_key = [0; 32];
+        initial_key.copy_from_slice(&octets(32));
+        let pads = || (SharedPad::new(up.clone()), SharedPad::new(down.clone()));
+        Anew { hub, client, number, initial_key, at_client: pads(), at_hub: pads() }
     }
 
     /// Makes hub `hub` lie to client `client`.

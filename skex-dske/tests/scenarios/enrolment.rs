@@ -1,0 +1,275 @@
+//! Clients that are revoked by a hub's operator, and enrolled anew.
+
+use core::time::Duration;
+
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng;
+use skex_core::SecretBytes;
+use skex_core::machine::PeerHandle;
+use skex_dske::{
+    Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubLink,
+    KeyError, KeyRequest, Origin, RestoreError, Table,
+};
+use skex_sim::{Either, Link, PowerLoss, Receipts};
+use skex_wire::SuiteId;
+use skex_wire::dske::{AnswerStatus, InnerType};
+
+use crate::attacks::liar::{Liar, pass};
+use crate::oracle::Oracle;
+use crate::world::{Cast, Setup, SharedPad, cast};
+
+impl Cast {
+    fn revoke(&mut self, hub: usize, client: u32) -> Option<Result<(), HubError>> {
+        self.world
+            .call(self.hubs[hub], |party, now, _| party.right().unwrap().revoke(now, ClientId::new(client)))
+    }
+
+    /// The clients of which hub `hub` said that they are revoked.
+    fn revoked(&self, hub: usize) -> Vec<u32> {
+        let events = self.world.events().iter().filter(|happened| happened.node == self.hubs[hub]);
+        let revoked = events.filter_map(|happened| match &happened.event {
+            Either::Right(HubEvent::ClientRevoked { client, .. }) => Some(client.number()),
+            _ => None,
+        });
+        revoked.collect()
+    }
+
+    fn enrol(&mut self, hub: usize, client: HubClient<SharedPad>) -> Result<(), HubError> {
+        self.world.call(self.hubs[hub], |party, _, _| party.right().unwrap().enrol(client, &[])).unwrap()
+    }
+}
+
+fn short(threshold: u8) -> KeyRequest {
+    let mut request = KeyRequest::new(threshold);
+    request.lifetime = 20;
+    request
+}
+
+fn is_erased(pad: &SharedPad) -> bool {
+    pad.octets().iter().all(|octet| *octet == 0)
+}
+
+/// All hubs revoke a client. It has no session any more, nobody gets a key with it, its tables at the hubs are gone, and the
+/// others go on.
+#[test]
+fn a_revoked_client_is_gone() {
+    let mut setup = Setup::new(3);
+    setup.clients = 3;
+    let mut cast = cast(1, &setup);
+    let id = cast.request(0, 1, short(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    for hub in 0..3 {
+        cast.revoke(hub, 1).unwrap().unwrap();
+        assert_eq!(cast.revoke(hub, 1), Some(Err(HubError::UnknownClient)));
+        assert_eq!(cast.revoked(hub), [1]);
+        assert!(is_erased(&cast.hub_uplinks[hub][1]) && is_erased(&cast.hub_downlinks[hub][1]));
+    }
+    let (there, back) = (cast.request(0, 1, short(2)), cast.request(1, 0, short(2)));
+    cast.settle(60);
+    assert_eq!(cast.failure(0, there), Some(KeyError::Refused(AnswerStatus::UNKNOWN_PEER)));
+    assert_eq!(cast.failure(1, back), Some(KeyError::TooFewHubs));
+    let other = cast.request(0, 2, short(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 2, other);
+    Oracle::acquit(&cast);
+}
+
+/// What waited for a revoked client, or came from it, is dropped, and not delivered after a start either.
+#[test]
+fn what_waits_goes_with_the_client() {
+    for revoked in [0, 1] {
+        let mut cast = cast(2, &Setup::new(3));
+        cast.settle(1);
+        cast.world.kill(cast.clients[1]);
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(3);
+        for hub in 0..3 {
+            cast.revoke(hub, revoked).unwrap().unwrap();
+        }
+        for hub in cast.hubs.clone() {
+            cast.world.restart(hub);
+        }
+        cast.world.restart(cast.clients[1]);
+        cast.settle(60);
+        assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
+        // The configuration still has it: told again, and erased again.
+        assert_eq!(cast.revoked(0), [revoked, revoked]);
+        Oracle::acquit(&cast);
+    }
+}
+
+/// Whoever has everything of a revoked client tries everything: hellos, old messages, all under its old keys.
+#[test]
+fn a_revoked_client_is_answered_with_silence() {
+    let mut cast = cast(3, &Setup::new(3));
+    let id = cast.request(1, 0, short(2));
+    cast.settle(5);
+    cast.assert_agreed(1, 0, id);
+    let mut liar = Liar::client(&mut cast, 1, 0);
+    pass(&mut cast, 100);
+    cast.revoke(0, 1).unwrap().unwrap();
+    cast.settle(1);
+    let hub = cast.hubs[0];
+    let (mine, to_hub) = (cast.clients[1], cast.world.net().address(hub));
+    let said = cast.world.net().sent_by(hub).filter(|sent| sent.to == cast.world.net().address(mine)).count();
+    liar.say(&mut cast, &[InnerType::FETCH.value()]);
+    for index in 0..cast.world.net().sent().len() {
+        let at = cast.now().saturating_add(Duration::from_millis(index as u64));
+        if cast.world.net().sent()[index].node == Some(mine) && cast.world.net().sent()[index].to == to_hub {
+            cast.world.net_mut().replay(index, at);
+        }
+    }
+    cast.world.restart(mine);
+    cast.settle(60);
+    let now = cast.world.net().sent_by(hub).filter(|sent| sent.to == cast.world.net().address(mine)).count();
+    assert_eq!(said, now, "the hub said something to a client that it revoked");
+}
+
+/// A client is enrolled anew at one hub, then at all: the same tag, new number, key and tables. Peers change nothing, and
+/// what the client had of its old enrolment opens nothing.
+#[test]
+fn a_client_is_enrolled_anew() {
+    let mut cast = cast(4, &Setup::new(3));
+    let id = cast.request(0, 1, short(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    let old = cast.world.disk(cast.clients[1]).snapshot();
+    for hub in 0..3 {
+        let anew = cast.make_anew(hub, 1, 2);
+        assert_eq!(cast.enrol(hub, anew.at_hub()), Err(HubError::Enrolment), "its tag is taken");
+        cast.revoke(hub, 1).unwrap().unwrap();
+        let mut wrong = anew.at_hub();
+        wrong.client = ClientId::new(1);
+        assert_eq!(cast.enrol(hub, wrong), Err(HubError::Enrolment), "a number is given once");
+        cast.enrol(hub, anew.at_hub()).unwrap();
+        cast.revision.borrow_mut().left_out.push((hub, 1));
+        cast.revision.borrow_mut().anew.push(anew);
+        cast.world.restart(cast.clients[1]);
+        cast.settle(20);
+        for (from, to) in [(0, 1), (1, 0)] {
+            let id = cast.request(from, to, short(3));
+            cast.settle(20);
+            cast.assert_agreed(from, to, id);
+        }
+    }
+    // The hubs come back with the configuration in which the old number is missing.
+    for hub in cast.hubs.clone() {
+        cast.world.restart(hub);
+    }
+    cast.settle(30);
+    let id = cast.request(0, 1, short(3));
+    cast.settle(20);
+    cast.assert_agreed(0, 1, id);
+    // A backup of the client's records from before all that, beside its new configuration.
+    cast.world.disk_mut(cast.clients[1]).roll_back(&old);
+    let used: Vec<Vec<u8>> = cast.revision.borrow().anew.iter().map(|anew| anew.at_hub.0.octets()).collect();
+    cast.world.restart(cast.clients[1]);
+    cast.settle(30);
+    for (from, to) in [(0, 1), (1, 0)] {
+        let id = cast.request(from, to, short(3));
+        cast.settle(30);
+        cast.assert_agreed(from, to, id);
+    }
+    // What was erased was not opened again: the hubs granted what lies behind.
+    for (before, anew) in used.iter().zip(&cast.revision.borrow().anew) {
+        let after = anew.at_hub.0.octets();
+        let erased = |octets: &[u8]| octets.chunks(16).position(|element| element.iter().any(|o| *o != 0));
+        assert!(erased(&after) > erased(before));
+    }
+}
+
+/// A configuration that lacks a client that was not revoked is refused, and so is one with the enrolment of before.
+#[test]
+fn a_configuration_of_before_is_refused() {
+    let mut cast = cast(5, &Setup::new(2));
+    cast.settle(1);
+    let records = |cast: &Cast, node| -> Vec<Vec<u8>> {
+        cast.world.disk(node).records().map(|(_, record)| record.to_vec()).collect()
+    };
+    let hub = records(&cast, cast.hubs[0]);
+    let none = HubConfig::<SharedPad>::new(cast.hub_ids[0], Coordinate::new(1).unwrap(), Vec::new());
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let now = cast.now();
+    let restored = Hub::restore(none.unwrap(), &hub, now, &mut rng);
+    assert!(matches!(restored, Err(RestoreError::Configuration)));
+    // A client's records are of an enrolment that came later than the one that it is given.
+    let links = |number: u32| {
+        [0, 1].map(|hub| {
+            let table = || Table::new(0, Origin::OutOfBand, cast.make_anew(hub, 1, number).at_client.0);
+            HubLink {
+                hub: cast.hub_ids[hub],
+                coordinate: Coordinate::new(hub as u8 + 1).unwrap(),
+                handle: PeerHandle::new(hub as u32),
+                client: ClientId::new(number),
+                suite: SuiteId::SHA256_AES256GCM,
+                initial_key: SecretBytes::copied_from(&[7; 32]),
+                uplink: table(),
+                downlink: table(),
+            }
+        })
+    };
+    let client = records(&cast, cast.clients[1]);
+    for (number, refused) in [(0, true), (1, false), (2, false)] {
+        let config = ClientConfig::new(cast.tags[1], links(number).into(), Vec::new()).unwrap();
+        let restored = Client::restore(config, &client, now, &mut rng);
+        assert_eq!(matches!(restored, Err(RestoreError::Configuration)), refused, "{number}");
+    }
+}
+
+/// Power is lost at every point of a hub while it revokes: afterwards the client is there or gone, and gone for good once
+/// that was said.
+#[test]
+fn a_crash_at_every_point_of_a_revocation() {
+    for slow in [false, true] {
+        let build = || {
+            let mut setup = Setup::new(2);
+            setup.clients = 3;
+            let mut cast = cast(6, &setup);
+            if slow {
+                cast.world.set_receipts(cast.hubs[0], Receipts::After(Duration::from_millis(30)));
+            }
+            cast.world.net_mut().set_default_link(Link::ideal().latency(5));
+            cast.settle(2);
+            cast
+        };
+        let story = |cast: &mut Cast| {
+            let _ = cast.try_request_if_up(0, 1, short(2));
+            cast.world.run_for(Duration::from_millis(8), 1_000_000);
+            let _ = cast.revoke(0, 1);
+            cast.world.run_for(Duration::from_secs(2), 1_000_000);
+        };
+        let mut honest = build();
+        let first = honest.world.points(honest.hubs[0]);
+        story(&mut honest);
+        let last = honest.world.points(honest.hubs[0]);
+        let (mut there, mut gone) = (0, 0);
+        for point in first..last {
+            for how in [PowerLoss::Loses, PowerLoss::Lands] {
+                let mut cast = build();
+                cast.world.restart_after(Duration::from_millis(400));
+                cast.world.crash_at(cast.hubs[0], point, how);
+                story(&mut cast);
+                let said = !cast.revoked(0).is_empty();
+                cast.world.restart(cast.hubs[0]);
+                cast.settle(40);
+                let id = cast.request(0, 1, short(2));
+                cast.settle(30);
+                if cast.revoked(0).is_empty() {
+                    assert!(!said);
+                    cast.assert_agreed(0, 1, id);
+                    there += 1;
+                } else {
+                    assert_eq!(cast.key(1, id), None);
+                    assert!(is_erased(&cast.hub_uplinks[0][1]) && is_erased(&cast.hub_downlinks[0][1]));
+                    gone += 1;
+                }
+                let other = cast.request(0, 2, short(2));
+                cast.settle(30);
+                cast.assert_agreed(0, 2, other);
+                Oracle::acquit(&cast);
+            }
+        }
+        assert!(gone > 0, "{there} and {gone}");
+    }
+}
