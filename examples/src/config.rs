@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use skex_dske::{ClientTag, Coordinate, HubId};
+use skex_dske::{ClientTag, Coordinate, HubId, KeySuite};
 use zeroize::Zeroizing;
 
 use crate::provisioning::{Known, Links};
@@ -46,6 +46,32 @@ struct Head {
     role: Role,
 }
 
+/// How the shares of a key are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub(crate) enum SuiteName {
+    /// One-time pads and one-time tags: no computing power breaks the key.
+    #[serde(rename = "one-time")]
+    OneTime,
+    /// AES-256-GCM under keys from the tables.
+    #[serde(rename = "aes-256-gcm")]
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
+    /// ChaCha20-Poly1305 under keys from the tables.
+    #[serde(rename = "chacha20-poly1305")]
+    #[value(name = "chacha20-poly1305")]
+    ChaCha20Poly1305,
+}
+
+impl SuiteName {
+    pub(crate) const fn suite(self) -> KeySuite {
+        match self {
+            Self::OneTime => KeySuite::OneTime,
+            Self::Aes256Gcm => KeySuite::Aes256Gcm,
+            Self::ChaCha20Poly1305 => KeySuite::ChaCha20Poly1305,
+        }
+    }
+}
+
 /// A hub's directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HubFile {
@@ -53,6 +79,9 @@ pub(crate) struct HubFile {
     pub(crate) id: Id,
     pub(crate) coordinate: u8,
     pub(crate) listen: String,
+    /// What it relays; all, if the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) suites: Option<Vec<SuiteName>>,
     /// In the order of their numbers.
     pub(crate) clients: Vec<HubClientFile>,
 }

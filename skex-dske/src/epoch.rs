@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use skex_core::{Aead, Expander, Label, SecretBytes, Suite};
 
 use crate::key::Origin;
-use crate::psrd::{Block, Place};
+use crate::psrd::Place;
 use crate::suite::KeySuite;
 
 /// Epochs of one direction that are open at once, at either end: those whose blocks begin highest.
@@ -26,20 +26,23 @@ pub(crate) struct EpochKeys {
 }
 
 impl EpochKeys {
-    /// The keys that `block` gives to an epoch of `suite`. `hash` is that of the link's envelope, `prefix` what stands
-    /// before the epoch's shares under every tag. `None` for a suite without an AEAD.
-    pub(crate) fn new(hash: Suite, suite: KeySuite, prefix: &[u8], block: &Block) -> Option<Self> {
+    /// The keys that the block at `place` gives to an epoch of `suite`, by its key for answers and its key for shares.
+    /// `hash` is that of the link's envelope, `prefix` what stands before the epoch's shares under every tag. `None` for a
+    /// suite without an AEAD.
+    pub(crate) fn new(
+        hash: Suite,
+        suite: KeySuite,
+        prefix: &[u8],
+        place: Place,
+        (answers, shares): (&SecretBytes<32>, &SecretBytes<32>),
+    ) -> Option<Self> {
         let aead = suite.aead()?;
-        let context: [&[u8]; 4] = [
-            prefix,
-            &[suite.id().value()],
-            &block.place.table.to_be_bytes(),
-            &block.place.index.to_be_bytes(),
-        ];
+        let context: [&[u8]; 4] =
+            [prefix, &[suite.id().value()], &place.table.to_be_bytes(), &place.index.to_be_bytes()];
         let expand =
             |key: &SecretBytes<32>, label| Expander::from_key(hash, key.expose()).secret(label, &context);
-        let shares = expand(&block.tag_key, Label::DSKE_EPOCH_SHARES);
-        let answers = expand(&block.answer_key, Label::DSKE_EPOCH_ANSWERS);
+        let shares = expand(shares, Label::DSKE_EPOCH_SHARES);
+        let answers = expand(answers, Label::DSKE_EPOCH_ANSWERS);
         Some(Self { suite, aead, shares, answers })
     }
 
@@ -235,4 +238,132 @@ impl Receiving {
 
 const fn place(number: u8) -> (usize, u64) {
     ((number >> 6) as usize, 1 << (number & 63))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+mod tests {
+    use skex_testvectors::dske_epochs::{self, KeysTest, SealedTest, TestGroup};
+    use skex_testvectors::{Hex, Layer};
+    use skex_wire::SuiteId;
+    use skex_wire::dske::{Direction, DskeSuiteId, Inner, tag_prefix};
+
+    use super::*;
+
+    fn secret(octets: &Hex) -> SecretBytes<32> {
+        SecretBytes::try_copied_from(octets.as_bytes()).unwrap()
+    }
+
+    fn prefix(direction: u8, client_id: u32, hub_id: &Hex) -> [u8; 21] {
+        tag_prefix(Direction::new(direction), client_id, hub_id.as_bytes().try_into().unwrap())
+    }
+
+    fn keys(test: &KeysTest, hash: Suite) {
+        let suite = KeySuite::from_id(DskeSuiteId::new(test.key_suite)).unwrap();
+        let place = Place { table: test.table, index: test.index };
+        let prefix = prefix(test.direction, test.client_id, &test.hub_id);
+        let block = (&secret(&test.answer_secret), &secret(&test.share_secret));
+        let keys = EpochKeys::new(hash, suite, &prefix, place, block).unwrap();
+        assert_eq!(keys.answers.expose(), test.answer_key.as_bytes(), "{}", test.name);
+        assert_eq!(keys.shares.expose(), test.share_key.as_bytes(), "{}", test.name);
+    }
+
+    fn sealed(test: &SealedTest, key_suite: u8) {
+        let SealedTest { name, number, refused_by, .. } = test;
+        let octets = test.octets.as_bytes();
+        let suite = KeySuite::from_id(DskeSuiteId::new(key_suite)).unwrap();
+        let both = || secret(&test.key);
+        let keys = EpochKeys { suite, aead: suite.aead().unwrap(), shares: both(), answers: both() };
+        let prefix = prefix(test.direction, test.client_id, &test.hub_id);
+        let Ok(inner) = Inner::decode(octets) else {
+            return assert_eq!(*refused_by, Some(Layer::Decode), "{name}");
+        };
+        let authentic = match &inner {
+            Inner::Share(message) => {
+                assert_eq!(message.message.position.number, Some(*number), "{name}");
+                let head = &message.untagged[..message.message.head_len()];
+                let mut share = message.message.share.to_vec();
+                let aad = [&prefix, head].concat();
+                let opened = keys.open(*number, &aad, &mut share, &message.tag);
+                assert!(
+                    !opened || (share == test.plaintext.as_bytes() && aad == test.aad.as_bytes()),
+                    "{name}"
+                );
+                opened
+            }
+            Inner::Answer(message) => {
+                assert_eq!(message.message.number, Some(*number), "{name}");
+                let aad = [&prefix, message.untagged].concat();
+                keys.answer_key(*number).verifies(&aad, &message.tag)
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(authentic, refused_by.is_none(), "{name}");
+        if !authentic {
+            return;
+        }
+        // And made: the same octets.
+        assert_eq!(nonce(*number), test.nonce.as_bytes(), "{name}");
+        let mut body = test.plaintext.as_bytes().to_vec();
+        let tag = if body.is_empty() {
+            keys.answer_key(*number).tag(test.aad.as_bytes()).unwrap()
+        } else {
+            keys.seal(*number, test.aad.as_bytes(), &mut body).unwrap()
+        };
+        assert_eq!([test.head.as_bytes(), &body, &tag].concat(), octets, "{name}");
+    }
+
+    #[test]
+    fn the_published_vectors() {
+        let file = dske_epochs::load().unwrap();
+        let mut count = 0;
+        for group in &file.test_groups {
+            match group {
+                TestGroup::Keys(group) => {
+                    let hash = Suite::from_id(SuiteId::new(group.suite)).unwrap();
+                    group.tests.iter().for_each(|test| keys(test, hash));
+                    count += group.tests.len();
+                }
+                TestGroup::Sealed(group) => {
+                    group.tests.iter().for_each(|test| sealed(test, group.key_suite));
+                    count += group.tests.len();
+                }
+                other => panic!("a group that this test does not know: {}", other.name()),
+            }
+        }
+        assert_eq!(count, file.number_of_tests as usize);
+    }
+
+    /// Every number once, and no more: carried by the keys that go with the last.
+    #[test]
+    fn an_epoch_gives_each_of_256_numbers_once() {
+        let id = Place { table: 0, index: 2 };
+        let hash = Suite::from_id(SuiteId::SHA256_AES256GCM).unwrap();
+        let key = || SecretBytes::copied_from(&[7; 32]);
+        let keys = EpochKeys::new(hash, KeySuite::Aes256Gcm, &[], id, (&key(), &key())).unwrap();
+        let mut epochs = SendingEpochs::default();
+        assert_eq!(epochs.begin(id, Origin::OutOfBand, keys, 0), None);
+        for expected in 0..=u8::MAX {
+            let (epoch, number, _) = epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).unwrap();
+            assert_eq!((epoch, number), (id, expected));
+            assert!(epochs.seal(id, number, &[], &mut [0; 16]).is_some());
+            assert!(epochs.seal(id, number, &[], &mut [0; 16]).is_none(), "the same number again");
+        }
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).is_none());
+        assert!(epochs.is_open(id), "its answers are still awaited");
+    }
+
+    /// No message that claims more may go by an epoch of a refilled table.
+    #[test]
+    fn an_epoch_serves_no_better_claim_than_its_table() {
+        let id = Place { table: 0, index: 2 };
+        let hash = Suite::from_id(SuiteId::SHA256_AES256GCM).unwrap();
+        let key = || SecretBytes::copied_from(&[7; 32]);
+        let keys = EpochKeys::new(hash, KeySuite::Aes256Gcm, &[], id, (&key(), &key())).unwrap();
+        let mut epochs = SendingEpochs::default();
+        let _ = epochs.begin(id, Origin::Refill, keys, 0);
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).is_none());
+        assert!(epochs.next(KeySuite::ChaCha20Poly1305, Origin::Refill).is_none());
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::Refill).is_some());
+    }
 }

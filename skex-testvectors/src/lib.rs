@@ -9,6 +9,7 @@ mod common;
 mod hex;
 
 pub mod dske_envelope;
+pub mod dske_epochs;
 pub mod dske_key;
 pub mod dske_wire;
 pub mod key_schedule;

@@ -14,7 +14,7 @@ use skex_wire::dske::Direction;
 use crate::clock::Clock;
 use crate::command::hub::LOG;
 use crate::command::provision::take_in;
-use crate::config::{ClientFile, ClientHubFile, load};
+use crate::config::{ClientFile, ClientHubFile, SuiteName, load};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
@@ -58,6 +58,10 @@ enum Action {
         /// Octets of the key, 16 to 32768.
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=32768))]
         key_len: u32,
+        /// How the key's shares are protected. All but one-time spend next to nothing of the tables, and make a computational
+        /// key.
+        #[arg(long, value_enum, default_value_t = SuiteName::OneTime)]
+        suite: SuiteName,
         /// When you get the key: once as many hubs as the threshold have their shares, or once the peer confirms it.
         #[arg(long, value_enum, default_value_t = ReleaseName::Confirm)]
         release: ReleaseName,
@@ -120,8 +124,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let steered = matches!(action, Action::Steered { .. });
     let mut client = start(&dir, file, listen.as_deref(), outlet, Reporter::new(steered))?;
     match action {
-        Action::Get { peer, threshold, key_len, release, timeout, .. } => {
+        Action::Get { peer, threshold, key_len, suite, release, timeout, .. } => {
             let mut request = KeyRequest::new(threshold);
+            request.suite = suite.suite();
             request.key_len = key_len;
             request.lifetime = timeout;
             request.release = match release {

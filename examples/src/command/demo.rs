@@ -77,15 +77,22 @@ fn play(directory: &Path, corrupt: bool, show: &mut Show) -> Result<()> {
         hub_address: Vec::new(),
     })?;
     let mut network = Network::start(&network, corrupt)?;
-    network.key("alice", "bob", THRESHOLD, show)?;
-    network.key("bob", "alice", THRESHOLD, show)?;
+    let one_time = (THRESHOLD, "one-time");
+    network.key("alice", "bob", one_time, show)?;
+    network.key("bob", "alice", one_time, show)?;
     stop_if_different(show)?;
 
-    show.title("The same with hub-4 killed and hub-5 lying")?;
+    show.title(
+        "A computational key: its shares under AES-256-GCM, and 64 octets of each table for 256 such keys",
+    )?;
+    network.key("alice", "bob", (THRESHOLD, "aes-256-gcm"), show)?;
+    stop_if_different(show)?;
+
+    show.title("One-time again, with hub-4 killed and hub-5 lying")?;
     network.kill_hub("hub-4")?;
     network.make_hub_lie("hub-5")?;
-    network.key("alice", "bob", THRESHOLD, show)?;
-    let made = network.key("bob", "alice", THRESHOLD, show)?;
+    network.key("alice", "bob", one_time, show)?;
+    let made = network.key("bob", "alice", one_time, show)?;
     stop_if_different(show)?;
     if made.silent != ["hub-4"] || made.lying != ["hub-5"] {
         bail!("hub-4 was to be seen silent and hub-5 lying, and they were not: is this machine very slow?");

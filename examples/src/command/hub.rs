@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
-use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, Table};
+use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, KeySuite, Table};
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
@@ -134,6 +134,10 @@ pub(crate) fn config(
     }
     let config = HubConfig::new(file.id.hub(), coordinate(file.coordinate)?, clients);
     let mut config = config.context("skex.json of this hub cannot be used")?;
+    if let Some(suites) = &file.suites {
+        let suites: Vec<KeySuite> = suites.iter().map(|name| name.suite()).collect();
+        config = config.with_suites(&suites).context("\"suites\" in skex.json of this hub names none")?;
+    }
     for (client, direction, table) in further {
         config = config.with_table(client, direction, table).context("a table of this hub cannot be used")?;
     }

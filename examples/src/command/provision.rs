@@ -358,8 +358,14 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             tag: *tag,
             accepts_keys_from: others(*tag).map(|(name, _)| name.clone()).collect(),
         };
-        let hub =
-            HubFile { name, id, coordinate: number, listen, clients: everyone().map(as_client).collect() };
+        let hub = HubFile {
+            name,
+            id,
+            coordinate: number,
+            listen,
+            suites: None,
+            clients: everyone().map(as_client).collect(),
+        };
         save(&out.join(&hub.name), &hub)?;
         for (client_number, client) in (0_u32..).zip(&mut clients) {
             let initial_key = SecretBytes::<32>::generate(entropy);

@@ -56,10 +56,13 @@ fn every_key_has_one_fingerprint_and_the_dead_and_the_lying_hub_are_named() {
     let of =
         |protocol: &str| -> Vec<&Value> { keys.iter().filter(|key| key["protocol"] == protocol).collect() };
     let through_hubs = of("dske");
-    assert_eq!(through_hubs.len(), 4);
+    assert_eq!(through_hubs.len(), 5);
     assert!(through_hubs.iter().all(|key| key["psrd_bytes"].as_u64() > Some(0)));
-    assert!(through_hubs[..2].iter().all(|key| key["hubs_lying"] == serde_json::json!([])));
-    for key in &through_hubs[2..] {
+    assert!(through_hubs[..3].iter().all(|key| key["hubs_lying"] == serde_json::json!([])));
+    // One epoch for each hub and leg, 64 octets each: less than a half of what a key under pads takes.
+    let spent = |key: usize| through_hubs[key]["psrd_bytes"].as_u64().unwrap();
+    assert!(spent(2) * 2 < spent(1), "{} and {}", spent(2), spent(1));
+    for key in &through_hubs[3..] {
         assert_eq!(key["hubs_good"], serde_json::json!(["hub-1", "hub-2", "hub-3"]));
         assert_eq!(key["hubs_silent"], serde_json::json!(["hub-4"]));
         assert_eq!(key["hubs_lying"], serde_json::json!(["hub-5"]));

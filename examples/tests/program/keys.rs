@@ -32,6 +32,37 @@ fn two_clients_get_the_same_key_through_hubs_and_see_the_same_fingerprint() {
     assert!(!shown.contains(&digits[..16]), "a key never goes to the terminal");
 }
 
+/// Under every suite the two ends see one fingerprint, and what it rests on. A hub relays what its skex.json names.
+#[test]
+fn a_key_under_each_suite_says_what_it_rests_on() {
+    let network = Network::new(2, "64KiB");
+    let (hubs, addresses) = network.start_hubs();
+    for (suite, secrecy) in [
+        ("one-time", "information-theoretic"),
+        ("aes-256-gcm", "computational"),
+        ("chacha20-poly1305", "computational"),
+    ] {
+        let bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "60"]));
+        let get = ["get", "bob", "-k", "2", "--suite", suite];
+        let alice = run(network.client("alice", &addresses, &get)).succeeded();
+        let bob = bob.end().succeeded();
+        assert_eq!(after(&alice.out, "fingerprint"), after(&bob.out, "fingerprint"), "{suite}");
+        for out in [&alice.out, &bob.out] {
+            assert!(out.contains(secrecy), "{suite}: {out}");
+        }
+    }
+    drop(hubs);
+    for hub in ["hub-1", "hub-2"] {
+        let file = network.of(hub).join("skex.json");
+        let json = fs::read_to_string(&file).unwrap();
+        let json = json.replacen('{', "{\"suites\": [\"one-time\"],", 1);
+        fs::write(&file, json).unwrap();
+    }
+    let (_hubs, addresses) = network.start_hubs();
+    let get = ["get", "bob", "-k", "2", "--suite", "aes-256-gcm", "--timeout", "20"];
+    run(network.client("alice", &addresses, &get)).refused(&["refused"]);
+}
+
 #[test]
 fn a_lying_hub_is_named_at_both_ends_and_the_key_is_right() {
     let network = Network::new(4, "64KiB");

@@ -247,7 +247,13 @@ impl<P: Pad> Link<P> {
         let (block, after) = self.outgoing.allocate(0, worst)?;
         let id = block.place;
         let origin = self.outgoing.get(id.table).map_or(Origin::Refill, Outgoing::origin);
-        let keys = EpochKeys::new(self.keys.suite(), suite, &self.sending(), &block);
+        let keys = EpochKeys::new(
+            self.keys.suite(),
+            suite,
+            &self.sending(),
+            id,
+            (&block.answer_key, &block.tag_key),
+        );
         let keys = keys.ok_or(AllocateError::Message)?;
         let epochs = self.epochs.get_or_insert_with(|| Box::new(Epochs::default()));
         if let Some(given_up) = epochs.sending.begin(id, origin, keys, after) {
@@ -358,7 +364,13 @@ impl<P: Pad> Link<P> {
             }
             Standing::Unknown => {
                 let block = table.open(id.index, 0).map_err(discarded)?;
-                let keys = EpochKeys::new(self.keys.suite(), suite, &prefix, &block);
+                let keys = EpochKeys::new(
+                    self.keys.suite(),
+                    suite,
+                    &prefix,
+                    id,
+                    (&block.answer_key, &block.tag_key),
+                );
                 let keys = keys.ok_or(DiscardReason::Unexpected)?;
                 if !keys.open(number, &aad, share.expose_mut(), &message.tag) {
                     table.failed();

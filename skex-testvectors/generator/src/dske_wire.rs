@@ -47,7 +47,7 @@ pub(crate) fn file() -> (&'static str, String) {
             (
                 "UnknownSuite",
                 "MISSING_CHECK",
-                "A suite that this revision reserves or does not know: authentic, and to be answered with POLICY.",
+                "Another suite than the one-time one in a one-time block: authentic, and to be answered with POLICY.",
             ),
         ],
     );

@@ -21,6 +21,7 @@
 )]
 
 mod dske_envelope;
+mod dske_epochs;
 mod dske_key;
 mod dske_wire;
 mod field;
@@ -49,6 +50,7 @@ fn files() -> Vec<(&'static str, String)> {
         dske_key::file(),
         dske_wire::file(),
         dske_envelope::file(),
+        dske_epochs::file(),
         records::file(),
         unmediated::keys::file(),
         unmediated::exporter::file(),

@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum as _;
 use skex_core::KeyId;
 use skex_core::machine::Instant;
 use skex_dske::{Client, ClientEvent, ClientTag, Conduct, Established, HubId, HubReport, KeyRequest, Role};
 
-use crate::config::ClientFile;
+use crate::config::{ClientFile, SuiteName};
 use crate::control::{Orders, Read};
 use crate::driver::Driver;
 use crate::keys::{KeyOutlet, assurance};
@@ -167,9 +168,12 @@ impl Running {
     fn obey(&mut self, order: &str) -> Result<()> {
         let words: Vec<&str> = order.split(' ').collect();
         match words.as_slice() {
-            ["get", peer, threshold] => {
-                let threshold = threshold.parse().context("a threshold is a number")?;
-                self.ask(peer, KeyRequest::new(threshold)).map(|_| ())
+            ["get", peer, threshold, suite] => {
+                let mut request = KeyRequest::new(threshold.parse().context("a threshold is a number")?);
+                let suite =
+                    SuiteName::from_str(suite, false).map_err(|_| anyhow!("unknown suite: {suite}"))?;
+                request.suite = suite.suite();
+                self.ask(peer, request).map(|_| ())
             }
             ["counters"] => self.reporter.tell(&Report::Counters(CountersReport {
                 traffic: self.driver.traffic(),

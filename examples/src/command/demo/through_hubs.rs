@@ -97,12 +97,12 @@ impl Network {
         &mut self,
         initiator: &str,
         responder: &str,
-        threshold: u8,
+        (threshold, suite): (u8, &str),
         show: &mut Show,
     ) -> Result<Made> {
         show.progress(&format!("{initiator} makes a key with {responder}"));
         let before = self.totals()?;
-        self.client(initiator)?.order(&format!("get {responder} {threshold}"))?;
+        self.client(initiator)?.order(&format!("get {responder} {threshold} {suite}"))?;
         let first = self.client(initiator)?.next_key(true)?;
         let second = self.client(responder)?.next_key(false)?;
         anyhow::ensure!(first.key_id == second.key_id, "the two ends speak of different keys");
