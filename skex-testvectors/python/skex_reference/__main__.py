@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .dske import run as dske
 from .unmediated import run as unmediated
 from .vectors import files
 
@@ -28,7 +29,16 @@ def main() -> int:
     peer = commands.add_parser("peer", help="make keys with another peer, over UDP")
     unmediated.add_arguments(peer)
 
+    hub = commands.add_parser("hub", help="run a hub, over UDP")
+    dske.add_hub_arguments(hub)
+    client = commands.add_parser("client", help="make keys with other clients, over UDP")
+    dske.add_client_arguments(client)
+
     arguments = parser.parse_args()
+    if arguments.command == "hub":
+        return dske.run_hub(arguments)
+    if arguments.command == "client":
+        return dske.run_client(arguments)
     if arguments.command == "peer":
         return unmediated.run(arguments)
     if arguments.command == "verify":

@@ -321,6 +321,12 @@ def bitmap(marks: list[bool]) -> bytes:
     return number.to_bytes(bitmap_length(len(marks)), "little")
 
 
+def named(marks: bytes, coordinates: tuple[int, ...]) -> tuple[int, ...]:
+    """The coordinates whose bits are set."""
+    bits = int.from_bytes(marks, "little")
+    return tuple(x for i, x in enumerate(coordinates) if bits >> i & 1)
+
+
 def secret_block_elements(key_length: int) -> int:
     """L = 5 + K'/16 (D "The secret block and its shares")."""
     return 5 + -(-key_length // 16)
@@ -376,6 +382,17 @@ def _decode_terms(reader: Reader) -> Terms:
     if unused_bits(origins, hubs):
         raise DecodeError("bits beyond the n-th hub are zero")
     return Terms(suite, threshold, key_length, lifetime, coordinates, origins)
+
+
+def decode_terms(octets: bytes) -> Terms:
+    reader = Reader(octets)
+    terms = _decode_terms(reader)
+    reader.end()
+    return terms
+
+
+def decode_confirmation(octets: bytes) -> Confirmation:
+    return _decode_confirmation(Reader(octets), len(octets))
 
 
 def _decode_share(kind: int, reader: Reader) -> Share:

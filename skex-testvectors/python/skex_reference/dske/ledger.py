@@ -1,0 +1,179 @@
+"""The ledger of pre-shared random data: no element is ever used for two purposes (D "Ledger")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from . import tags, wire
+
+# Two elements of head, and a block.
+HEAD = 2
+SMALLEST_BLOCK = 4 + 6
+MAX_FAILED = 4096
+MAX_INTERVALS = 256
+
+
+class Table(Protocol):
+    """One table: elements of 16 octets, numbered from 0."""
+
+    number: int
+    origin: int
+
+    def __len__(self) -> int: ...
+
+    def read(self, first: int, count: int) -> bytes: ...
+
+    def erase(self, first: int, end: int) -> None: ...
+
+
+def holds_erased(table: Table, first: int, count: int) -> int | None:
+    """The last element of the range that is all zero: it was erased, whatever the records say."""
+    octets = table.read(first, count)
+    erased = [i for i in range(count) if not any(octets[16 * i : 16 * i + 16])]
+    return first + erased[-1] if erased else None
+
+
+@dataclass(frozen=True)
+class Block:
+    """4 + L elements: answer key, message key, pad (D "Blocks")."""
+
+    index: int
+    answer_key: bytes
+    message_key: bytes
+    pad: bytes
+
+
+def block_at(table: Table, index: int, elements: int) -> Block:
+    octets = table.read(index, elements)
+    return Block(index, octets[:32], octets[32:64], octets[64:])
+
+
+@dataclass
+class Sender:
+    """The end that allocates. Of this, only `mark` is durable."""
+
+    table: Table
+    mark: int = 0
+    # The parts of leases that are left, in ascending order.
+    room: list[tuple[int, int]] = field(default_factory=list)
+    request: wire.LeaseRequest | None = None
+    denied: bool = False
+
+    def wants(self, elements: int) -> int:
+        """Small against the table, but with room for four blocks (D "Operational considerations")."""
+        return max(min(len(self.table) // 32, 4096), 4 * elements + HEAD)
+
+    def has_room(self, elements: int) -> bool:
+        return any(end - first >= elements for first, end in self.room)
+
+    def ask(self, nonce: bytes, elements: int) -> wire.LeaseRequest:
+        """A request. The own mark moves first; the request states the one of before. Durable before it leaves."""
+        want = self.wants(elements)
+        self.request = wire.LeaseRequest(self.table.number, nonce, self.mark, want)
+        self.mark = min(self.mark + want, 0xFFFFFFFF)
+        return self.request
+
+    def take_grant(self, grant: wire.LeaseGrant, verify: Callable[[bytes, wire.LeaseGrant], bool]) -> bool:
+        """Whether it is the answer to the open request. The mark is durable before anything under the lease leaves."""
+        asked = self.request
+        if asked is None or grant.nonce != asked.nonce or grant.table != asked.table:
+            return False
+        if grant.start < asked.mark or grant.end > len(self.table) or not 3 <= grant.end - grant.start <= asked.want:
+            return False
+        key = self.table.read(grant.start, HEAD)
+        if not any(key) or not verify(key, grant):
+            return False
+        self.request = None
+        self.mark = max(self.mark, grant.end)
+        self.room.append((grant.start + HEAD, grant.end))
+        return True
+
+    def take_denied(self, denied: wire.LeaseDenied) -> bool:
+        """The table counts as used up until the next session."""
+        if self.request is None or denied.nonce != self.request.nonce:
+            return False
+        self.request, self.denied = None, True
+        return True
+
+    def allocate(self, elements: int) -> int | None:
+        """The first element of a new block; what is skipped is lost."""
+        while self.room:
+            first, end = self.room.pop(0)
+            erased = holds_erased(self.table, first, elements) if end - first >= elements else None
+            if erased is not None:
+                self.room.insert(0, (erased + 1, end))
+                continue
+            if end - first >= elements:
+                self.room.insert(0, (first + elements, end))
+                return first
+        return None
+
+    def end_session(self) -> None:
+        """The unused rest is lost, and erased."""
+        self.room, self.request, self.denied = [], None, False
+
+
+@dataclass
+class Receiver:
+    """The end that grants and opens. Of this, only `high_water` is durable."""
+
+    table: Table
+    high_water: int = 0
+    leases: list[tuple[int, int]] = field(default_factory=list)
+    used: list[tuple[int, int]] = field(default_factory=list)
+    last_grant: wire.LeaseGrant | None = None
+    failed: int = 0
+
+    def grant(self, request: wire.LeaseRequest, sign: Callable[[bytes, bytes], bytes]) -> wire.LeaseGrant | wire.LeaseDenied:
+        """The answer. The high water is durable before it leaves."""
+        if self.last_grant and self.last_grant.nonce == request.nonce:
+            return self.last_grant
+        start = max(request.mark, self.high_water)
+        while True:
+            end = min(start + request.want, len(self.table))
+            if end - start < HEAD + SMALLEST_BLOCK:
+                return wire.LeaseDenied(request.table, request.nonce, self.high_water)
+            erased = holds_erased(self.table, start, end - start)
+            if erased is None:
+                break
+            start = erased + 1
+        unsigned = wire.LeaseGrant(request.table, request.nonce, start, end, b"")
+        tag = sign(self.table.read(start, HEAD), unsigned.body())
+        self.last_grant = wire.LeaseGrant(request.table, request.nonce, start, end, tag)
+        self.high_water, self.failed = end, 0
+        self.leases.append((start, end))
+        return self.last_grant
+
+    def opens(self, table: int, index: int, elements: int) -> bool:
+        """Whether a block lies wholly inside leases of this session, outside their heads, and overlaps nothing used."""
+        if table != self.table.number or self.failed >= MAX_FAILED:
+            return False
+        end = index + elements
+        if not any(start + HEAD <= index and end <= limit for start, limit in self.leases):
+            return False
+        if any(index < used_end and used < end for used, used_end in self.used) or len(self.used) >= MAX_INTERVALS:
+            return False
+        return holds_erased(self.table, index, elements) is None
+
+    def use(self, index: int, elements: int) -> None:
+        """Only after its message tag verified."""
+        self.used = _merged([*self.used, (index, index + elements)])
+
+    def end_session(self) -> None:
+        self.leases, self.used, self.last_grant, self.failed = [], [], None, 0
+
+
+def _merged(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(intervals):
+        if merged and merged[-1][1] == first:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((first, end))
+    return merged
+
+
+def tag(key: bytes, direction: int, client_id: int, hub_id: bytes, body: bytes) -> bytes:
+    return tags.message_tag(key, wire.tag_input(direction, client_id, hub_id, body))

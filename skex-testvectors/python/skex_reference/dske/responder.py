@@ -1,0 +1,171 @@
+"""Keys that other clients make with this one (D "Responder", "Decoding").
+
+This reference takes a key to be taken by the application when it is given: what becomes durable is the confirmation,
+by which (A, key id) is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..octets import xor
+from . import decoding, ledger, wire
+from . import key as keys
+
+if TYPE_CHECKING:
+    from .client import Client
+
+MAX_GROUPS = 64
+
+
+@dataclass
+class Group:
+    """Deliveries that agree in initiator, key id, context and o."""
+
+    terms: wire.Terms
+    context: bytes
+    secret_tag: bytes
+    ends: float
+    # By hub: the share, and the block that is to be answered.
+    shares: dict[int, bytes] = field(default_factory=dict)
+    blocks: dict[int, ledger.Block] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What stays of a key: the confirmation, repeated to the letter."""
+
+    confirmation: wire.Confirmation
+    context: bytes
+    secret_tag: bytes
+
+
+Name = tuple[bytes, bytes]
+
+
+class Responder:
+    def __init__(self, client: Client, stored: list[dict[str, str]]) -> None:
+        self._client = client
+        self._groups: dict[tuple[Name, bytes, bytes], Group] = {}
+        self._accepted: dict[Name, Accepted] = {}
+        for entry in stored:
+            octets = {name: bytes.fromhex(value) for name, value in entry.items()}
+            self._accepted[octets["initiator"], octets["keyId"]] = Accepted(
+                wire.decode_confirmation(octets["confirmation"]), octets["context"], octets["secretTag"]
+            )
+
+    def stored(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "initiator": initiator.hex(),
+                "keyId": key_id.hex(),
+                "confirmation": accepted.confirmation.encode().hex(),
+                "context": accepted.context.hex(),
+                "secretTag": accepted.secret_tag.hex(),
+            }
+            for (initiator, key_id), accepted in self._accepted.items()
+        ]
+
+    def timeout(self, now: float) -> None:
+        self._groups = {name: group for name, group in self._groups.items() if now < group.ends}
+
+    def delivery(self, now: float, hub: int, message: wire.Delivery) -> None:
+        """The first row of D "Responder" that fits."""
+        ends = self._client.ends[hub]
+        if message.table == ends.receiver.table.number and message.index in ends.answers:
+            before = ends.answers[message.index]
+            if before is not None:
+                self._client.send(hub, before.encode())
+            return
+        if len(self._groups) >= MAX_GROUPS:
+            # Before the block is used: the hub tries again.
+            self._client.send(hub, wire.Busy(message.table, message.index).encode())
+            return
+        block = ends.open_share(message)
+        if block is None:
+            return
+        refusal = self._refusal(hub, message)
+        if refusal is not None:
+            self._client.send(hub, ends.answer(block, refusal).encode())
+            return
+        name = (message.peer, message.key_id)
+        context = self._context(message)
+        accepted = self._accepted.get(name)
+        if accepted is not None:
+            self._client.send(hub, ends.answer(block, wire.Status.ACCEPTED, accepted.confirmation).encode())
+            return
+        for (known, other_context, other_tag), group in self._groups.items():
+            if known == name and hub in group.shares and (other_context, other_tag) != (context, message.secret_tag):
+                self._client.send(hub, ends.answer(block, wire.Status.KEY_ID_IN_USE).encode())
+                return
+        group = self._groups.setdefault(
+            (name, context, message.secret_tag),
+            Group(message.terms, context, message.secret_tag, now + message.terms.lifetime),
+        )
+        group.shares.setdefault(hub, xor(message.share, block.pad))
+        group.blocks[hub] = block
+        self._try(name, group)
+
+    def _refusal(self, hub: int, message: wire.Delivery) -> wire.Status | None:
+        config, terms = self._client.config, message.terms
+        if message.peer not in config.accepts:
+            return wire.Status.NOT_AUTHORISED
+        roster = {hub.coordinate for hub in config.hubs}
+        if terms.suite != keys.ITS or terms.threshold < config.minimum_threshold:
+            return wire.Status.POLICY
+        if not roster.issuperset(terms.coordinates):
+            return wire.Status.POLICY
+        if config.hubs[hub].coordinate not in terms.coordinates:
+            return wire.Status.MALFORMED_CONTEXT
+        return None
+
+    def _context(self, message: wire.Delivery) -> bytes:
+        """Hub ids come from the own roster, never from a message."""
+        terms, config = message.terms, self._client.config
+        roster = {hub.coordinate: hub.link.hub_id for hub in config.hubs}
+        refilled = wire.named(terms.origins, terms.coordinates)
+        return keys.context(
+            terms.suite,
+            message.key_id,
+            message.peer,
+            config.tag,
+            terms.threshold,
+            terms.key_length,
+            terms.lifetime,
+            [keys.HubOfKey(roster[x], x, int(x in refilled)) for x in terms.coordinates],
+        )
+
+    def _try(self, name: Name, group: Group) -> None:
+        client = self._client
+        # The coordinate of a share is that of the link on which it came.
+        shares = [(client.config.hubs[hub].coordinate, share) for hub, share in group.shares.items()]
+        found = decoding.decode(group.terms.threshold, shares, group.context, group.secret_tag)
+        if found is None:
+            return
+        confirmation = self._confirmation(name, group, found)
+        self._accepted[name] = Accepted(confirmation, group.context, group.secret_tag)
+        self._groups = {other: kept for other, kept in self._groups.items() if other[0] != name}
+        client.persist()
+        from .client import Received
+
+        lying = wire.named(confirmation.lying, group.terms.coordinates)
+        key = keys.key_of_block(found.secret, group.terms.key_length)
+        client.effects.append(Received(name[1], name[0], key, lying))
+        for hub, block in group.blocks.items():
+            client.send(hub, client.ends[hub].answer(block, wire.Status.ACCEPTED, confirmation).encode())
+
+    def _confirmation(self, name: Name, group: Group, found: decoding.Decoded) -> wire.Confirmation:
+        """Fixed once: B's origins, and who lied or told another story."""
+        hubs = {hub.coordinate: (number, hub) for number, hub in enumerate(self._client.config.hubs)}
+        others = {
+            hub
+            for (known, _, _), other in self._groups.items()
+            if known == name and other is not group
+            for hub in other.shares
+        }
+        coordinates = group.terms.coordinates
+        origins = wire.bitmap([hubs[x][1].link.downlink.origin == 1 for x in coordinates])
+        lying = wire.bitmap([x in found.culprits or hubs[x][0] in others for x in coordinates])
+        tag = keys.confirmation_tag(keys.confirm_key_of_block(found.secret), group.context, origins, lying)
+        return wire.Confirmation(origins, lying, tag)

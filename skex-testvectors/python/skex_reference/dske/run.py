@@ -1,0 +1,244 @@
+"""A hub and a client over UDP, from a directory that `skex provision` made: `python3 -m skex_reference hub|client`.
+
+`skex.json` and the tables are formats of the program `skex`: a table file ends with the elements. What this
+implementation stores, it stores beside them in `reference.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .. import keyfile, udp
+from . import client as clients
+from . import hub as hubs
+from .link import LinkConfig, suite_of
+from .sharing import scale
+
+
+class TableFile:
+    """A table in a file, erased in place."""
+
+    number = 0
+    origin = 0
+
+    def __init__(self, path: Path, elements: int) -> None:
+        self._file = open(path, "r+b", buffering=0)
+        self._elements = elements
+        self._start = path.stat().st_size - 16 * elements
+
+    def __len__(self) -> int:
+        return self._elements
+
+    def read(self, first: int, count: int) -> bytes:
+        return os.pread(self._file.fileno(), 16 * count, self._start + 16 * first)
+
+    def erase(self, first: int, end: int) -> None:
+        os.pwrite(self._file.fileno(), bytes(16 * (end - first)), self._start + 16 * first)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Store:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "reference.json"
+
+    def read(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        stored: dict[str, Any] = json.loads(self._path.read_text())
+        return stored
+
+    def write(self, stored: dict[str, Any]) -> None:
+        """Returns when all of it is durable."""
+        beside = self._path.with_suffix(".new")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(stored, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, self._path)
+
+
+def _link(folder: Path, entry: dict[str, Any], hub_id: str, client_id: int, client_tag: str) -> LinkConfig:
+    tables = entry["tables"]
+    return LinkConfig(
+        hub_id=bytes.fromhex(hub_id),
+        client_id=client_id,
+        client_tag=bytes.fromhex(client_tag),
+        k0=bytes.fromhex(entry["initial_key"]),
+        suite=suite_of(entry["suite"]),
+        uplink=TableFile(folder / tables["uplink"], tables["elements"]),
+        downlink=TableFile(folder / tables["downlink"], tables["elements"]),
+    )
+
+
+# ---- hub
+
+
+def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, required=True, help="a hub's directory")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="instead of where skex.json says")
+    parser.add_argument("--lie", action="store_true", help="hand out wrong shares")
+
+
+def hub_config(folder: Path) -> hubs.HubConfig:
+    config = json.loads((folder / "skex.json").read_text())
+    tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
+    return hubs.HubConfig(
+        bytes.fromhex(config["id"]),
+        config["coordinate"],
+        tuple(
+            hubs.ClientConfig(
+                _link(folder, client, config["id"], number, client["tag"]),
+                frozenset(tags[name] for name in client["accepts_keys_from"]),
+            )
+            for number, client in enumerate(config["clients"])
+        ),
+    )
+
+
+class _LyingHub(hubs.Hub):
+    """For experiments: every share is twice what it should be."""
+
+    def accepted_share(self, share: bytes) -> bytes:
+        return scale(share, 2)
+
+
+def run_hub(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.dir
+    store = Store(folder)
+    listen = arguments.listen or json.loads((folder / "skex.json").read_text())["listen"]
+    endpoint = udp.Endpoint(udp.parse(listen))
+    kind = _LyingHub if arguments.lie else hubs.Hub
+    machine = kind(hub_config(folder), store.read(), os.urandom, time.monotonic())
+    paths: dict[int, int] = {}
+    print("hub listens on {}:{}".format(*endpoint.bound), flush=True)
+    while True:
+        came = endpoint.receive(machine.next_timeout(time.monotonic()))
+        if came is not None:
+            client_id = machine.receive(time.monotonic(), *came)
+            if client_id is not None:
+                # Only what opened tells where a client is.
+                paths[client_id] = came[0]
+        machine.timeout(time.monotonic())
+        while machine.effects:
+            effect = machine.effects.pop(0)
+            match effect:
+                case hubs.Persist():
+                    store.write(effect.stored)
+                case hubs.Send():
+                    path = effect.path if effect.path is not None else paths.get(effect.client_id)
+                    if path is not None:
+                        endpoint.send(effect.octets, endpoint.paths.address(path))
+                case hubs.Stored():
+                    print(f"share of {effect.key_id.hex()}", flush=True)
+
+
+# ---- client
+
+
+def add_client_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, required=True, help="a client's directory")
+    parser.add_argument("--hub-address", action="append", default=[], metavar="HUB=HOST:PORT")
+    parser.add_argument("--out-dir", type=Path, help="write each key to a file there")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds in all")
+    parser.add_argument("--linger", type=float, default=1.0, help="seconds to answer repetitions after the last key")
+    actions = parser.add_subparsers(dest="action", required=True)
+    get = actions.add_parser("get", help="make keys with another client")
+    get.add_argument("peer", help="its name")
+    get.add_argument("--threshold", type=int, default=3)
+    get.add_argument("--key-len", type=int, default=32)
+    get.add_argument("--count", type=int, default=1)
+    wait = actions.add_parser("wait", help="await keys of other clients")
+    wait.add_argument("--count", type=int, default=1)
+
+
+def client_config(folder: Path) -> clients.ClientConfig:
+    config = json.loads((folder / "skex.json").read_text())
+    roster = sorted(config["hubs"], key=lambda hub: int(hub["coordinate"]))
+    return clients.ClientConfig(
+        bytes.fromhex(config["tag"]),
+        tuple(
+            clients.HubOfClient(
+                _link(folder, hub, hub["id"], hub["client_number"], config["tag"]), hub["coordinate"]
+            )
+            for hub in roster
+        ),
+        frozenset(bytes.fromhex(peer["tag"]) for peer in config["peers"]),
+    )
+
+
+class _ClientRunner:
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        folder: Path = arguments.dir
+        self._arguments = arguments
+        self._names = json.loads((folder / "skex.json").read_text())
+        self._store = Store(folder)
+        self._endpoint = udp.Endpoint(("127.0.0.1", 0))
+        replaced = dict(entry.split("=", 1) for entry in arguments.hub_address)
+        roster = sorted(self._names["hubs"], key=lambda hub: int(hub["coordinate"]))
+        self._addresses = [udp.parse(replaced.get(hub["name"], hub["address"])) for hub in roster]
+        self._machine = clients.Client(client_config(folder), self._store.read(), os.urandom, time.monotonic())
+        self._keys = 0
+        self._failed = False
+
+    def run(self) -> int:
+        end = time.monotonic() + self._arguments.timeout
+        for number in range(self._arguments.count):
+            if self._arguments.action == "get":
+                self._request()
+            while self._keys <= number and not self._failed and time.monotonic() < end:
+                self._once(end)
+        done = self._keys >= self._arguments.count
+        linger = time.monotonic() + (self._arguments.linger if done else 0)
+        while time.monotonic() < linger:
+            self._once(linger)
+        self._endpoint.close()
+        return 0 if done else 1
+
+    def _request(self) -> None:
+        tags = {peer["name"]: bytes.fromhex(peer["tag"]) for peer in self._names["peers"]}
+        arguments = self._arguments
+        self._machine.request_key(
+            time.monotonic(), tags[arguments.peer], arguments.threshold, arguments.key_len
+        )
+
+    def _once(self, end: float) -> None:
+        came = self._endpoint.receive(min(end, self._machine.next_timeout(time.monotonic())))
+        if came is not None:
+            address = self._endpoint.paths.address(came[0])
+            if address in self._addresses:
+                self._machine.receive(time.monotonic(), self._addresses.index(address), came[1])
+        self._machine.timeout(time.monotonic())
+        self._perform()
+
+    def _perform(self) -> None:
+        while self._machine.effects:
+            effect = self._machine.effects.pop(0)
+            match effect:
+                case clients.Persist():
+                    self._store.write(effect.stored)
+                case clients.Send():
+                    self._endpoint.send(effect.octets, self._addresses[effect.hub])
+                case clients.Confirmed() | clients.Received():
+                    self._give(effect.key_id, effect.key, effect.lying)
+                case clients.Refused():
+                    print(f"refused {effect.key_id.hex()} {list(effect.statuses)}", flush=True)
+                    self._failed = True
+
+    def _give(self, key_id: bytes, key: bytes, lying: tuple[int, ...]) -> None:
+        self._keys += 1
+        fingerprint = keyfile.fingerprint(key_id, 0, key)
+        blamed = f" lying {','.join(map(str, lying))}" if lying else ""
+        print(f"key {key_id.hex()} fingerprint {fingerprint}{blamed}", flush=True)
+        if self._arguments.out_dir:
+            keyfile.write(self._arguments.out_dir, f"{key_id.hex()}-0.key", key)
+
+
+def run_client(arguments: argparse.Namespace) -> int:
+    return _ClientRunner(arguments).run()
