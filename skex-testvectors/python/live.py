@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import re
 import shutil
 import socket
@@ -20,11 +21,13 @@ import threading
 import time
 import unittest
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE = 20.0
+AT_A_TIME = 4
 
 SKEX = ""
 
@@ -323,6 +326,120 @@ class Unmediated(Live):
         self.assertLess(self.keys("ours").items(), self.keys("theirs").items())
 
 
+class Dske(Live):
+    """Hubs 1 to n, and the clients alice and bob: each the program or the reference, as a test says."""
+
+    def provision(self, hubs: int = 3, table_size: str = "64KiB") -> None:
+        made = self.skex("provision", "--out", "net", "--hubs", str(hubs), "--table-size", table_size)
+        self.assertEqual(made.ended(), 0, made.output)
+        self.addresses: dict[int, int] = {}
+        # Where alice reaches a hub, if not where it is.
+        self.relayed: dict[int, int] = {}
+
+    def hub(self, number: int, ours: bool, *arguments: str) -> Process:
+        """Again on the port that it had, if it ran before."""
+        program = self.reference if ours else self.skex
+        where = f"127.0.0.1:{self.addresses.get(number, 0)}"
+        hub = program("hub", "--dir", f"net/hub-{number}", "--listen", where, *arguments)
+        self.addresses[number] = hub.port()
+        return hub
+
+    def client(self, name: str, ours: bool, out: str, *action: str, seconds: int = 15) -> Process:
+        """The reference writes to a folder, and so does a program that waits; one that gets, to a file."""
+        addresses = self.addresses | (self.relayed if name == "alice" else {})
+        reach = [f"--hub-address=hub-{number}=127.0.0.1:{port}" for number, port in addresses.items()]
+        if ours:
+            return self.reference(
+                *("client", "--dir", f"net/{name}", *reach, "--linger", "0.8"),
+                *("--out-dir", out, "--timeout", str(seconds), *action),
+            )
+        there = ["--out-dir", out] if action[0] == "wait" else ["--out", f"{out}.key"]
+        return self.skex(
+            "client", "--dir", f"net/{name}", "--listen", "127.0.0.1:0", *reach, *action, *there, f"--timeout={seconds}"
+        )
+
+    def make_key(self, alice: bool, bob: bool, *get: str, out: str = "") -> tuple[Process, Process]:
+        """A key that alice asks for; `True` is the reference."""
+        waits = self.client("bob", bob, f"bob{out}", "wait", "--count", "1")
+        gets = self.client("alice", alice, f"alice{out}", "get", "bob", *get)
+        self.assertEqual(gets.ended(), 0, gets.output + waits.output)
+        self.assertEqual(waits.ended(), 0, waits.output)
+        self.same_fingerprints(gets, waits, 1)
+        ours = self.keys(f"alice{out}").values() if alice else [(self.folder / f"alice{out}.key").read_bytes()]
+        self.assertEqual(list(ours), list(self.keys(f"bob{out}").values()))
+        return gets, waits
+
+    def test_client_asks_through_hubs_of_the_program(self) -> None:
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=False)
+        self.make_key(True, False, "--threshold", "2")
+
+    def test_client_is_asked_through_hubs_of_the_program(self) -> None:
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=False)
+        self.make_key(False, True, "--threshold", "2")
+
+    def test_hubs_serve_clients_of_the_program(self) -> None:
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=True)
+        self.make_key(False, False, "--threshold", "2")
+
+    def test_hubs_of_both_serve_one_client_of_each(self) -> None:
+        self.provision(5)
+        for number in range(1, 6):
+            self.hub(number, ours=number % 2 == 0)
+        self.make_key(True, False, "--threshold", "3", "--key-len", "16", out="-1")
+        self.make_key(False, True, "--threshold", "4", "--key-len", "1000", out="-2")
+
+    def test_a_lying_hub_of_the_reference_is_named_by_the_program(self) -> None:
+        self.provision(5)
+        for number in range(1, 6):
+            self.hub(number, number < 3, *(["--lie"] if number == 2 else []))
+        _, waits = self.make_key(True, False)
+        self.assertRegex(waits.output, r"(?m)^ +lying +hub-2$")
+
+    def test_a_lying_hub_of_the_program_is_named_by_the_reference(self) -> None:
+        self.provision(5)
+        for number in range(1, 6):
+            self.hub(number, False, *(["--lie"] if number == 1 else []))
+        _, waits = self.make_key(False, True)
+        self.assertRegex(waits.output, r"(?m)^report [0-9a-f]{32} lying 1$")
+
+    def test_two_hubs_of_five_are_silent(self) -> None:
+        self.provision(5)
+        for number in (1, 3, 5):
+            self.hub(number, ours=number != 1)
+        self.make_key(True, False, "--threshold", "3", out="-1")
+        self.make_key(False, True, "--threshold", "3", out="-2")
+
+    def test_all_restart_and_no_table_is_used_twice(self) -> None:
+        """Hubs are killed between keys, and clients start for each key anyhow."""
+        self.provision()
+        for round_number in (1, 2):
+            hubs = [self.hub(number, ours=number != 2) for number in (1, 2, 3)]
+            self.make_key(True, False, "--threshold", "2", out=f"-{round_number}")
+            for hub in hubs:
+                hub.stop()
+
+    def test_one_datagram_in_four_is_lost(self) -> None:
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=number == 1)
+        self.relayed = {
+            number: self.relay(port, one_in_four(number)).port for number, port in self.addresses.items()
+        }
+        self.make_key(True, False, "--threshold", "2")
+
+
+def one_in_four(seed: int) -> Callable[[bool, bytes], bool]:
+    """Loses datagrams as the seed says. (Losing every n-th might lose the same message of an exchange each time.)"""
+    choose = random.Random(seed)
+    return lambda _there, _octets: choose.random() < 0.25
+
+
 def first_of_types(*types: int) -> Callable[[bool, bytes], bool]:
     """Loses the first message of each type."""
     left = set(types)
@@ -336,16 +453,44 @@ def first_of_types(*types: int) -> Callable[[bool, bytes], bool]:
     return lose
 
 
-def main() -> None:
+def run(tests: unittest.TestSuite) -> bool:
+    """All tests, some at a time: most of their time is waiting."""
+
+    def run_one(test: unittest.TestCase) -> tuple[unittest.TestCase, unittest.TestResult, float]:
+        result, start = unittest.TestResult(), time.monotonic()
+        test.run(result)
+        return test, result, time.monotonic() - start
+
+    cases = [test for group in tests for test in flatten(group)]
+    good, start = bool(cases), time.monotonic()
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for test, result, seconds in pool.map(run_one, cases):
+            print(f"{'ok' if result.wasSuccessful() else 'FAILED':<8}{seconds:5.1f} s  {test.id()}", flush=True)
+            for _, trace in [*result.errors, *result.failures]:
+                print(trace)
+            good = good and result.wasSuccessful()
+    print(f"{len(cases)} live tests in {time.monotonic() - start:.0f} s: {'all good' if good else 'NOT GOOD'}")
+    return good
+
+
+def flatten(test: unittest.TestSuite | unittest.TestCase) -> list[unittest.TestCase]:
+    if isinstance(test, unittest.TestSuite):
+        return [case for part in test for case in flatten(part)]
+    return [test]
+
+
+def main() -> int:
     global SKEX
     parser = argparse.ArgumentParser(description="Both protocols, live, against the program skex.")
-    parser.add_argument("--skex", help="the program")
-    parser.add_argument("tests", nargs="*")
+    parser.add_argument("--skex", type=Path, help="the program")
+    parser.add_argument("tests", nargs="*", help="such as Dske, or Unmediated.test_a_stateless_responder")
     arguments = parser.parse_args()
-    SKEX = arguments.skex or find_skex()
-    print(f"against {SKEX}", file=sys.stderr)
-    unittest.main(argv=[sys.argv[0], "--verbose", *arguments.tests])
+    SKEX = str(arguments.skex.resolve()) if arguments.skex else find_skex()
+    print(f"against {SKEX}", flush=True)
+    loader, own = unittest.defaultTestLoader, sys.modules[__name__]
+    tests = loader.loadTestsFromNames(arguments.tests, own) if arguments.tests else loader.loadTestsFromModule(own)
+    return 0 if run(tests) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

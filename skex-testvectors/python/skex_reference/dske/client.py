@@ -69,10 +69,18 @@ class Received:
     key_id: bytes
     initiator: bytes
     key: bytes
+
+
+@dataclass(frozen=True)
+class Report:
+    """Which hubs lied about a key that was received, by their coordinates, and whether that is proven."""
+
+    key_id: bytes
     lying: tuple[int, ...]
+    proven: bool
 
 
-Effect = Persist | Send | Confirmed | Refused | Received
+Effect = Persist | Send | Confirmed | Refused | Received | Report
 
 
 class Client:

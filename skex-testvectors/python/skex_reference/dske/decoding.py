@@ -34,7 +34,7 @@ def decode(
     points = dict(shares)
     for secret in _candidates(threshold, points, work_limit):
         if secret_tag_verifies(secret[:SECRET_KEY], secret[SECRET_KEY:], context, tag):
-            return _blame(threshold, points, secret)
+            return blame(threshold, points, secret)
     return None
 
 
@@ -50,7 +50,7 @@ def _candidates(threshold: int, points: Mapping[int, bytes], work_limit: int) ->
         yield sharing.interpolate({x: points[x] for x in subset}, 0)
 
 
-def _blame(threshold: int, points: Mapping[int, bytes], secret: bytes) -> Decoded:
+def blame(threshold: int, points: Mapping[int, bytes], secret: bytes) -> Decoded:
     """Who is not on the polynomial of the secret, which is itself one more right point."""
     known = {0: secret, **points}
     wrong = locate(threshold, known)

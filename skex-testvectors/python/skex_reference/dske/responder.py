@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .client import Client
 
 MAX_GROUPS = 64
+# D "Timers": the report comes so long after the key, in seconds.
+REPORT = 0.5
 
 
 @dataclass
@@ -41,6 +43,15 @@ class Accepted:
     secret_tag: bytes
 
 
+@dataclass
+class Judged:
+    """A group that was decoded, until every hub had its time: who lied is then seen anew, among all shares."""
+
+    group: Group
+    secret: bytes
+    due: float
+
+
 Name = tuple[bytes, bytes]
 
 
@@ -49,6 +60,7 @@ class Responder:
         self._client = client
         self._groups: dict[tuple[Name, bytes, bytes], Group] = {}
         self._accepted: dict[Name, Accepted] = {}
+        self._judged: dict[Name, Judged] = {}
         for entry in stored:
             octets = {name: bytes.fromhex(value) for name, value in entry.items()}
             self._accepted[octets["initiator"], octets["keyId"]] = Accepted(
@@ -69,6 +81,8 @@ class Responder:
 
     def timeout(self, now: float) -> None:
         self._groups = {name: group for name, group in self._groups.items() if now < group.ends}
+        for name in [name for name, judged in self._judged.items() if now >= judged.due]:
+            self._report(name, self._judged.pop(name))
 
     def delivery(self, now: float, hub: int, message: wire.Delivery) -> None:
         """The first row of D "Responder" that fits."""
@@ -93,6 +107,9 @@ class Responder:
         context = self._context(message)
         accepted = self._accepted.get(name)
         if accepted is not None:
+            judged = self._judged.get(name)
+            if judged and (context, message.secret_tag) == (judged.group.context, judged.group.secret_tag):
+                judged.group.shares.setdefault(hub, xor(message.share, block.pad))
             self._client.send(hub, ends.answer(block, wire.Status.ACCEPTED, accepted.confirmation).encode())
             return
         for (known, other_context, other_tag), group in self._groups.items():
@@ -105,7 +122,7 @@ class Responder:
         )
         group.shares.setdefault(hub, xor(message.share, block.pad))
         group.blocks[hub] = block
-        self._try(name, group)
+        self._try(now, name, group)
 
     def _refusal(self, hub: int, message: wire.Delivery) -> wire.Status | None:
         config, terms = self._client.config, message.terms
@@ -136,11 +153,9 @@ class Responder:
             [keys.HubOfKey(roster[x], x, int(x in refilled)) for x in terms.coordinates],
         )
 
-    def _try(self, name: Name, group: Group) -> None:
+    def _try(self, now: float, name: Name, group: Group) -> None:
         client = self._client
-        # The coordinate of a share is that of the link on which it came.
-        shares = [(client.config.hubs[hub].coordinate, share) for hub, share in group.shares.items()]
-        found = decoding.decode(group.terms.threshold, shares, group.context, group.secret_tag)
+        found = decoding.decode(group.terms.threshold, self._shares(group), group.context, group.secret_tag)
         if found is None:
             return
         confirmation = self._confirmation(name, group, found)
@@ -149,11 +164,22 @@ class Responder:
         client.persist()
         from .client import Received
 
-        lying = wire.named(confirmation.lying, group.terms.coordinates)
+        self._judged[name] = Judged(group, found.secret, now + REPORT)
         key = keys.key_of_block(found.secret, group.terms.key_length)
-        client.effects.append(Received(name[1], name[0], key, lying))
+        client.effects.append(Received(name[1], name[0], key))
         for hub, block in group.blocks.items():
             client.send(hub, client.ends[hub].answer(block, wire.Status.ACCEPTED, confirmation).encode())
+
+    def _shares(self, group: Group) -> list[tuple[int, bytes]]:
+        """The coordinate of a share is that of the link on which it came."""
+        return [(self._client.config.hubs[hub].coordinate, share) for hub, share in group.shares.items()]
+
+    def _report(self, name: Name, judged: Judged) -> None:
+        """Who lied, among all shares that came; wrong ones whose errors cancel at zero may have hidden before."""
+        from .client import Report
+
+        found = decoding.blame(judged.group.terms.threshold, dict(self._shares(judged.group)), judged.secret)
+        self._client.effects.append(Report(name[1], tuple(found.culprits), found.blame_is_certain))
 
     def _confirmation(self, name: Name, group: Group, found: decoding.Decoded) -> wire.Confirmation:
         """Fixed once: B's origins, and who lied or told another story."""

@@ -1,7 +1,8 @@
 """A hub and a client over UDP, from a directory that `skex provision` made: `python3 -m skex_reference hub|client`.
 
-`skex.json` and the tables are formats of the program `skex`: a table file ends with the elements. What this
-implementation stores, it stores beside them in `reference.json`.
+`skex.json`, `NAME.link` and the tables are formats of the program `skex`. What this implementation stores, it stores
+beside them in `reference.json`; so a directory belongs to one of both programs, once it was used. Of several tables in
+a direction it takes the first.
 """
 
 from __future__ import annotations
@@ -14,34 +15,38 @@ from pathlib import Path
 from typing import Any
 
 from .. import keyfile, udp
+from ..octets import Reader
 from . import client as clients
 from . import hub as hubs
+from . import provision
 from .link import LinkConfig, suite_of
 from .sharing import scale
 
 
 class TableFile:
-    """A table in a file, erased in place."""
+    """A table in a file of `skex`, erased in place. Of its header of 64 octets: magic (8), hub id (16), client tag (16),
+    direction (1), origin (1), number (2), elements (4), and the end of what is there (4)."""
 
-    number = 0
-    origin = 0
+    HEADER = 64
 
-    def __init__(self, path: Path, elements: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = open(path, "r+b", buffering=0)
-        self._elements = elements
-        self._start = path.stat().st_size - 16 * elements
+        header = Reader(self._file.read(self.HEADER))
+        if header.take(8) != b"SKEXPAD2":
+            raise ValueError(f"{path} is no table")
+        header.take(33)
+        self.origin, self.number = header.number(1), header.number(2)
+        header.number(4)
+        self._elements = header.number(4)
 
     def __len__(self) -> int:
         return self._elements
 
     def read(self, first: int, count: int) -> bytes:
-        return os.pread(self._file.fileno(), 16 * count, self._start + 16 * first)
+        return os.pread(self._file.fileno(), 16 * count, self.HEADER + 16 * first)
 
     def erase(self, first: int, end: int) -> None:
-        os.pwrite(self._file.fileno(), bytes(16 * (end - first)), self._start + 16 * first)
-
-    def close(self) -> None:
-        self._file.close()
+        os.pwrite(self._file.fileno(), bytes(16 * (end - first)), self.HEADER + 16 * first)
 
 
 class Store:
@@ -64,16 +69,19 @@ class Store:
         os.replace(beside, self._path)
 
 
-def _link(folder: Path, entry: dict[str, Any], hub_id: str, client_id: int, client_tag: str) -> LinkConfig:
-    tables = entry["tables"]
+def _link(folder: Path, name: str) -> LinkConfig:
+    """The link with a hub or client of this name: the head of its provisioning file, and the first table each way."""
+    file = provision.decode((folder / f"{name}.link").read_bytes())
+    if file.k0 is None:
+        raise ValueError(f"{name}.link brings no initial key")
     return LinkConfig(
-        hub_id=bytes.fromhex(hub_id),
-        client_id=client_id,
-        client_tag=bytes.fromhex(client_tag),
-        k0=bytes.fromhex(entry["initial_key"]),
-        suite=suite_of(entry["suite"]),
-        uplink=TableFile(folder / tables["uplink"], tables["elements"]),
-        downlink=TableFile(folder / tables["downlink"], tables["elements"]),
+        hub_id=file.link.hub_id,
+        client_id=file.link.client_id,
+        client_tag=file.link.client_tag,
+        k0=file.k0,
+        suite=suite_of(file.link.suite),
+        uplink=TableFile(folder / f"{name}.uplink.0.table"),
+        downlink=TableFile(folder / f"{name}.downlink.0.table"),
     )
 
 
@@ -89,17 +97,17 @@ def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
 def hub_config(folder: Path) -> hubs.HubConfig:
     config = json.loads((folder / "skex.json").read_text())
     tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
-    return hubs.HubConfig(
-        bytes.fromhex(config["id"]),
-        config["coordinate"],
-        tuple(
-            hubs.ClientConfig(
-                _link(folder, client, config["id"], number, client["tag"]),
-                frozenset(tags[name] for name in client["accepts_keys_from"]),
-            )
-            for number, client in enumerate(config["clients"])
-        ),
-    )
+    served = [
+        hubs.ClientConfig(
+            _link(folder, client["name"]), frozenset(tags[name] for name in client["accepts_keys_from"])
+        )
+        for client in config["clients"]
+    ]
+    # Hubs assign client ids densely from 0.
+    served.sort(key=lambda client: client.link.client_id)
+    if [client.link.client_id for client in served] != list(range(len(served))):
+        raise ValueError("the client ids are not dense")
+    return hubs.HubConfig(bytes.fromhex(config["id"]), config["coordinate"], tuple(served))
 
 
 class _LyingHub(hubs.Hub):
@@ -164,10 +172,7 @@ def client_config(folder: Path) -> clients.ClientConfig:
     return clients.ClientConfig(
         bytes.fromhex(config["tag"]),
         tuple(
-            clients.HubOfClient(
-                _link(folder, hub, hub["id"], hub["client_number"], config["tag"]), hub["coordinate"]
-            )
-            for hub in roster
+            clients.HubOfClient(_link(folder, hub["name"]), hub["coordinate"]) for hub in roster
         ),
         frozenset(bytes.fromhex(peer["tag"]) for peer in config["peers"]),
     )
@@ -225,19 +230,30 @@ class _ClientRunner:
                     self._store.write(effect.stored)
                 case clients.Send():
                     self._endpoint.send(effect.octets, self._addresses[effect.hub])
-                case clients.Confirmed() | clients.Received():
-                    self._give(effect.key_id, effect.key, effect.lying)
+                case clients.Confirmed():
+                    self._give(effect.key_id, effect.key)
+                    if effect.lying:
+                        print(f"hearsay {effect.key_id.hex()} lying {_listed(effect.lying)}", flush=True)
+                case clients.Received():
+                    self._give(effect.key_id, effect.key)
+                case clients.Report():
+                    told = f"lying {_listed(effect.lying)}" if effect.lying else "good"
+                    doubt = "" if effect.proven else ", not proven"
+                    print(f"report {effect.key_id.hex()} {told}{doubt}", flush=True)
                 case clients.Refused():
                     print(f"refused {effect.key_id.hex()} {list(effect.statuses)}", flush=True)
                     self._failed = True
 
-    def _give(self, key_id: bytes, key: bytes, lying: tuple[int, ...]) -> None:
+    def _give(self, key_id: bytes, key: bytes) -> None:
         self._keys += 1
         fingerprint = keyfile.fingerprint(key_id, 0, key)
-        blamed = f" lying {','.join(map(str, lying))}" if lying else ""
-        print(f"key {key_id.hex()} fingerprint {fingerprint}{blamed}", flush=True)
+        print(f"key {key_id.hex()} fingerprint {fingerprint}", flush=True)
         if self._arguments.out_dir:
             keyfile.write(self._arguments.out_dir, f"{key_id.hex()}-0.key", key)
+
+
+def _listed(coordinates: tuple[int, ...]) -> str:
+    return ",".join(str(x) for x in coordinates)
 
 
 def run_client(arguments: argparse.Namespace) -> int:
