@@ -18,7 +18,7 @@ use skex_core::machine::{
     Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{KeyId, SecretVec, Suite};
+use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
@@ -29,7 +29,7 @@ pub use event::{
 pub use initiator::{KeyRequest, Release};
 
 use crate::backoff::Backoff;
-use crate::envelope::{EnvelopeKeys, Side};
+use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::{Journal, machine};
@@ -76,6 +76,8 @@ enum Item {
 const STORED_MARKS: u8 = 1;
 /// The number by which the hub knows this client.
 const STORED_NUMBER: u8 = 3;
+/// The initial keys of a link, once one was replaced.
+const STORED_INITIAL: u8 = 4;
 
 /// How one link of a client stands.
 #[derive(Clone, Copy, Debug)]
@@ -114,21 +116,26 @@ impl<P: Pad> Client<P> {
         let mut connections = Vec::new();
         for hub in links {
             let marks = stored.values.remove(marks_key(hub.hub).as_slice());
+            let initial = stored.values.remove(initial_key(hub.hub).as_slice());
             let enrolled = stored.values.remove(number_key(hub.hub).as_slice());
             let enrolled = enrolled.map(|value| value.expose().try_into().map_err(|_| RestoreError::Content));
             let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
             // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
-            let marks = marks.filter(|_| enrolled.is_none_or(|enrolled| enrolled == hub.client));
+            let is_same = enrolled.is_none_or(|enrolled| enrolled == hub.client);
+            let (marks, initial) = (marks.filter(|_| is_same), initial.filter(|_| is_same));
             if enrolled.is_some_and(|enrolled| hub.client < enrolled) {
                 return Err(RestoreError::Configuration);
             }
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
+            let keys = keys.with_stored(initial.as_ref())?;
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
             let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
             tables.extend(others.map(|(_, direction, table)| (direction, table)));
             let link = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
-            connections.push(Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng));
+            let mut connection = Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng);
+            connection.key_replaced = initial.is_some();
+            connections.push(connection);
         }
         let events = limits.events(peers.len());
         let mut client = Self {
@@ -153,7 +160,9 @@ impl<P: Pad> Client<P> {
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
-                Some((&(STORED_MARKS | STORED_NUMBER), _)) => return Err(RestoreError::Configuration),
+                Some((&(STORED_MARKS | STORED_NUMBER | STORED_INITIAL), _)) => {
+                    return Err(RestoreError::Configuration);
+                }
                 _ => return Err(RestoreError::Content),
             }
         }
@@ -180,6 +189,53 @@ impl<P: Pad> Client<P> {
         connection.low_reported = (false, false);
         self.store_marks(link);
         Ok(())
+    }
+
+    /// Gives the link with `hub` another initial key, from outside: an output of a session that both have beside this one,
+    /// perhaps. The hub is given the same, before or after. Until it has proven that it has it, the present key stays in force;
+    /// from then on the new one alone. [`ClientEvent::InitialKeyReplaced`] says when. A key that is there already changes
+    /// nothing, so that after a crash the same can be said again.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::UnknownHub`]. Nothing changed.
+    pub fn replace_initial_key(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        hub: HubId,
+        key: SecretBytes<32>,
+    ) -> Result<(), ClientError> {
+        let now = self.clock.observe(now);
+        let after = self.journal.after();
+        let link = self.links.iter_mut().find(|link| link.link.keys.hub() == hub);
+        let link = link.ok_or(ClientError::UnknownHub)?;
+        if link.link.keys.replace(key, after) {
+            // An envelope under a key that was to be the next one proves nothing of this one.
+            let _ = link.link.session.as_mut().is_some_and(Session::proves_next);
+            link.probe = None;
+            link.key_replaced = true;
+            let stored = link.link.keys.stored();
+            self.journal.set(&initial_key(hub), stored);
+            self.begin_probes(now, rng);
+            self.say_hello(now);
+        }
+        Ok(())
+    }
+
+    fn begin_probes(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let pace = self.limits.pace();
+        self.links.iter_mut().for_each(|hub| hub.begin_probe(now, pace, rng));
+    }
+
+    /// The hub has the next initial key: the older one goes, for good.
+    fn initial_key_proven(&mut self, now: Instant, link: usize) {
+        let Some(own) = self.links.get(link) else { return };
+        let (hub, stored) = (own.link.keys.hub(), own.link.keys.stored());
+        let after = self.journal.after();
+        self.journal.set(&initial_key(hub), stored);
+        self.journal.wipe_soon(now);
+        self.tell(after, ClientEvent::InitialKeyReplaced { hub });
     }
 
     /// How the links stand, in the order of the configuration.
@@ -314,6 +370,9 @@ impl<P: Pad> Client<P> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let fresh = !hub.is_confirmed();
         let inner = hub.open(sealed)?;
+        if hub.proves_next_initial_key() {
+            self.initial_key_proven(now, link);
+        }
         if fresh {
             // The first message without our salt tells the hub that we have heard it.
             self.fetch(now, link);
@@ -399,6 +458,7 @@ impl<P: Pad> Client<P> {
             hub.restart(now, pace, rng);
         }
         self.journal.handle_timeout(now);
+        self.begin_probes(now, rng);
         self.say_hello(now);
         self.fetch_due(now, rng);
         self.repeat_lease_requests(now, rng);
@@ -450,10 +510,10 @@ impl<P: Pad> Client<P> {
     fn say_hello(&mut self, now: Instant) {
         let pace = self.limits.pace();
         for hub in &mut self.links {
-            if let Some(hello) = hub.hello_due(now, pace) {
+            if let Some((hello, after)) = hub.hello_due(now, pace) {
                 let transmit = Transmit::new(Destination::Peer(hub.handle), TransmitClass::Request, hello);
                 // A full queue is a lost datagram: the next interval repeats it.
-                let _ = self.queue.push(Barrier::OPEN, Item::Transmit(transmit));
+                let _ = self.queue.push(after, Item::Transmit(transmit));
             }
         }
     }
@@ -583,6 +643,9 @@ impl<P: Pad> Client<P> {
             self.journal.set(&marks_key(id), hub.link.marks());
             let number = hub.link.keys.client().number().to_be_bytes();
             self.journal.set(&number_key(id), SecretVec::copied_from(&number));
+            if hub.key_replaced {
+                self.journal.set(&initial_key(id), hub.link.keys.stored());
+            }
         }
         self.store_inbound();
     }
@@ -590,6 +653,10 @@ impl<P: Pad> Client<P> {
 
 fn marks_key(hub: HubId) -> Vec<u8> {
     [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()
+}
+
+fn initial_key(hub: HubId) -> Vec<u8> {
+    [&[STORED_INITIAL], hub.as_bytes().as_slice()].concat()
 }
 
 fn number_key(hub: HubId) -> Vec<u8> {

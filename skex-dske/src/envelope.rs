@@ -3,16 +3,18 @@
 //! No key's security rests on it. Every start, of either end, makes new envelope keys from fresh salts of both
 //! (docs/draft-skex-dske.md, "Envelope"): nothing is ever sealed twice under one key and number.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use skex_core::machine::DiscardReason;
-use skex_core::{Expander, Label, MacKey, ReplayWindow, SecretBytes, Suite, extract};
+use skex_core::machine::{Barrier, DiscardReason};
+use skex_core::{Expander, Label, MacKey, ReplayWindow, SecretBytes, SecretVec, Suite, extract};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, SealedHeader, Tagged};
 use skex_wire::{EncodeError, Writer};
 
 use crate::id::{ClientId, HubId};
 use crate::key::encoded;
+use crate::state::RestoreError;
 
 /// Which end of a link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +23,101 @@ pub(crate) enum Side {
     Hub,
 }
 
+/// Which initial key: the one in force, or the one that is to take its place once the other end has proven that it has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Initial {
+    Current,
+    Next,
+}
+
+/// The initial key that is to take the place of the present one.
+struct Next {
+    key: SecretBytes<32>,
+    /// Nothing leaves under it before this checkpoint, which holds it.
+    after: u64,
+}
+
 /// What enrolment gave both ends of a link.
 pub(crate) struct EnvelopeKeys {
     suite: Suite,
     initial: SecretBytes<32>,
+    next: Option<Box<Next>>,
     client: ClientId,
     hub: HubId,
 }
 
 impl EnvelopeKeys {
     pub(crate) const fn new(suite: Suite, initial: SecretBytes<32>, client: ClientId, hub: HubId) -> Self {
-        Self { suite, initial, client, hub }
+        Self { suite, initial, next: None, client, hub }
+    }
+
+    /// With the initial keys as they were stored, if they were ever replaced: current 32, next 32 or nothing.
+    pub(crate) fn with_stored(mut self, stored: Option<&SecretVec>) -> Result<Self, RestoreError> {
+        let Some(stored) = stored else { return Ok(self) };
+        let (keys, rest) = stored.expose().as_chunks::<32>();
+        let copy = |key: &[u8; 32]| SecretBytes::copied_from(key);
+        match (keys, rest) {
+            ([initial], []) => self.initial = copy(initial),
+            ([initial, next], []) => {
+                self.initial = copy(initial);
+                self.next = Some(Box::new(Next { key: copy(next), after: Barrier::OPEN }));
+            }
+            _ => return Err(RestoreError::Content),
+        }
+        Ok(self)
+    }
+
+    /// What is durable of the initial keys once one was replaced.
+    pub(crate) fn stored(&self) -> SecretVec {
+        let next = self.next.as_ref().map(|next| &next.key);
+        let keys = [Some(&self.initial), next].into_iter().flatten();
+        SecretVec::from_fn(if next.is_some() { 64 } else { 32 }, |octets| {
+            octets.chunks_mut(32).zip(keys).for_each(|(out, key)| out.copy_from_slice(key.expose()));
+        })
+    }
+
+    /// Another initial key is to take the place of the present one. Nothing leaves under it before checkpoint `after`, which has
+    /// to carry it. `false`: it is there already.
+    #[must_use]
+    pub(crate) fn replace(&mut self, key: SecretBytes<32>, after: u64) -> bool {
+        if self.initial == key || self.next.as_ref().is_some_and(|next| next.key == key) {
+            return false;
+        }
+        self.next = Some(Box::new(Next { key, after }));
+        true
+    }
+
+    /// The next initial key was proven by the other end: it alone is in force. `false`: there is none.
+    #[must_use]
+    pub(crate) fn promote(&mut self) -> bool {
+        let Some(next) = self.next.take() else { return false };
+        self.initial = next.key;
+        true
+    }
+
+    /// The initial keys that the other end may use, the newer first.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = Initial> + use<> {
+        self.next.as_ref().map(|_| Initial::Next).into_iter().chain([Initial::Current])
+    }
+
+    /// Whether another initial key is to take the place of the present one.
+    pub(crate) const fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// What a message under this key waits for.
+    pub(crate) fn after(&self, which: Initial) -> u64 {
+        match (&self.next, which) {
+            (Some(next), Initial::Next) => next.after,
+            _ => Barrier::OPEN,
+        }
+    }
+
+    fn key(&self, which: Initial) -> &SecretBytes<32> {
+        match (&self.next, which) {
+            (Some(next), Initial::Next) => &next.key,
+            _ => &self.initial,
+        }
     }
 
     pub(crate) const fn suite(&self) -> Suite {
@@ -46,20 +132,21 @@ impl EnvelopeKeys {
         self.hub
     }
 
-    fn mac(&self, label: Label) -> MacKey {
-        let secret = extract(self.suite, &[], &[self.initial.expose()]);
+    fn mac(&self, which: Initial, label: Label) -> MacKey {
+        let secret = extract(self.suite, &[], &[self.key(which).expose()]);
         let key = Expander::new(self.suite, &secret).secret::<32>(label, &[self.hub.as_bytes()]);
         self.suite.mac_key(key.expose())
     }
 
     fn session_keys(
         &self,
+        which: Initial,
         client_salt: &[u8; 16],
         hub_salt: &[u8; 16],
     ) -> (SecretBytes<32>, SecretBytes<32>) {
         let client = self.client.number().to_be_bytes();
         let salt: Vec<u8> = [client_salt.as_slice(), hub_salt].concat();
-        let secret = extract(self.suite, &salt, &[self.initial.expose()]);
+        let secret = extract(self.suite, &salt, &[self.key(which).expose()]);
         let expander = Expander::new(self.suite, &secret);
         let context: [&[u8]; 2] = [&client, self.hub.as_bytes()];
         (
@@ -69,29 +156,50 @@ impl EnvelopeKeys {
     }
 
     /// The client's first word, with its fresh salt.
-    pub(crate) fn hello(&self, client_salt: [u8; 16]) -> Option<Vec<u8>> {
+    pub(crate) fn hello(&self, which: Initial, client_salt: [u8; 16]) -> Option<Vec<u8>> {
         let hello = Hello::new(self.client.number(), client_salt);
-        self.tagged(Label::DSKE_HELLO, &[], Hello::LEN, |out| hello.encode_untagged(out))
+        self.tagged(which, Label::DSKE_HELLO, &[], Hello::LEN, |out| hello.encode_untagged(out))
     }
 
-    pub(crate) fn verifies_hello(&self, hello: &Tagged<'_, Hello>) -> bool {
-        self.mac(Label::DSKE_HELLO).verify(&[&[], hello.untagged], &hello.tag).is_ok()
+    /// The key under which the client said it, if any.
+    pub(crate) fn key_of_hello(&self, hello: &Tagged<'_, Hello>) -> Option<Initial> {
+        let verifies = |which: &Initial| {
+            self.mac(*which, Label::DSKE_HELLO).verify(&[&[], hello.untagged], &hello.tag).is_ok()
+        };
+        self.candidates().find(verifies)
     }
 
     /// The hub's answer: its own salt, bound to the client's.
-    pub(crate) fn hello_reply(&self, client_salt: &[u8; 16], hub_salt: [u8; 16]) -> Option<Vec<u8>> {
+    pub(crate) fn hello_reply(
+        &self,
+        which: Initial,
+        client_salt: &[u8; 16],
+        hub_salt: [u8; 16],
+    ) -> Option<Vec<u8>> {
         let reply = Hello::reply(self.client.number(), hub_salt);
-        self.tagged(Label::DSKE_HELLO_REPLY, client_salt, Hello::LEN, |out| reply.encode_untagged(out))
+        self.tagged(which, Label::DSKE_HELLO_REPLY, client_salt, Hello::LEN, |out| reply.encode_untagged(out))
     }
 
-    pub(crate) fn verifies_hello_reply(&self, client_salt: &[u8; 16], reply: &Tagged<'_, Hello>) -> bool {
-        self.mac(Label::DSKE_HELLO_REPLY).verify(&[client_salt, reply.untagged], &reply.tag).is_ok()
+    pub(crate) fn verifies_hello_reply(
+        &self,
+        which: Initial,
+        client_salt: &[u8; 16],
+        reply: &Tagged<'_, Hello>,
+    ) -> bool {
+        self.mac(which, Label::DSKE_HELLO_REPLY).verify(&[client_salt, reply.untagged], &reply.tag).is_ok()
     }
 
     /// The hub's plea for a new hello, bound to the message that it could not open by that message's tag.
     pub(crate) fn hello_request(&self, unopened: &[u8; 16]) -> Option<Vec<u8>> {
+        // Where there are two, the client may have dropped the older, or not have the newer yet. One answer is all that there may
+        // be: the message itself, never twice the same, chooses.
+        let which = if unopened.first().is_some_and(|octet| octet & 1 == 1) {
+            Initial::Next
+        } else {
+            Initial::Current
+        };
         let request = HelloRequest::new(self.client.number());
-        self.tagged(Label::DSKE_HELLO_REQUEST, unopened, HelloRequest::LEN, |out| {
+        self.tagged(which, Label::DSKE_HELLO_REQUEST, unopened, HelloRequest::LEN, |out| {
             request.encode_untagged(out)
         })
     }
@@ -101,13 +209,17 @@ impl EnvelopeKeys {
         unopened: impl IntoIterator<Item = &'a [u8; 16]>,
         request: &Tagged<'_, HelloRequest>,
     ) -> bool {
-        let key = self.mac(Label::DSKE_HELLO_REQUEST);
-        unopened.into_iter().any(|tag| key.verify(&[tag, request.untagged], &request.tag).is_ok())
+        let keys: Vec<MacKey> =
+            self.candidates().map(|which| self.mac(which, Label::DSKE_HELLO_REQUEST)).collect();
+        unopened
+            .into_iter()
+            .any(|tag| keys.iter().any(|key| key.verify(&[tag, request.untagged], &request.tag).is_ok()))
     }
 
     /// A message of `len` octets with its tag over `bound` and everything before the tag.
     fn tagged(
         &self,
+        which: Initial,
         label: Label,
         bound: &[u8],
         len: usize,
@@ -115,19 +227,25 @@ impl EnvelopeKeys {
     ) -> Option<Vec<u8>> {
         encoded(len, |out| {
             write(out)?;
-            let tag = self.mac(label).tag(&[bound, out.written()]);
+            let tag = self.mac(which, label).tag(&[bound, out.written()]);
             out.bytes(&tag)
         })
     }
 
     /// The envelope that both salts make.
-    pub(crate) fn session(&self, side: Side, client_salt: [u8; 16], hub_salt: &[u8; 16]) -> Session {
-        let (to_hub, to_client) = self.session_keys(&client_salt, hub_salt);
+    pub(crate) fn session(
+        &self,
+        which: Initial,
+        side: Side,
+        client_salt: [u8; 16],
+        hub_salt: &[u8; 16],
+    ) -> Session {
+        let (to_hub, to_client) = self.session_keys(which, &client_salt, hub_salt);
         let (sealing, opening) = match side {
             Side::Client => (to_hub, to_client),
             Side::Hub => (to_client, to_hub),
         };
-        Session { client_salt, sealing, opening, next: 0, window: ReplayWindow::new() }
+        Session { initial: which, client_salt, sealing, opening, next: 0, window: ReplayWindow::new() }
     }
 }
 
@@ -142,6 +260,8 @@ impl fmt::Debug for EnvelopeKeys {
 
 /// One envelope: from a hello to the next start of either end.
 pub(crate) struct Session {
+    /// Of the two initial keys at its beginning, if there were two.
+    initial: Initial,
     client_salt: [u8; 16],
     sealing: SecretBytes<32>,
     opening: SecretBytes<32>,
@@ -156,6 +276,16 @@ impl Session {
     /// The salt by which the client began it.
     pub(crate) const fn client_salt(&self) -> &[u8; 16] {
         &self.client_salt
+    }
+
+    /// Whether it proves that the other end has the next initial key: once, and only if it is still the next one.
+    pub(crate) fn proves_next(&mut self) -> bool {
+        core::mem::replace(&mut self.initial, Initial::Current) == Initial::Next
+    }
+
+    /// Whether it rests on the initial key that was the next one at its beginning.
+    pub(crate) fn rests_on_next(&self) -> bool {
+        self.initial == Initial::Next
     }
 
     pub(crate) const fn is_worn_out(&self) -> bool {

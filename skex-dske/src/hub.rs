@@ -19,8 +19,8 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue,
-    Receipt, ReceiptError, Transmit, TransmitClass,
+    Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue, Receipt,
+    ReceiptError, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
 use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
@@ -44,6 +44,7 @@ use crate::state::{Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
 use enrolment::Leaving;
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
+use session::STORED_INITIAL;
 
 /// One hub and all its clients. `P` is where their tables lie.
 pub struct Hub<P> {
@@ -95,6 +96,8 @@ struct Client<P> {
     #[expect(clippy::box_collection, reason = "16 octets less for each client that has none")]
     spent: Option<Box<Vec<u32>>>,
     said: Option<Box<Said>>,
+    /// Whether its initial key is another than that of the configuration, or is to be.
+    key_replaced: bool,
     /// Whether the operator was told that little is left: of the uplink, and of the downlink.
     low_reported: [bool; 2],
 }
@@ -117,6 +120,13 @@ pub enum HubEvent {
         /// Its number, which nobody gets again.
         client: ClientId,
         /// Who it was.
+        tag: ClientTag,
+    },
+    /// A client has proven that it has the initial key that replaced the old one, which is gone.
+    InitialKeyReplaced {
+        /// Its number.
+        client: ClientId,
+        /// Who it is.
         tag: ClientTag,
     },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
@@ -217,7 +227,8 @@ impl<P: Pad> Hub<P> {
             match (clients.next_if(|client| client.client == next), revoked.get(&next)) {
                 (Some(client), None) => {
                     let marks = stored.values.remove(marks_key(next).as_slice());
-                    hub.add_client(client, others.collect(), marks.as_ref())?;
+                    let initial = stored.values.remove(command::key(STORED_INITIAL, next).as_slice());
+                    hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
                 }
                 // A crash came before its tables were erased.
                 (Some(client), Some(tag)) => {
@@ -242,7 +253,7 @@ impl<P: Pad> Hub<P> {
                 Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
                 Some((&STORED_ALLOWED, client)) => hub.restore_allowed(client, value.expose())?,
                 Some((&STORED_OFFER, client)) => hub.restore_offer(client, value.expose())?,
-                Some((&STORED_MARKS, _)) => return Err(RestoreError::Configuration),
+                Some((&(STORED_MARKS | STORED_INITIAL), _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }
         }
@@ -254,9 +265,11 @@ impl<P: Pad> Hub<P> {
         client: HubClient<P>,
         mut tables: Vec<(Direction, Table<P>)>,
         marks: Option<&SecretVec>,
+        initial: Option<&SecretVec>,
     ) -> Result<(), RestoreError> {
         let suite = Suite::from_id(client.suite).ok_or(RestoreError::Configuration)?;
         let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, self.id);
+        let keys = keys.with_stored(initial)?;
         tables.extend([(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)]);
         let link = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
         let is_added = self.clients.push(Some(Client {
@@ -273,6 +286,7 @@ impl<P: Pad> Hub<P> {
             keys: 0,
             spent: None,
             said: None,
+            key_replaced: initial.is_some(),
             low_reported: [false; 2],
         }));
         is_added.then_some(()).ok_or(RestoreError::Configuration)
@@ -526,9 +540,9 @@ impl<P: Pad> Hub<P> {
         }
     }
 
-    fn reply(&mut self, to: PathId, datagram: Vec<u8>) {
+    fn reply(&mut self, to: PathId, after: u64, datagram: Vec<u8>) {
         let transmit = Transmit::new(Destination::Path(to), TransmitClass::Reply, datagram);
-        let _ = self.queue.push(Barrier::OPEN, transmit);
+        let _ = self.queue.push(after, transmit);
     }
 
     fn store_marks(&mut self, id: ClientId) {
@@ -556,6 +570,7 @@ impl<P: Pad> Hub<P> {
         self.store_spent();
         self.store_commands();
         self.store_revoked();
+        self.store_initial_keys();
         for (id, relay) in &self.relays {
             self.journal.set(&storage_key(*id), relay.encode(now));
         }

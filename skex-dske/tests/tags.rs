@@ -360,3 +360,32 @@ proptest! {
         prop_assert_eq!(tag.as_bytes(), &reference::secret_tag(&key, &payload, &context));
     }
 }
+
+/// The example of the specification ("Test vectors"), which another program computed: a command and its outcome, as they travel.
+#[test]
+fn a_look_up_and_its_outcome_as_the_specification_prints_them() {
+    use skex_wire::Writer;
+    use skex_wire::dske::{
+        BlockPosition, Command, CommandBody, Direction, Found, Outcome, OutcomeStatus, tag_prefix,
+    };
+    let key = |first: u8| -> [u8; 32] { core::array::from_fn(|i| first + i as u8) };
+    let mut octets = [0; 64];
+    let mut finish = |first, direction, write: &dyn Fn(&mut Writer<'_>)| -> String {
+        let mut writer = Writer::new(&mut octets);
+        write(&mut writer);
+        let prefix = tag_prefix(direction, 7, &[0xa1; 16]);
+        let tag = MessageTagKey::from_pad(&key(first)).unwrap().tag(&[&prefix, writer.written()]);
+        writer.bytes(tag.as_bytes()).unwrap();
+        writer.written().iter().map(|octet| format!("{octet:02x}")).collect()
+    };
+    let command = Command::new(BlockPosition::new(0, 4098, 4098), CommandBody::Lookup(b"bob")).unwrap();
+    assert_eq!(
+        finish(0x20, Direction::UPLINK, &|out| command.encode_untagged(out).unwrap()),
+        "1e00000000100200001002626f62a7d42c5797b3f3e5de068826a15defe4"
+    );
+    let outcome = Outcome::new(0, 4098, OutcomeStatus::DONE, Some(Found::new([0xb0; 16], None))).unwrap();
+    assert_eq!(
+        finish(0, Direction::DOWNLINK, &|out| outcome.encode_untagged(out).unwrap()),
+        "2200000000100200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b03975986e11d26b220233b2eaefdd145a"
+    );
+}

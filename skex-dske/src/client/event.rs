@@ -67,6 +67,11 @@ pub enum ClientEvent {
         /// What each of them said.
         hubs: Vec<CommandReport>,
     },
+    /// A hub has proven that it has the initial key that replaced the old one, which is gone.
+    InitialKeyReplaced {
+        /// The hub at the other end.
+        hub: HubId,
+    },
     /// Little is left of a table: time for a refill.
     TableLow {
         /// The hub at the other end.
@@ -269,6 +274,9 @@ pub enum ClientError {
     /// Too many requests are under way.
     #[error("too many requests are under way; wait for one of them to end")]
     Busy,
+    /// There is no link with this hub.
+    #[error("no such hub: it is not among those of this client's configuration")]
+    UnknownHub,
     /// There is no such key.
     #[error("no such key")]
     NoSuchKey,

@@ -1,6 +1,7 @@
 //! A client's side of one link: from the first hello to an open envelope.
 
 use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,7 +10,7 @@ use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
 
 use crate::backoff::{Backoff, Pace};
-use crate::envelope::Side;
+use crate::envelope::{Initial, Session, Side};
 use crate::link::Link;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
@@ -21,6 +22,8 @@ pub(super) struct Connection<P> {
     pub(super) handle: PeerHandle,
     pub(super) coordinate: Coordinate,
     state: State,
+    /// While an envelope rests on the older of two initial keys: a hello under the newer, with this salt, said now and then.
+    pub(super) probe: Option<([u8; 16], Backoff)>,
     /// The AEAD tags of the last messages that were sealed under this envelope.
     last_tags: VecDeque<[u8; 16]>,
     /// The request for an uplink lease that is on its way.
@@ -28,12 +31,14 @@ pub(super) struct Connection<P> {
     /// When to fetch next.
     pub(super) fetch_at: Instant,
     pub(super) low_reported: (bool, bool),
+    /// Whether its initial key is another than that of the configuration, or is to be.
+    pub(super) key_replaced: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// HELLO was said, with this salt.
-    AwaitReply { salt: [u8; 16], retry: Backoff },
+    /// HELLO was said, with this salt. Where there are two initial keys, under each in turn: under the older next, or not.
+    AwaitReply { salt: [u8; 16], retry: Backoff, older: bool },
     /// The envelope is open, and nothing has come back under it: our salt goes along. After a few fetches without an
     /// answer a new hello is due: an older attempt of ours, held back on the way, may have taken our place at the hub.
     Fresh { fetches: u8 },
@@ -65,11 +70,13 @@ impl<P: Pad> Connection<P> {
             link,
             handle,
             coordinate,
-            state: State::AwaitReply { salt, retry },
+            state: State::AwaitReply { salt, retry, older: false },
+            probe: None,
             last_tags: VecDeque::new(),
             lease_retry: None,
             fetch_at: now,
             low_reported: (false, false),
+            key_replaced: false,
         }
     }
 
@@ -106,13 +113,40 @@ impl<P: Pad> Connection<P> {
         // The hub answered a burst of messages one by one: those answers must not end the next envelope too.
         self.last_tags.clear();
         self.lease_retry = None;
-        self.state = State::AwaitReply { salt, retry };
+        self.state = State::AwaitReply { salt, retry, older: false };
+        self.probe = None;
     }
 
-    /// The hello, if it is due.
-    pub(super) fn hello_due(&mut self, now: Instant, pace: Pace) -> Option<Vec<u8>> {
-        let State::AwaitReply { salt, retry } = &mut self.state else { return None };
-        if retry.take_due(now, pace) { self.link.keys.hello(*salt) } else { None }
+    /// The hello, if it is due, and the checkpoint that it waits for.
+    pub(super) fn hello_due(&mut self, now: Instant, pace: Pace) -> Option<(Vec<u8>, u64)> {
+        let keys = &self.link.keys;
+        let (salt, which) = match &mut self.state {
+            State::AwaitReply { salt, retry, older } => {
+                if !retry.take_due(now, pace) {
+                    return None;
+                }
+                let which = if *older || !keys.has_next() { Initial::Current } else { Initial::Next };
+                *older = !*older;
+                (*salt, which)
+            }
+            State::Fresh { .. } | State::Open => {
+                let (salt, retry) = self.probe.as_mut()?;
+                (retry.take_due(now, pace).then_some(*salt)?, Initial::Next)
+            }
+        };
+        Some((keys.hello(which, salt)?, keys.after(which)))
+    }
+
+    /// There is another initial key: the hub is asked now and then whether it has it too.
+    pub(super) fn begin_probe(&mut self, now: Instant, pace: Pace, rng: &mut dyn CryptoRng) {
+        let rests_on_older = self.link.session.as_ref().is_some_and(|session| !session.rests_on_next());
+        if self.is_open() && self.link.keys.has_next() && self.probe.is_none() && rests_on_older {
+            let mut salt = [0; 16];
+            rng.fill_bytes(&mut salt);
+            let mut retry = Backoff::new(now, pace);
+            retry.hurry(now, pace);
+            self.probe = Some((salt, retry));
+        }
     }
 
     /// Says the hello at once, instead of at the next interval: somebody waits for this hub.
@@ -122,20 +156,27 @@ impl<P: Pad> Connection<P> {
         }
     }
 
-    pub(super) const fn hello_at(&self) -> Option<Instant> {
+    pub(super) fn hello_at(&self) -> Option<Instant> {
         match &self.state {
             State::AwaitReply { retry, .. } => Some(retry.due()),
-            State::Fresh { .. } | State::Open => None,
+            State::Fresh { .. } | State::Open => self.probe.as_ref().map(|(_, retry)| retry.due()),
         }
     }
 
     /// The hub's salt: the envelope opens.
     pub(super) fn on_hello_reply(&mut self, reply: &Tagged<'_, Hello>) -> Result<(), DiscardReason> {
-        let State::AwaitReply { salt, .. } = self.state else { return Err(DiscardReason::Unexpected) };
-        if !self.link.keys.verifies_hello_reply(&salt, reply) {
-            return Err(DiscardReason::Unauthentic);
-        }
-        let session = self.link.keys.session(Side::Client, salt, &reply.message.salt);
+        let keys = &self.link.keys;
+        // An open envelope is given up for none but one under the newer initial key.
+        let (salt, candidates) = match (&self.state, &self.probe) {
+            (State::AwaitReply { salt, .. }, _) => (*salt, keys.candidates().collect()),
+            (_, Some((salt, _))) => (*salt, vec![Initial::Next]),
+            (_, None) => return Err(DiscardReason::Unexpected),
+        };
+        let verifies = |which: &Initial| keys.verifies_hello_reply(*which, &salt, reply);
+        let which = candidates.into_iter().find(verifies).ok_or(DiscardReason::Unauthentic)?;
+        let session = keys.session(which, Side::Client, salt, &reply.message.salt);
+        self.probe = None;
+        self.lease_retry = None;
         self.link.begin(session);
         self.last_tags.clear();
         self.state = State::Fresh { fetches: 0 };
@@ -165,6 +206,11 @@ impl<P: Pad> Connection<P> {
         let inner = self.link.open(sealed)?;
         self.state = State::Open;
         Ok(inner)
+    }
+
+    /// Whether what was just opened proves that the hub has the next initial key: the older one goes then.
+    pub(super) fn proves_next_initial_key(&mut self) -> bool {
+        self.link.session.as_mut().is_some_and(Session::proves_next) && self.link.keys.promote()
     }
 
     /// `inner` as a datagram, with our salt until the hub has answered.

@@ -10,6 +10,7 @@ use skex_wire::dske::MAX_NAME_LEN;
 
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
 use super::relay::{RelayId, storage_key};
+use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
 use crate::id::{ClientId, ClientTag};
 use crate::psrd::Pad;
@@ -53,6 +54,7 @@ impl<P: Pad> Hub<P> {
         self.journal.remove(&marks_key(client));
         self.journal.remove(&key(STORED_ALLOWED, client));
         self.journal.remove(&key(STORED_OFFER, client));
+        self.journal.remove(&key(STORED_INITIAL, client));
         self.remove_spent(client);
         self.journal.wipe_soon(now);
         self.offers.remove(&client);
@@ -86,7 +88,7 @@ impl<P: Pad> Hub<P> {
         {
             return Err(HubError::Enrolment);
         }
-        self.add_client(client, Vec::new(), None).map_err(|_| HubError::Enrolment)?;
+        self.add_client(client, Vec::new(), None, None).map_err(|_| HubError::Enrolment)?;
         self.names.extend(names.iter().map(|name| (name.to_vec(), id)));
         // Where everybody is authorised there is one more to share the downlink with.
         let shared: Vec<ClientId> =

@@ -2,15 +2,17 @@
 
 use alloc::vec::Vec;
 
-use skex_core::KeyId;
-use skex_core::machine::{DiscardReason, Disposition, PathId};
+use skex_core::machine::{Barrier, DiscardReason, Disposition, PathId};
+use skex_core::{KeyId, SecretBytes};
 use skex_wire::dske::{Hello, Sealed, Tagged};
 
 use super::relay::hub_salt;
-use super::{Hub, Timer};
+use super::{Hub, HubError, HubEvent, Timer};
 use crate::envelope::Side;
 use crate::id::ClientId;
 use crate::psrd::Pad;
+
+pub(super) const STORED_INITIAL: u8 = 7;
 
 impl<P: Pad> Hub<P> {
     /// Answers a hello with our salt. Nothing changes here: a hello may be a replay.
@@ -21,12 +23,12 @@ impl<P: Pad> Hub<P> {
         hello: &Tagged<'_, Hello>,
     ) -> Result<Disposition, DiscardReason> {
         let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
-        if !client.link.keys.verifies_hello(hello) {
-            return Err(DiscardReason::Unauthentic);
-        }
+        let keys = &client.link.keys;
+        let which = keys.key_of_hello(hello).ok_or(DiscardReason::Unauthentic)?;
+        let after = keys.after(which);
         let salt = hub_salt(&self.boot_key, id, &hello.message.salt, client.generation);
-        let reply = salt.and_then(|salt| client.link.keys.hello_reply(&hello.message.salt, salt));
-        self.reply(from, reply.ok_or(DiscardReason::Exhausted)?);
+        let reply = salt.and_then(|salt| keys.hello_reply(which, &hello.message.salt, salt));
+        self.reply(from, after, reply.ok_or(DiscardReason::Exhausted)?);
         Ok(Disposition::Accepted)
     }
 
@@ -38,15 +40,27 @@ impl<P: Pad> Hub<P> {
         sealed: &Sealed<'_>,
     ) -> Result<Vec<u8>, DiscardReason> {
         let client = self.clients.get_mut(id).ok_or(DiscardReason::UnknownPeer)?;
+        let mut proven = false;
         let ours = client.link.session.as_ref().map(|session| *session.client_salt());
         let opened = match sealed.header.salt {
             Some(salt) if ours != Some(salt) => {
                 let hub_salt =
                     hub_salt(&self.boot_key, id, &salt, client.generation).ok_or(DiscardReason::Exhausted)?;
-                let mut session = client.link.keys.session(Side::Hub, salt, &hub_salt);
-                let opened = session.open(&client.link.keys, sealed);
-                if opened.is_ok() {
+                let keys = &client.link.keys;
+                let mut opened = Err(DiscardReason::Unauthentic);
+                for which in keys.candidates() {
+                    let mut session = keys.session(which, Side::Hub, salt, &hub_salt);
+                    opened = session.open(keys, sealed).map(|inner| (inner, session));
+                    if opened.is_ok() {
+                        break;
+                    }
+                }
+                let opened = opened.map(|(inner, mut session)| {
+                    proven = session.proves_next() && client.link.keys.promote();
                     client.link.begin(session);
+                    inner
+                });
+                if opened.is_ok() {
                     client.generation = client.generation.saturating_add(1);
                     client.lease_retry = None;
                     client.confirmed = false;
@@ -57,15 +71,55 @@ impl<P: Pad> Hub<P> {
             }
             _ => client.link.open(sealed),
         };
+        if proven {
+            self.initial_key_proven(id);
+        }
         // Without a session, after our start perhaps, the client has to say hello again.
         let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
         if opened.is_err()
             && client.link.session.is_none()
             && let Some(request) = client.link.keys.hello_request(&sealed.tag)
         {
-            self.reply(from, request);
+            self.reply(from, Barrier::OPEN, request);
         }
         opened
+    }
+
+    /// Gives the link with `client` another initial key, from outside: an output of a session that both have beside this one,
+    /// perhaps. The client is given the same. Until it has proven that it has it, the present key stays in force; from then on the
+    /// new one alone. [`HubEvent::InitialKeyReplaced`] says when. A key that is there already changes nothing, so that after a
+    /// crash the same can be said again.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError::UnknownClient`]. Nothing changed.
+    pub fn replace_initial_key(&mut self, client: ClientId, key: SecretBytes<32>) -> Result<(), HubError> {
+        let after = self.journal.after();
+        let own = self.client_mut(client).ok_or(HubError::UnknownClient)?;
+        if own.link.keys.replace(key, after) {
+            own.key_replaced = true;
+            let stored = own.link.keys.stored();
+            self.journal.set(&super::command::key(STORED_INITIAL, client), stored);
+        }
+        Ok(())
+    }
+
+    /// The client has the next initial key: the older one goes, for good.
+    fn initial_key_proven(&mut self, client: ClientId) {
+        let now = self.clock.now();
+        let Some(own) = self.client_mut(client) else { return };
+        let (stored, tag) = (own.link.keys.stored(), own.tag);
+        self.journal.set(&super::command::key(STORED_INITIAL, client), stored);
+        self.journal.wipe_soon(now);
+        self.events.push_back(HubEvent::InitialKeyReplaced { client, tag });
+    }
+
+    /// What a snapshot has to hold of initial keys that were replaced.
+    pub(super) fn store_initial_keys(&mut self) {
+        for client in self.clients.iter().filter(|client| client.key_replaced) {
+            let key = super::command::key(STORED_INITIAL, client.link.keys.client());
+            self.journal.set(&key, client.link.keys.stored());
+        }
     }
 
     /// A new session with a responder: its deliveries need new blocks.

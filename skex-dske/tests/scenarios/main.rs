@@ -18,6 +18,7 @@ mod attacks;
 mod commands;
 mod crash;
 mod enrolment;
+mod initial_key;
 mod matrix;
 mod network;
 mod oracle;
