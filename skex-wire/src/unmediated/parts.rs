@@ -164,11 +164,11 @@ pub(super) fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Decod
 /// Reads an extension block. What it means is for the machine to say.
 pub(super) fn read_extension<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     let start = reader.clone();
-    let block = reader.prefixed_u8()?;
-    if block.len() > MAX_EXTENSION {
+    let length = usize::from(reader.u8()?);
+    if length > MAX_EXTENSION {
         return Err(start.error(DecodeErrorKind::BadLength));
     }
-    Ok(block)
+    reader.take(length)
 }
 
 /// Writes an extension block.
