@@ -7,6 +7,14 @@ class DecodeError(ValueError):
     """The octets are no encoding of anything: the receiver drops them."""
 
 
+class Argument(ValueError):
+    """What is asked for lies outside what the operation allows."""
+
+
+class WrongState(ValueError):
+    """Well formed and authentic, and means nothing to this receiver now."""
+
+
 def u8(number: int) -> bytes:
     return number.to_bytes(1, "big")
 

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from .octets import DecodeError, Reader, u8, u32, u64
+from .octets import DecodeError, Reader, WrongState, u8, u32, u64
 from .suites import NotAuthentic
 
 MAGIC = b"SKXR"
 FORMAT = 1
 CHECKSUM = 16
 REMOVED = 0xFFFFFFFF
-
-
-class WrongState(ValueError):
-    """A good record, and not one to go on from."""
 
 
 class LaterFormat(DecodeError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .octets import u8, u16
+from .octets import Argument, u8, u16
 from .suites import Suite
 
 
-class TooLong(ValueError):
+class TooLong(Argument):
     """HKDF gives at most 255 times the hash."""
 
 

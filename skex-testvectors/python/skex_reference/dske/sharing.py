@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..octets import xor
-
-
-class Argument(ValueError):
-    """What is asked for lies outside what the operation allows."""
+from ..octets import Argument, xor
 
 
 def _double(octet: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..octets import u64
+from ..octets import WrongState, u64
 from ..schedule import expand
 from ..suites import SUITES
 
@@ -15,7 +15,7 @@ SIDE_B = 1 << 63
 RAW = "skex x1 raw"
 
 
-class Refused(ValueError):
+class Refused(WrongState):
     """No output under this index. Nothing was moved."""
 
 
@@ -75,21 +75,22 @@ class Answering:
         return copy.take(index, label, context)
 
     def take(self, index: int, label: str, context: bytes) -> bytes:
+        return output_key(self.suite, self.take_output(index), label, index, context)
+
+    def take_output(self, index: int) -> bytes:
+        """OK_i, once."""
         i = index & ~SIDE_B
         if index_of(self.side, i) != index or i >= OUTPUTS:
             raise Refused("not an index of this chain")
-        if i < self.position:
-            ok = self.kept.pop(i, None)
-            if ok is None:
-                raise Refused("taken before, or too long ago")
-            return output_key(self.suite, ok, label, index, context)
         if i >= self.position + WINDOW:
             raise Refused("too far ahead")
+        if i < self.position and i not in self.kept:
+            raise Refused("taken before, or too long ago")
         while self.position <= i:
             ok, self.chain = step(self.suite, self.chain, self.position)
             self.kept[self.position] = ok
             self.position += 1
-        ok = self.kept.pop(i)
+        taken = self.kept.pop(i)
         # Only the last 8 below the position are kept.
         self.kept = {old: key for old, key in self.kept.items() if old >= self.position - WINDOW}
-        return output_key(self.suite, ok, label, index, context)
+        return taken

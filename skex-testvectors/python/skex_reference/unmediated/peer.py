@@ -337,10 +337,11 @@ class Peer:
     def _answer_first(self, now: float, path: int, first: wire.First, suite: int, yielded: bool) -> None:
         flags = self._void_flag() | (wire.STATELESS if self._config.stateless else 0)
         h1 = schedule.hash1(self._keys.suite, first)
+        second = wire.Second(flags, first.attempt, b"", suite)
         nonce = schedule.responder_nonce(
-            self._keys.suite, self._boot_key, self._durable.epoch, self._slot(now), flags, suite, h1
+            self._keys.suite, self._boot_key, self._durable.epoch, self._slot(now), h1, second
         )
-        second = wire.Second(flags, first.attempt, nonce, suite)
+        second = replace(second, nonce=nonce)
         keys = self._handshake(other(self._durable.side), h1, second)
         second = replace(second, mac=keys.mac2())
         self._answer = Answer(first, second, keys, now + ATTEMPT_LIFE, yielded)
@@ -458,9 +459,7 @@ class Peer:
         h1 = schedule.hash1(self._keys.suite, first)
         slot = self._slot(now)
         ours = [
-            schedule.responder_nonce(
-                self._keys.suite, self._boot_key, self._durable.epoch, at, second.flags, second.suite, h1
-            )
+            schedule.responder_nonce(self._keys.suite, self._boot_key, self._durable.epoch, at, h1, second)
             for at in (slot, slot - 1)
         ]
         fresh = any(equal(second.nonce, nonce) for nonce in ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..octets import u8, u64
+from ..octets import Argument, u8, u64
 from ..schedule import expand, extract, labelled_hash
 from ..suites import SUITES, Suite
 from . import wire
@@ -30,6 +30,10 @@ class Enrolment:
     @cached_property
     def binding(self) -> bytes:
         """EB, which stays the same whatever suites come later."""
+        if self.name_a == self.name_b:
+            raise Argument("the two names must differ")
+        if not all(1 <= len(name) <= 255 for name in (self.name_a, self.name_b)) or len(self.context) > 255:
+            raise Argument("a name has 1 to 255 octets, a context at most 255")
         message = (
             u8(len(self.name_a))
             + self.name_a
@@ -46,10 +50,8 @@ class Enrolment:
 
     def first_chain_key(self, secret: bytes) -> bytes:
         """CK_0"""
-        if self.name_a == self.name_b:
-            raise ValueError("the two names must differ")
         if len(secret) < 32:
-            raise ValueError("an enrolment secret has at least 32 octets")
+            raise Argument("an enrolment secret has at least 32 octets")
         return extract(SUITES[self.suite], self.binding, secret)
 
 
@@ -136,10 +138,10 @@ def handshake(
 
 
 def responder_nonce(
-    suite: Suite, boot_key: bytes, epoch: int, slot: int, flags: int, next_suite: int, h1: bytes
+    suite: Suite, boot_key: bytes, epoch: int, slot: int, h1: bytes, second: wire.Second
 ) -> bytes:
-    """Nr (U "The Responder's Nonce")."""
-    about = u64(epoch) + u64(slot) + u8(flags) + u8(next_suite) + h1
+    """Nr (U "The Responder's Nonce"), of a second message with these flags, suite and extension block."""
+    about = u64(epoch) + u64(slot) + u8(second.flags) + u8(second.suite) + h1 + second.extension
     return expand(suite, boot_key, "skex u1 nonce", about, 16)
 
 

@@ -61,9 +61,12 @@ class Second:
     nonce: bytes
     suite: int
     mac: bytes = b""
+    # Empty, or one octet: the choice of a block (U "Fresh Secret Material").
+    extension: bytes = b""
 
     def body(self) -> bytes:
-        return _first_octet(self.TYPE) + u8(self.flags) + self.attempt + self.nonce + u8(self.suite) + u8(0)
+        head = _first_octet(self.TYPE) + u8(self.flags) + self.attempt + self.nonce + u8(self.suite)
+        return head + u8(len(self.extension)) + self.extension
 
     def encode(self) -> bytes:
         return self.body() + self.mac
@@ -108,7 +111,8 @@ class LongThird:
             + u8(second.flags)
             + second.nonce
             + u8(second.suite)
-            + u8(0)
+            + u8(len(second.extension))
+            + second.extension
         )
 
     def encode(self) -> bytes:
@@ -170,9 +174,8 @@ def decode(octets: bytes) -> Message:
         case Second.TYPE:
             flags = _flags(reader, VOID | STATELESS)
             attempt, nonce = reader.take(8), reader.take(16)
-            suite = _suite(reader)
-            _no_extension(reader)
-            message = Second(flags, attempt, nonce, suite, reader.take(MAC))
+            suite, choice = _suite(reader), _choice(reader)
+            message = Second(flags, attempt, nonce, suite, reader.take(MAC), choice)
         case Third.TYPE:
             message = _decode_third(reader)
         case LongThird.TYPE:
@@ -221,14 +224,21 @@ def _offer(reader: Reader) -> tuple[int, ...]:
 
 def _extension(reader: Reader) -> bytes:
     length = reader.number(1)
-    if length and not 17 <= length <= 56:
-        raise DecodeError("an extension block has 0 octets, or 17 to 56")
+    if length > 56:
+        raise DecodeError("an extension block has at most 56 octets")
     return reader.take(length)
+
+
+def _choice(reader: Reader) -> bytes:
+    choice = _extension(reader)
+    if choice not in (b"", b"\1", b"\2"):
+        raise DecodeError("not a choice")
+    return choice
 
 
 def _no_extension(reader: Reader) -> None:
     if _extension(reader):
-        raise DecodeError("this version takes no block here")
+        raise DecodeError("a third message has no block of its own")
 
 
 def _decode_first(reader: Reader) -> First:
@@ -258,6 +268,5 @@ def _decode_long_third(reader: Reader) -> LongThird:
     offer = _offer(reader)
     first = First(flags, third.pseudonym, nonce, offer, extension=_extension(reader))
     flags, nonce = _flags(reader, VOID | STATELESS), reader.take(16)
-    second = Second(flags, first.attempt, nonce, _suite(reader))
-    _no_extension(reader)
+    second = Second(flags, first.attempt, nonce, _suite(reader), extension=_choice(reader))
     return LongThird(third, first, second, reader.take(GUARD))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..octets import DecodeError
+from ..octets import Argument, DecodeError, WrongState
 from ..suites import SUITES, NotAuthentic, Suite
 from . import seed
 
@@ -78,10 +78,7 @@ def always(*paths: str) -> Callable[[Case], Sequence[str]]:
 
 def layer_of(attempt: Callable[[], object]) -> str | None:
     """The layer that refuses, by what it raised."""
-    from ..dske.sharing import Argument
     from ..dske.tags import ErasedKey
-    from ..records import WrongState
-    from ..schedule import TooLong
 
     try:
         attempt()
@@ -93,7 +90,7 @@ def layer_of(attempt: Callable[[], object]) -> str | None:
         return "key"
     except WrongState:
         return "state"
-    except (Argument, TooLong):
+    except Argument:
         return "argument"
     return None
 
