@@ -299,7 +299,8 @@ class Unmediated(Live):
     def test_an_old_copy_of_the_program_is_told_so(self) -> None:
         self.we_start()
         shutil.copytree(self.folder / "their-end", self.folder / "old")
-        self.we_start()
+        # Had the reference started, it would be ahead as far as it knows, and would heal the old copy.
+        self.they_start()
         shutil.rmtree(self.folder / "their-end")
         shutil.move(self.folder / "old", self.folder / "their-end")
         ours = self.ours("--timeout", "4")

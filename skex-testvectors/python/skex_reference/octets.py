@@ -15,6 +15,10 @@ class WrongState(ValueError):
     """Well formed and authentic, and means nothing to this receiver now."""
 
 
+class Policy(ValueError):
+    """Well formed, authentic, and nothing that this receiver offers or allows."""
+
+
 def u8(number: int) -> bytes:
     return number.to_bytes(1, "big")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..octets import DecodeError, u32
-from ..suites import SUITES, equal
+from ..octets import DecodeError, Policy, WrongState, u32
+from ..suites import SUITES, NotAuthentic, equal
 from . import schedule, wire
 from .exporter import Answering, Naming
 from .schedule import Enrolment, EpochKeys, Handshake, other
@@ -58,10 +58,18 @@ class Established:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The session is void: at this end or at the other."""
+class Resumed:
+    """A start found a session."""
 
     session_id: bytes
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The session is void. Why: `void` since its handshake, `peerVoid`, or `expired` at this end."""
+
+    session_id: bytes
+    why: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class GaveUp:
     """No answer to an attempt."""
 
 
-Effect = Persist | Send | Established | Ended | RolledBack | GaveUp
+Effect = Persist | Send | Established | Resumed | Ended | RolledBack | GaveUp
 
 
 # ---- what is in memory only
@@ -86,7 +94,6 @@ class Attempt:
     h1: bytes
     sent: int
     due: float
-    ends: float
     # Taken from the network once between two repetitions, and not authentic.
     cookie: bytes | None = None
 
@@ -105,14 +112,16 @@ class Peer:
     def __init__(self, config: Config, durable: Durable, random: Callable[[int], bytes], now: float) -> None:
         """Starts from what was stored. Rule 4: it is written anew, and nothing leaves before that is durable."""
         self.effects: list[Effect] = []
+        self.under_load = False
         self._config = config
         self._random = random
+        # Where the reference implementation draws what names its receipts (U "Randomness").
+        random(8)
         self._boot_key = random(32)
-        self._paths_peer: int | None = None
+        self._peer_path: int | None = None
         self._attempt: Attempt | None = None
         self._answer: Answer | None = None
         self._naming: Naming | None = None
-        self._wanted = False
         self._round = 0
         self._highest_round = 0
         self._third_due: float | None = None
@@ -121,43 +130,55 @@ class Peer:
         self._third_drawn = -THIRD_LONGEST
         self._session_from = now
         self._stopped = False
-        self._take(durable)
-        self.effects.append(Persist(durable))
+        self._events: list[Effect] = []
+        self._change(durable)
+        self._persist()
         if isinstance(durable.link, Ahead):
-            self._send_third(now, wire_octets=durable.link.third)
+            self._send_third(now, durable.link.third.encode())
+        if durable.session.status in (UNCONFIRMED, LIVE):
+            self._events.append(Resumed(durable.session.session_id))
+        self._tell()
 
     @property
     def durable(self) -> Durable:
         return self._durable
 
-    def _take(self, durable: Durable) -> None:
+    def _change(self, durable: Durable) -> None:
+        """What has to be durable, at the latest when `_persist` comes."""
         self._durable = durable
         self._keys: EpochKeys = schedule.epoch_keys(SUITES[durable.suite], durable.chain_key, durable.epoch)
+        self._unwritten = True
 
-    def _commit(self, durable: Durable) -> None:
-        self._take(durable)
-        self.effects.append(Persist(durable))
+    def _persist(self) -> None:
+        if self._unwritten:
+            self.effects.append(Persist(self._durable))
+            self._unwritten = False
+
+    def _tell(self) -> None:
+        """What the application is told, it is told last."""
+        self.effects += self._events
+        self._events = []
 
     # ---- the application
 
     def establish(self, now: float) -> None:
-        """A new session is wanted (U "Start")."""
+        """A new session is wanted (U "Start"). To be asked again where nothing comes of it."""
         if self._stopped or self._attempt:
             return
-        self._wanted = True
         link = self._durable.link
         if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < 3:
-            self._send_third(now, wire_octets=link.third)
+            self._send_third(now, link.third.encode())
             return
         self._begin_attempt(now)
 
-    def confirmed_by_consumer(self) -> None:
+    def confirmed_by_consumer(self, now: float) -> None:
         """The consumer verified a message of the peer under an exported key. The link stays AHEAD."""
         link = self._durable.link
         if isinstance(link, Ahead) and self._durable.session.status == UNCONFIRMED:
-            self._commit(self._durable.with_status(LIVE, replace(link, by_consumer=True)))
+            self._change(self._durable.with_status(LIVE, replace(link, by_consumer=True)))
             self._third_wait = THIRD_LONGEST
-            self._established()
+            self._third_due = now + THIRD_LONGEST
+            self._live(now)
 
     def can_name(self) -> bool:
         """Not after a start, until the next handshake: the chain was reserved as a whole, and is gone."""
@@ -167,7 +188,7 @@ class Peer:
         """The next output of the own chain: its index and key."""
         self._may_export()
         if self._naming is None:
-            raise ValueError("this end names nothing until the next handshake")
+            raise WrongState("this end names nothing until the next handshake")
         return self._naming.name(label, context)
 
     def take_output(self, index: int, label: str, context: bytes = b"") -> bytes:
@@ -177,41 +198,41 @@ class Peer:
         assert session.answering is not None
         moved = replace(session.answering, kept=dict(session.answering.kept))
         key = moved.take(index, label, context)
-        self._commit(replace(self._durable, session=replace(session, answering=moved)))
+        self._change(replace(self._durable, session=replace(session, answering=moved)))
+        self._persist()
         return key
 
     def _may_export(self) -> None:
         """An initiator gives no keys before its session is live, except where the consumer confirms."""
         status = self._durable.session.status
         if status != LIVE and not (status == UNCONFIRMED and self._config.consumer_confirms):
-            raise ValueError("no session")
+            raise WrongState("no session")
 
     # ---- time
 
-    def next_timeout(self, now: float) -> float:
-        times = [now + 3600, self._session_ends()]
+    def deadline(self) -> float | None:
+        """When `timeout` is due."""
+        times = [self._session_ends()]
         if self._attempt:
             times.append(self._attempt.due)
         if self._answer:
             times.append(self._answer.ends)
         if self._third_due is not None:
             times.append(self._third_due)
-        return min(times)
+        first = min((time for time in times if time is not None), default=None)
+        return None if self._stopped else first
 
     def timeout(self, now: float) -> None:
         if self._stopped:
             return
-        if self._third_due is not None and now >= self._third_due:
-            link = self._durable.link
-            assert isinstance(link, Ahead)
-            self._send_third(now, wire_octets=link.third)
-            if self._wanted and self._third_sent >= 3 and not self._attempt:
-                self._begin_attempt(now)
+        link = self._durable.link
+        if self._third_due is not None and now >= self._third_due and isinstance(link, Ahead):
+            self._send_third(now, link.third.encode())
         attempt = self._attempt
         if attempt and now >= attempt.due:
-            if now >= attempt.ends:
-                self._attempt, self._wanted = None, False
-                self.effects.append(GaveUp())
+            if attempt.sent >= SENDINGS:
+                self._attempt = None
+                self._events.append(GaveUp())
             else:
                 self._send_first(now)
         if self._answer and now >= self._answer.ends:
@@ -220,19 +241,23 @@ class Peer:
                 # Nothing came of it: the next attempt outbids whoever made this end yield (U "Glare").
                 self._round = self._highest_round + 1
                 self._begin_attempt(now)
-        if now >= self._session_ends():
-            session = self._durable.session
-            self._commit(self._durable.with_status(VOID, self._durable.link))
-            self.effects.append(Ended(session.session_id))
+        ends = self._session_ends()
+        if ends is not None and now >= ends:
+            self._end_session("expired")
+            self._persist()
+        self._tell()
 
-    def _session_ends(self) -> float:
-        lives = {UNCONFIRMED: UNCONFIRMED_LIFE, LIVE: SESSION_LIFE}
-        return self._session_from + lives.get(self._durable.session.status, float("inf"))
+    def _session_ends(self) -> float | None:
+        life = {UNCONFIRMED: UNCONFIRMED_LIFE, LIVE: SESSION_LIFE}.get(self._durable.session.status)
+        return None if life is None else self._session_from + life
 
     def _slot(self, now: float) -> int:
         return int(now // ATTEMPT_LIFE)
 
     # ---- sending
+
+    def _send(self, octets: bytes, path: int | None) -> None:
+        self.effects.append(Send(octets, path))
 
     def _void_flag(self) -> int:
         return wire.VOID if self._durable.session.status == VOID else 0
@@ -246,7 +271,7 @@ class Peer:
         )
         first = replace(first, mac=schedule.mac1(self._keys.suite, self._keys.k1[self._durable.side], first))
         h1 = schedule.hash1(self._keys.suite, first)
-        self._attempt = Attempt(first, h1, 0, now, now + ATTEMPT_LIFE)
+        self._attempt = Attempt(first, h1, 0, now)
         self._answer = None
         self._send_first(now)
 
@@ -255,34 +280,47 @@ class Peer:
         assert attempt is not None
         octets = replace(attempt.first, cookie=attempt.cookie).encode()
         attempt.cookie = None
-        self.effects.append(Send(octets, self._own_account(attempt.sent)))
+        self._send(octets, self._own_account(attempt.sent))
         attempt.due = now + FIRST_WAIT * 2**attempt.sent
         attempt.sent += 1
         link = self._durable.link
-        if isinstance(link, Ahead) and attempt.sent > 1:
+        if isinstance(link, Ahead):
             # The peer may be an epoch behind, and could not read it.
-            self.effects.append(Send(link.third, self._own_account(attempt.sent)))
+            self._send(link.third.encode(), self._own_account(self._third_sent))
+            self._third_sent += 1
 
-    def _send_third(self, now: float, wire_octets: bytes) -> None:
-        self.effects.append(Send(wire_octets, self._own_account(self._third_sent)))
+    def _send_third(self, now: float, octets: bytes) -> None:
+        self._send(octets, self._own_account(self._third_sent))
         self._third_sent += 1
         self._third_due = now + self._third_wait
         self._third_wait = min(2 * self._third_wait, THIRD_LONGEST)
 
     def _own_account(self, sent: int) -> int | None:
         """To where the peer is known to be, and every second repetition to the configured address (U "Paths")."""
-        return self._paths_peer if sent % 2 == 0 else None
+        return self._peer_path if sent % 2 == 0 else None
 
     # ---- receiving
 
-    def receive(self, now: float, path: int, octets: bytes) -> None:
-        """Input that is not authentic changes nothing."""
-        if self._stopped:
-            return
+    def receive(self, now: float, path: int, octets: bytes) -> str | None:
+        """Takes a message, or discards it with nothing changed: the layer that refuses it, and `None` if none does."""
         try:
-            message = wire.decode(octets)
+            self._receive(now, path, wire.decode(octets))
         except DecodeError:
-            return
+            return "decode"
+        except NotAuthentic:
+            return "authenticate"
+        except Policy:
+            self._tell()
+            return "policy"
+        except WrongState:
+            # A cookie message may have been drawn.
+            return "state"
+        self._tell()
+        return None
+
+    def _receive(self, now: float, path: int, message: wire.Message) -> None:
+        if self._stopped:
+            raise WrongState("this end was rolled back")
         match message:
             case wire.First():
                 self._first(now, path, message)
@@ -293,10 +331,9 @@ class Peer:
             case wire.LongThird():
                 self._long_third(now, path, message)
             case wire.Fourth():
-                self._fourth(path, message)
+                self._fourth(now, path, message)
             case wire.Cookie():
-                if self._attempt and equal(message.attempt, self._attempt.first.attempt):
-                    self._attempt.cookie = self._attempt.cookie or message.cookie
+                self._cookie(message)
             case wire.Stale():
                 self._stale(message)
 
@@ -304,29 +341,45 @@ class Peer:
         peer = other(self._durable.side)
         previous = self._durable.previous
         if equal(first.pseudonym, self._keys.pseudonyms[peer]):
-            if equal(schedule.mac1(self._keys.suite, self._keys.k1[peer], first), first.mac):
-                self._first_of_this_epoch(now, path, first)
+            suite, k1 = self._keys.suite, self._keys.k1[peer]
         elif previous and equal(first.pseudonym, previous.pseudonyms[peer]):
-            if equal(schedule.mac1(SUITES[previous.suite], previous.peer_k1, first), first.mac):
-                self._first_of_the_last_epoch(now, path, first, previous)
+            suite, k1 = SUITES[previous.suite], previous.peer_k1
+        else:
+            raise WrongState("an unknown pseudonym")
+        h1 = schedule.hash1(suite, first)
+        if self.under_load and not self._shows_cookie(now, path, first, h1):
+            self._send_cookie(now, path, first, h1)
+            raise WrongState("under load, and no cookie")
+        if not equal(schedule.mac1(suite, k1, first), first.mac):
+            raise NotAuthentic("MAC1")
+        if k1 == self._keys.k1[peer]:
+            self._first_of_this_epoch(now, path, first)
+        else:
+            self._first_of_the_last_epoch(now, path, first, h1, k1)
 
     def _first_of_this_epoch(self, now: float, path: int, first: wire.First) -> None:
         self._highest_round = max(self._highest_round, first.round)
         void = bool(first.flags & wire.VOID)
         if isinstance(self._durable.link, Ahead):
-            self._peer_followed(void)
+            self._peer_followed(now, void, "peerVoid")
         elif void and self._durable.session.status == LIVE:
-            self._end_session()
+            self._end_session("peerVoid")
         suite = next((code for code in self._config.suites if code in first.offer), None)
         if suite is None:
-            return
+            raise Policy("no suite in common")
         yielded = bool(self._answer and self._answer.yielded)
         if self._attempt:
             if self._wins(self._attempt.first, first):
                 return
             yielded = True
         self._attempt = None
-        self._answer_first(now, path, first, suite, yielded)
+        self._persist()
+        answered = self._answer
+        if answered and answered.first.mac == first.mac:
+            # A copy draws the same second message, and does not prolong the answer's life.
+            self._send(answered.second.encode(), path)
+        else:
+            self._answer_first(now, path, first, suite, yielded)
 
     def _wins(self, own: wire.First, theirs: wire.First) -> bool:
         """U "Glare": the round, then the first 12 octets of Ni, then side a."""
@@ -345,7 +398,7 @@ class Peer:
         keys = self._handshake(other(self._durable.side), h1, second)
         second = replace(second, mac=keys.mac2())
         self._answer = Answer(first, second, keys, now + ATTEMPT_LIFE, yielded)
-        self.effects.append(Send(second.encode(), path))
+        self._send(second.encode(), path)
 
     def _handshake(self, initiator: str, h1: bytes, second: wire.Second) -> Handshake:
         binding = self._config.enrolment.binding
@@ -353,57 +406,63 @@ class Peer:
             self._keys.suite, self._durable.chain_key, binding, self._durable.epoch, initiator, h1, second
         )
 
-    def _first_of_the_last_epoch(self, now: float, path: int, first: wire.First, previous: Previous) -> None:
-        suite = SUITES[previous.suite]
-        h1 = schedule.hash1(suite, first)
-        link = self._durable.link
+    def _first_of_the_last_epoch(self, now: float, path: int, first: wire.First, h1: bytes, k1: bytes) -> None:
+        previous, link = self._durable.previous, self._durable.link
+        assert previous is not None
         if not isinstance(link, Ahead):
             notice = wire.Stale(first.attempt)
-            mac = schedule.stale(suite, previous.peer_k1, notice, h1)
-            self.effects.append(Send(replace(notice, mac=mac).encode(), path))
-            return
+            mac = schedule.stale(SUITES[previous.suite], k1, notice, h1)
+            self._send(replace(notice, mac=mac).encode(), path)
+        elif path != self._peer_path and not self._shows_cookie(now, path, first, h1):
+            self._send_cookie(now, path, first, h1)
+        elif now >= self._third_drawn + FIRST_WAIT:
+            self._third_drawn = now
+            self._send(link.third.encode(), path)
+
+    def _shows_cookie(self, now: float, path: int, first: wire.First, h1: bytes) -> bool:
+        """A cookie is valid in its slot and the next."""
         slot = self._slot(now)
-        cookies = [schedule.cookie(self._keys.suite, self._boot_key, path, at, h1) for at in (slot, slot - 1)]
-        shown = first.cookie is not None and any(equal(first.cookie, right) for right in cookies)
-        if path == self._paths_peer or shown:
-            if now >= self._third_drawn + FIRST_WAIT:
-                self._third_drawn = now
-                self.effects.append(Send(link.third, path))
-        else:
-            self.effects.append(Send(wire.Cookie(first.attempt, cookies[0]).encode(), path))
+        rights = [schedule.cookie(self._keys.suite, self._boot_key, path, at, h1) for at in (slot, slot - 1) if at >= 0]
+        return first.cookie is not None and any(equal(first.cookie, right) for right in rights)
+
+    def _send_cookie(self, now: float, path: int, first: wire.First, h1: bytes) -> None:
+        cookie = schedule.cookie(self._keys.suite, self._boot_key, path, self._slot(now), h1)
+        self._send(wire.Cookie(first.attempt, cookie).encode(), path)
 
     def _second(self, now: float, path: int, second: wire.Second) -> None:
         attempt = self._attempt
         if attempt is None or not equal(second.attempt, attempt.first.attempt):
-            return
-        if second.suite not in attempt.first.offer:
-            return
+            raise WrongState("no such attempt")
         keys = self._handshake(self._durable.side, attempt.h1, second)
-        if not equal(keys.mac2(), second.mac):
-            return
-        self._paths_peer = path
+        if second.suite not in SUITES or not equal(keys.mac2(), second.mac):
+            raise NotAuthentic("MAC2")
+        if second.suite not in attempt.first.offer or second.extension:
+            raise Policy("a suite or a block that was not offered")
+        self._peer_path = path
         self._move_ahead(now, attempt.first, second, keys)
 
     def _move_ahead(self, now: float, first: wire.First, second: wire.Second, keys: Handshake) -> None:
         """The initiator's commit: the link is AHEAD, the session unconfirmed."""
         third = wire.Third(first.pseudonym)
         third = replace(third, mac=keys.mac3(third))
-        long_third = wire.LongThird(third, first, second)
+        # As a receiver reads it: without the tags of the first and the second.
+        long_third = wire.LongThird(third, replace(first, mac=b""), replace(second, mac=b""))
         k1 = self._keys.k1[self._durable.side]
         long_third = replace(long_third, guard=schedule.guard(self._keys.suite, k1, long_third))
         statuses = (wire.GOOD_STATUS, wire.VOID_STATUS)
         mac4 = {status: keys.mac4(wire.Fourth(first.pseudonym, status)) for status in statuses}
-        self._step(now, keys, UNCONFIRMED, True, Ahead(long_third.encode(), mac4))
-        self._wanted = False
+        self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4))
         self._third_wait, self._third_sent = FIRST_WAIT, 0
         stateless = bool(second.flags & wire.STATELESS)
-        self._send_third(now, wire_octets=long_third.encode() if stateless else third.encode())
+        self._send_third(now, long_third.encode() if stateless else third.encode())
+        if self._config.consumer_confirms:
+            # It may export now, and is the one to find out.
+            self._established()
 
-    def _step(self, now: float, keys: Handshake, status: str, initiated: bool, link: Ahead | Followed) -> None:
-        """To epoch e + 1. What is not kept here is gone: CK_e, MS and the own k1."""
+    def _step(self, now: float, keys: Handshake, status: int, initiated: bool, link: Ahead | Followed) -> None:
+        """To epoch e + 1, durably. What is not kept here is gone: CK_e, MS and the own k1."""
         side = self._durable.side
         peer = other(side)
-        session_id = keys.session_id()
         answering = None
         self._naming = None
         if status != VOID:
@@ -413,26 +472,30 @@ class Peer:
         self._round, self._highest_round = 0, 0
         self._third_due = None
         self._session_from = now
-        self._commit(
+        self._change(
             Durable(
                 side=side,
                 epoch=self._durable.epoch + 1,
                 suite=keys.next_suite,
                 chain_key=keys.chain_key(),
-                session=Session(status, session_id, initiated, answering),
+                session=Session(status, keys.session_id(), initiated, answering),
                 previous=Previous(self._durable.suite, self._keys.pseudonyms, self._keys.k1[peer]),
                 link=link,
             )
         )
+        self._persist()
 
     def _short_third(self, now: float, path: int, third: wire.Third) -> None:
         peer = other(self._durable.side)
-        if equal(third.pseudonym, self._keys.pseudonyms[peer]):
-            # Needs what the answer holds; without it the initiator repeats in the long form.
-            if self._answer and equal(self._answer.keys.mac3(third), third.mac):
-                self._follow(now, path, third, self._answer.first, self._answer.second, self._answer.keys)
-        else:
+        if not equal(third.pseudonym, self._keys.pseudonyms[peer]):
             self._third_again(path, third)
+            return
+        if self._answer is None:
+            # The initiator repeats it in the long form.
+            raise WrongState("no answer is remembered")
+        if not equal(self._answer.keys.mac3(third), third.mac):
+            raise NotAuthentic("MAC3")
+        self._follow(now, path, third, self._answer.first, self._answer.second, self._answer.keys)
 
     def _long_third(self, now: float, path: int, message: wire.LongThird) -> None:
         peer = other(self._durable.side)
@@ -440,27 +503,32 @@ class Peer:
         if equal(message.third.pseudonym, self._keys.pseudonyms[peer]):
             suite, k1 = self._keys.suite, self._keys.k1[peer]
             if not equal(schedule.guard(suite, k1, message), message.guard):
-                return
+                raise NotAuthentic("the guard tag")
+            if message.second.extension:
+                raise WrongState("no block is held")
             first = replace(message.first, mac=schedule.mac1(suite, k1, message.first))
-            if message.second.suite not in SUITES:
-                return
             keys = self._handshake(peer, schedule.hash1(suite, first), message.second)
-            if equal(keys.mac3(message.third), message.third.mac):
-                self._follow(now, path, message.third, first, message.second, keys)
+            if message.second.suite not in SUITES or not equal(keys.mac3(message.third), message.third.mac):
+                raise NotAuthentic("MAC3")
+            self._follow(now, path, message.third, first, message.second, keys)
         elif previous and equal(message.third.pseudonym, previous.pseudonyms[peer]):
-            if equal(schedule.guard(SUITES[previous.suite], previous.peer_k1, message), message.guard):
-                self._third_again(path, message.third)
+            if not equal(schedule.guard(SUITES[previous.suite], previous.peer_k1, message), message.guard):
+                raise NotAuthentic("the guard tag")
+            self._third_again(path, message.third)
+        else:
+            raise WrongState("an unknown pseudonym")
 
     def _follow(
         self, now: float, path: int, third: wire.Third, first: wire.First, second: wire.Second, keys: Handshake
     ) -> None:
         """The responder's commit, whatever its policy says: the peer has moved."""
-        self._paths_peer = path
+        self._peer_path = path
         h1 = schedule.hash1(self._keys.suite, first)
         slot = self._slot(now)
         ours = [
             schedule.responder_nonce(self._keys.suite, self._boot_key, self._durable.epoch, at, h1, second)
             for at in (slot, slot - 1)
+            if at >= 0
         ]
         fresh = any(equal(second.nonce, nonce) for nonce in ours)
         good = fresh and second.suite in self._config.suites
@@ -468,65 +536,81 @@ class Peer:
         fourth = wire.Fourth(third.pseudonym, status)
         fourth = replace(fourth, mac=keys.mac4(fourth))
         self._step(now, keys, LIVE if good else VOID, False, Followed(third.mac, status, fourth.mac))
+        if not (good and self._config.consumer_confirms):
+            self._send(fourth.encode(), path)
         if good:
-            self._wanted = False
             self._established()
         else:
-            self.effects.append(Ended(self._durable.session.session_id))
-        if not (good and self._config.consumer_confirms):
-            self.effects.append(Send(fourth.encode(), path))
+            self._events.append(Ended(self._durable.session.session_id, "void"))
 
     def _third_again(self, path: int, third: wire.Third) -> None:
         previous, link = self._durable.previous, self._durable.link
         peer = other(self._durable.side)
-        if previous is None or not isinstance(link, Followed):
-            return
-        if equal(third.pseudonym, previous.pseudonyms[peer]) and equal(third.mac, link.mac3):
-            self._paths_peer = path
-            fourth = wire.Fourth(third.pseudonym, link.status, link.mac4)
-            self.effects.append(Send(fourth.encode(), path))
+        if previous is None or not equal(third.pseudonym, previous.pseudonyms[peer]):
+            raise WrongState("an unknown pseudonym")
+        if not isinstance(link, Followed):
+            raise WrongState("nothing is owed")
+        if not equal(third.mac, link.mac3):
+            raise NotAuthentic("MAC3")
+        self._peer_path = path
+        self._send(wire.Fourth(third.pseudonym, link.status, link.mac4).encode(), path)
 
-    def _fourth(self, path: int, fourth: wire.Fourth) -> None:
+    def _fourth(self, now: float, path: int, fourth: wire.Fourth) -> None:
         previous, link = self._durable.previous, self._durable.link
         if previous is None or not isinstance(link, Ahead):
-            return
+            raise WrongState("no fourth message is waited for")
         if not equal(fourth.pseudonym, previous.pseudonyms[self._durable.side]):
-            return
-        if equal(fourth.mac, link.mac4[fourth.status]):
-            self._paths_peer = path
-            self._peer_followed(fourth.status == wire.VOID_STATUS)
+            raise WrongState("an unknown pseudonym")
+        if not equal(fourth.mac, link.mac4[fourth.status]):
+            raise NotAuthentic("MAC4")
+        self._peer_path = path
+        self._peer_followed(now, fourth.status == wire.VOID_STATUS, "void")
 
-    def _peer_followed(self, void: bool) -> None:
-        """Out of AHEAD: the session is live, or ends."""
-        was = self._durable.session
+    def _peer_followed(self, now: float, void: bool, why: str) -> None:
+        """Out of AHEAD: the session is live, or ends. Rule 5: that it is live need not be written at once."""
+        was = self._durable.session.status
         self._third_due, self._third_wait, self._third_sent = None, FIRST_WAIT, 0
         if void:
-            self._commit(self._durable.with_status(VOID, None))
-            self.effects.append(Ended(was.session_id))
+            self._change(replace(self._durable, link=None))
+            if was in (UNCONFIRMED, LIVE):
+                self._end_session(why)
+            self._persist()
             return
-        status = LIVE if was.status == UNCONFIRMED else was.status
-        self._commit(self._durable.with_status(status, None))
-        if was.status == UNCONFIRMED:
+        self._change(self._durable.with_status(LIVE if was == UNCONFIRMED else was, None))
+        if was == UNCONFIRMED:
             # The session that was wanted; an attempt that ran beside the long third message ends.
-            self._attempt, self._wanted = None, False
-            self._established()
+            self._attempt = None
+            self._live(now)
+            if not self._config.consumer_confirms:
+                self._established()
 
-    def _end_session(self) -> None:
-        self._commit(self._durable.with_status(VOID, self._durable.link))
-        self.effects.append(Ended(self._durable.session.session_id))
+    def _live(self, now: float) -> None:
+        self._session_from = now
+
+    def _end_session(self, why: str) -> None:
+        self._events.append(Ended(self._durable.session.session_id, why))
+        self._change(self._durable.with_status(VOID, self._durable.link))
 
     def _established(self) -> None:
         session = self._durable.session
-        self.effects.append(Established(session.session_id, session.initiated))
+        self._events.append(Established(session.session_id, session.initiated))
+
+    def _cookie(self, message: wire.Cookie) -> None:
+        """Nothing authenticates it. It is taken once between two repetitions, and sent with the next of them."""
+        attempt = self._attempt
+        if attempt is None or not equal(message.attempt, attempt.first.attempt):
+            raise WrongState("no such attempt")
+        if attempt.cookie is not None:
+            raise WrongState("a cookie was taken")
+        attempt.cookie = message.cookie
 
     def _stale(self, notice: wire.Stale) -> None:
         attempt = self._attempt
         if attempt is None or not equal(notice.attempt, attempt.first.attempt):
-            return
+            raise WrongState("no such attempt")
         k1 = self._keys.k1[self._durable.side]
-        if equal(schedule.stale(self._keys.suite, k1, notice, attempt.h1), notice.mac):
-            self._stopped = True
-            self._attempt = None
-            self.effects.append(RolledBack())
-
-
+        if not equal(schedule.stale(self._keys.suite, k1, notice, attempt.h1), notice.mac):
+            raise NotAuthentic("the tag of a stale notice")
+        self._stopped = True
+        self._attempt = None
+        self._events.append(RolledBack())

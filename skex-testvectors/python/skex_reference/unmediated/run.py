@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import keyfile, udp
 from .exporter import RAW, index_of
-from .peer import Config, Ended, Established, GaveUp, Peer, Persist, RolledBack, Send
+from .peer import Config, Ended, Established, GaveUp, Peer, Persist, Resumed, RolledBack, Send
 from .schedule import Enrolment, other
 from .state import Durable, Store
 
@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     own, peer = arguments.id.encode(), arguments.peer_id.encode()
     name_a, name_b = (own, peer) if arguments.role == "a" else (peer, own)
     enrolment = Enrolment(name_a, name_b, arguments.lane, context=arguments.context.encode())
-    store = Store(arguments.state)
+    store = Store(arguments.state, enrolment)
     if store.exists():
-        durable = store.read()
+        durable = store.read(arguments.role)
     else:
         secret = arguments.secret_file.read_bytes()
         durable = Durable(arguments.role, 0, enrolment.suite, enrolment.first_chain_key(secret))
@@ -63,12 +63,14 @@ class _Runner:
         end = time.monotonic() + self._arguments.timeout
         self._perform()
         while not self._failed and self._keys < self._arguments.count and time.monotonic() < end:
-            if self._configured:
-                self._machine.establish(time.monotonic())
-                self._perform()
-            before = self._keys
+            before, wanted = self._keys, 0.0
             while not self._failed and self._keys == before and time.monotonic() < end:
-                self._once(end)
+                if self._configured and time.monotonic() >= wanted:
+                    # Asked again where nothing came of it.
+                    wanted = time.monotonic() + 2.0
+                    self._machine.establish(time.monotonic())
+                    self._perform()
+                self._once(min(end, wanted) if self._configured else end)
         done = self._keys >= self._arguments.count and not self._failed
         if done:
             self._linger()
@@ -82,7 +84,8 @@ class _Runner:
 
     def _once(self, end: float) -> None:
         now = time.monotonic()
-        came = self._endpoint.receive(min(end, self._machine.next_timeout(now)))
+        due = self._machine.deadline()
+        came = self._endpoint.receive(end if due is None else min(end, max(due, now)))
         if came is not None:
             self._machine.receive(time.monotonic(), *came)
         self._machine.timeout(time.monotonic())
@@ -102,7 +105,9 @@ class _Runner:
                 case Established():
                     self._export(effect)
                 case Ended():
-                    print(f"session {effect.session_id.hex()} ended", flush=True)
+                    print(f"session {effect.session_id.hex()} ended: {effect.why}", flush=True)
+                case Resumed():
+                    print(f"session {effect.session_id.hex()} is there still", flush=True)
                 case RolledBack():
                     print("the peer is ahead: this state is an old copy; enrol anew", flush=True)
                     self._failed = True

@@ -1,31 +1,33 @@
-"""What is durable (U "Durable State"), and a file that keeps it.
-
-The file is a reference's own: JSON, replaced as a whole. It holds the chain key in clear, and a file system may keep
-what was replaced; rule 2 of U "Rules for Storage" needs storage that erases.
-"""
+"""What is durable (U "Durable State"), in the form that the README of the vectors gives ("unmediated-records"), and a
+file that keeps it. Blocks of fresh secret material are not part of it here."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from .exporter import Answering
+from .. import records
+from ..octets import DecodeError, Policy, Reader, WrongState, u8, u32, u64
+from ..suites import SUITES
+from . import wire
+from .exporter import OUTPUTS, WINDOW, Answering
+from .schedule import SIDES, Enrolment, other
 
-NONE = "none"
-UNCONFIRMED = "unconfirmed"
-LIVE = "live"
-VOID = "void"
+KIND = 1
+LAYOUT = 1
+
+NONE, UNCONFIRMED, LIVE, VOID = range(4)
+INITIATED = 0x10
 
 
 @dataclass(frozen=True)
 class Session:
     """What the handshake that began the present epoch gave for keys."""
 
-    status: str = NONE
-    session_id: bytes = b""
+    status: int = NONE
+    session_id: bytes = bytes(16)
     initiated: bool = False
     # The outputs that the peer names; of a live or unconfirmed session.
     answering: Answering | None = None
@@ -53,7 +55,7 @@ class Followed:
 class Ahead:
     """This end moved first: its long third message, and MAC4 for either status."""
 
-    third: bytes
+    third: wire.LongThird
     mac4: dict[int, bytes]
     # Whether the consumer confirmed. Not durable.
     by_consumer: bool = field(default=False, compare=False)
@@ -72,25 +74,158 @@ class Durable:
     previous: Previous | None = None
     link: Link = None
 
-    def with_status(self, status: str, link: Link) -> Durable:
+    def with_status(self, status: int, link: Link) -> Durable:
         answering = self.session.answering if status in (LIVE, UNCONFIRMED) else None
         return replace(self, session=replace(self.session, status=status, answering=answering), link=link)
 
+    # ---- the body of a record
+
+    def encode(self) -> bytes:
+        session, previous, link = self.session, self.previous, self.link
+        body = u8(LAYOUT) + self.side.encode("ascii") + u64(self.epoch) + u8(self.suite)
+        body += u8(0 if link is None else 1 if isinstance(link, Followed) else 2)
+        body += u8(session.status | (INITIATED if session.initiated else 0)) + session.session_id + self.chain_key
+        if previous is not None:
+            own, peer = previous.pseudonyms[self.side], previous.pseudonyms[other(self.side)]
+            body += u8(previous.suite) + own + peer + previous.peer_k1
+        if session.answering is not None:
+            body += _encode_answering(session.answering)
+        match link:
+            case Followed():
+                body += u8(link.status) + link.mac3 + link.mac4
+            case Ahead():
+                body += _encode_ahead(link)
+        return body
+
+
+def _encode_answering(answering: Answering) -> bytes:
+    """An output i is kept in slot i mod 8."""
+    slots = {i % WINDOW: ok for i, ok in answering.kept.items()}
+    kept = u8(sum(1 << slot for slot in slots)) + b"".join(slots[slot] for slot in sorted(slots))
+    return answering.chain + u32(answering.position) + kept
+
+
+def _encode_ahead(link: Ahead) -> bytes:
+    first, second = link.third.first, link.third.second
+    return (
+        u8(first.flags)
+        + first.nonce
+        + u8(len(first.offer))
+        + bytes(first.offer)
+        + u8(second.flags)
+        + second.nonce
+        + link.third.third.mac
+        + link.third.guard
+        + link.mac4[wire.GOOD_STATUS]
+        + link.mac4[wire.VOID_STATUS]
+    )
+
+
+def decode(body: bytes, side: str) -> Durable:
+    reader = Reader(body)
+    if reader.number(1) != LAYOUT:
+        raise DecodeError("another layout")
+    letter = reader.take(1).decode("latin-1")
+    if letter not in SIDES:
+        raise DecodeError("no such side")
+    if letter != side:
+        raise WrongState("the record of the other end")
+    epoch, suite, kind = reader.number(8), _suite(reader), reader.number(1)
+    status = reader.number(1)
+    initiated, status = bool(status & INITIATED), status & ~INITIATED
+    if kind > 2 or status > VOID or (epoch == 0) != (status == NONE) or (epoch == 0 and (kind or initiated)):
+        raise DecodeError("no such link or session")
+    session_id = reader.take(16)
+    chain_key = reader.take(SUITES[suite].hash_length)
+    previous = None
+    if epoch > 0:
+        code, own, peer = _suite(reader), reader.take(8), reader.take(8)
+        previous = Previous(code, {side: own, other(side): peer}, reader.take(32))
+    answering = _decode_answering(reader, other(side), suite) if status in (UNCONFIRMED, LIVE) else None
+    link: Link = None
+    if kind == 1:
+        link = _decode_followed(reader)
+    elif kind == 2 and previous is not None:
+        link = _decode_ahead(reader, previous.pseudonyms[side], suite)
+    reader.end()
+    session = Session(status, session_id, initiated, answering)
+    return Durable(side, epoch, suite, chain_key, session, previous, link)
+
+
+def _suite(reader: Reader) -> int:
+    code = reader.number(1)
+    if code not in SUITES:
+        raise Policy("a suite that nobody has")
+    return code
+
+
+def _decode_answering(reader: Reader, side: str, suite: int) -> Answering:
+    length = SUITES[suite].hash_length
+    chain, position, slots = reader.take(length), reader.number(4), reader.number(1)
+    if position > OUTPUTS:
+        raise DecodeError("no chain has that position")
+    kept = {}
+    for slot in range(WINDOW):
+        if slots >> slot & 1:
+            # The last index below the position that is in this slot.
+            i = position - 1 - (position - 1 - slot) % WINDOW
+            kept[i] = reader.take(length)
+    if any(i < 0 for i in kept):
+        raise DecodeError("an output below the first")
+    return Answering(side, suite, chain, position, kept)
+
+
+def _decode_followed(reader: Reader) -> Followed:
+    status = reader.number(1)
+    if status not in (wire.GOOD_STATUS, wire.VOID_STATUS):
+        raise DecodeError("no such status")
+    return Followed(reader.take(wire.MAC), status, reader.take(wire.MAC))
+
+
+def _decode_ahead(reader: Reader, pseudonym: bytes, suite: int) -> Ahead:
+    flags, nonce = reader.number(1), reader.take(16)
+    offer = tuple(reader.take(reader.number(1)))
+    first = wire.First(flags, pseudonym, nonce, offer)
+    second = wire.Second(reader.number(1), first.attempt, reader.take(16), suite)
+    third = wire.LongThird(wire.Third(pseudonym, reader.take(wire.MAC)), first, second, reader.take(wire.GUARD))
+    if wire.decode(third.encode()) != third:
+        raise DecodeError("no such message was ever sent")
+    return Ahead(third, {status: reader.take(wire.MAC) for status in (wire.GOOD_STATUS, wire.VOID_STATUS)})
+
+
+# ---- records
+
+
+def record(enrolment: Enrolment, durable: Durable, sequence: int) -> bytes:
+    return records.Record(KIND, enrolment.binding[:8], sequence, durable.encode()).encode()
+
+
+def restore(enrolment: Enrolment, slots: Sequence[bytes], side: str) -> tuple[Durable, int]:
+    """What rules of two slots, and its number."""
+    found = records.ruling(slots, KIND, enrolment.binding[:8])
+    if found is None:
+        raise WrongState("nothing was ever stored")
+    return decode(found[1].body, side), found[1].sequence
+
 
 class Store:
-    """One record, written whole or not at all."""
+    """One record in a file that is replaced as a whole. A file system may keep what was replaced: rule 2 of U "Rules for
+    Storage" needs storage that erases."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, enrolment: Enrolment) -> None:
         self._path = path
+        self._enrolment = enrolment
+        self._sequence = 0
 
     def exists(self) -> bool:
         return self._path.exists()
 
     def write(self, durable: Durable) -> None:
         """Returns when the record is durable. If it raises, nothing may leave until it was read again."""
+        self._sequence += 1
         beside = self._path.with_suffix(".new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(_to_json(durable), file, indent=1)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(record(self._enrolment, durable, self._sequence))
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, self._path)
@@ -100,78 +235,6 @@ class Store:
         finally:
             os.close(folder)
 
-    def read(self) -> Durable:
-        return _from_json(json.loads(self._path.read_text()))
-
-
-def _to_json(durable: Durable) -> dict[str, Any]:
-    session, previous, link = durable.session, durable.previous, durable.link
-    answering = session.answering
-    return {
-        "side": durable.side,
-        "epoch": durable.epoch,
-        "suite": durable.suite,
-        "chainKey": durable.chain_key.hex(),
-        "session": {
-            "status": session.status,
-            "id": session.session_id.hex(),
-            "initiated": session.initiated,
-            "answering": answering
-            and {
-                "side": answering.side,
-                "suite": answering.suite,
-                "chain": answering.chain.hex(),
-                "position": answering.position,
-                "kept": {str(i): ok.hex() for i, ok in answering.kept.items()},
-            },
-        },
-        "previous": previous
-        and {
-            "suite": previous.suite,
-            "pseudonyms": {x: kid.hex() for x, kid in previous.pseudonyms.items()},
-            "peerK1": previous.peer_k1.hex(),
-        },
-        "followed": {"mac3": link.mac3.hex(), "status": link.status, "mac4": link.mac4.hex()}
-        if isinstance(link, Followed)
-        else None,
-        "ahead": {"third": link.third.hex(), "mac4": [link.mac4[0].hex(), link.mac4[1].hex()]}
-        if isinstance(link, Ahead)
-        else None,
-    }
-
-
-def _from_json(record: dict[str, Any]) -> Durable:
-    octets = bytes.fromhex
-    session, previous, answering = record["session"], record["previous"], record["session"]["answering"]
-    link: Link = None
-    if record["followed"]:
-        followed = record["followed"]
-        link = Followed(octets(followed["mac3"]), followed["status"], octets(followed["mac4"]))
-    if record["ahead"]:
-        link = Ahead(octets(record["ahead"]["third"]), dict(enumerate(map(octets, record["ahead"]["mac4"]))))
-    return Durable(
-        side=record["side"],
-        epoch=record["epoch"],
-        suite=record["suite"],
-        chain_key=octets(record["chainKey"]),
-        session=Session(
-            session["status"],
-            octets(session["id"]),
-            session["initiated"],
-            answering
-            and Answering(
-                answering["side"],
-                answering["suite"],
-                octets(answering["chain"]),
-                answering["position"],
-                {int(i): octets(ok) for i, ok in answering["kept"].items()},
-            ),
-        ),
-        previous=previous
-        and Previous(
-            previous["suite"],
-            {x: octets(kid) for x, kid in previous["pseudonyms"].items()},
-            octets(previous["peerK1"]),
-        ),
-        link=link,
-    )
+    def read(self, side: str) -> Durable:
+        durable, self._sequence = restore(self._enrolment, [self._path.read_bytes()], side)
+        return durable

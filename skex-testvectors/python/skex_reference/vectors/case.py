@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..octets import Argument, DecodeError, WrongState
+from ..octets import Argument, DecodeError, Policy, WrongState
 from ..suites import SUITES, NotAuthentic, Suite
 from . import seed
 
@@ -92,6 +92,8 @@ def layer_of(attempt: Callable[[], object]) -> str | None:
         return "state"
     except Argument:
         return "argument"
+    except Policy:
+        return "policy"
     return None
 
 
