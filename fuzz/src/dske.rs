@@ -1,0 +1,436 @@
+//! Clients and hubs under a script, some of them in the hands of the adversary.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use skex_core::KeyId;
+use skex_dske::{ClientEvent, Conduct, KeyRequest, KeySuite, MessageTagKey, Release, Tag};
+use skex_sim::{Either, Link, NodeId, PowerLoss, Receipts};
+use skex_wire::Writer;
+use skex_wire::dske::{
+    Answer, AnswerStatus, BlockPosition, Confirmation, Direction, DskeSuiteId, Inner, LeaseRequest,
+    ShareMessage, block_elements, tag_prefix,
+};
+
+use crate::Input;
+use crate::liar::{Liar, Share, pass};
+use crate::oracle::Oracle;
+use crate::world::{Cast, Setup, cast};
+
+/// Operations of a script, at most: a run stays short, whatever the input.
+const OPERATIONS: usize = 48;
+
+/// Who is in the hands of the adversary.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hostile {
+    /// Only the network.
+    Nobody,
+    /// Client 0, at every hub.
+    Client,
+    /// Hub 2, towards every client.
+    Hub,
+}
+
+/// Plays the script and holds the oracle against what came of it.
+pub fn play(octets: &[u8], hostile: Hostile) {
+    let mut setup = Setup::new(if hostile == Hostile::Client { 2 } else { 3 });
+    setup.table_elements = 512;
+    setup.clients = if hostile == Hostile::Client { 3 } else { 2 };
+    let mut cast = cast(1, &setup);
+    let mut script = Script::new(&mut cast, hostile);
+    let mut input = Input::new(octets);
+    for _ in 0..OPERATIONS {
+        if script.step(&mut cast, &mut input).is_none() {
+            break;
+        }
+    }
+    cast.world.net_mut().set_default_link(Link::ideal().latency(5));
+    pass(&mut cast, 30_000);
+    script.judge(&cast);
+}
+
+struct Script {
+    hostile: Hostile,
+    liars: Vec<(usize, usize, Liar)>,
+    /// What each liar has heard, newest last.
+    heard: Vec<Vec<Vec<u8>>>,
+    /// Keys of honest initiators: who, and for whom.
+    asked: Vec<(usize, usize, KeyId)>,
+}
+
+impl Script {
+    fn new(cast: &mut Cast, hostile: Hostile) -> Self {
+        cast.world.net_mut().set_default_link(Link::ideal().latency(5));
+        let pairs: Vec<(usize, usize)> = match hostile {
+            Hostile::Nobody => Vec::new(),
+            Hostile::Client => (0..cast.hubs.len()).map(|hub| (0, hub)).collect(),
+            Hostile::Hub => (0..cast.clients.len()).map(|client| (client, 2)).collect(),
+        };
+        pass(cast, 50);
+        let liars: Vec<_> = pairs
+            .into_iter()
+            .map(|(client, hub)| {
+                let liar = match hostile {
+                    Hostile::Hub => Liar::hub(cast, hub, client),
+                    _ => Liar::client(cast, client, hub),
+                };
+                (client, hub, liar)
+            })
+            .collect();
+        let heard = liars.iter().map(|_| Vec::new()).collect();
+        Self { hostile, liars, heard, asked: Vec::new() }
+    }
+
+    fn step(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let kinds = if self.liars.is_empty() { 10 } else { 20 };
+        match input.below(kinds)? {
+            0 | 1 => pass(cast, 1 << input.below(15)?),
+            2 => self.request(cast, input)?,
+            3 => crash(cast, input)?,
+            4 => {
+                let node = any_node(cast, input)?;
+                let wait = Duration::from_millis(u64::from(input.octet()?));
+                cast.world.set_receipts(node, Receipts::After(wait));
+            }
+            5 => {
+                let (index, now) = (any_sent(cast, input)?, cast.now());
+                if index < cast.world.net().sent().len() {
+                    cast.world.net_mut().replay(index, now);
+                }
+            }
+            6 => inject_damaged(cast, input)?,
+            7 => inject_raw(cast, input)?,
+            8 => {
+                let rates = [input.octet()?, input.octet()?, input.octet()?].map(|rate| u16::from(rate) * 2);
+                let link = Link::ideal().latency(5).jitter(20).loss(rates[0]).duplicate(rates[1]);
+                cast.world.net_mut().set_default_link(link.reorder(rates[2], 500).replay(rates[1]));
+            }
+            9 => self.take(cast, input)?,
+            _ => self.lie(cast, input)?,
+        }
+        Some(())
+    }
+
+    fn request(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let clients = cast.clients.len();
+        let (from, to) = (input.below(clients)?, input.below(clients)?);
+        let kind = input.octet()?;
+        let mut request = KeyRequest::new(2);
+        if self.hostile != Hostile::Client && kind & 1 == 1 {
+            request.threshold = 3;
+        }
+        if kind & 2 == 2 {
+            request.release = Release::AtThreshold;
+        }
+        request.suite = KeySuite::ALL[usize::from(kind >> 2) % KeySuite::ALL.len()];
+        request.key_len = 16 + u32::from(kind >> 4) * 3;
+        request.lifetime = if kind & 8 == 8 { 5 } else { 600 };
+        if let Some(Ok(id)) = cast.try_request_if_up(from, to, request) {
+            self.asked.push((from, to, id));
+        }
+        Some(())
+    }
+
+    fn take(&self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let which = input.below(self.asked.len())?;
+        let (from, to, id) = self.asked[which];
+        let peer = cast.tags[from];
+        let _ = cast.world.call(cast.clients[to], |party, _, _| party.left().unwrap().taken(peer, id));
+        Some(())
+    }
+
+    /// One of the adversary's own messages, under a right envelope.
+    fn lie(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let which = input.below(self.liars.len())?;
+        let new = self.liars[which].2.hear(cast);
+        self.heard[which].extend(new);
+        let heard = &self.heard[which];
+        let (client, hub, liar) = &mut self.liars[which];
+        let link = (*client, *hub);
+        match input.below(8)? {
+            0 => liar.say(cast, input.some()?),
+            1 => {
+                let last = heard.iter().nth_back(input.below(8)?).cloned().unwrap_or_default();
+                let damaged = damaged(&last, input)?;
+                liar.say(cast, &damaged);
+            }
+            2 => {
+                let (mark, want) = (input.pair()?, input.pair()?);
+                let nonce = [input.octet()?; 16];
+                liar.ask(cast, nonce, u32::from(mark), u32::from(want));
+            }
+            3 => {
+                let wanted = heard.iter().rev().find_map(|inner| match Inner::decode(inner) {
+                    Ok(Inner::LeaseRequest(request)) => Some(request),
+                    _ => None,
+                });
+                let kind = input.octet()?;
+                if let Some(grant) = wanted.and_then(|request| grant(cast, liar, request, kind)) {
+                    liar.say(cast, &grant);
+                }
+            }
+            4 => {
+                let share = self.share(cast, which, input)?;
+                let liar = &mut self.liars[which].2;
+                if liar.end.saturating_sub(liar.next()) < share.elements() {
+                    let nonce = [input.octet()?; 16];
+                    liar.ask(cast, nonce, liar.end, 60);
+                }
+                let liar = &mut self.liars[which].2;
+                if liar.end.saturating_sub(liar.next()) >= share.elements() {
+                    liar.share(cast, &share);
+                }
+            }
+            5 => {
+                let status = AnswerStatus::new(input.octet()? % 9);
+                let nth = input.below(8)?;
+                let with = input.octet()?;
+                let is_hub = self.hostile == Hostile::Hub;
+                if let Some(answer) = heard
+                    .iter()
+                    .filter_map(|inner| answer(cast, link, is_hub, inner, status, with))
+                    .nth_back(nth)
+                {
+                    liar.say(cast, &answer);
+                }
+            }
+            6 => liar.fetch(cast),
+            _ => pass(cast, u64::from(input.octet()?)),
+        }
+        Some(())
+    }
+
+    /// A share of the adversary's own making, or one that it was given, passed on, changed or not.
+    fn share(&self, cast: &Cast, which: usize, input: &mut Input<'_>) -> Option<Share> {
+        let kind = input.octet()?;
+        let ours = self.liars[which].0;
+        let peer = cast.tags[usize::from(kind & 3) % cast.tags.len()];
+        let mut share = Share::junk([kind >> 6; 16], peer);
+        share.coordinates = (1..=u8::try_from(cast.hubs.len()).unwrap()).collect();
+        share.threshold = 2;
+        share.suite = [DskeSuiteId::ITS, DskeSuiteId::AES256GCM, DskeSuiteId::CHACHA20POLY1305]
+            [usize::from(kind >> 2) % 3];
+        share.lifetime = 1 + u16::from(kind) * 7;
+        // One that came from another link.
+        let nth = input.below(8)?;
+        let given = self.heard.iter().enumerate().filter(|(other, _)| *other != which);
+        let found = given
+            .flat_map(|(other, heard)| heard.iter().map(move |inner| (other, inner)))
+            .filter_map(|(other, inner)| match Inner::decode(inner) {
+                Ok(Inner::Share(share)) => Some((other, share.message)),
+                _ => None,
+            })
+            .nth_back(nth);
+        if let Some((other, message)) = found {
+            self.pass_on(cast, other, &message, &mut share);
+        }
+        let change = input.octet()?;
+        if change & 1 == 1 {
+            let at = usize::from(change >> 1) % share.share.len();
+            share.share[at] ^= 1 << (change & 7);
+        }
+        if change & 0x10 == 0x10 {
+            share.secret_tag[0] ^= change;
+        }
+        if ours == 0 && self.hostile == Hostile::Client && change & 2 == 2 {
+            share.coordinates = vec![1 + (change >> 5), 9];
+        }
+        Some(share)
+    }
+
+    /// No element of a table served an honest end for two messages, whatever the adversary did to have it so.
+    fn judge_what_was_heard(&mut self, cast: &Cast) {
+        for ((.., liar), heard) in self.liars.iter_mut().zip(&mut self.heard) {
+            heard.extend(liar.hear(cast));
+            // By who sends from the table (true: we do), and element.
+            let mut uses = BTreeMap::new();
+            for inner in heard.iter() {
+                match Inner::decode(inner).expect("a machine sealed what is not a message") {
+                    Inner::LeaseGrant(grant) => {
+                        let start = grant.message.start;
+                        used(&mut uses, true, start..start + 2, inner);
+                    }
+                    Inner::Answer(answer) => {
+                        // In an epoch, the nonce is the number.
+                        if answer.message.number.is_none() {
+                            let index = answer.message.index;
+                            used(&mut uses, true, index..index + 2, inner);
+                        }
+                    }
+                    Inner::Share(share) => {
+                        let BlockPosition { index, number: None, .. } = share.message.position else {
+                            continue;
+                        };
+                        let elements = block_elements(share.message.terms.key_len).unwrap();
+                        used(&mut uses, false, index..index + elements, inner);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn pass_on(&self, cast: &Cast, from: usize, message: &ShareMessage<'_>, share: &mut Share) {
+        let (client, hub, _) = &self.liars[from];
+        if message.terms.suite != DskeSuiteId::ITS {
+            return;
+        }
+        let enrolment = &cast.enrolments[*hub][*client];
+        let table =
+            if self.hostile == Hostile::Hub { &enrolment.uplink } else { &enrolment.downlink };
+        let full = skex_wire::dske::share_elements(message.terms.key_len).unwrap() as usize * 16;
+        let start = (message.position.index as usize + 4) * 16;
+        let Some(pad) = table.get(start..start + full) else { return };
+        share.share = pad.to_vec();
+        for (octet, masked) in share.share.iter_mut().zip(message.share) {
+            *octet ^= masked;
+        }
+        share.key_id = message.key_id;
+        share.peer = cast.tags[*client];
+        share.suite = message.terms.suite;
+        share.threshold = message.terms.threshold;
+        share.key_len = message.terms.key_len;
+        share.lifetime = message.terms.lifetime;
+        share.coordinates = message.terms.coordinates.to_vec();
+        share.secret_tag = message.secret_tag;
+    }
+
+    fn judge(&mut self, cast: &Cast) {
+        match self.hostile {
+            Hostile::Nobody => drop(Oracle::acquit(cast)),
+            _ => self.judge_what_was_heard(cast),
+        }
+        assert!(cast.world.failures().is_empty(), "{:?}", cast.world.failures());
+        for node in cast.world.nodes() {
+            assert!(!cast.world.is_runaway(node), "{node:?} never waits");
+        }
+        for (from, to, id) in &self.asked {
+            if let (Some(ours), Some(theirs)) = (cast.key(*from, *id), cast.key(*to, *id)) {
+                assert_eq!(ours, theirs, "two ends of one key");
+            }
+        }
+        if self.hostile == Hostile::Client {
+            return;
+        }
+        // Fewer hubs than the threshold lie: who is blamed with certainty, lied. And where nobody lies, nobody is blamed.
+        for happened in cast.world.events() {
+            let Either::Left(ClientEvent::Settled { hubs, blame_is_certain, .. }) = &happened.event else {
+                continue;
+            };
+            for report in hubs.iter().filter(|report| report.conduct == Conduct::Lying) {
+                let honest = self.hostile == Hostile::Nobody || report.hub != cast.hub_ids[2];
+                assert!(!(honest && *blame_is_certain), "an honest hub is blamed: {hubs:?}");
+            }
+        }
+    }
+}
+
+/// Marks the elements as used for this message.
+fn used(
+    uses: &mut BTreeMap<(bool, u32), Vec<u8>>,
+    granted: bool,
+    elements: core::ops::Range<u32>,
+    message: &[u8],
+) {
+    for element in elements {
+        let first = uses.entry((granted, element)).or_insert_with(|| message.to_vec());
+        assert_eq!(first, message, "element {element} served two messages");
+    }
+}
+
+fn any_node(cast: &Cast, input: &mut Input<'_>) -> Option<NodeId> {
+    let nodes: Vec<NodeId> = cast.world.nodes().collect();
+    Some(nodes[input.below(nodes.len())?])
+}
+
+/// Counted from the newest.
+fn any_sent(cast: &Cast, input: &mut Input<'_>) -> Option<usize> {
+    let back = usize::from(input.octet()?);
+    Some(cast.world.net().sent().len().saturating_sub(back + 1))
+}
+
+fn crash(cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+    let node = any_node(cast, input)?;
+    let how = [PowerLoss::Loses, PowerLoss::Lands, PowerLoss::Any][input.below(3)?];
+    // Whoever is the adversary's does not come back.
+    if cast.world.is_running(node) {
+        cast.world.crash(node, how);
+        cast.world.restart(node);
+    }
+    Some(())
+}
+
+fn damaged(octets: &[u8], input: &mut Input<'_>) -> Option<Vec<u8>> {
+    let (at, mask, cut) = (usize::from(input.octet()?), input.octet()?, input.octet()?);
+    let mut octets = octets.to_vec();
+    let len = octets.len();
+    if let Some(octet) = octets.get_mut(at.checked_rem(len).unwrap_or(0)) {
+        *octet ^= mask;
+    }
+    if cut & 0x80 == 0x80 {
+        octets.truncate(usize::from(cut & 0x7f));
+    }
+    Some(octets)
+}
+
+fn inject_damaged(cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+    let index = any_sent(cast, input)?;
+    let Some(sent) = cast.world.net().sent().get(index) else { return Some(()) };
+    let (from, to) = (sent.from, sent.to);
+    let octets = damaged(&sent.bytes, input)?;
+    let now = cast.now();
+    cast.world.net_mut().inject(now, from, to, octets);
+    Some(())
+}
+
+fn inject_raw(cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+    let (from, to) = (any_node(cast, input)?, any_node(cast, input)?);
+    let (from, to, now) = (cast.world.net().address(from), cast.world.net().address(to), cast.now());
+    cast.world.net_mut().inject(now, from, to, input.some()?);
+    Some(())
+}
+
+/// A grant with a right tag: what was asked for, or something else.
+fn grant(cast: &Cast, liar: &Liar, request: LeaseRequest, kind: u8) -> Option<Vec<u8>> {
+    let skip = u32::from(kind & 7) * 5;
+    let start = request.mark.checked_add(skip)?;
+    let length = if kind & 0x80 == 0 { request.want } else { u32::from(kind >> 3) };
+    let end = start.checked_add(length)?;
+    let room = 510;
+    (start <= room).then(|| liar.grant_octets(cast, request.nonce, start, end, start))
+}
+
+/// The answer to a share that was heard, with a right tag, under one-time protection.
+fn answer(
+    cast: &Cast,
+    (client, hub): (usize, usize),
+    is_hub: bool,
+    inner: &[u8],
+    status: AnswerStatus,
+    with: u8,
+) -> Option<Vec<u8>> {
+    let Ok(Inner::Share(share)) = Inner::decode(inner) else { return None };
+    let BlockPosition { table: 0, index, number: None, .. } = share.message.position else { return None };
+    let enrolment = &cast.enrolments[hub][client];
+    let (table, direction) = if is_hub {
+        (&enrolment.uplink, Direction::DOWNLINK)
+    } else {
+        (&enrolment.downlink, Direction::UPLINK)
+    };
+    let (origins, lying) = ([with & 7], [with >> 4 & 7]);
+    let confirmation = if !is_hub && status == AnswerStatus::ACCEPTED {
+        Some(Confirmation::new(&origins, &lying, [with; 16]).ok()?)
+    } else {
+        None
+    };
+    let answer = Answer::new(0, index, status, confirmation).ok()?;
+    let mut octets = vec![0; answer.encoded_len()];
+    let mut out = Writer::new(&mut octets);
+    answer.encode_untagged(&mut out).ok()?;
+    let prefix = tag_prefix(direction, u32::try_from(client).ok()?, cast.hub_ids[hub].as_bytes());
+    let start = usize::try_from(index).ok()? * 16;
+    let key = MessageTagKey::from_pad(table.get(start..start + 32)?.try_into().ok()?).ok()?;
+    let tag: Tag = key.tag(&[&prefix, out.written()]);
+    out.bytes(tag.as_bytes()).ok()?;
+    Some(octets)
+}
