@@ -276,8 +276,7 @@ impl Script {
             return;
         }
         let enrolment = &cast.enrolments[*hub][*client];
-        let table =
-            if self.hostile == Hostile::Hub { &enrolment.uplink } else { &enrolment.downlink };
+        let table = if self.hostile == Hostile::Hub { &enrolment.uplink } else { &enrolment.downlink };
         let full = skex_wire::dske::share_elements(message.terms.key_len).unwrap() as usize * 16;
         let start = (message.position.index as usize + 4) * 16;
         let Some(pad) = table.get(start..start + full) else { return };

@@ -70,9 +70,11 @@ fn config(side: Side, kind: u8) -> PeerConfig<'static> {
     let (own, peer): (&[u8], &[u8]) = if side == Side::A { (b"alice", b"bob") } else { (b"bob", b"alice") };
     let consumer = kind & 1 == 1;
     let stateless = if side == Side::A { kind & 2 == 2 } else { kind & 4 == 4 };
-    PeerConfig::new(side, own, peer)
-        .stateless(stateless)
-        .confirmation(if consumer { Confirmation::Consumer } else { Confirmation::FourthMessage })
+    PeerConfig::new(side, own, peer).stateless(stateless).confirmation(if consumer {
+        Confirmation::Consumer
+    } else {
+        Confirmation::FourthMessage
+    })
 }
 
 /// The consumer heard from the other end under a key of the session.
@@ -104,17 +106,14 @@ fn step_pair(
             world.call(node, |peer, _, _| peer.demand_cookies(demanded));
         }
         4 => {
-            let exported =
-                world.call(node, |peer, _, _| peer.export_next(Label::EXPORT_RAW, b"fuzz"));
+            let exported = world.call(node, |peer, _, _| peer.export_next(Label::EXPORT_RAW, b"fuzz"));
             if let Some(Ok(key)) = exported {
                 book.note(node, 0, &key);
             }
         }
         5 => {
             let Some((session, index)) = book.any(input)? else { return Some(()) };
-            let _ = world.call(node, |peer, _, _| {
-                peer.export_at(session, index, Label::EXPORT_RAW, b"fuzz")
-            });
+            let _ = world.call(node, |peer, _, _| peer.export_at(session, index, Label::EXPORT_RAW, b"fuzz"));
         }
         6 => {
             let octet = input.octet()? % 4;
@@ -328,9 +327,8 @@ fn step_table(
         }
         5..=7 => {
             let Some((session, index)) = book.any(input)? else { return Some(()) };
-            let _ = world.call(node, |table, _, _| {
-                table.export_at(lane, session, index, Label::EXPORT_RAW, b"fuzz")
-            });
+            let _ = world
+                .call(node, |table, _, _| table.export_at(lane, session, index, Label::EXPORT_RAW, b"fuzz"));
         }
         _ => step_world(world, node, kind - 8, input)?,
     }
