@@ -55,6 +55,6 @@ for case in cases("records"):
             count += 1
 # The example of draft-skex-dske, "Provisioning file".
 draft = (vectors.parents[1] / "docs" / "draft-skex-dske.md").read_text()
-example = draft[draft.index("534b5845505256") :].split("~~~")[0]
+example = draft[draft.index("534b4558505256") :].split("~~~")[0]
 keep("stored", b"\x03" + bytes.fromhex("".join(example.split())))
 print(f"{count + 1} seeds in {corpus}")

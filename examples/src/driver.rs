@@ -1,5 +1,6 @@
 //! The loop that is the same for every machine of the family: a socket, a store, a clock, an entropy source.
 
+mod capture;
 mod paths;
 
 use core::net::SocketAddr;
@@ -15,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::{Deserialize, Serialize};
 use skex_core::machine::{Destination, Disposition, Instant, Machine, Output};
 
+pub(crate) use capture::{CAPTURE, Capture, merge};
 pub(crate) use paths::{Paths, resolve};
 
 use crate::clock::Clock;
@@ -52,6 +54,7 @@ pub(crate) struct Driver<M: Machine, S> {
     deadline: Option<Instant>,
     events: VecDeque<M::Event>,
     buffer: Vec<u8>,
+    capture: Option<Capture>,
 }
 
 /// Opens the socket of a process.
@@ -76,6 +79,7 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self> {
+        let capture = Capture::from_environment()?;
         let mut driver = Self {
             machine,
             store,
@@ -87,6 +91,7 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
             deadline: None,
             events: VecDeque::new(),
             buffer: vec![0; BUFFER_LEN],
+            capture,
         };
         driver.drain()?;
         Ok(driver)
@@ -136,7 +141,7 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
                     )?;
                     self.machine.handle_persisted(receipt).map_err(|error| anyhow!("{error}"))?;
                 }
-                Output::Transmit(transmit) => self.send(transmit.to, transmit.payload.as_ref()),
+                Output::Transmit(transmit) => self.send(transmit.to, transmit.payload.as_ref())?,
                 Output::Event(event) => self.events.push_back(event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
@@ -147,12 +152,15 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
     }
 
     /// As a network would: what cannot be sent is lost, and counted.
-    fn send(&mut self, to: Destination, payload: &[u8]) {
+    fn send(&mut self, to: Destination, payload: &[u8]) -> Result<()> {
         let address = match to {
             Destination::Path(path) => self.paths.address_of_path(path),
             Destination::Peer(peer) => self.paths.address_of_peer(peer),
             _ => None,
         };
+        if let (Some(capture), Some(to)) = (&mut self.capture, address) {
+            capture.write(self.socket.local_addr().context("the socket has no address")?, to, payload)?;
+        }
         let sent = address.map(|address| self.socket.send_to(payload, address));
         if matches!(sent, Some(Ok(_))) {
             self.traffic.sent_messages = self.traffic.sent_messages.saturating_add(1);
@@ -160,6 +168,7 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         } else {
             self.traffic.unsent = self.traffic.unsent.saturating_add(1);
         }
+        Ok(())
     }
 
     /// Waits for a message, a deadline of the machine, `until`, or something to read on `orders`, and handles the first

@@ -166,9 +166,10 @@ fn frames(mut input: Input<'_>) {
     let second = input.rest();
     for octets in [first, second] {
         if let Ok((header, body)) = record::decode(octets) {
+            // A slot may be longer than its record.
             let mut again = vec![0; octets.len()];
-            assert_eq!(record::encode(header, body, &mut again), Ok(octets.len()));
-            assert_eq!(again, octets);
+            let len = record::encode(header, body, &mut again).expect("it was that long");
+            assert_eq!(again[..len], octets[..len]);
         }
     }
     if let Ok((header, _)) = record::decode(first)

@@ -11,8 +11,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::command::provision;
+use crate::config::{HubFile, load};
+use crate::driver::merge;
 use crate::entropy::Entropy;
-use crate::store::atomic::create_private_directory;
+use crate::provisioning::{Enrolment, enrolment};
+use crate::store::atomic::{create_private, create_private_directory};
 use between_two::Pair;
 use show::Show;
 use through_hubs::Network;
@@ -25,7 +28,9 @@ use through_hubs::Network;
 ///
 /// The exit status is 0 if the two ends of every key have the same fingerprint, and 1 if not.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  skex demo\n  skex demo --json\n  skex demo --dir look-at-me --keep")]
+#[command(
+    after_help = "Examples:\n  skex demo\n  skex demo --json\n  skex demo --dir look-at-me --keep\n  skex demo --capture demo.pcap"
+)]
 pub(crate) struct Arguments {
     /// Print one JSON object for each key, and the result as the last one.
     #[arg(long)]
@@ -33,6 +38,9 @@ pub(crate) struct Arguments {
     /// Work in this new directory, instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Write every datagram to this new file, for Wireshark, and the keys of the envelopes to FILE.keys, for its dissector.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
     /// Leave the directory behind. It holds secrets, of the demo only.
     #[arg(long)]
     keep: bool,
@@ -49,9 +57,26 @@ const THRESHOLD: u8 = 3;
 const HANDSHAKES: u32 = 100;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(capture) = &arguments.capture {
+        for path in [capture.clone(), keys_beside(capture)] {
+            if path.exists() {
+                bail!("{} exists already: name a file that does not", path.display());
+            }
+        }
+    }
     let directory = WorkingDirectory::make(arguments)?;
     let mut show = Show::new(arguments.json);
-    let played = play(directory.path(), arguments.corrupt_one_end, &mut show);
+    let captures = arguments.capture.as_ref().map(|_| directory.path().join("captures"));
+    if let Some(captures) = &captures {
+        create_private_directory(captures)?;
+    }
+    let stage = Stage { directory: directory.path(), captures: captures.as_deref() };
+    let played = play(stage, arguments.corrupt_one_end, &mut show);
+    if let (Some(captures), Some(out)) = (&captures, &arguments.capture) {
+        let packets = merge(captures, out)?;
+        write_keys(&directory.path().join("net"), &keys_beside(out))?;
+        show.line(&format!("captured: {packets} datagrams in {}", out.display()))?;
+    }
     show.end(played.is_ok())?;
     if arguments.keep {
         show.line(&format!("kept: {}", directory.path().display()))?;
@@ -59,7 +84,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     played
 }
 
-fn play(directory: &Path, corrupt: bool, show: &mut Show) -> Result<()> {
+/// Where the parties live, and where they write what they send.
+#[derive(Clone, Copy)]
+struct Stage<'a> {
+    directory: &'a Path,
+    captures: Option<&'a Path>,
+}
+
+fn play(stage: Stage<'_>, corrupt: bool, show: &mut Show) -> Result<()> {
+    let directory = stage.directory;
     show.title(&format!(
         "Through hubs: 256-bit keys through {THRESHOLD} of {HUBS} hubs, {HUBS} hubs and 2 clients as {} processes",
         HUBS.saturating_add(2)
@@ -76,10 +109,16 @@ fn play(directory: &Path, corrupt: bool, show: &mut Show) -> Result<()> {
         base_port: 1,
         hub_address: Vec::new(),
     })?;
+<<<<<<< HEAD
     let mut network = Network::start(&network, corrupt)?;
     let one_time = (THRESHOLD, "one-time");
     network.key("alice", "bob", one_time, show)?;
     network.key("bob", "alice", one_time, show)?;
+=======
+    let mut network = Network::start(stage, &network, corrupt)?;
+    network.key("alice", "bob", THRESHOLD, show)?;
+    network.key("bob", "alice", THRESHOLD, show)?;
+>>>>>>> 94c1f25 (A Wireshark dissector for both protocols, held against captures of the demo and the vectors)
     stop_if_different(show)?;
 
     show.title(
@@ -99,7 +138,7 @@ fn play(directory: &Path, corrupt: bool, show: &mut Show) -> Result<()> {
     }
 
     show.title("Between two: the last key enrols an unmediated pair, and every hub and client is stopped")?;
-    let mut pair = Pair::enrol(directory, &network, &made.key_id)?;
+    let mut pair = Pair::enrol(stage, &network, &made.key_id)?;
     drop(network);
     pair.handshakes(HANDSHAKES, show)?;
     pair.kill_in_the_middle(show)?;
@@ -135,6 +174,28 @@ fn stop_if_different(show: &Show) -> Result<()> {
 /// This program again, for another process.
 fn this_program() -> Result<Command> {
     Ok(Command::new(std::env::current_exe().context("this program does not know where it lies")?))
+}
+
+fn keys_beside(capture: &Path) -> PathBuf {
+    let mut name = capture.as_os_str().to_owned();
+    name.push(".keys");
+    PathBuf::from(name)
+}
+
+/// What the dissector opens envelopes with: a line for each link, of client id, hub id, suite and initial key.
+fn write_keys(network: &Path, out: &Path) -> Result<()> {
+    let mut lines = String::from(
+        "# client id, hub id, envelope suite, initial key. Whoever reads this reads the envelopes.\n",
+    );
+    for hub in 1..=HUBS {
+        let directory = network.join(format!("hub-{hub}"));
+        for (name, known) in load::<HubFile>(&directory)?.links()? {
+            let Enrolment { link, initial_key } = enrolment(&directory, &name, &known)?;
+            let (hub, key) = (hex::encode(link.hub.as_bytes()), hex::encode(initial_key.expose()));
+            lines.push_str(&format!("{} {hub} {} {key}\n", link.client.number(), link.suite.value()));
+        }
+    }
+    create_private(out, lines.as_bytes())
 }
 
 /// A fresh directory, removed at the end.

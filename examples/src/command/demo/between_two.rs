@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use super::child::Child;
 use super::show::{KeyLine, Show};
-use super::this_program;
 use super::through_hubs::{Network, utf8};
+use super::{Stage, this_program};
 use crate::driver::Traffic;
 use crate::report::{KeyReport, Report};
 
-pub(super) struct Pair {
+pub(super) struct Pair<'a> {
+    stage: Stage<'a>,
     alice: Child,
     bob: Child,
     bob_directory: PathBuf,
@@ -25,15 +26,17 @@ pub(super) struct Pair {
 const ALICE: &str = "alice";
 const BOB: &str = "bob";
 
-impl Pair {
+impl<'a> Pair<'a> {
     /// Both clients enrol with their own copy of a key that they made through hubs.
-    pub(super) fn enrol(directory: &Path, network: &Network, key_id: &str) -> Result<Self> {
+    pub(super) fn enrol(stage: Stage<'a>, network: &Network, key_id: &str) -> Result<Self> {
+        let directory = stage.directory;
         let (alice, bob) = (directory.join("alice-with-bob"), directory.join("bob-with-alice"));
         enrol_end(&alice, "a", ALICE, BOB, &network.key_file(ALICE, key_id))?;
         enrol_end(&bob, "b", BOB, ALICE, &network.key_file(BOB, key_id))?;
         let mut pair = Self {
-            alice: start(&alice)?,
-            bob: start(&bob)?,
+            stage,
+            alice: start(stage, &alice)?,
+            bob: start(stage, &bob)?,
             bob_directory: bob,
             sent: [Traffic::default(); 2],
             handshakes: 0,
@@ -116,7 +119,7 @@ impl Pair {
         self.alice.order("connect")?;
         std::thread::sleep(self.usual_time.mul_f32(0.5));
         self.bob.kill()?;
-        let mut killed = core::mem::replace(&mut self.bob, start(&self.bob_directory)?);
+        let mut killed = core::mem::replace(&mut self.bob, start(self.stage, &self.bob_directory)?);
         self.introduce()?;
         let first = self.alice.next_key(true)?;
         // Bob has the key of this session once. He may have told it before he was killed; or have stored its erasure,
@@ -157,8 +160,8 @@ impl Pair {
     }
 }
 
-fn start(directory: &Path) -> Result<Child> {
-    Child::start(directory, ["peer", "--dir", utf8(directory)?, "steered", "--bind", "127.0.0.1:0"])
+fn start(stage: Stage<'_>, directory: &Path) -> Result<Child> {
+    Child::start(stage, directory, ["peer", "--dir", utf8(directory)?, "steered", "--bind", "127.0.0.1:0"])
 }
 
 fn enrol_end(directory: &Path, role: &str, id: &str, peer: &str, secret: &Path) -> Result<()> {

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use anyhow::{Context, Result, bail};
 
-use super::this_program;
+use super::{Stage, this_program};
+use crate::driver::CAPTURE;
 use crate::report::{CountersReport, KeyReport, Report, SettledReport};
 
 /// How long a report may take. Everything here takes milliseconds on an idle machine.
@@ -31,6 +32,7 @@ pub(super) struct Child {
 impl Child {
     /// Starts a process, and returns once it listens. What it complains of goes to a file beside `directory`.
     pub(super) fn start<A: AsRef<OsStr>>(
+        stage: Stage<'_>,
         directory: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Self> {
@@ -39,6 +41,7 @@ impl Child {
         let file = file.with_context(|| format!("cannot open {}", complaints.display()))?;
         let mut process = this_program()?
             .args(arguments)
+            .envs(stage.captures.map(|captures| (CAPTURE, captures)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::HUBS;
 use super::child::Child;
 use super::show::{KeyLine, Show};
+use super::{HUBS, Stage};
 use crate::report::SettledReport;
 
 pub(super) struct Network {
@@ -32,12 +32,12 @@ struct Totals {
 
 impl Network {
     /// Starts every party in its own directory. All listen on ports that the operating system chooses.
-    pub(super) fn start(directory: &Path, corrupt: bool) -> Result<Self> {
+    pub(super) fn start(stage: Stage<'_>, directory: &Path, corrupt: bool) -> Result<Self> {
         let mut hubs = Vec::new();
         for number in 1..=HUBS {
             let own = directory.join(format!("hub-{number}"));
             let arguments = ["hub", "--dir", utf8(&own)?, "--listen", "127.0.0.1:0", "--steered"];
-            hubs.push(Child::start(&own, arguments)?);
+            hubs.push(Child::start(stage, &own, arguments)?);
         }
         let mut clients = Vec::new();
         for name in ["alice", "bob"] {
@@ -52,7 +52,7 @@ impl Network {
             if corrupt && name == "bob" {
                 arguments.push("--corrupt".to_owned());
             }
-            clients.push(Child::start(&own, &arguments)?);
+            clients.push(Child::start(stage, &own, &arguments)?);
         }
         Ok(Self { directory: directory.to_owned(), hubs, clients })
     }
