@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 HERE = Path(__file__).resolve().parent
 HEADER = struct.pack(">IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101)
 UNMEDIATED, DSKE = 7001, 7002
+INNER = {*range(1, 14), *range(30, 35)}
 K0, HUB, CLIENT, SALT_C, SALT_H = bytes(range(32)), b"\xa1" * 16, 7, b"\x5c" * 16, b"\x54" * 16
 
 
@@ -94,7 +95,7 @@ def check_demo(demo: Path) -> None:
     assert rows and all("skex" in row["frame.protocols"] for row in rows), "a datagram is of neither protocol"
     assert not any(is_malformed(row) or row["skexd.closed"] for row in rows), "a datagram is malformed, or stays closed"
     assert types(rows, "skexu.type") >= {1, 2, 3, 4} and types(rows, "skexd.type") >= {1, 2, 3, 4}
-    assert types(rows, "skexd.inner") >= {1, 2, 4, 5, 6, 8, 9, 10}
+    assert types(rows, "skexd.inner") >= {1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13}
     blind = dissect(demo)
     assert not any(is_malformed(row) or row["skexd.inner"] for row in blind), "without keys, envelopes stay closed"
     print(f"demo: {len(rows)} datagrams, all dissected, {sum(bool(row['skexd.inner']) for row in rows)} envelopes opened")
@@ -118,14 +119,14 @@ def check_damage(demo: Path, scratch: Path) -> None:
     print(f"damage: {len(rows)} datagrams, all marked")
 
 
-def check_vectors(vectors: Path, scratch: Path) -> set[int]:
-    """The inner types of which there is no vector."""
+def check_vectors(vectors: Path, scratch: Path) -> None:
     hellos, keys = session()
     datagrams = [(DSKE, octets) for octets in hellos]
     wanted = [True, True]
     names = ["HELLO", "HELLO_REPLY"]
     sequence = 0
-    for group, case in cases(vectors, "dske-wire"):
+    epochs = (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
+    for group, case in [*cases(vectors, "dske-wire"), *epochs, *(("Inner", case) for case in commands())]:
         octets = bytes.fromhex(case.get("octets", ""))
         if group == "Outer" and octets:
             datagrams.append((DSKE, octets))
@@ -162,9 +163,23 @@ def check_vectors(vectors: Path, scratch: Path) -> set[int]:
     assert not wrong, f"judged otherwise than by the vectors: {wrong}"
     assert types(rows, "skexu.type") >= set(range(1, 8)), types(rows, "skexu.type")
     assert types(rows, "skexd.type") >= set(range(1, 6)), types(rows, "skexd.type")
-    missing = set(range(1, 14)) - types(rows, "skexd.inner")
+    assert types(rows, "skexd.inner") >= INNER, INNER - types(rows, "skexd.inner")
     print(f"vectors: {len(rows)} messages, {wanted.count(False)} of them malformed and marked")
-    return missing
+
+
+def commands():
+    """Commands and outcomes, of which there are no vectors yet; the tags are not looked at."""
+    block, tag = "0000" + "00000010" + "00000010", "5a" * 16
+    offer, flaw = "02010258" + "020103" + "03010509", "01010258" + "020103" + "03010509"
+    well_formed = ["1e" + block + b"bob".hex(), "1f" + block, "1f" + block + offer, "20" + block + "4b" * 16]
+    well_formed += ["21" + block + "01" + "b0" * 16, "22" + block[:12] + "00", "22" + block[:12] + "01"]
+    well_formed += ["22" + block[:12] + "00" + "b0" * 16 + part for part in ("", offer)]
+    malformed = ["1e" + block, "1e" + block + "61" * 65, "1f" + block + flaw, "20" + block + "4b" * 15]
+    malformed += ["21" + block + "02" + "b0" * 16, "22" + block[:12] + "01" + "b0" * 16]
+    malformed += ["22" + block[:12] + "00" + "b0" * 16 + flaw]
+    for layer, messages in [(None, well_formed), ("decode", malformed)]:
+        for octets in messages:
+            yield {"name": "command", "comment": octets, "octets": octets + tag, "refusedBy": layer}
 
 
 def sent(case):
@@ -180,8 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         check_demo(demo)
         check_damage(demo, Path(folder) / "damage.pcap")
-        missing = check_vectors(vectors, Path(folder) / "vectors.pcap")
-    assert not missing, f"no vector of the inner messages {sorted(missing)}"
+        check_vectors(vectors, Path(folder) / "vectors.pcap")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ local crypto = dofile(folder .. "crypto.lua")
 local skexu = Proto("skexu", "SKEX Unmediated Key Establishment")
 local skexd = Proto("skexd", "SKEX Distributed Key Establishment")
 
-local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576 }
+local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576, name = 64 }
 
 -- Fields ------------------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,11 @@ local INNER_TYPES = {
     [11] = "UPLOAD_SEALED",
     [12] = "DELIVERY_SEALED",
     [13] = "ANSWER_SEALED",
+    [30] = "LOOKUP",
+    [31] = "PUBLISH",
+    [32] = "WITHDRAW",
+    [33] = "AUTHORISE",
+    [34] = "OUTCOME",
 }
 local KEY_SUITES = { [1] = "ITS", [2] = "AES-256-GCM", [3] = "ChaCha20-Poly1305" }
 local STATUSES = {
@@ -74,7 +79,10 @@ local STATUSES = {
     [5] = "POLICY",
     [6] = "TOO_MANY_WAITING",
     [7] = "MALFORMED_CONTEXT",
+    [8] = "WITHDRAWN",
 }
+local OUTCOMES = { [0] = "DONE", [1] = "UNKNOWN", [2] = "SENT", [3] = "ANSWERED", [4] = "TOO_MANY" }
+local YES = { [0] = "no", [1] = "yes" }
 
 local u = fields(skexu, "skexu", {
     version = { U8, "Version", base.DEC, nil, 0xf0 },
@@ -136,6 +144,14 @@ local d = fields(skexd, "skexd", {
     share = { OCTETS, "Share, masked or sealed" },
     status = { U8, "Status", base.DEC, STATUSES },
     confirmation_tag = { OCTETS, "Tag of the responder" },
+    name = { ProtoField.string, "Name" },
+    allowed = { U8, "Allowed", base.DEC, YES },
+    client_tag = { OCTETS, "Client tag" },
+    outcome = { U8, "Outcome", base.DEC, OUTCOMES },
+    minimum_threshold = { U8, "Smallest threshold" },
+    information_theoretic = { U8, "Information-theoretic keys only", base.DEC, YES },
+    maximum_lifetime = { U16, "Longest lifetime, seconds" },
+    suite_count = { U8, "Number of suites" },
     waiting = { U16, "Shares that wait" },
 })
 
@@ -449,6 +465,52 @@ local function d_answer(sealed)
     end
 end
 
+-- LOOKUP, PUBLISH, WITHDRAW, AUTHORISE: a block, and before the tag a body of `length` octets.
+local function d_command(body)
+    return function(c)
+        d_position(c, false)
+        c:number(d.floor, 4)
+        body(c, c:left() - 16)
+        c:take(d.tag, 16)
+    end
+end
+
+local function d_yes(c, field)
+    if c:number(field, 1) > 1 then
+        refuse("neither 0 nor 1")
+    end
+end
+
+-- So many octets, strictly ascending from 1 on.
+local function d_ascending(c, field, count)
+    local last = 0
+    for _ = 1, count do
+        local value = c:number(field, 1)
+        if value <= last then
+            refuse("suites and coordinates ascend from 1 on")
+        end
+        last = value
+    end
+end
+
+local function d_offer(c)
+    local threshold = c:number(d.minimum_threshold, 1)
+    d_yes(c, d.information_theoretic)
+    if c:number(d.maximum_lifetime, 2) == 0 then
+        refuse("no lifetime")
+    end
+    local suites = c:number(d.suite_count, 1)
+    if suites < 1 or suites > LIMIT.suites then
+        refuse("an offer has 1 to 8 suites")
+    end
+    d_ascending(c, d.suite, suites)
+    local hubs = c:number(d.hubs, 1)
+    if hubs < 2 or hubs > LIMIT.hubs or threshold < 2 or threshold > hubs then
+        refuse("threshold and number of hubs do not fit")
+    end
+    d_ascending(c, d.coordinate, hubs)
+end
+
 local INNER_READERS = {
     [1] = function(c)
         c:number(d.table, 2)
@@ -488,6 +550,38 @@ local INNER_READERS = {
     [11] = d_share(11),
     [12] = d_share(12),
     [13] = d_answer(true),
+    [30] = d_command(function(c, length)
+        if length < 1 or length > LIMIT.name then
+            refuse("a name has 1 to 64 octets")
+        end
+        c:take(d.name, length)
+    end),
+    [31] = d_command(function(c, length)
+        if length ~= 0 then
+            d_offer(c)
+        end
+    end),
+    [32] = d_command(function(c)
+        c:take(d.key_id, 16)
+    end),
+    [33] = d_command(function(c)
+        d_yes(c, d.allowed)
+        c:take(d.client_tag, 16)
+    end),
+    [34] = function(c)
+        d_position(c, false)
+        local status = c:number(d.outcome, 1)
+        if c:left() ~= 16 then
+            c:take(d.client_tag, 16)
+            if c:left() ~= 16 then
+                d_offer(c)
+            end
+            if status ~= 0 then
+                refuse("somebody found beside another status than DONE")
+            end
+        end
+        c:take(d.tag, 16)
+    end,
 }
 
 local function d_inner(octets, pinfo, tree)

@@ -52,6 +52,8 @@ fn write_inner(inner: &Inner<'_>, writer: &mut Writer<'_>) -> Result<(), EncodeE
         Inner::LeaseDenied(message) => message.encode(writer),
         Inner::Share(share) => tagged!(share, writer),
         Inner::Answer(answer) => tagged!(answer, writer),
+        Inner::Command(command) => tagged!(command, writer),
+        Inner::Outcome(outcome) => tagged!(outcome, writer),
         Inner::Busy(message) => message.encode(writer),
         Inner::Confirm(message) => message.encode(writer),
         Inner::Fetch(message) => message.encode(writer),

@@ -109,16 +109,10 @@ fn play(stage: Stage<'_>, corrupt: bool, show: &mut Show) -> Result<()> {
         base_port: 1,
         hub_address: Vec::new(),
     })?;
-<<<<<<< HEAD
-    let mut network = Network::start(&network, corrupt)?;
+    let mut network = Network::start(stage, &network, corrupt)?;
     let one_time = (THRESHOLD, "one-time");
     network.key("alice", "bob", one_time, show)?;
     network.key("bob", "alice", one_time, show)?;
-=======
-    let mut network = Network::start(stage, &network, corrupt)?;
-    network.key("alice", "bob", THRESHOLD, show)?;
-    network.key("bob", "alice", THRESHOLD, show)?;
->>>>>>> 94c1f25 (A Wireshark dissector for both protocols, held against captures of the demo and the vectors)
     stop_if_different(show)?;
 
     show.title(
