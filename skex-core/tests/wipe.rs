@@ -139,7 +139,7 @@ mod heap {
 
     // One test, so that nothing else counts at the same time.
     #[test]
-    fn secrets_on_the_heap_are_wiped_before_they_are_given_back() {
+    fn scenario_9_secrets_on_the_heap_are_wiped_before_they_are_given_back() {
         let left = || (WIPED.load(Ordering::SeqCst), LEFT.load(Ordering::SeqCst));
         drop(vec![0xd7_u8; LEN]);
         assert_eq!(left(), (0, 1), "the inspection sees a plain vector");

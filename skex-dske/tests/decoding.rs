@@ -234,7 +234,7 @@ fn liars_with_one_story_do_not_pass() {
 /// The liars take k - 1 right shares (their own) and choose theirs so that the first candidate is an offset
 /// of the right block of their choice. It goes past nothing but the tag.
 #[test]
-fn chosen_offsets_on_the_tag_key_and_the_payload_do_not_pass() {
+fn scenario_12_chosen_offsets_on_the_tag_key_and_the_payload_do_not_pass() {
     let mut rng = ChaCha20Rng::seed_from_u64(13);
     let sharing = Sharing::new(&mut rng, 5, 3, 64);
     for target in [0, 16, 32, 48, 100] {
@@ -297,7 +297,7 @@ fn liars_cannot_frame_honest_hubs() {
 
 /// Scenario 21: however the shares are made up, the work is bounded by the limit.
 #[test]
-fn fabricated_shares_cost_at_most_the_work_limit() {
+fn scenario_21_fabricated_shares_cost_at_most_the_work_limit() {
     let mut rng = ChaCha20Rng::seed_from_u64(21);
     for (n, k) in [(5u8, 3u8), (9, 5), (20, 10), (31, 16)] {
         let coordinates: Vec<_> = (1..=n).map(|x| Coordinate::new(x).unwrap()).collect();

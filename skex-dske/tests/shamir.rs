@@ -75,7 +75,7 @@ fn known_answer_by_hand() {
 
 /// Scenario 7.
 #[test]
-fn every_threshold_of_every_size_of_the_protocol() {
+fn scenario_7_every_threshold_of_every_size_of_the_protocol() {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
     for n in 2..=31 {
         for k in 2..=n {
@@ -116,7 +116,7 @@ fn all_255_coordinates_and_the_full_threshold() {
 
 /// The protocol's way: the shares of the direct hubs are the pad bytes themselves.
 #[test]
-fn direct_shares_are_taken_as_they_are_and_fix_the_others() {
+fn scenario_6_direct_shares_are_taken_as_they_are_and_fix_the_others() {
     let mut rng = ChaCha20Rng::seed_from_u64(6);
     for (n, k) in [(2, 2), (3, 2), (5, 3), (5, 5), (31, 16)] {
         let coordinates: Vec<_> = (0..n).map(|i| coordinate(255 - 7 * i)).collect();
@@ -174,7 +174,7 @@ fn drawing_shares_is_drawing_coefficients_from_the_whole_field() {
 
 /// Scenario 8.
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn scenario_8_what_makes_no_sense_is_refused() {
     let mut rng = ChaCha20Rng::seed_from_u64(9);
     let coordinates = first_coordinates(5);
     let twice = [1, 2, 3, 4, 2].map(coordinate);

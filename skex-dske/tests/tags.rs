@@ -103,7 +103,7 @@ fn the_reference_multiplies_as_ghash_does() {
 /// The same answer out of the implementation: GHASH runs its blocks down to the power one, our messages up
 /// from it.
 #[test]
-fn known_answer_from_gcm() {
+fn scenario_1_known_answer_from_gcm() {
     let mut key = [0; 32];
     key[..16].copy_from_slice(&element("66e94bd4ef8a2c3b884cfa59ca342b2e").to_be_bytes());
     // y_1 = 16, the length in bytes; y_2 is x1 of GCM's test case. Their y_1 is 128, in bits.
@@ -134,7 +134,7 @@ fn every_length_equals_the_formula() {
 
 /// Scenario 3.
 #[test]
-fn zeros_at_the_end_change_the_tag() {
+fn scenario_3_zeros_at_the_end_change_the_tag() {
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     for length in 0..48 {
         let key = random(&mut rng);
@@ -208,7 +208,7 @@ fn debug_shows_no_byte_of_a_key() {
 /// Scenario 4 in the real field. With a payload of zeros and no context the sum is c^2 S_1, and squares are
 /// additive: without the term c e, the offset (dc, dc^2 S_1) on (c, d) would always go unnoticed.
 #[test]
-fn the_attack_on_the_tag_without_e_fails() {
+fn scenario_4_the_attack_on_the_tag_without_e_fails() {
     let mut rng = ChaCha20Rng::seed_from_u64(5);
     for _ in 0..100 {
         let key: [u8; 48] = random(&mut rng);
@@ -284,7 +284,7 @@ fn worst_offset(s: u8, with_e: bool) -> usize {
 /// Scenarios 2 and 4: the bound (m + 1) / |F| holds for every offset and every S, is reached, and falls
 /// without e.
 #[test]
-fn offsets_on_the_shared_secret_exhaustively_on_a_toy_field() {
+fn scenario_2_offsets_on_the_shared_secret_exhaustively_on_a_toy_field() {
     for s in toy::FIELD {
         assert!(worst_offset(s, true) <= 64 * 2 / 4, "S = {s}");
         assert_eq!(worst_offset(s, false), 64, "S = {s}");
@@ -295,7 +295,7 @@ fn offsets_on_the_shared_secret_exhaustively_on_a_toy_field() {
 /// Scenario 2: message tags of two messages of equal length collide for a chosen difference of tags with s /
 /// |F| of all keys.
 #[test]
-fn forgeries_of_messages_exhaustively_on_a_toy_field() {
+fn scenario_2_forgeries_of_messages_exhaustively_on_a_toy_field() {
     use toy::{FIELD, multiply};
     let mut worst = 0;
     for first in FIELD {
@@ -317,7 +317,7 @@ fn forgeries_of_messages_exhaustively_on_a_toy_field() {
 /// Scenario 5: a hub that holds one share of a block (c, d, e, S), k = 2, and sees the tag. Every S remains
 /// exactly as likely, for every share and every tag.
 #[test]
-fn fewer_than_k_shares_and_the_tag_tell_nothing_on_a_toy_field() {
+fn scenario_5_fewer_than_k_shares_and_the_tag_tell_nothing_on_a_toy_field() {
     const HUB: u8 = 2;
     let mut count = vec![[0u32; 4]; 4 * 256];
     // 256 blocks times 256 slopes: all polynomials of degree below 2.

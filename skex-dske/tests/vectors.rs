@@ -14,7 +14,7 @@ fn tag(octets: &Hex) -> Tag {
 }
 
 #[test]
-fn tags_verify_and_are_made_as_the_vectors_say() {
+fn scenario_10_tags_verify_and_are_made_as_the_vectors_say() {
     for group in tags::load().unwrap().test_groups {
         match group {
             tags::TestGroup::MessageTag(group) => {
@@ -78,7 +78,7 @@ fn split(test: &shamir::SplitTest) -> Result<Vec<Hex>, ShareError> {
 }
 
 #[test]
-fn shares_are_made_and_taken_together_as_the_vectors_say() {
+fn scenario_10_shares_are_made_and_taken_together_as_the_vectors_say() {
     for group in shamir::load().unwrap().test_groups {
         match group {
             shamir::TestGroup::Split(group) => {

@@ -17,7 +17,7 @@ fn a_key_through_three_of_five_hubs() {
 }
 
 #[test]
-fn keys_both_ways_at_once_are_two_keys() {
+fn scenario_63_keys_both_ways_at_once_are_two_keys() {
     let mut cast = cast(2, &Setup::new(5));
     let there = cast.request(0, 1, KeyRequest::new(3));
     let back = cast.request(1, 0, KeyRequest::new(3));
@@ -28,7 +28,7 @@ fn keys_both_ways_at_once_are_two_keys() {
 }
 
 #[test]
-fn one_hub_dead_and_one_lying_are_told_apart() {
+fn scenario_25_one_hub_dead_and_one_lying_are_told_apart() {
     for_each_seed(0..5, |seed| {
         let mut cast = cast(seed, &Setup::new(5));
         cast.world.kill(cast.hubs[1]);
@@ -53,7 +53,7 @@ fn every_size_from_two_of_three_to_sixteen_of_thirty_one() {
 }
 
 #[test]
-fn too_few_hubs_is_an_error_and_not_a_key() {
+fn scenario_53_too_few_hubs_is_an_error_and_not_a_key() {
     let mut cast = cast(4, &Setup::new(5));
     for hub in 0..3 {
         cast.world.kill(cast.hubs[hub]);

@@ -3,6 +3,7 @@
 
 pub mod babble;
 mod clients;
+mod crook;
 mod forgery;
 mod hubs;
 pub mod liar;

@@ -145,7 +145,7 @@ fn a_name_that_nobody_has() {
 
 /// Rule 5: a name that is squatted at the hubs where its owner is absent, k - 1 of them, is not believed; the liars are named.
 #[test]
-fn fewer_hubs_than_the_threshold_cannot_give_a_name_to_another() {
+fn scenario_20_fewer_hubs_than_the_threshold_cannot_give_a_name_to_another() {
     for (hubs, threshold, liars) in
         [(3, 2, vec![1]), (5, 3, vec![0, 4]), (5, 3, vec![0]), (7, 4, vec![1, 2, 6])]
     {
@@ -365,7 +365,7 @@ fn a_key_that_was_answered_cannot_be_withdrawn() {
 
 /// A responder wants no more of an initiator: what waits goes, what comes is refused; and it can change its mind.
 #[test]
-fn an_initiator_loses_its_authorisation_and_gets_it_back() {
+fn scenario_64_an_initiator_loses_its_authorisation_and_gets_it_back() {
     for start in [Authorised::Everyone, Authorised::Only(vec![tag(0), tag(1)])] {
         let mut setup = Setup::new(3);
         setup.authorised = start;

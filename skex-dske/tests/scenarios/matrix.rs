@@ -139,7 +139,7 @@ fn sixteen_of_thirty_one_with_more_liars_is_right_or_nothing() {
 /// Errors of the same shape cancel where they can: liars who work together. Whatever comes, it is the right key or none,
 /// and blame that is called certain falls on no honest hub.
 #[test]
-fn liars_who_flip_the_same_bit_never_get_an_honest_hub_certainly_blamed() {
+fn scenario_11_liars_who_flip_the_same_bit_never_get_an_honest_hub_certainly_blamed() {
     let mut keys = 0;
     for (k, n) in [(2, 5), (3, 5), (3, 7), (4, 7), (4, 9), (5, 9), (8, 15), (16, 31)] {
         for liars in 1..k {

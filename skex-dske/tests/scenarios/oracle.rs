@@ -163,6 +163,14 @@ impl Oracle {
             .collect()
     }
 
+    /// The shares of a key as its initiator uploaded them, by coordinate.
+    pub fn shares(cast: &Cast, initiator: usize, key_id: KeyId) -> Vec<(u8, Vec<u8>)> {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        let making = oracle.keys.remove(&(initiator, key_id)).expect("shares were uploaded");
+        making.uploaded.into_iter().collect()
+    }
+
     /// How many blocks hub `hub` spent on the deliveries of a key.
     pub fn delivered(cast: &Cast, initiator: usize, key_id: KeyId, hub: usize) -> usize {
         Self::blocks_of(cast, (initiator, key_id), hub, false)

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use skex_core::Assurance;
-use skex_dske::{ClientError, KeyRequest, Origin, Release};
-use skex_sim::{Dice, Link, PowerLoss, for_each_seed};
+use skex_dske::{ClientError, HubEvent, KeyRequest, Origin, Release};
+use skex_sim::{Dice, Either, Link, PowerLoss, for_each_seed};
 
 use crate::oracle::Oracle;
 use crate::seeds;
@@ -247,5 +247,80 @@ fn an_upload_that_was_claimed_out_of_band_does_not_go_by_a_refilled_table() {
     cast.settle(30);
     cast.assert_agreed(0, 1, later);
     assert_eq!(Oracle::uploaded(&cast, 0, later, 2), 1);
+    Oracle::acquit(&cast);
+}
+
+/// More is left than the low-water mark, and less than one key needs: the request fails at once, spends nothing, and shorter
+/// keys still come.
+#[test]
+fn scenario_40_less_than_one_request_is_left() {
+    let mut cast = cast(40, &small(3));
+    let first = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, first);
+    let mut long = KeyRequest::new(2);
+    long.key_len = 16 * 80;
+    let before: Vec<Vec<u8>> = cast.client_tables[0].iter().map(|(up, _)| up.octets()).collect();
+    assert_eq!(cast.try_request(0, 1, long), Err(ClientError::Exhausted));
+    cast.settle(5);
+    let after: Vec<Vec<u8>> = cast.client_tables[0].iter().map(|(up, _)| up.octets()).collect();
+    assert!(before == after);
+    assert!(use_up(&mut cast) > 1);
+    // What comes out of band serves the long key.
+    provision_all(&mut cast, 1, Origin::OutOfBand, 1000, true);
+    let id = cast.request(0, 1, long);
+    cast.settle(20);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
+
+/// Nothing is left of the tables that one client sends from: it still says hello, fetches, answers, confirms and is
+/// confirmed to; and the hubs tell that there is little.
+#[test]
+fn scenario_42_control_goes_on_when_a_table_is_used_up() {
+    let mut cast = cast(42, &small(3));
+    assert!(use_up(&mut cast) > 2);
+    let initiator = cast.tags[0];
+    let told = cast.world.events().iter().filter(|happened| match &happened.event {
+        Either::Right(HubEvent::TableLow { client, uplink: true, .. }) => *client == initiator,
+        _ => false,
+    });
+    assert_eq!(told.count(), 3, "each hub tells its operator, once");
+    for node in [cast.clients[0], cast.hubs[1]] {
+        cast.world.crash(node, PowerLoss::Lands);
+        cast.world.restart(node);
+    }
+    cast.settle(20);
+    assert_eq!(cast.try_request(0, 1, KeyRequest::new(2)), Err(ClientError::Exhausted));
+    for _ in 0..2 {
+        let id = cast.request(1, 0, KeyRequest::new(2));
+        cast.settle(20);
+        cast.assert_agreed(1, 0, id);
+    }
+    Oracle::acquit(&cast);
+}
+
+/// Both ends of every link send at the same moment, again and again: each from a table of its own.
+#[test]
+fn scenario_46_both_ends_send_at_once() {
+    let mut cast = cast(46, &Setup::new(3));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(50));
+    for _ in 0..10 {
+        let ids = [(0, 1), (1, 0)].map(|(from, to)| (from, to, cast.request(from, to, KeyRequest::new(2))));
+        cast.settle(2);
+        for (from, to, id) in ids {
+            cast.assert_agreed(from, to, id);
+        }
+    }
+    let spent = Oracle::spent(&cast);
+    for hub in 0..3 {
+        for client in 0..2 {
+            for uplink in [true, false] {
+                let of_table = spent.iter().filter(|&&(c, h, up, _)| (c, h, up) == (client, hub, uplink));
+                // Heads of three leases, and ten blocks but for answer keys that nothing left for.
+                assert!((90..=120).contains(&of_table.count()));
+            }
+        }
+    }
     Oracle::acquit(&cast);
 }

@@ -156,7 +156,7 @@ fn a_short_question_does_not_bring_everything_each_time() {
 /// A client that knows the key id of another asks first for "the same" key, at every hub, and is delivered first.
 /// Carried by the initiator's place in `RelayId` at the hub and in `Client::inbound` at the responder.
 #[test]
-fn one_key_id_of_two_initiators_is_two_keys() {
+fn scenario_66_one_key_id_of_two_initiators_is_two_keys() {
     let mut cast = cast(5, &setup(1024));
     let first = cast.request(2, 1, KeyRequest::new(3));
     cast.settle(5);
@@ -176,7 +176,7 @@ fn one_key_id_of_two_initiators_is_two_keys() {
 
 /// Rule 3. Carried by `peer.authorised.includes` in `Hub::judge`.
 #[test]
-fn an_initiator_that_is_not_authorised_spends_nothing_of_the_downlink() {
+fn scenario_60_an_initiator_that_is_not_authorised_spends_nothing_of_the_downlink() {
     let mut setup = setup(1024);
     setup.authorised = Authorised::Only(vec![tag(0)]);
     let mut cast = cast(6, &setup);
@@ -241,4 +241,34 @@ fn a_client_that_grants_crumbs_is_not_asked_all_the_time() {
     let written = cast.world.checkpoints(cast.hubs[0]) - before;
     assert!(crumbs > 0);
     assert!(crumbs < 30, "asked {crumbs} times, wrote {written} times, in a second");
+}
+
+/// Shares at places far ahead of the lease, beyond the table, and below everything: with the rightful tag of that place, and
+/// with a wrong one. Nothing is answered, nothing moves, nothing is erased; a share at the next place is taken.
+/// Carried by `end <= self.high_water` in `Incoming::open`.
+#[test]
+fn scenario_32_a_forged_index_far_ahead_moves_and_erases_nothing() {
+    let mut cast = cast(32, &setup(1024));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    liar.ask(&mut cast, [1; 16], 0, 60).unwrap();
+    let share = Share::junk([3; 16], cast.tags[1]);
+    let (table, stored) = (cast.hub_uplinks[0][2].octets(), cast.world.disk(cast.hubs[0]).attempts());
+    let answers = |liar: &mut Liar, cast: &Cast| liar.hear(cast).iter().filter(|inner| inner[0] == 6).count();
+    for index in [0, 1, 55, 59, 60, 1000, 4085, 4086, u32::MAX - 5, u32::MAX] {
+        // A place beyond the table has no key: any tag will do.
+        let placed = if index < 4080 { index } else { 100 };
+        let mut octets = liar.share_octets(&cast, &share, placed);
+        octets[3..7].copy_from_slice(&index.to_be_bytes());
+        liar.say(&mut cast, &octets);
+        *octets.last_mut().unwrap() ^= 1;
+        liar.say(&mut cast, &octets);
+    }
+    pass(&mut cast, 100);
+    assert_eq!(answers(&mut liar, &cast), 0);
+    assert!(cast.hub_uplinks[0][2].octets() == table);
+    assert_eq!(cast.world.disk(cast.hubs[0]).attempts(), stored);
+    liar.share(&mut cast, &share);
+    pass(&mut cast, 100);
+    assert_eq!(answers(&mut liar, &cast), 1);
 }

@@ -70,7 +70,7 @@ fn two_liars(cast: &mut Cast, forged: &Forged) -> usize {
 /// Rule 1. Carried by the comparison with `policy.minimum_threshold` in `Client::admit`: with a policy that allows what
 /// they say, the same two liars succeed (which shows that all else of their forgery is right).
 #[test]
-fn two_liars_cannot_lower_the_threshold_below_the_responders_own() {
+fn scenario_36_two_liars_cannot_lower_the_threshold_below_the_responders_own() {
     for &suite in DskeSuiteId::KNOWN {
         for (minimum, keys) in [(3, 0), (2, 1)] {
             let mut cast = cast(1, &setup(minimum));
@@ -82,7 +82,7 @@ fn two_liars_cannot_lower_the_threshold_below_the_responders_own() {
 
 /// The context is built from the responder's own name. Carried by `responder: self.tag` in `Client::admit`.
 #[test]
-fn a_key_for_somebody_else_is_no_key() {
+fn scenario_18_a_key_for_somebody_else_is_no_key() {
     let mut cast = cast(2, &setup(2));
     let forged = forge(&cast, 2, &[1, 2], ClientTag::new([0xee; 16]));
     assert_eq!(two_liars(&mut cast, &forged), 0);
@@ -133,7 +133,7 @@ fn a_hub_beside_the_context_does_not_count() {
 
 /// An initiator that the responder does not know. Carried by `self.peers.contains` in `Client::admit`.
 #[test]
-fn a_stranger_gives_no_key() {
+fn scenario_17_a_stranger_gives_no_key() {
     let mut setup = setup(2);
     setup.peers_known = false;
     let mut cast = cast(6, &setup);

@@ -77,7 +77,7 @@ fn a_hub_that_gives_keys_a_day_does_not_fill_the_table() {
 /// One hub opens groups that never become keys, many more than there is room for.
 /// Carried by the quota of each hub in `Client::has_room_for_inbound`.
 #[test]
-fn a_hub_that_makes_up_keys_keeps_none_away() {
+fn scenario_21_a_hub_that_makes_up_keys_keeps_none_away() {
     let mut setup = Setup::new(5);
     setup.client_limits.inbound = 10;
     let mut cast = cast(4, &setup);

@@ -69,7 +69,7 @@ const fn is_greeting(first: u8) -> bool {
 /// middle of a session and after starts of either end. No old key comes back, no session and no lease ends by it.
 /// Carried by the generation in `hub_salt` and by "nothing switches before a SEALED_FRESH opens" in `Hub::open`.
 #[test]
-fn replayed_hellos_and_fresh_envelopes_change_nothing() {
+fn scenario_35_replayed_hellos_and_fresh_envelopes_change_nothing() {
     let mut cast = cast(2, &Setup::new(3));
     let replay = |cast: &mut Cast| {
         let sent = cast.world.net().sent().iter().enumerate();
@@ -255,7 +255,7 @@ fn a_slow_path_is_a_path() {
 /// A hub's records are put back from a backup while its tables, on a device of their own, stay as they are: erased where
 /// the leases were that the network swallowed. The first element that the hub would grant is gone; the link goes on behind.
 #[test]
-fn a_grant_whose_key_is_erased_does_not_stop_the_link() {
+fn scenario_47_a_grant_whose_key_is_erased_does_not_stop_the_link() {
     const GRANT: usize = 43 + 25;
     let mut cast = cast(10, &Setup::new(2));
     let (hub, client) = (cast.hubs[0], cast.clients[0]);

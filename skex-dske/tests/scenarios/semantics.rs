@@ -1,0 +1,191 @@
+//! What users meet: policies, errors, rotation, and what a key costs.
+
+use skex_core::{Assurance, KeyId};
+use skex_dske::{ClientError, Coordinate, KeyError, KeyRequest, Origin, Release, ResponderPolicy, combine};
+use skex_sim::Link;
+
+use crate::attacks::liar::{Liar, Share, pass};
+use crate::oracle::Oracle;
+use crate::world::{Cast, Setup, cast};
+
+fn taken(cast: &mut Cast, peer: usize, id: KeyId) -> Result<(), ClientError> {
+    let (node, peer) = (cast.clients[1], cast.tags[peer]);
+    cast.world.call(node, |party, _, _| party.left().unwrap().taken(peer, id)).unwrap()
+}
+
+fn short(threshold: u8) -> KeyRequest {
+    let mut request = KeyRequest::new(threshold);
+    request.lifetime = 20;
+    request
+}
+
+/// The protocol's premise, and its end: as many hubs as the threshold know the key. One less does not.
+#[test]
+fn scenario_13_as_many_hubs_as_the_threshold_know_the_key() {
+    let mut cast = cast(13, &Setup::new(5));
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    let key = cast.key(0, id).unwrap();
+    let shares = Oracle::shares(&cast, 0, id);
+    let together = |hubs: &[usize]| {
+        let points: Vec<(Coordinate, &[u8])> =
+            hubs.iter().map(|&hub| (Coordinate::new(shares[hub].0).unwrap(), &shares[hub].1[..])).collect();
+        let mut block = vec![0; points[0].1.len()];
+        combine(hubs.len() as u8, &points, &mut block).unwrap();
+        block[48..80].to_vec()
+    };
+    for hubs in [[0, 1, 2], [0, 2, 4], [2, 3, 4]] {
+        assert_eq!(together(&hubs), key);
+        assert_ne!(together(&hubs[1..]), key);
+    }
+}
+
+/// The responder's demands are met or there is no key, and the initiator is told; nothing of it stays.
+#[test]
+fn scenario_59_policies_that_do_not_match() {
+    let mut demanding = ResponderPolicy::default();
+    (demanding.minimum_threshold, demanding.maximum_lifetime) = (3, 60);
+    demanding.minimum_assurance = Assurance::InformationTheoretic;
+    let mut too_long = short(3);
+    too_long.lifetime = 61;
+    for (origin, request, agrees) in [
+        (Origin::OutOfBand, short(3), true),
+        (Origin::OutOfBand, short(2), false),
+        (Origin::OutOfBand, too_long, false),
+        (Origin::Refill, short(3), false),
+    ] {
+        let mut setup = Setup::new(5);
+        (setup.policy, setup.origin) = (Some(demanding), origin);
+        let mut cast = cast(59, &setup);
+        let id = cast.request(0, 1, request);
+        cast.settle(80);
+        if agrees {
+            cast.assert_agreed(0, 1, id);
+        } else {
+            assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
+            assert_eq!(cast.failure(0, id), Some(KeyError::Unconfirmed));
+        }
+        Oracle::acquit(&cast);
+    }
+}
+
+/// An initiator gives each hub another story: shares that fit no key, and then other content under the same key id. The
+/// responder has no key or one, never a second under the id, and the next honest key is not disturbed.
+#[test]
+fn scenario_60_an_initiator_that_contradicts_itself() {
+    let mut setup = Setup::new(5);
+    setup.clients = 3;
+    let mut cast = cast(60, &setup);
+    cast.settle(1);
+    let mut statuses = Vec::new();
+    for hub in 0..5 {
+        let mut liar = Liar::client(&mut cast, 2, hub);
+        let mut share = Share::junk([6; 16], cast.tags[1]);
+        share.lifetime = 20;
+        share.share = vec![hub as u8; 112];
+        liar.share(&mut cast, &share);
+        pass(&mut cast, 100);
+        share.secret_tag[0] ^= 1;
+        liar.share(&mut cast, &share);
+        pass(&mut cast, 100);
+        statuses.extend(liar.hear(&cast).iter().filter(|inner| inner[0] == 6).map(|answer| answer[7]));
+    }
+    assert_eq!(statuses, [0, 3].repeat(5), "ACCEPTED, then KEY_ID_IN_USE, at every hub");
+    cast.settle(60);
+    let id = KeyId::new([6; 16]);
+    assert_eq!(cast.key(1, id), None);
+    assert_eq!(cast.failure(1, id), Some(KeyError::Undecodable));
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(20);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
+
+/// Keys that the responder never had, has of somebody else, has taken, or that expired: one clear error, and nothing is
+/// written for it.
+#[test]
+fn scenario_62_a_key_that_is_unknown_taken_or_anothers() {
+    let mut setup = Setup::new(3);
+    setup.clients = 3;
+    let mut cast = cast(62, &setup);
+    let id = cast.request(0, 1, short(2));
+    cast.settle(5);
+    let stored = cast.world.disk(cast.clients[1]).attempts();
+    assert_eq!(taken(&mut cast, 0, KeyId::new([1; 16])), Err(ClientError::NoSuchKey));
+    assert_eq!(taken(&mut cast, 2, id), Err(ClientError::NoSuchKey));
+    assert_eq!(cast.world.disk(cast.clients[1]).attempts(), stored);
+    assert_eq!(taken(&mut cast, 0, id), Ok(()));
+    assert_eq!(taken(&mut cast, 0, id), Err(ClientError::NoSuchKey));
+    // One that came to nothing: its shares wait until the lifetime is over.
+    cast.world.kill(cast.clients[1]);
+    let lost = cast.request(0, 1, short(2));
+    cast.settle(60);
+    cast.world.restart(cast.clients[1]);
+    cast.settle(30);
+    assert_eq!(cast.failure(0, lost), Some(KeyError::Unconfirmed));
+    assert_eq!(taken(&mut cast, 0, lost), Err(ClientError::NoSuchKey));
+    Oracle::acquit(&cast);
+}
+
+/// The initiator has its key at the threshold, and the responder never hears of it: the key says that it is unconfirmed,
+/// and a request that waits for the confirmation says that there was none.
+#[test]
+fn scenario_67_the_initiator_has_a_key_that_the_responder_lacks() {
+    for release in [Release::AtThreshold, Release::AtConfirmation] {
+        let mut cast = cast(67, &Setup::new(3));
+        cast.settle(1);
+        cast.world.kill(cast.clients[1]);
+        let mut request = short(2);
+        request.release = release;
+        let id = cast.request(0, 1, request);
+        cast.settle(60);
+        let keys = cast.keys(0);
+        match release {
+            Release::AtThreshold => {
+                assert!(keys.len() == 1 && !keys[0].confirmed && !keys[0].key.is_confirmed())
+            }
+            _ => assert!(keys.is_empty() && cast.failure(0, id) == Some(KeyError::Unconfirmed)),
+        }
+        Oracle::acquit(&cast);
+    }
+}
+
+/// Four keys every minute, kept for ten: those not taken yet are given again after a restart, those taken never.
+#[test]
+fn scenario_70_a_rotation_of_four_keys_that_are_kept_for_ten_minutes() {
+    let mut cast = cast(70, &Setup::new(3));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(20).loss(50));
+    let mut batches: Vec<[KeyId; 4]> = Vec::new();
+    for _ in 0..12 {
+        batches.push([(); 4].map(|()| cast.request(0, 1, KeyRequest::new(2))));
+        cast.settle(60);
+        if batches.len() > 10 {
+            for id in batches[batches.len() - 11] {
+                cast.assert_agreed(0, 1, id);
+                assert_eq!(taken(&mut cast, 0, id), Ok(()));
+            }
+        }
+    }
+    let given = cast.keys(1).len();
+    assert_eq!(given, 48);
+    cast.world.restart(cast.clients[1]);
+    let again: Vec<KeyId> = cast.keys(1)[given..].iter().map(|given| given.key.id()).collect();
+    assert_eq!(again.len(), 40);
+    assert!(batches[2..].as_flattened().iter().all(|id| again.contains(id)));
+    Oracle::acquit(&cast);
+}
+
+/// What the specification's table of bytes says, to the octet.
+#[test]
+fn scenario_72_a_key_costs_the_pads_that_the_specification_says() {
+    for (key_len, of_each_hub) in [(16, 160), (32, 176), (64, 208), (4096, 4240)] {
+        let mut cast = cast(72, &Setup::new(5));
+        let mut request = KeyRequest::new(3);
+        request.key_len = key_len;
+        let id = cast.request(0, 1, request);
+        cast.settle(10);
+        cast.assert_agreed(0, 1, id);
+        assert_eq!(cast.keys(0)[0].pad_octets, 5 * of_each_hub, "{key_len}");
+    }
+}
