@@ -8,6 +8,7 @@ extern crate alloc;
 mod common;
 mod hex;
 
+pub mod consumers;
 pub mod dske_envelope;
 pub mod dske_epochs;
 pub mod dske_key;

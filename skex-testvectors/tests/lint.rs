@@ -74,6 +74,7 @@ fn files() -> Vec<Linted> {
         records "records",
         unmediated_keys "unmediated-keys", unmediated_exporter "unmediated-exporter",
         unmediated_transcripts "unmediated-transcripts", unmediated_records "unmediated-records",
+        consumers "consumers",
     }
 }
 

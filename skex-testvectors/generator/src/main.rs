@@ -20,6 +20,7 @@
     reason = "a program for developers: whatever is wrong in it ought to stop it"
 )]
 
+mod consumers;
 mod dske_envelope;
 mod dske_epochs;
 mod dske_key;
@@ -56,6 +57,7 @@ fn files() -> Vec<(&'static str, String)> {
         unmediated::exporter::file(),
         unmediated::transcripts::file(),
         unmediated::records::file(),
+        consumers::file(),
     ]
 }
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import dske_epochs, dske_keys, dske_messages, seed, shared, unmediated_exchanges, unmediated_keys
+from . import (
+    consumers,
+    dske_epochs,
+    dske_keys,
+    dske_messages,
+    seed,
+    shared,
+    unmediated_exchanges,
+    unmediated_keys,
+)
 from .case import Case, Json, Kind, Unknown
 
 FILES: dict[str, dict[str, Kind]] = (
@@ -22,6 +31,7 @@ FILES: dict[str, dict[str, Kind]] = (
     | dske_epochs.FILES
     | unmediated_keys.FILES
     | unmediated_exchanges.FILES
+    | consumers.FILES
 )
 
 LAYERS = ("argument", "decode", "key", "authenticate", "state", "policy")
