@@ -8,7 +8,9 @@ use skex_wire::SuiteId;
 use skex_wire::unmediated::{MAX_SUITES, Offer};
 
 use crate::error::ConfigError;
+use crate::exporter::MAX_WINDOW;
 use crate::mix::MixPolicy;
+use crate::rules::{Rule, holds};
 
 /// Octets of an enrolment secret, at least.
 pub(crate) const MIN_SECRET: usize = 32;
@@ -73,6 +75,7 @@ pub struct PeerConfig<'a> {
     handle: PeerHandle,
     confirmation: Confirmation,
     mix: MixPolicy,
+    window: u8,
     stateless: bool,
     retransmit: Duration,
     tries: u8,
@@ -95,6 +98,7 @@ impl<'a> PeerConfig<'a> {
             handle: PeerHandle::new(0),
             confirmation: Confirmation::FourthMessage,
             mix: MixPolicy::Accept,
+            window: MAX_WINDOW,
             stateless: false,
             retransmit: Duration::from_secs(1),
             tries: 5,
@@ -155,6 +159,15 @@ impl<'a> PeerConfig<'a> {
         self
     }
 
+    /// How far the indices of one chain of outputs may be used out of order, and how many may be unanswered: 1 to
+    /// [`WINDOW`](crate::WINDOW), the same at both ends. Each but one adds a hash to the longest record. Default:
+    /// [`WINDOW`](crate::WINDOW).
+    #[must_use]
+    pub const fn window(mut self, outputs: u8) -> Self {
+        self.window = outputs;
+        self
+    }
+
     /// Whether to keep nothing between the second and the third message, which is then a long one. Default: no.
     #[must_use]
     pub const fn stateless(mut self, stateless: bool) -> Self {
@@ -208,12 +221,16 @@ impl<'a> PeerConfig<'a> {
         if retransmit == 0 || self.tries == 0 || self.tries > MAX_TRIES {
             return Err(ConfigError::BadRetransmission);
         }
+        if self.window == 0 || self.window > MAX_WINDOW {
+            return Err(ConfigError::BadWindow);
+        }
         let initial_suite = self.initial_suite.or_else(|| Suite::all().next()).ok_or(ConfigError::NoSuite)?;
         let settings = Settings {
             handle: self.handle,
             offer: self.offer()?,
             consumer_confirms: self.confirmation == Confirmation::Consumer,
             mix: self.mix,
+            window: self.window,
             stateless: self.stateless,
             retransmit,
             tries: self.tries,
@@ -270,6 +287,7 @@ pub(crate) struct Settings {
     pub(crate) offer: Offer,
     pub(crate) consumer_confirms: bool,
     pub(crate) mix: MixPolicy,
+    pub(crate) window: u8,
     pub(crate) stateless: bool,
     pub(crate) retransmit: u32,
     pub(crate) tries: u8,
@@ -286,7 +304,11 @@ impl Settings {
 
     /// The first suite of our own order that `offered` has too.
     pub(crate) fn choose(&self, offered: &skex_wire::unmediated::OfferedSuites<'_>) -> Option<Suite> {
-        self.offer.offered().iter().filter(|suite| offered.contains(*suite)).find_map(Suite::from_id)
+        self.offer
+            .offered()
+            .iter()
+            .filter(|suite| offered.contains(*suite) || !holds(Rule::ChosenWasOffered))
+            .find_map(Suite::from_id)
     }
 }
 

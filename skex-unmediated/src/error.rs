@@ -19,6 +19,9 @@ pub enum ConfigError {
     /// No time to the first retransmission, or a number of tries outside 1 to 10.
     #[error("the retransmission time must not be zero, and the number of tries must be 1 to 10")]
     BadRetransmission,
+    /// A window outside 1 to 8.
+    #[error("the window of the exporter must be 1 to 8")]
+    BadWindow,
     /// The enrolment secret is too short.
     #[error("the enrolment secret must have at least 32 octets")]
     ShortSecret,

@@ -17,10 +17,11 @@ use crate::config::Side;
 use crate::error::ExportError;
 use crate::rules::{Rule, holds};
 
-/// How far the indices of one chain may be used out of order.
-pub const WINDOW: usize = WINDOW_32 as usize;
+/// How far the indices of one chain may be used out of order, at most and unless the configuration says less.
+pub const WINDOW: usize = MAX_WINDOW as usize;
 
-const WINDOW_32: u32 = 8;
+/// [`WINDOW`], as the configuration counts.
+pub(crate) const MAX_WINDOW: u8 = 8;
 
 /// Outputs of one chain, at most.
 pub const MAX_OUTPUTS: u32 = 1 << 16;
@@ -79,13 +80,19 @@ pub(crate) struct NamingChain {
     link: HashSecret,
     next: u32,
     answered: u32,
+    window: u8,
     live: bool,
 }
 
 impl NamingChain {
     /// None yet, or none since the start.
     pub(crate) fn none(suite: Suite) -> Self {
-        Self { link: HashSecret::zeroed(suite), next: 0, answered: 0, live: false }
+        Self { link: HashSecret::zeroed(suite), next: 0, answered: 0, window: MAX_WINDOW, live: false }
+    }
+
+    /// How many outputs may be unanswered.
+    pub(crate) const fn set_window(&mut self, window: u8) {
+        self.window = window;
     }
 
     /// The slot for the first link of a new chain.
@@ -113,7 +120,7 @@ impl NamingChain {
         if self.next >= MAX_OUTPUTS {
             return Err(ExportError::Exhausted);
         }
-        if self.next.saturating_sub(self.answered) >= WINDOW_32 {
+        if self.next.saturating_sub(self.answered) >= u32::from(self.window) {
             return Err(ExportError::WindowFull);
         }
         Ok(())
@@ -145,6 +152,7 @@ pub(crate) struct AnsweringChain {
     position: u32,
     // Bit n: slot n holds the key of a skipped index.
     kept: u8,
+    reach: u8,
     window: [SecretBytes<MAX_HASH_LEN>; WINDOW],
 }
 
@@ -160,8 +168,15 @@ impl AnsweringChain {
             link: HashSecret::zeroed(suite),
             position: 0,
             kept: 0,
+            reach: MAX_WINDOW,
             window: [const { SecretBytes::zeroed() }; WINDOW],
         }
+    }
+
+    /// How far indices may be ahead of the position, or behind it. Keys that are further behind are erased.
+    pub(crate) fn set_window(&mut self, window: u8) {
+        self.reach = window;
+        self.erase_out_of_reach();
     }
 
     /// The slot for the first link of a new chain.
@@ -218,6 +233,7 @@ impl AnsweringChain {
         let key = output(suite, &mut self.link, number, true);
         self.erase(slot_of(number));
         self.position = number.saturating_add(1);
+        self.erase_out_of_reach();
         Ok(key)
     }
 
@@ -239,11 +255,11 @@ impl AnsweringChain {
 
     fn place(&self, number: u32) -> Result<Place, ExportError> {
         if let Some(ahead) = number.checked_sub(self.position) {
-            return if ahead < WINDOW_32 { Ok(Place::Ahead) } else { Err(ExportError::TooFar) };
+            return if ahead < u32::from(self.reach) { Ok(Place::Ahead) } else { Err(ExportError::TooFar) };
         }
         let slot = slot_of(number);
         let behind = self.position.saturating_sub(number);
-        if behind <= WINDOW_32 && self.kept & (1 << slot) != 0 {
+        if behind <= u32::from(self.reach) && self.kept & (1 << slot) != 0 {
             Ok(Place::Kept(slot))
         } else {
             Err(ExportError::Used)
@@ -253,6 +269,14 @@ impl AnsweringChain {
     fn kept_key(&self, suite: Suite, slot: usize) -> Result<HashSecret, ExportError> {
         let octets = self.window.get(slot).and_then(|key| key.expose().get(..suite.hash_len()));
         octets.and_then(|octets| HashSecret::try_copied_from(suite, octets)).ok_or(ExportError::Used)
+    }
+
+    fn erase_out_of_reach(&mut self) {
+        let oldest = self.position.saturating_sub(u32::from(MAX_WINDOW));
+        let within = self.position.saturating_sub(u32::from(self.reach));
+        for number in oldest..within {
+            self.erase(slot_of(number));
+        }
     }
 
     fn erase(&mut self, slot: usize) {

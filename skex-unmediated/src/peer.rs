@@ -24,6 +24,7 @@
 
 mod exports;
 mod initiator;
+mod limits;
 mod mixing;
 mod output;
 mod responder;
@@ -41,6 +42,7 @@ use skex_core::machine::{
 use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
 
+use self::limits::Limits;
 use self::output::{Due, Events, Sends};
 #[cfg(feature = "alloc")]
 pub(crate) use self::tags::{MAX_TAGS, Tag};
@@ -88,6 +90,7 @@ pub struct Peer {
     wanted: bool,
     rolled_back: bool,
     cookies_demanded: bool,
+    limits: Limits,
     round: u32,
     highest_round: u32,
     heals: u8,
@@ -230,6 +233,7 @@ impl Peer {
             wanted: false,
             rolled_back: false,
             cookies_demanded: false,
+            limits: Limits::new(),
             round: 0,
             highest_round: 0,
             heals: 0,
@@ -243,6 +247,8 @@ impl Peer {
             #[cfg(test)]
             late: None,
         };
+        peer.naming.set_window(peer.settings.window);
+        peer.state.answering.set_window(peer.settings.window);
         peer.enter_epoch();
         peer.commit(Rule::RewriteOnRestore);
         peer
@@ -385,8 +391,17 @@ impl Peer {
         match Message::decode(message).map_err(|_| DiscardReason::Malformed)? {
             Message::First(first) => self.on_first(now, from, &first),
             Message::Second(second) => self.on_second(now, from, &second),
-            Message::Third(third) => self.on_third(now, from, &third),
-            Message::LongThird(third) => self.on_long_third(now, from, &third),
+            Message::Third(_) | Message::LongThird(_) if self.is_shut_for_thirds(now, from) => {
+                Err(DiscardReason::Busy)
+            }
+            Message::Third(third) => {
+                let done = self.on_third(now, from, &third);
+                self.count_third(from, done)
+            }
+            Message::LongThird(third) => {
+                let done = self.on_long_third(now, from, &third);
+                self.count_third(from, done)
+            }
             Message::Fourth(fourth) => self.on_fourth(from, &fourth),
             Message::Cookie(cookie) => self.on_cookie(&cookie),
             Message::Stale(stale) => self.on_stale(&stale),

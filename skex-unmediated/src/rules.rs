@@ -50,6 +50,10 @@ pub(crate) enum Rule {
     RequireBlock,
     /// A third message that needs a block that is lost is told to the application.
     TellLostBlock,
+    /// So many third messages with a wrong tag are looked at in a second, and no more.
+    LimitThirds,
+    /// Only a notice that is bound to the current first message proves that this end was rolled back.
+    ProveStale,
     /// The suite that was chosen must have been offered.
     ChosenWasOffered,
 }
@@ -78,14 +82,13 @@ mod switch {
 
     /// Runs `test` with `rule` removed, on this thread.
     pub(crate) fn without<T>(rule: Rule, test: impl FnOnce() -> T) -> T {
-        struct Restore;
+        struct Restore(Option<Rule>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                REMOVED.set(None);
+                REMOVED.set(self.0);
             }
         }
-        let _restore = Restore;
-        REMOVED.set(Some(rule));
+        let _restore = Restore(REMOVED.replace(Some(rule)));
         test()
     }
 }

@@ -197,7 +197,7 @@ impl Peer {
         let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
         let mix_offer = self.mix_offer(&attempt);
         let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
-        if stale.attempt != first.attempt() {
+        if stale.attempt != first.attempt() && holds(Rule::ProveStale) {
             return Err(DiscardReason::Stale);
         }
         let digest = first_digest(self.state.suite, &first)?;
@@ -205,7 +205,7 @@ impl Peer {
             Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let expected =
             schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes(), digest.as_bytes()]);
-        if !equal(&expected, &stale.tag) {
+        if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
         }
         self.forget_exchange();
@@ -246,6 +246,7 @@ impl Peer {
             self.arm_session_life();
         }
         self.enter_epoch();
+        self.forget_firsts();
         self.forget_exchange();
         self.timers.stop(Timer::Heal);
         self.wanted = false;

@@ -34,6 +34,11 @@ impl Due {
         }
     }
 
+    /// Where the last answer went, or goes.
+    pub(super) const fn reply_path(&self) -> PathId {
+        self.reply_path
+    }
+
     /// Answers on the path `from`; an answer that has not left yet gives way.
     pub(super) const fn reply(&mut self, from: PathId, kind: Sends, answer: Answer) {
         self.sends.remove(Sends::REPLIES);

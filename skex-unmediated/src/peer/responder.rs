@@ -30,14 +30,16 @@ impl Peer {
         from: PathId,
         first: &FirstMessage<'_>,
     ) -> Result<(), DiscardReason> {
-        if self.cookies_demanded && holds(Rule::CookieUnderLoad) {
+        if self.wants_cookie(now) && holds(Rule::CookieUnderLoad) {
             let suite = self.suite_of_first(first)?;
             let digest = first_digest(suite, first)?;
             if !self.path_is_proved(now, from, first, suite, &digest) {
                 return Err(DiscardReason::Busy);
             }
         }
-        match self.verify_first(first)? {
+        let origin = self.verify_first(first)?;
+        self.note_first();
+        match origin {
             Origin::Current => self.on_current_first(now, from, first),
             Origin::Previous => self.on_previous_first(now, from, first),
         }

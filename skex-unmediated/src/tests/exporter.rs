@@ -184,3 +184,73 @@ fn keys_of_an_older_session_are_gone_with_it() {
     let refused = pair.b.peer().export_at(session, named.index(), LABEL, b"");
     assert_eq!(refused, Err(ExportError::UnknownSession));
 }
+
+#[test]
+fn a_smaller_window_reaches_less_far_and_keeps_fewer_keys() {
+    for window in 1..WINDOW as u8 {
+        let mut pair = Pair::new(Options { window, ..Options::default() });
+        pair.handshake(Side::A);
+        let session = pair.b.peer().session().unwrap().id;
+        let count = u64::from(window);
+        let named: std::vec::Vec<_> =
+            (0..window).map(|_| pair.a.peer().export_next(LABEL, b"").unwrap()).collect();
+        assert_eq!(pair.a.peer().export_next(LABEL, b"").unwrap_err(), ExportError::WindowFull);
+        assert_eq!(pair.b.peer().export_at(session, count, LABEL, b""), Err(ExportError::TooFar));
+        // The last first: the keys of those before are kept, and no more is.
+        let before = pair.b.durable().len();
+        for key in named.iter().rev() {
+            pair.b.peer().export_at(session, key.index(), LABEL, b"").unwrap();
+            pair.b.drain();
+            assert_eq!(pair.b.keys.pop().as_ref(), Some(key));
+        }
+        assert_eq!(pair.b.durable().len(), before);
+        // A key that falls out of the window is erased from the record too.
+        let hash = pair.b.peer().suite().hash_len();
+        let mut kept = std::vec::Vec::new();
+        for step in 1..=4 {
+            let index = count * (step + 1) - 1;
+            pair.b.peer().export_at(session, index, LABEL, b"").unwrap();
+            pair.b.drain();
+            kept.push((pair.b.durable().len() - before) / hash);
+        }
+        assert_eq!(kept, [usize::from(window) - 1; 4]);
+    }
+}
+
+#[test]
+fn what_a_smaller_window_of_a_new_configuration_does_not_reach_is_gone() {
+    let (mut pair, session) = established();
+    pair.b.peer().export_at(session, 7, LABEL, b"").unwrap();
+    pair.b.drain();
+    let before = pair.b.durable().len();
+    pair.b.options.window = 3;
+    pair.b.crash();
+    pair.b.boot();
+    let hash = pair.b.peer().suite().hash_len();
+    assert_eq!(before - pair.b.durable().len(), 5 * hash);
+    assert_eq!(pair.b.peer().export_at(session, 4, LABEL, b""), Err(ExportError::Used));
+    pair.b.peer().export_at(session, 5, LABEL, b"").unwrap();
+}
+
+#[test]
+fn a_chain_ends_with_its_last_index() {
+    let (mut pair, session) = established();
+    let mut last = 0;
+    for number in 0..MAX_OUTPUTS {
+        let key = pair.a.peer().export_next(LABEL, b"").unwrap();
+        assert_eq!(key.index(), u64::from(number));
+        last = key.index();
+        pair.a.peer().note_answer(session, last).unwrap();
+    }
+    assert_eq!(pair.a.peer().export_next(LABEL, b"").unwrap_err(), ExportError::Exhausted);
+    assert_eq!(last, u64::from(MAX_OUTPUTS) - 1);
+    // The other end comes to the same end, one step at a time.
+    for index in 0..u64::from(MAX_OUTPUTS) {
+        pair.b.peer().commit_at(session, index).unwrap();
+        pair.b.drain();
+    }
+    let beyond = u64::from(MAX_OUTPUTS);
+    assert_eq!(pair.b.peer().export_at(session, beyond, LABEL, b""), Err(ExportError::TooFar));
+    pair.handshake(Side::A);
+    pair.assert_same_key(Side::A);
+}

@@ -21,6 +21,8 @@ pub(super) struct Options {
     /// First messages are not repeated, so that an attempt ends with its first timeout.
     pub(super) one_try: bool,
     pub(super) lane: u8,
+    /// Of the exporter; 0 is the default.
+    pub(super) window: u8,
     pub(super) mix: Option<MixPolicy>,
     /// Both ends hold one block of fresh secret material from the enrolment on.
     pub(super) block: bool,
@@ -45,6 +47,9 @@ pub(super) fn config(side: Side, options: Options) -> PeerConfig<'static> {
     }
     if let Some(policy) = options.mix {
         config = config.mix(policy);
+    }
+    if options.window > 0 {
+        config = config.window(options.window);
     }
     if options.consumer {
         config = config.confirmation(crate::Confirmation::Consumer);

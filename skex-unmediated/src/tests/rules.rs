@@ -1,11 +1,24 @@
 //! Each rule's attack: it fails while the rule holds, and succeeds, so that a check notices, once the rule is removed.
+//!
+//! | what attacks taught | rules | attack here, or in the module named |
+//! |---|---|---|
+//! | one attempt, commit before speak | `AnswerEndsAttempt`, `CurrentAttemptOnly`, `ConfirmBeforeAnswer`, `CommitBeforeThird`, `CommitBeforeFourth`, `KeepThird` | `who_answers_..`, `a_second_message_for_..`, `the_confirmation_is_..`, `the_initiator_moves_..`, `the_responder_moves_..`, `who_is_ahead_..`; `search` |
+//! | 1 freshness without a ring | `FollowAlways`, `StaleIsVoid` | `a_third_message_that_is_late_..`, `a_flood_of_copies_..` |
+//! | 2 exporter | `OneOutputAnIndex`, `EraseBeforeKey` | `an_index_gives_..`, `a_key_leaves_..`; `exporter` |
+//! | 3 mix | `KeepBlock`, `StoreBlock`, `RequireBlock`, `TellLostBlock` | `mixing` |
+//! | 4 confirmation by the consumer | `HealAfterConfirmation` | `a_reflected_message_..` |
+//! | 5 a failed or unclear write | `RewriteOnRestore` | `what_was_read_is_..`; `faults`: `nothing_leaves_between_..` |
+//! | 6 every octet under a tag | `HeedStatus`, `HeedVoidFlag`, `ChosenWasOffered` | `an_initiator_heeds_..`, `the_void_flag_..`, `a_suite_that_was_not_..`; `junk` |
+//! | 7 rollback is not concluded from counting | `ProveStale`, `StaleOnlyIfFollowed` | `replayed_pseudonyms_..`, `nobody_is_told_..`; `faults`: `a_rolled_back_end_..` |
+//! | 8 glare under replay | `RoundRises` | `recorded_first_messages_..` |
+//! | 9 cost of forgery | `Guard`, `LearnAuthentic`, `LimitThirds`, `CookieUnderLoad` | `a_forged_long_..`, `nobody_else_decides_..`, `forged_third_messages_..`; `table::load` |
 
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::panic::catch_unwind;
 
-use skex_core::Label;
-use skex_core::machine::{Destination, Instant, PathId};
+use skex_core::machine::{Destination, DiscardReason, Instant, PathId};
+use skex_core::{Label, Suite};
 
 use super::pair::{Options, Pair};
 use crate::rules::{Rule, without};
@@ -271,7 +284,7 @@ fn recorded_first_messages_do_not_make_an_end_yield_for_ever() {
             for old in &recorded {
                 let _ = pair.a.deliver(old);
             }
-            if pair.a.sent.is_empty() {
+            if !pair.a.sent.iter().any(|answer| answer[0] == 0x12) {
                 break; // A's own first message beats all of them.
             }
             assert!(floods < 2, "it yields again and again");
@@ -295,6 +308,42 @@ fn a_forged_long_third_message_costs_one_mac() {
         let _ = pair.b.deliver(&forged);
         assert_eq!(pair.b.epoch(), 0);
     });
+}
+
+#[test]
+fn forged_third_messages_cost_so_many_macs_a_second_and_shut_nobody_else_out() {
+    load_bearing(Rule::LimitThirds, || {
+        for stateless in [false, true] {
+            let mut pair = Pair::new(Options { stateless, ..Options::default() });
+            pair.a.establish();
+            pass(&mut pair, 2);
+            let (_, third) = pair.next_message().unwrap();
+            let mut forged = third.clone();
+            *forged.last_mut().unwrap() ^= 1;
+            for path in 0..1000 {
+                let _ = pair.b.deliver_from(PathId::new(1000 + path), &forged);
+            }
+            let counters = pair.b.peer().counters();
+            assert_eq!(counters.count(DiscardReason::Unauthentic), 16);
+            assert_eq!(counters.count(DiscardReason::Busy), 984);
+            let _ = pair.b.deliver(&third);
+            assert_eq!(pair.b.epoch(), 1, "where it is expected it is looked at");
+        }
+    });
+    // Even a flood that is sent as from there ends with the second.
+    let mut pair = ahead(Options::default());
+    let (_, third) = pair.next_message().unwrap();
+    let mut forged = third.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for _ in 0..1000 {
+        let _ = pair.b.deliver(&forged);
+    }
+    let _ = pair.b.deliver(&third);
+    assert_eq!(pair.b.epoch(), 0);
+    pair.a.wake();
+    pair.b.now = pair.a.now;
+    pair.settle();
+    assert_eq!(pair.agree(), Some(1));
 }
 
 #[test]
@@ -343,6 +392,53 @@ fn what_was_read_is_durable_again_before_anything_leaves() {
 }
 
 #[test]
+fn replayed_pseudonyms_of_the_epoch_before_prove_nothing() {
+    load_bearing(Rule::ProveStale, || {
+        let mut pair = Pair::new(Options::default());
+        pair.handshake(Side::A);
+        pair.handshake(Side::A);
+        let old = pair.recorded[4].1.clone();
+        assert_eq!(old[0], 0x11);
+        // Somebody repeats the first message that began this epoch, and b tells its sender that it is behind.
+        for _ in 0..10 {
+            let _ = pair.b.deliver(&old);
+        }
+        let notice = pair.b.sent.pop_front().unwrap();
+        assert_eq!(notice[0], 0x17);
+        pair.b.sent.clear();
+        // But a is not behind, whatever reaches it.
+        pair.a.establish();
+        let _ = pair.a.deliver(&notice);
+        assert!(!pair.a.peer().is_rolled_back());
+        pair.settle();
+        assert_eq!(pair.agree(), Some(3));
+    });
+}
+
+#[test]
+fn a_suite_that_was_not_offered_is_not_accepted_from_a_peer_that_chooses_it() {
+    let suites: [Option<Suite>; 2] = core::array::from_fn(|at| Suite::all().nth(at));
+    let [Some(_), Some(_)] = suites else { return };
+    static FIRST: std::sync::LazyLock<std::vec::Vec<Suite>> =
+        std::sync::LazyLock::new(|| Suite::all().take(1).collect());
+    static SECOND: std::sync::LazyLock<std::vec::Vec<Suite>> =
+        std::sync::LazyLock::new(|| Suite::all().skip(1).take(1).collect());
+    load_bearing(Rule::ChosenWasOffered, || {
+        let mut pair = Pair::new(Options { only: Some(&FIRST), ..Options::default() });
+        pair.b.options.only = Some(&SECOND);
+        pair.b.options.suite = suites[0];
+        pair.b.crash();
+        pair.b.boot();
+        pair.a.establish();
+        let (_, first) = pair.next_message().unwrap();
+        let _ = without(Rule::ChosenWasOffered, || pair.b.deliver(&first));
+        let second = pair.b.sent.pop_front().unwrap();
+        let _ = pair.a.deliver(&second);
+        assert_eq!(pair.a.epoch(), 0);
+    });
+}
+
+#[test]
 fn nobody_is_told_to_be_rolled_back_while_the_third_message_is_owed() {
     load_bearing(Rule::StaleOnlyIfFollowed, || {
         let mut pair = ahead(Options::default());
@@ -361,10 +457,20 @@ fn a_flood_of_copies_of_one_first_message_neither_voids_the_session_nor_costs_me
     let (_, first) = pair.next_message().unwrap();
     let _ = pair.b.deliver(&first);
     let second = pair.b.sent.pop_front().unwrap();
-    for _ in 0..10_000 {
+    let mut seconds = 1;
+    for _ in 1..10_000 {
         let _ = pair.b.deliver(&first);
-        assert_eq!(pair.b.sent.pop_front().as_ref(), Some(&second), "the same answer to the same message");
+        let answer = pair.b.sent.pop_front().unwrap();
+        if answer == second {
+            seconds += 1;
+        } else {
+            assert_eq!(answer[0], 0x16, "too many in a second: a cookie");
+        }
     }
+    assert_eq!(seconds, 16);
+    pair.b.now = pair.b.now.saturating_add(Duration::from_secs(1));
+    let _ = pair.b.deliver(&first);
+    assert_eq!(pair.b.sent.pop_front().as_ref(), Some(&second), "the same answer to the same message");
     let _ = pair.a.deliver(&second);
     pair.settle();
     assert_eq!(pair.agree(), Some(1));

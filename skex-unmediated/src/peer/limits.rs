@@ -1,0 +1,84 @@
+//! How much one peer does in a second for who has proved nothing new.
+
+use skex_core::machine::{DiscardReason, Instant, PathId};
+
+use super::Peer;
+use crate::rules::{Rule, holds};
+
+/// Authentic first messages that are answered in a second without a cookie, since the last move. An honest initiator sends
+/// one or two.
+pub(super) const FIRSTS: u8 = 16;
+
+/// Third messages with a wrong tag that are looked at in a second, on a path where one is expected, and on all others
+/// together.
+pub(super) const FAILED_THIRDS: u8 = 16;
+
+/// What came in this second.
+pub(super) struct Limits {
+    // The low half of its number.
+    second: u32,
+    firsts: u8,
+    failed_expected: u8,
+    failed_elsewhere: u8,
+}
+
+impl Limits {
+    pub(super) const fn new() -> Self {
+        Self { second: 0, firsts: 0, failed_expected: 0, failed_elsewhere: 0 }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        #[expect(clippy::cast_possible_truncation, reason = "it tells one second from the next")]
+        let second = now.as_millis().wrapping_div(1000) as u32;
+        if second != self.second {
+            *self = Self { second, ..Self::new() };
+        }
+    }
+
+    const fn failed(&mut self, is_expected: bool) -> &mut u8 {
+        if is_expected { &mut self.failed_expected } else { &mut self.failed_elsewhere }
+    }
+}
+
+impl Peer {
+    /// Whether first messages have to bring a cookie: the embedder says so, or too many came in this second.
+    pub(super) fn wants_cookie(&mut self, now: Instant) -> bool {
+        self.limits.turn(now);
+        self.cookies_demanded || self.limits.firsts >= FIRSTS
+    }
+
+    pub(super) const fn note_first(&mut self) {
+        self.limits.firsts = self.limits.firsts.saturating_add(1);
+    }
+
+    /// The handshake came to its end: what it took is not counted against the next one.
+    pub(super) const fn forget_firsts(&mut self) {
+        self.limits.firsts = 0;
+    }
+
+    /// Whether so many wrong third messages came in this second that no more is looked at on this path.
+    pub(super) fn is_shut_for_thirds(&mut self, now: Instant, from: PathId) -> bool {
+        self.limits.turn(now);
+        let is_expected = self.is_third_expected_from(from);
+        *self.limits.failed(is_expected) >= FAILED_THIRDS && holds(Rule::LimitThirds)
+    }
+
+    /// Counts a third message if its tag was wrong.
+    pub(super) fn count_third(
+        &mut self,
+        from: PathId,
+        done: Result<(), DiscardReason>,
+    ) -> Result<(), DiscardReason> {
+        if done == Err(DiscardReason::Unauthentic) {
+            let is_expected = self.is_third_expected_from(from);
+            let failed = self.limits.failed(is_expected);
+            *failed = failed.saturating_add(1);
+        }
+        done
+    }
+
+    /// The peer was heard there, or that is where the last answer went.
+    fn is_third_expected_from(&self, from: PathId) -> bool {
+        (self.has_learned && self.learned == from) || self.due.reply_path() == from
+    }
+}
