@@ -58,6 +58,8 @@ fn write_inner(inner: &Inner<'_>, writer: &mut Writer<'_>) -> Result<(), EncodeE
         Inner::Confirm(message) => message.encode(writer),
         Inner::Fetch(message) => message.encode(writer),
         Inner::Fetched(message) => message.encode(writer),
+        Inner::Refill(message) => message.encode(writer),
+        Inner::Refilled(message) => message.encode(writer),
         _ => panic!("a message that this target does not know: {inner:?}"),
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod hub_link;
 mod initiator;
+mod refill;
 mod responder;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -132,7 +133,7 @@ impl<P: Pad> Client<P> {
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
             let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
             tables.extend(others.map(|(_, direction, table)| (direction, table)));
-            let link = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
+            let (link, _) = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
             let mut connection = Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng);
             connection.key_replaced = initial.is_some();
             connections.push(connection);
@@ -175,7 +176,8 @@ impl<P: Pad> Client<P> {
         self.journal.compact();
     }
 
-    /// Adds a table to the link with `hub`: one that came out of band after this client started. The hub adds the same.
+    /// Adds a table to the link with `hub`, which is in durable storage: one that came out of band after this client started,
+    /// and that the hub adds too; or one that came over the network ([`ClientEvent::Refill`]), with the origin of a refill.
     /// Nothing leaves by it before the next checkpoint is durable.
     ///
     /// # Errors
@@ -185,9 +187,16 @@ impl<P: Pad> Client<P> {
         let link = self.links.iter().position(|link| link.link.keys.hub() == hub);
         let link = link.ok_or(TableError::UnknownLink)?;
         let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
+        let (number, origin) = (table.number, table.origin);
+        if connection.refill.as_ref().is_some_and(|coming| coming.is(direction, number))
+            && origin != Origin::Refill
+        {
+            return Err(TableError::Origin);
+        }
         connection.link.add_table(direction, table)?;
         connection.low_reported = (false, false);
         self.store_marks(link);
+        self.refill_is_stored(link, direction, number);
         Ok(())
     }
 
@@ -369,7 +378,8 @@ impl<P: Pad> Client<P> {
     ) -> Result<Disposition, DiscardReason> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let fresh = !hub.is_confirmed();
-        let inner = hub.open(sealed)?;
+        // A refill's pads are in clear here.
+        let inner = zeroize::Zeroizing::new(hub.open(sealed)?);
         if hub.proves_next_initial_key() {
             self.initial_key_proven(now, link);
         }
@@ -412,6 +422,7 @@ impl<P: Pad> Client<P> {
             Inner::Answer(answer) => self.on_answer(link, answer),
             Inner::Outcome(outcome) => self.on_outcome(link, outcome),
             Inner::Confirm(confirm) => self.on_confirm(link, confirm),
+            Inner::Refill(refill) => self.on_refill(link, refill),
             // Advisory: the retransmission comes anyway.
             Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
             _ => self.discards.discard(DiscardReason::Unexpected),

@@ -8,12 +8,14 @@ mod confirmation;
 mod delivery;
 mod enrolment;
 mod lease;
+mod refill;
 mod relay;
 mod session;
 mod upload;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -72,7 +74,9 @@ pub struct Hub<P> {
     leaving: Queue<Leaving<P>>,
     /// The numbers that were taken from clients, with their tags.
     revoked: BTreeMap<ClientId, ClientTag>,
-    /// At most three a client: each is told once.
+    /// Tables that go to clients over the network.
+    refills: BTreeMap<ClientId, refill::Refills<P>>,
+    /// At most three a client and one a refill: each is told once.
     events: VecDeque<HubEvent>,
     discards: DiscardCounters,
     relayed: u64,
@@ -107,6 +111,7 @@ enum Timer {
     Delivery(RelayId),
     Expiry(RelayId),
     Lease(ClientId),
+    Refill(ClientId),
 }
 
 const STORED_MARKS: u8 = 1;
@@ -128,6 +133,15 @@ pub enum HubEvent {
         client: ClientId,
         /// Who it is.
         tag: ClientTag,
+    },
+    /// A client has a table that was sent to it, and it may be used.
+    Refilled {
+        /// Whose table.
+        client: ClientTag,
+        /// Whether it is for messages from the client.
+        uplink: bool,
+        /// Its number.
+        number: u16,
     },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
     TableLow {
@@ -214,6 +228,7 @@ impl<P: Pad> Hub<P> {
             queue: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),
             revoked: BTreeMap::new(),
+            refills: BTreeMap::new(),
             events: VecDeque::new(),
             discards: DiscardCounters::new(),
             relayed: 0,
@@ -263,15 +278,19 @@ impl<P: Pad> Hub<P> {
     fn add_client(
         &mut self,
         client: HubClient<P>,
-        mut tables: Vec<(Direction, Table<P>)>,
+        further: Vec<(Direction, Table<P>)>,
         marks: Option<&SecretVec>,
         initial: Option<&SecretVec>,
     ) -> Result<(), RestoreError> {
         let suite = Suite::from_id(client.suite).ok_or(RestoreError::Configuration)?;
         let keys = EnvelopeKeys::new(suite, client.initial_key, client.client, self.id);
         let keys = keys.with_stored(initial)?;
-        tables.extend([(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)]);
-        let link = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
+        let mut tables = vec![(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)];
+        tables.extend(further);
+        let (link, waiting) = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
+        if !waiting.is_empty() {
+            self.refills.insert(client.client, refill::Refills::new(waiting));
+        }
         let is_added = self.clients.push(Some(Client {
             tag: client.tag,
             link,
@@ -326,13 +345,18 @@ impl<P: Pad> Hub<P> {
         direction: Direction,
         table: Table<P>,
     ) -> Result<(), TableError> {
-        let own = self.client_mut(client).ok_or(TableError::UnknownLink)?;
-        own.link.add_table(direction, table)?;
-        own.low_reported = [false; 2];
-        // Every initiator has its part of what is there now.
-        own.spent = None;
-        self.store_marks(client);
+        self.client_mut(client).ok_or(TableError::UnknownLink)?.link.add_table(direction, table)?;
+        self.table_added(client);
         Ok(())
+    }
+
+    fn table_added(&mut self, id: ClientId) {
+        if let Some(client) = self.client_mut(id) {
+            client.low_reported = [false; 2];
+            // Every initiator has its part of what is there now.
+            client.spent = None;
+        }
+        self.store_marks(id);
     }
 
     /// How the clients stand, in the order of their numbers.
@@ -450,6 +474,7 @@ impl<P: Pad> Hub<P> {
         client.path = Some(from);
         if sealed.header.salt.is_none() && !core::mem::replace(&mut client.confirmed, true) {
             self.deliver_waiting(now, rng, id);
+            self.send_refill(now, id);
         }
         let inner = Inner::decode(&inner).map_err(|_| DiscardReason::Malformed)?;
         match &inner {
@@ -459,6 +484,7 @@ impl<P: Pad> Hub<P> {
             Inner::Share(share) => self.on_upload(now, rng, id, share),
             Inner::Command(command) => self.on_command(now, id, command),
             Inner::Answer(answer) => self.on_answer(now, id, answer),
+            Inner::Refilled(refilled) => self.on_refilled(now, rng, id, refilled),
             Inner::Fetch(_) => {
                 self.on_fetch(now, rng, id);
                 Ok(Disposition::Accepted)
@@ -481,6 +507,7 @@ impl<P: Pad> Hub<P> {
                 Timer::Delivery(id) => self.repeat_delivery(now, rng, id),
                 Timer::Expiry(id) => self.expire(now, id),
                 Timer::Lease(id) => self.repeat_lease_request(now, rng, id),
+                Timer::Refill(id) => self.repeat_refill(now, id),
             }
         }
         Ok(())

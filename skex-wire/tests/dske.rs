@@ -41,6 +41,8 @@ fn encode_inner(inner: &Inner<'_>, room: usize) -> Bytes {
         Inner::Fetched(message) => written(room, |w| message.encode(w)),
         Inner::Command(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
         Inner::Outcome(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
+        Inner::Refill(message) => written(room, |w| message.encode(w)),
+        Inner::Refilled(message) => written(room, |w| message.encode(w)),
         other => panic!("a message that the tests do not know: {other:?}"),
     }
 }
@@ -199,6 +201,15 @@ fn inner() -> impl Strategy<Value = Bytes> {
         }),
         Just(written(Fetch::LEN, |w| Fetch::new().encode(w))),
         any::<u16>().prop_map(|waiting| written(Fetched::LEN, |w| Fetched::new(waiting).encode(w))),
+        (any::<u8>(), any::<u16>(), any::<u32>(), 1..=64_usize).prop_map(|(way, table, first, count)| {
+            let pad = vec![0x5a; count * 16];
+            let first = first.min(u32::MAX - 64);
+            let refill = Refill::new(Direction::new(way), table, first + 64, first, &pad).unwrap();
+            written(refill.encoded_len(), |w| refill.encode(w))
+        }),
+        (any::<u8>(), any::<u16>(), any::<u32>()).prop_map(|(way, table, next)| {
+            written(Refilled::LEN, |w| Refilled::new(Direction::new(way), table, next).encode(w))
+        }),
         (any::<(u16, u32, u32)>(), body(), tag()).prop_map(|((table, index, floor), body, tag)| {
             let position = BlockPosition::new(table, index, floor);
             let command = Command::new(position, body.borrowed()).unwrap();
@@ -356,11 +367,12 @@ proptest! {
     fn a_cut_message_is_refused_or_a_shorter_one(bytes in inner(), at in any::<Index>()) {
         let cut = &bytes[..at.index(bytes.len())];
         if let Ok(read) = Inner::decode(cut) {
-            // Only these have more than one length: bitmaps for fewer hubs, no confirmation, no share; a shorter name or offer.
+            // Only these have more than one length: bitmaps for fewer hubs, no confirmation, no share, fewer elements; a shorter
+            // name or offer.
             let direct = matches!(&read, Inner::Share(tagged) if tagged.message.is_direct());
             let variable = matches!(
                 read,
-                Inner::Confirm(_) | Inner::Answer(_) | Inner::Command(_) | Inner::Outcome(_)
+                Inner::Confirm(_) | Inner::Answer(_) | Inner::Command(_) | Inner::Outcome(_) | Inner::Refill(_)
             );
             prop_assert!(direct || variable, "{:?}", read);
             prop_assert_eq!(encode_inner(&read, cut.len()), cut);
@@ -469,6 +481,8 @@ fn sizes_of_a_256_bit_key_through_three_of_five_hubs() {
         ("CONFIRM", Confirm::new([0; 16], [0; 16], confirmation).encoded_len(), 51),
         ("FETCH", Fetch::LEN, 1),
         ("FETCHED", Fetched::LEN, 3),
+        ("REFILL", Refill::HEAD_LEN, 12),
+        ("REFILLED", Refilled::LEN, 8),
     ];
     for (name, size, stated) in sizes {
         assert_eq!(size, stated, "{name}");
@@ -679,6 +693,18 @@ fn the_diagrams_of_the_specification() {
     assert_eq!(of(64, &|w| confirm.encode(w)), format!("08{key_id}{peer}0102{n}"));
     assert_eq!(of(64, &|w| Fetch::new().encode(w)), "09");
     assert_eq!(of(64, &|w| Fetched::new(0x0102).encode(w)), "0a0102");
+    let pad = [0x5a; 16];
+    let refill = Refill::new(Direction::DOWNLINK, 2, 0x1000, 0x40, &pad).unwrap();
+    assert_eq!(of(64, &|w| refill.encode(w)), format!("140100020000100000000040{}", "5a".repeat(16)));
+    let refilled = Refilled::new(Direction::DOWNLINK, 2, 0x41);
+    assert_eq!(of(64, &|w| refilled.encode(w)), "1501000200000041");
+    for (elements, first, len) in [(4, 4, 16), (4, 0, 0), (4, 0, 17), (65, 0, 65 * 16), (4, u32::MAX, 16)] {
+        let pad = vec![0; len];
+        assert!(
+            Refill::new(Direction::UPLINK, 0, elements, first, &pad).is_err(),
+            "{elements} {first} {len}"
+        );
+    }
 
     let upload = hex(&three_of_five().encode());
     let head = format!("04000000001002{}{key_id}{peer}010305000000200258010203040500", "00001002");

@@ -22,7 +22,7 @@ use crate::keys::KeyOutlet;
 use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log};
-use running::{Names, Running};
+use running::{Home, Names, Running};
 
 /// Make keys with other clients through hubs, or await them.
 ///
@@ -181,7 +181,8 @@ fn start(
     let names = Names::of(&file);
     let socket = bind(listen.unwrap_or(&file.listen))?;
     let name = file.name.clone();
-    take_in(directory, &file.links()?, reporter)?;
+    let links = file.links()?;
+    take_in(directory, &links, reporter)?;
     let config = config(directory, &file, true)?;
     let (log, contents) = Log::open(&directory.join(LOG))?;
     let clock = Clock::start();
@@ -191,7 +192,8 @@ fn start(
     let driver = Driver::start(client, log, socket, Paths::new(addresses), clock, entropy)?;
     let address = driver.local_address()?.to_string();
     reporter.tell(&Report::Ready { name, address })?;
-    Ok(Running::new(driver, names, outlet, reporter))
+    let home = Home { directory: directory.to_owned(), links };
+    Ok(Running::new(driver, names, outlet, reporter, home))
 }
 
 /// Where a hub is. One that cannot be looked up now is as good as one that is down: the others may be enough.

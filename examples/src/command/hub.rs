@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
-use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, KeySuite, Table};
+use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table};
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
@@ -234,7 +234,11 @@ impl Running {
             let place = self.directory.join(table_name(&name, part.direction, part.number));
             let pad = FilePad::open(&place, (known.hub, known.tag), (part.direction, part.number), true)?;
             let table = as_the_hub_is(pad.into_table(|pad| pad), part.direction, &self.lie);
-            self.driver.call(|hub, _, _| hub.add_table(client, part.direction, table))??;
+            if part.origin == Origin::Refill {
+                self.driver.call(|hub, now, _| hub.refill(now, client, part.direction, table))??;
+            } else {
+                self.driver.call(|hub, _, _| hub.add_table(client, part.direction, table))??;
+            }
         }
         self.reporter.note(format!("{name}: {} new tables", imported.tables.len()))?;
         if imported.extended > 0 {
@@ -247,6 +251,11 @@ impl Running {
     /// What the machine has to tell its operator.
     fn tell_events(&mut self) -> Result<()> {
         while let Some(event) = self.driver.next_event() {
+            if let HubEvent::Refilled { client, number, .. } = event {
+                let name = self.links.iter().find(|(_, known)| known.tag == client);
+                let name = name.map_or("a client", |(name, _)| name.as_str());
+                self.reporter.note(format!("{name} has table {number}, which was sent to it"))?;
+            }
             if let HubEvent::TableLow { client, uplink, remaining } = event {
                 let name = self.links.iter().find(|(_, known)| known.tag == client);
                 let name = name.map_or("a client", |(name, _)| name.as_str());

@@ -75,8 +75,12 @@ pub(crate) enum Action {
         #[arg(long, default_value = "1MiB", value_parser = parse_size, value_name = "SIZE")]
         table_size: u64,
         /// The provisioning file to make for the client. Carry it over a way that you trust.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "over_network")]
+        out: Option<PathBuf>,
+        /// Instead of a file: the hub sends the tables, 1MiB each at most, under its envelope. Keys that they carry are no stronger
+        /// than that cipher, for good, and say so.
+        #[arg(long, conflicts_with = "out")]
+        over_network: bool,
     },
     /// Cut the next portion from a provisioning file, for a client that gets its tables bit by bit.
     ///
@@ -129,7 +133,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.action {
         None => run_provision(arguments),
-        Some(Action::Add { dir, client, table_size, out }) => add(dir, client, *table_size, out),
+        Some(Action::Add { dir, client, table_size, out, .. }) => {
+            add(dir, client, *table_size, out.as_deref())
+        }
         Some(Action::Portion { from, size, out }) => {
             let elements = u32::try_from(*size >> ELEMENT_BITS).unwrap_or(u32::MAX);
             let portion = cut(from, elements, out)?;
@@ -181,28 +187,34 @@ pub(crate) fn take_in(directory: &Path, links: &Links, reporter: Reporter) -> Re
     Ok(())
 }
 
-/// More tables for a client, out of band.
-fn add(directory: &Path, name: &str, table_size: u64, out: &Path) -> Result<()> {
+/// More tables for a client: out of band by the file `out`, or over the network.
+fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Result<()> {
     let file: HubFile = load(directory)?;
     let links = file.links()?;
     let known = links.iter().find(|(link, _)| link == name);
     let (_, known) = known.with_context(|| format!("{name} is no client of {}", file.name))?;
-    check_private(out)?;
+    match out {
+        Some(out) => check_private(out)?,
+        None if table_size > 1 << 20 => bail!("a table that is sent over the network has 1MiB at most"),
+        None => {}
+    }
     let mut entropy = Entropy::open()?;
     let own = enrolment(directory, name, known)?;
     // Behind those that wait to be taken in.
     let number = next_number(directory, name)?;
     let here = directory.join(format!("{name}.{number}.provision"));
     let elements = u32::try_from(table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
-    let provision = Provision::new(own.link, None, both_tables(number, elements))?;
+    let origin = if out.is_some() { Origin::OutOfBand } else { Origin::Refill };
+    let provision = Provision::new(own.link, None, both_tables(number, origin, elements))?;
     // The hub's side takes its name last: a hub that runs looks for it.
     let partial = directory.join(format!(".{name}.{number}.provision.partial"));
     if here.exists() {
         bail!("{} waits to be taken in: start the hub, or import it, first", here.display());
     }
-    let made = make(&provision, &own.initial_key, &[&partial, out], &mut entropy);
+    let ends: Vec<&Path> = [partial.as_path()].into_iter().chain(out).collect();
+    let made = make(&provision, &own.initial_key, &ends, &mut entropy);
     let made = made.and_then(|()| {
-        sync_directory(parent(out))?;
+        out.map_or(Ok(()), |out| sync_directory(parent(out)))?;
         fs::rename(&partial, &here).with_context(|| format!("cannot give {} its name", here.display()))?;
         sync_directory(directory)
     });
@@ -211,12 +223,17 @@ fn add(directory: &Path, name: &str, table_size: u64, out: &Path) -> Result<()> 
     }
     made?;
     println!("made table {number} in both directions, {table_size} octets each");
-    println!("  carry {} into the directory of {name}, over a way that you trust", out.display());
+    match out {
+        Some(out) => {
+            println!("  carry {} into the directory of {name}, over a way that you trust", out.display())
+        }
+        None => println!("  the hub sends them to {name} while both run"),
+    }
     Ok(())
 }
 
-fn both_tables(number: u16, elements: u32) -> Vec<TablePart> {
-    let table = |direction| TablePart::whole(direction, number, Origin::OutOfBand, elements);
+fn both_tables(number: u16, origin: Origin, elements: u32) -> Vec<TablePart> {
+    let table = |direction| TablePart::whole(direction, number, origin, elements);
     [Direction::UPLINK, Direction::DOWNLINK].map(table).to_vec()
 }
 
@@ -377,7 +394,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
                 suite: SuiteId::SHA256_AES256GCM,
             };
             let key = SecretBytes::copied_from(initial_key.expose());
-            let provision = Provision::new(link, Some(key), both_tables(0, elements))?;
+            let provision = Provision::new(link, Some(key), both_tables(0, Origin::OutOfBand, elements))?;
             let ends = [
                 out.join(&hub.name).join(format!("{}.provision", client.name)),
                 out.join(&client.name).join(format!("{}.provision", hub.name)),

@@ -189,3 +189,45 @@ fn tables_that_are_used_up_are_followed_by_others_while_the_hubs_run() {
     let status = run(["status", "--dir", text(&network.of("alice"))]).succeeded();
     assert!(status.out.contains("table 1:") && !status.out.contains("LOW"), "{}", status.out);
 }
+
+#[test]
+fn tables_that_are_sent_over_the_network_serve_and_say_what_they_are() {
+    let network = Network::new(2, "512");
+    let (mut hubs, addresses) = network.start_hubs();
+    let get = || {
+        let bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "60"]));
+        let alice = run(network.client("alice", &addresses, &["get", "bob", "-k", "2"])).succeeded();
+        let bob = bob.end().succeeded();
+        assert_eq!(after(&alice.out, "fingerprint"), after(&bob.out, "fingerprint"));
+        assert_eq!(after(&alice.out, "secrecy"), after(&bob.out, "secrecy"));
+        after(&alice.out, "secrecy").contains("computational")
+    };
+    assert!(!get(), "the tables of the enrolment came out of band");
+    for hub in 1..=2 {
+        for client in ["alice", "bob"] {
+            let own = network.of(&format!("hub-{hub}"));
+            let add = ["provision", "add", "--dir", text(&own), "--client", client, "--over-network"];
+            run(add.into_iter().chain(["--table-size", "64KiB"])).succeeded();
+        }
+    }
+    let mut clients =
+        ["alice", "bob"].map(|name| start(network.client(name, &addresses, &["wait", "--timeout", "60"])));
+    for client in &mut clients {
+        for _ in 0..4 {
+            client.line_with("sent table 1");
+        }
+    }
+    for hub in &mut hubs {
+        for _ in 0..4 {
+            hub.line_with("has table 1, which was sent to it");
+        }
+    }
+    clients.iter_mut().for_each(crate::support::Running::kill);
+    assert!(get());
+    let status = run(["status", "--dir", text(&network.of("alice"))]).succeeded();
+    assert!(
+        status.out.contains("table 1:") && status.out.contains("refilled: computational"),
+        "{}",
+        status.out
+    );
+}

@@ -99,6 +99,8 @@ pub struct ClientLimits {
     pub remembered: usize,
     /// Subsets of shares that one key may cost (see `work_limit_covers`).
     pub work_limit: u64,
+    /// The longest table that is taken over the network, in elements: it is held in memory until it is stored.
+    pub longest_refill: u32,
     /// Messages and events that wait to leave.
     pub queue: usize,
 }
@@ -116,6 +118,7 @@ impl Default for ClientLimits {
             inbound: 1024,
             remembered: 65536,
             work_limit: 200_000,
+            longest_refill: 65536,
             queue: 4096,
         }
     }
@@ -127,8 +130,8 @@ const SMALLEST_PART: usize = 16;
 /// So many keys that the application has taken are kept for their repetitions, for each that it may leave waiting.
 pub(super) const RECENT: usize = 16;
 
-/// Two a hub.
-const TABLES: usize = 2 * skex_wire::dske::MAX_HUBS as usize;
+/// Two a hub, and a table that came.
+const TABLES: usize = 3 * skex_wire::dske::MAX_HUBS as usize;
 
 impl ClientLimits {
     /// Keys of one of `peers` initiators that may be incomplete, and that the application may leave untaken: an even part,
@@ -143,7 +146,7 @@ impl ClientLimits {
         self.inbound_of_each(peers).checked_div(links).unwrap_or(0).max(1)
     }
 
-    /// Room in the queue that only events use: three for each request and each key that can be there, two a hub, one for each command.
+    /// Room in the queue that only events use: three for each request and each key that can be there, three a hub, one for each command.
     pub(super) fn events(&self, peers: usize) -> usize {
         let of_each = self.inbound_of_each(peers).saturating_mul(RECENT.saturating_add(2));
         let keys = self.requests.saturating_add(of_each.saturating_mul(peers));
@@ -289,6 +292,6 @@ mod tests {
         let small = ClientLimits { inbound: 2, ..limits };
         assert_eq!((small.inbound_of_each(1), small.inbound_of_each(1000)), (2, 2));
         let keys = 16 * 1000 * (RECENT + 2) + limits.requests;
-        assert_eq!(limits.events(1000), 3 * keys + 62 + 8);
+        assert_eq!(limits.events(1000), 3 * keys + 93 + 8);
     }
 }

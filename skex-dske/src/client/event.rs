@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use skex_core::{Assurance, KeyId, OutputKey};
-use skex_wire::dske::{AnswerStatus, OutcomeStatus};
+use skex_core::{Assurance, KeyId, OutputKey, SecretVec};
+use skex_wire::dske::{AnswerStatus, Direction, OutcomeStatus};
 
 use crate::id::{ClientTag, HubId};
 use crate::share::Coordinate;
@@ -71,6 +71,19 @@ pub enum ClientEvent {
     InitialKeyReplaced {
         /// The hub at the other end.
         hub: HubId,
+    },
+    /// A table came over the network. Store it durably, then say
+    /// [`Client::add_table`](crate::Client::add_table) with [`Origin::Refill`](crate::Origin::Refill); before that the hub
+    /// does not use it, and after a restart it comes again.
+    Refill {
+        /// The hub that sent it.
+        hub: HubId,
+        /// Which way it serves.
+        direction: Direction,
+        /// Its number.
+        number: u16,
+        /// Its octets.
+        octets: SecretVec,
     },
     /// Little is left of a table: time for a refill.
     TableLow {

@@ -1,5 +1,6 @@
 //! A client's side of one link: from the first hello to an open envelope.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
 
+use super::refill::Gathering;
 use crate::backoff::{Backoff, Pace};
 use crate::envelope::{Initial, Session, Side};
 use crate::link::Link;
@@ -33,6 +35,8 @@ pub(super) struct Connection<P> {
     pub(super) low_reported: (bool, bool),
     /// Whether its initial key is another than that of the configuration, or is to be.
     pub(super) key_replaced: bool,
+    /// A table that is coming over the network.
+    pub(super) refill: Option<Box<Gathering>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +81,7 @@ impl<P: Pad> Connection<P> {
             fetch_at: now,
             low_reported: (false, false),
             key_replaced: false,
+            refill: None,
         }
     }
 

@@ -74,8 +74,9 @@ struct Accepted {
     origins: Vec<u8>,
     lying: Vec<u8>,
     confirm: Tag,
-    /// Links whose share has not come, and of which an out-of-band table was claimed; not durable: after a start, all.
-    awaited: Vec<usize>,
+    /// Coordinates of hubs whose share had not come, and of which an out-of-band table was claimed. Durable as it was when the key
+    /// was accepted.
+    awaited: Vec<u8>,
     /// What depends on the key waits for this checkpoint.
     after: u64,
     /// To judge shares that come later; not durable.
@@ -178,8 +179,9 @@ impl<P: Pad> Client<P> {
     /// Whether a key was accepted with the claim that this hub's share comes by a table out of band, and the share has not
     /// come. Until it has, or its time is over, no refilled table may carry it.
     pub(super) fn awaits_out_of_band(&self, link: usize) -> bool {
+        let Some(coordinate) = self.links.get(link).map(|hub| hub.coordinate.get()) else { return false };
         self.inbound.iter().any(|(_, inbound)| match &inbound.stage {
-            Stage::Accepted(accepted) => accepted.awaited.contains(&link),
+            Stage::Accepted(accepted) => accepted.awaited.contains(&coordinate),
             Stage::Collecting(_) => false,
         })
     }

@@ -9,6 +9,7 @@ use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::MAX_NAME_LEN;
 
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
+use super::refill::Refills;
 use super::relay::{RelayId, storage_key};
 use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
@@ -21,6 +22,8 @@ pub(super) const STORED_REVOKED: u8 = 6;
 /// A client that was revoked: its tables are erased once that is durable.
 pub(super) struct Leaving<P> {
     pub(super) client: Client<P>,
+    /// Tables that were on their way to it.
+    pub(super) refills: Option<Refills<P>>,
 }
 
 /// Revocations that are not durable yet.
@@ -30,6 +33,9 @@ impl<P: Pad> Leaving<P> {
     /// Erases the tables.
     pub(super) fn go(mut self) -> HubEvent {
         self.client.link.destroy();
+        if let Some(refills) = self.refills {
+            refills.destroy();
+        }
         HubEvent::ClientRevoked { client: self.client.link.keys.client(), tag: self.client.tag }
     }
 }
@@ -66,7 +72,9 @@ impl<P: Pad> Hub<P> {
             self.remove_relay(id);
         }
         self.waiting.remove(&client);
-        let _ = self.leaving.push(after, Leaving { client: gone });
+        self.end_refill_to(client);
+        let refills = self.refills.remove(&client);
+        let _ = self.leaving.push(after, Leaving { client: gone, refills });
         Ok(())
     }
 

@@ -65,6 +65,7 @@ impl<P: Pad> Hub<P> {
                     client.lease_retry = None;
                     client.confirmed = false;
                     self.end_deliveries_to(id);
+                    self.end_refill_to(id);
                     self.end_answers_to(id);
                 }
                 opened

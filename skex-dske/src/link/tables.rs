@@ -13,6 +13,9 @@ use crate::key::Origin;
 use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
 use crate::state::RestoreError;
 
+/// A table and the way in which it serves.
+pub(crate) type Directed<P> = (Direction, Table<P>);
+
 /// Tables of one direction of a link that can be there at once.
 const MAX_TABLES: usize = 64;
 
@@ -96,18 +99,22 @@ pub enum TableError {
     /// So many are there that are not used up.
     #[error("the link has 64 tables in this direction: use some of them up first")]
     TooMany,
+    /// A table that goes or came over the network is not labelled as a refill.
+    #[error("a table that travels over the network has the origin refill")]
+    Origin,
     /// The direction is neither uplink nor downlink.
     #[error("a table is for the uplink or the downlink")]
     Direction,
 }
 
 impl<P: Pad> Link<P> {
-    /// With its tables, as they were stored.
+    /// With its tables, as they were stored; the first two are those of the enrolment. At the hub, a further one that is a refill
+    /// and of which nothing was stored is none of them yet: it waits until the client has it.
     pub(crate) fn with_tables(
         mut self,
         stored: Option<&SecretVec>,
-        tables: Vec<(Direction, Table<P>)>,
-    ) -> Result<Self, RestoreError> {
+        tables: Vec<Directed<P>>,
+    ) -> Result<(Self, Vec<Directed<P>>), RestoreError> {
         let mut marks = Vec::new();
         let mut reader = Reader::new(stored.map_or(&[][..], SecretVec::expose));
         while !reader.is_empty() {
@@ -121,16 +128,22 @@ impl<P: Pad> Link<P> {
             let slot = slot.filter(|_| gone.is_used_up()).ok_or(RestoreError::Configuration)?;
             *slot = (*slot).max(Some(gone.number));
         }
-        for table in tables {
+        let mut waiting = Vec::new();
+        for (position, table) in tables.into_iter().enumerate() {
             let marks = present.iter().find(|marks| marks.is_of(&table));
             let (direction, table) = table;
+            let refill = position >= 2 && table.origin == Origin::Refill && self.side == Side::Hub;
             let added = match marks {
+                None if refill => {
+                    waiting.push((direction, table));
+                    Ok(())
+                }
                 Some(marks) => self.insert(direction, table, marks.mark, marks.erased),
                 None => self.add_table(direction, table),
             };
             added.map_err(|_| RestoreError::Configuration)?;
         }
-        Ok(self)
+        Ok((self, waiting))
     }
 
     /// Adds a table that has never been used, at this end or the other.
@@ -140,6 +153,29 @@ impl<P: Pad> Link<P> {
             return Err(TableError::Number(table.number));
         }
         self.insert(direction, table, 0, 0)
+    }
+
+    /// Whether a table of this number could be added.
+    pub(crate) fn check_new(&self, direction: Direction, number: u16) -> Result<(), TableError> {
+        let gone = self.gone.get(usize::from(direction.value())).copied().ok_or(TableError::Direction)?;
+        if gone.is_some_and(|gone| number <= gone) || self.has_table(direction, number) {
+            return Err(TableError::Number(number));
+        }
+        Ok(())
+    }
+
+    fn has_table(&self, direction: Direction, number: u16) -> bool {
+        if self.sends(direction) {
+            self.outgoing.get(number).is_some()
+        } else {
+            self.incoming.get(number).is_some()
+        }
+    }
+
+    /// Whether a table is there, or was and is used up.
+    pub(crate) fn had_table(&self, direction: Direction, number: u16) -> bool {
+        let gone = self.gone.get(usize::from(direction.value())).copied().flatten();
+        gone.is_some_and(|gone| number <= gone) || self.has_table(direction, number)
     }
 
     fn insert(

@@ -23,6 +23,7 @@ mod matrix;
 mod meddling;
 mod network;
 mod oracle;
+mod refill;
 mod semantics;
 mod snapshots;
 mod storm;

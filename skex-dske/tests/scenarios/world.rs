@@ -144,6 +144,8 @@ pub struct Further {
     /// As it was made.
     pub octets: Vec<u8>,
     pub at_client: SharedPad,
+    /// Whether the client's file holds it: of a refill, once it came.
+    pub stored: bool,
     pub at_hub: SharedPad,
 }
 
@@ -354,7 +356,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             });
             let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
             let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
-            for table in further.borrow().iter().filter(|table| table.client == client) {
+            for table in further.borrow().iter().filter(|table| table.client == client && table.stored) {
                 let hub = hub_id(table.hub);
                 config = config.with_table(hub, table.direction(), table.table(&table.at_client)).unwrap();
             }
@@ -444,7 +446,7 @@ impl Cast {
             ((hub as u64) << 32) | ((client as u64) << 20) | (u64::from(number) << 1) | u64::from(uplink);
         ChaCha20Rng::seed_from_u64(seed ^ 0x66_7572_7468).fill_bytes(&mut octets);
         let (at_client, at_hub) = (SharedPad::new(octets.clone()), SharedPad::new(octets.clone()));
-        let table = Further { client, hub, uplink, number, origin, octets, at_client, at_hub };
+        let table = Further { client, hub, uplink, number, origin, octets, at_client, stored: true, at_hub };
         if live {
             let (direction, hub_id) = (table.direction(), self.hub_ids[hub]);
             let (for_client, for_hub) = (table.table(&table.at_client), table.table(&table.at_hub));
@@ -472,6 +474,58 @@ impl Cast {
         initial_key.copy_from_slice(&octets(32));
         let pads = || (SharedPad::new(up.clone()), SharedPad::new(down.clone()));
         Anew { hub, client, number, initial_key, at_client: pads(), at_hub: pads() }
+    }
+
+    /// Hub `hub` sends client `client` a table over the network.
+    pub fn refill(&mut self, (hub, client): (usize, usize), (uplink, number): (bool, u16), elements: usize) {
+        let mut octets = vec![0; elements * 16];
+        let seed =
+            ((hub as u64) << 32) | ((client as u64) << 20) | (u64::from(number) << 1) | u64::from(uplink);
+        ChaCha20Rng::seed_from_u64(seed ^ 0x72_6566_696c).fill_bytes(&mut octets);
+        let (at_client, at_hub) = (SharedPad::new(Vec::new()), SharedPad::new(octets.clone()));
+        let origin = Origin::Refill;
+        let table = Further { client, hub, uplink, number, origin, octets, at_client, stored: false, at_hub };
+        let (direction, for_hub) = (table.direction(), table.table(&table.at_hub));
+        self.further.borrow_mut().push(table);
+        self.world.call(self.hubs[hub], |party, now, _| {
+            let client = ClientId::new(client as u32);
+            party.right().unwrap().refill(now, client, direction, for_hub).unwrap();
+        });
+    }
+
+    /// What an embedder does with the tables that came to the clients since event `from`: it stores each, then adds it. A
+    /// client that is down meanwhile has it at its next start. How many came.
+    pub fn store_refills(&mut self, from: usize) -> usize {
+        let mut came = Vec::new();
+        for happened in &self.world.events()[from..] {
+            let Either::Left(ClientEvent::Refill { hub, direction, number, octets }) = &happened.event else {
+                continue;
+            };
+            let client = self.clients.iter().position(|node| *node == happened.node).unwrap();
+            let hub = self.hub_ids.iter().position(|id| id == hub).unwrap();
+            came.push((client, hub, *direction, *number, octets.expose().to_vec()));
+        }
+        for (client, hub, direction, number, octets) in &came {
+            let mut further = self.further.borrow_mut();
+            let own = |table: &&mut Further| {
+                (table.client, table.hub, table.direction(), table.number)
+                    == (*client, *hub, *direction, *number)
+            };
+            let table = further.iter_mut().find(own).expect("a table that a hub sent");
+            assert!(table.octets == *octets, "a table came as it is");
+            if table.stored {
+                continue;
+            }
+            table.stored = true;
+            table.at_client.set_octets(octets);
+            let for_client = table.table(&table.at_client);
+            drop(further);
+            let hub = self.hub_ids[*hub];
+            self.world.call(self.clients[*client], |party, _, _| {
+                party.left().unwrap().add_table(hub, *direction, for_client).unwrap();
+            });
+        }
+        came.len()
     }
 
     /// Makes hub `hub` lie to client `client`.

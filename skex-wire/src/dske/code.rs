@@ -45,6 +45,10 @@ crate::codepoint! {
         DELIVERY_SEALED = 12;
         /// The one final answer to a sealed upload or delivery.
         ANSWER_SEALED = 13;
+        /// A part of a new table.
+        REFILL = 20;
+        /// How much of it has come.
+        REFILLED = 21;
         /// A client asks who has a name.
         LOOKUP = 30;
         /// A client says what it accepts.

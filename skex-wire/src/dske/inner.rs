@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Busy, Command, Confirm, Fetch, Fetched, InnerType, LeaseDenied, LeaseGrant, LeaseRequest,
-    Outcome, ShareMessage, Tagged,
+    Outcome, Refill, Refilled, ShareMessage, Tagged,
 };
 use crate::{DecodeError, DecodeErrorKind, Reader};
 
@@ -32,6 +32,10 @@ pub enum Inner<'a> {
     Command(Tagged<'a, Command<'a>>),
     /// OUTCOME.
     Outcome(Tagged<'a, Outcome<'a>>),
+    /// REFILL.
+    Refill(Refill<'a>),
+    /// REFILLED.
+    Refilled(Refilled),
 }
 
 impl<'a> Inner<'a> {
@@ -58,6 +62,8 @@ impl<'a> Inner<'a> {
                 Command::decode(bytes).map(Self::Command)
             }
             InnerType::OUTCOME => Outcome::decode(bytes).map(Self::Outcome),
+            InnerType::REFILL => Refill::decode(bytes).map(Self::Refill),
+            InnerType::REFILLED => Refilled::decode(bytes).map(Self::Refilled),
             _ => Err(start.error(DecodeErrorKind::UnknownType)),
         }
     }

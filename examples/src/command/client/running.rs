@@ -2,19 +2,26 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum as _;
-use skex_core::KeyId;
 use skex_core::machine::Instant;
-use skex_dske::{Client, ClientEvent, ClientTag, Conduct, Established, HubId, HubReport, KeyRequest, Role};
+use skex_core::{KeyId, SecretVec};
+use skex_dske::{
+    Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, KeyRequest, Origin,
+    Role,
+};
+use skex_wire::dske::Direction;
 
 use crate::config::{ClientFile, SuiteName};
 use crate::control::{Orders, Read};
 use crate::driver::Driver;
 use crate::keys::{KeyOutlet, assurance};
+use crate::provisioning::Links;
 use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
-use crate::store::{FilePad, Log};
+use crate::store::atomic::sync_directory;
+use crate::store::{FilePad, Log, TableIdentity, TableWriter, table_name};
 
 /// What people call those whom the machine knows by ids.
 pub(super) struct Names {
@@ -49,8 +56,15 @@ pub(super) struct Running {
     names: Names,
     outlet: KeyOutlet,
     reporter: Reporter,
+    home: Home,
     /// When each key of ours was asked for.
     asked: BTreeMap<KeyId, std::time::Instant>,
+}
+
+/// Where the client's tables lie.
+pub(super) struct Home {
+    pub(super) directory: PathBuf,
+    pub(super) links: Links,
 }
 
 /// How long hubs have to be heard after the last key that was awaited.
@@ -70,8 +84,9 @@ impl Running {
         names: Names,
         outlet: KeyOutlet,
         reporter: Reporter,
+        home: Home,
     ) -> Self {
-        Self { driver, names, outlet, reporter, asked: BTreeMap::new() }
+        Self { driver, names, outlet, reporter, home, asked: BTreeMap::new() }
     }
 
     /// Makes one key.
@@ -219,15 +234,45 @@ impl Running {
                 self.reporter.tell(&report)?;
                 Ok(News::Failed(key_id, error))
             }
+            ClientEvent::Refill { hub, direction, number, octets } => {
+                self.store_refill(hub, (direction, number), &octets)?;
+                let hub = self.names.hub(hub);
+                self.reporter
+                    .note(format!("{hub} sent table {number}: keys that it carries are computational"))?;
+                Ok(News::Other)
+            }
             ClientEvent::TableLow { hub, uplink, remaining } => {
                 let (hub, way) = (self.names.hub(hub), if uplink { "to" } else { "from" });
                 self.reporter.note(format!(
-                    "the table for messages {way} {hub} runs low: {remaining} octets are left; provision anew in time"
+                    "the table for messages {way} {hub} runs low: {remaining} octets are left; make more with `skex provision add` at the hub"
                 ))?;
                 Ok(News::Other)
             }
             _ => Ok(News::Other),
         }
+    }
+
+    /// A table that came over the network: stored as any other, then added.
+    fn store_refill(
+        &mut self,
+        hub: HubId,
+        (direction, number): (Direction, u16),
+        octets: &SecretVec,
+    ) -> Result<()> {
+        let Home { directory, links } = &self.home;
+        let (name, known) = links.iter().find(|(_, known)| known.hub == hub).context("no such hub")?;
+        let elements = u32::try_from(octets.len() / ELEMENT_LEN)?;
+        let (client, origin) = (known.tag, Origin::Refill);
+        let identity = TableIdentity { hub, client, direction, number, origin, elements };
+        let path = directory.join(table_name(name, direction, number));
+        if TableWriter::held(&path, identity)? == 0 {
+            let writer = TableWriter::open(&path, identity, 0)?;
+            writer.write(0, octets.expose())?;
+            writer.finish(elements)?;
+            sync_directory(directory)?;
+        }
+        let table = FilePad::open(&path, (hub, client), (direction, number), true)?.into_table(|pad| pad);
+        Ok(self.driver.call(|client, _, _| client.add_table(hub, direction, table))??)
     }
 
     fn take_key(&mut self, established: Established) -> Result<News> {

@@ -88,12 +88,11 @@ impl<P: Pad> Client<P> {
         let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
         let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
         let silent = |link: &usize| !arrived.iter().any(|share| share.link == *link);
-        let awaited = (0..self.links.len()).filter(silent).filter(|&link| {
-            let hub = self.links.get(link);
-            hub.is_some_and(|hub| {
-                judgement.context.hubs().any(|(id, _)| id == hub.link.keys.hub())
-                    && hub.link.incoming.next_origin() == Origin::OutOfBand
-            })
+        let awaited = (0..self.links.len()).filter(silent).filter_map(|link| {
+            let hub = self.links.get(link)?;
+            let of_key = judgement.context.hubs().any(|(id, _)| id == hub.link.keys.hub());
+            let claimed = hub.link.incoming.next_origin() == Origin::OutOfBand;
+            (of_key && claimed).then_some(hub.coordinate.get())
         });
         let awaited = awaited.collect();
         let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
@@ -154,12 +153,13 @@ impl<P: Pad> Client<P> {
         let Some(inner) = hub.link.answer(answer_key, AnswerStatus::ACCEPTED, Some(confirmation)) else {
             return;
         };
+        let coordinate = hub.coordinate.get();
         let answer = (link, slot, inner.clone());
         let _ = self.inbound.change(&id, |inbound| {
             inbound.answers.retain(|(to, ..)| *to != link);
             inbound.answers.push(answer);
             if let Stage::Accepted(accepted) = &mut inbound.stage {
-                accepted.awaited.retain(|&awaited| awaited != link);
+                accepted.awaited.retain(|&awaited| awaited != coordinate);
             }
         });
         self.send(link, &inner, after, TransmitClass::Reply);

@@ -41,8 +41,7 @@ impl<P: Pad> Client<P> {
             self.remembered.restore(id, u64::from_be_bytes(place));
             return Ok(());
         }
-        let (mut accepted, lifetime) = decode_stored(value)?;
-        accepted.awaited = (0..self.links.len()).collect();
+        let (accepted, lifetime) = decode_stored(value)?;
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
         let stage = Stage::Accepted(Box::new(accepted));
@@ -78,11 +77,13 @@ fn stored_place(place: u64) -> SecretVec {
     SecretVec::copied_from(&place.to_be_bytes())
 }
 
-/// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, key (to the end; none if taken)
+/// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, number of awaited hubs 1, their
+/// coordinates, key (to the end; none if taken)
 pub(super) fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
     let key = accepted.key.as_ref().map_or(&[][..], KeyBytes::expose);
     let bitmaps = accepted.origins.len().saturating_add(accepted.lying.len());
-    let len = 6_usize.saturating_add(bitmaps).saturating_add(TAG_LEN).saturating_add(key.len());
+    let fixed = 7_usize.saturating_add(TAG_LEN).saturating_add(accepted.awaited.len());
+    let len = fixed.saturating_add(bitmaps).saturating_add(key.len());
     SecretVec::from_fn(len, |octets| {
         let mut out = skex_wire::Writer::new(octets);
         let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
@@ -93,6 +94,7 @@ pub(super) fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
             .and_then(|()| out.bytes(&accepted.origins))
             .and_then(|()| out.bytes(&accepted.lying))
             .and_then(|()| out.bytes(accepted.confirm.as_bytes()))
+            .and_then(|()| out.prefixed_u8(&accepted.awaited))
             .and_then(|()| out.bytes(key));
         debug_assert!(written.is_ok());
     })
@@ -110,9 +112,10 @@ fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
     let origins = reader.take(bitmap_len(count))?.to_vec();
     let lying = reader.take(bitmap_len(count))?.to_vec();
     let confirm = Tag::from_bytes(reader.array()?);
+    let awaited = reader.prefixed_u8()?.to_vec();
     let key = reader.rest();
     let key =
         if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
-    let (awaited, after, judgement) = (Vec::new(), Barrier::OPEN, None);
+    let (after, judgement) = (Barrier::OPEN, None);
     Ok((Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement }, lifetime))
 }
