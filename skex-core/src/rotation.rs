@@ -88,9 +88,13 @@ pub struct Rotation {
     ordered: [bool; MAX_GENERATIONS],
     report_ordered: bool,
     switch_ordered: bool,
+    /// The consumer is known to transmit with the target: not so after it died, whatever it did before.
+    switched: bool,
+    /// An order was refused, and is to be given again.
+    refused: bool,
     tell: Option<TransmitClass>,
-    /// The highest generation for which the grace is running.
-    leaving: u64,
+    /// The generations for which the grace is running.
+    leaving: [u64; MAX_GENERATIONS],
     rotated: u64,
 }
 
@@ -143,8 +147,10 @@ impl Rotation {
             ordered: [false; MAX_GENERATIONS],
             report_ordered: false,
             switch_ordered: false,
+            switched: false,
+            refused: false,
             tell: None,
-            leaving: 0,
+            leaving: [0; MAX_GENERATIONS],
             rotated: 0,
         }
     }
@@ -203,7 +209,10 @@ impl Rotation {
         if !self.switch_ordered || generation != self.state.target {
             return Err(RotationError::Unexpected);
         }
-        self.change(now, |rotation| rotation.state.transmit = generation);
+        self.change(now, |rotation| {
+            rotation.state.transmit = generation;
+            rotation.switched = true;
+        });
         Ok(())
     }
 
@@ -229,11 +238,11 @@ impl Rotation {
                 })
             }
             RotationEvent::SwitchTransmit(generation) if generation == self.state.target => {
-                self.arm_repeat(now);
+                self.order_again(now);
                 Ok(())
             }
             RotationEvent::Retire(generation) if self.state.place(generation, Stage::Retiring).is_some() => {
-                self.arm_repeat(now);
+                self.order_again(now);
                 Ok(())
             }
             _ => Err(RotationError::Unexpected),
@@ -271,6 +280,7 @@ impl Rotation {
                 }
             }
             rotation.switch_ordered = false;
+            rotation.switched = false;
             rotation.switched_in_place(transmitting);
         });
     }
@@ -330,6 +340,7 @@ impl Rotation {
         if transmitting == Some(self.state.target) && self.state.is_installed(self.state.target) {
             self.state.transmit = self.state.target;
             self.switch_ordered = true;
+            self.switched = true;
         }
     }
 
@@ -365,6 +376,7 @@ impl Rotation {
         if best > self.state.target || !holds(Rule::NeverBack) && best != 0 && best != self.state.target {
             self.state.target = best;
             self.switch_ordered = false;
+            self.switched = false;
         }
     }
 
@@ -393,29 +405,28 @@ impl Rotation {
         }
     }
 
-    /// Rule 3: the grace runs for what both ends have left.
+    /// Rule 3: the grace runs for what both ends have left, anew where one more is left.
     fn run_grace(&mut self, now: Instant) {
-        let highest =
-            self.state.held.iter().filter(|held| self.state.is_left(held)).map(|held| held.generation).max();
-        match highest {
-            None => {
-                self.leaving = 0;
-                self.timers.stop(Timer::Grace);
-            }
-            Some(highest) if highest > self.leaving => {
-                self.leaving = highest;
-                self.timers.set(Timer::Grace, now.saturating_add(self.config.grace));
-            }
-            Some(_) => {}
+        let left = self.state.left();
+        if left == [0; MAX_GENERATIONS] {
+            self.timers.stop(Timer::Grace);
+        } else if left.iter().any(|generation| *generation != 0 && !self.leaving.contains(generation)) {
+            self.timers.set(Timer::Grace, now.saturating_add(self.config.grace));
         }
+        self.leaving = left;
     }
 
     fn rearm(&mut self, now: Instant) {
-        if self.state.is_answered() {
+        if self.state.is_answered() && !self.refused {
             self.timers.stop(Timer::Repeat);
         } else if self.timers.deadline(Timer::Repeat).is_none() {
             self.arm_repeat(now);
         }
+    }
+
+    fn order_again(&mut self, now: Instant) {
+        self.refused = true;
+        self.arm_repeat(now);
     }
 
     fn arm_repeat(&mut self, now: Instant) {
@@ -496,7 +507,8 @@ impl Machine for Rotation {
                 self.tell = Some(TransmitClass::Retransmission);
             }
             // What the consumer refused is ordered again.
-            self.switch_ordered = self.state.transmit == self.state.target;
+            self.refused = false;
+            self.switch_ordered = self.switched;
             for (held, ordered) in self.state.held.iter().zip(&mut self.ordered) {
                 *ordered &= held.stage != Stage::Retiring;
             }

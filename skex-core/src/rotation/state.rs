@@ -237,9 +237,16 @@ impl State {
             && matches!(held.stage, Stage::Installed | Stage::Withdrawn)
     }
 
-    pub(super) fn retire_left(&mut self, up_to: u64) {
+    /// The generations that are left; 0 for none.
+    pub(super) fn left(&self) -> [u64; MAX_GENERATIONS] {
+        self.held.each_ref().map(|held| if self.is_left(held) { held.generation } else { 0 })
+    }
+
+    /// Retires those of `leaving` that are left still.
+    pub(super) fn retire_left(&mut self, leaving: [u64; MAX_GENERATIONS]) {
         for place in 0..MAX_GENERATIONS {
-            if self.held.get(place).is_some_and(|held| held.generation <= up_to && self.is_left(held)) {
+            let is_due = |held: &Held| leaving.contains(&held.generation) && self.is_left(held);
+            if self.held.get(place).is_some_and(is_due) {
                 self.set(place, Stage::Retiring);
             }
         }

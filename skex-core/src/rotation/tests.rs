@@ -29,7 +29,7 @@ fn steps() -> impl Strategy<Value = (usize, Step)> {
         6 => Just(Step::Persist),
         6 => Just(Step::Execute),
         6 => Just(Step::Report),
-        1 => Just(Step::RefuseInstall),
+        1 => Just(Step::Refuse),
         1 => any::<bool>().prop_map(|landed| Step::Crash { landed }),
         1 => Just(Step::ConsumerDies),
         2 => Just(Step::Ready),
@@ -253,6 +253,77 @@ fn a_key_that_may_be_installed_again_is() {
     world.settle().unwrap();
     assert_eq!(world.ends[1].consumer.held, BTreeSet::from([1]));
     assert_eq!(world.ends[1].consumer.transmit, Some(1));
+}
+
+/// Everything that can be done without time, until end 0 is about to carry out `stop`.
+fn at_once(world: &mut World, stop: Option<RotationEvent>) {
+    for _ in 0..40 {
+        for at in [0, 1] {
+            for step in [Step::Persist, Step::Execute, Step::Report, Step::Deliver(0)] {
+                if stop.is_some() && world.ends[0].orders.first() == stop.as_ref() {
+                    return;
+                }
+                world.step(at, step).unwrap();
+            }
+        }
+    }
+    assert_eq!(stop, None, "it was not ordered");
+}
+
+#[test]
+fn what_was_refused_is_ordered_again_although_the_other_end_says_something_meanwhile() {
+    for order in [RotationEvent::SwitchTransmit(2), RotationEvent::Retire(1)] {
+        let mut world = World::established(true);
+        for at in [0, 1] {
+            world.step(at, Step::Ready).unwrap();
+        }
+        if order == RotationEvent::Retire(1) {
+            at_once(&mut world, None);
+            world.step(1, Step::Time(GRACE)).unwrap();
+        }
+        at_once(&mut world, Some(order));
+        world.step(0, Step::Refuse).unwrap();
+        at_once(&mut world, None);
+        world.settle().unwrap();
+        assert!(world.ends.iter().all(|end| end.consumer.transmit == Some(2)), "{order:?}");
+        assert_eq!(world.ends[0].consumer.held, BTreeSet::from([2]), "{order:?}");
+    }
+}
+
+/// The consumer takes longer to install the key again than a status is repeated.
+#[test]
+fn a_consumer_that_is_slow_to_come_back_transmits_again() {
+    let mut world = World::established(true);
+    world.step(0, Step::ConsumerDies).unwrap();
+    for _ in 0..3 {
+        world.step(0, Step::Persist).unwrap();
+        world.step(0, Step::Time(1_000)).unwrap();
+    }
+    world.settle().unwrap();
+    assert_eq!(world.ends[0].consumer.held, BTreeSet::from([1]));
+    assert_eq!(world.ends[0].consumer.transmit, Some(1));
+}
+
+/// End 0 has 2, which the other end passed over, and that has waited for most of a grace when both move from 1 to 3.
+#[test]
+fn each_generation_stays_for_a_whole_grace() {
+    let mut world = World::established(true);
+    world.step(0, Step::Ready).unwrap();
+    world.step(1, Step::NoKey).unwrap();
+    world.step(1, Step::Ready).unwrap();
+    at_once(&mut world, None);
+    assert_eq!(world.ends[0].consumer.held, BTreeSet::from([1, 2]));
+    world.step(0, Step::Time(GRACE - 1_000)).unwrap();
+    world.step(0, Step::Ready).unwrap();
+    at_once(&mut world, None);
+    assert!(world.ends.iter().all(|end| end.consumer.transmit == Some(3)));
+    // What the other end sent under 1 a moment ago may be under way for a grace.
+    world.step(0, Step::Time(GRACE - 1_000)).unwrap();
+    at_once(&mut world, None);
+    assert!(world.ends[0].consumer.held.contains(&1), "{:?}", world.ends[0].consumer.held);
+    world.step(0, Step::Time(1_000)).unwrap();
+    at_once(&mut world, None);
+    assert_eq!(world.ends[0].consumer.held, BTreeSet::from([3]));
 }
 
 #[test]

@@ -60,7 +60,8 @@ pub(super) enum Step {
     Persist,
     Execute,
     Report,
-    RefuseInstall,
+    /// The consumer refuses the order that comes next.
+    Refuse,
     Crash {
         landed: bool,
     },
@@ -184,10 +185,13 @@ impl World {
                 // A repeated order has been answered before.
                 assert!(matches!(answered, Ok(()) | Err(RotationError::Unexpected)));
             }
-            Step::RefuseInstall => {
-                if let Some(order @ RotationEvent::Install(_)) = end.orders.first().copied() {
+            Step::Refuse => {
+                let order = end.orders.first().copied();
+                if let Some(order) = order.filter(|order| *order != RotationEvent::Report) {
                     end.orders.remove(0);
-                    end.machine.refused(now, order).unwrap();
+                    // A repeated order has been answered before.
+                    let answered = end.machine.refused(now, order);
+                    assert!(matches!(answered, Ok(()) | Err(RotationError::Unexpected)));
                 }
             }
             Step::Crash { landed } => self.crash(at, landed),
@@ -304,9 +308,24 @@ impl World {
         Ok(())
     }
 
+    /// After the faults, each end transmits with what it chose, if it has it still.
+    pub(super) fn transmits(&self) -> Law {
+        for (at, end) in self.ends.iter().enumerate() {
+            let target = end.machine.state.target;
+            if end.machine.state.is_installed(target) && end.consumer.transmit != Some(target) {
+                return Err(format!(
+                    "end {at} chose {target} and transmits with {:?}",
+                    end.consumer.transmit
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// After the faults, one key for both: they end on it, with nothing else, and fall silent.
     pub(super) fn heals(&mut self) -> Law {
         self.settle()?;
+        self.transmits()?;
         let next = self.ends[0].given.max(self.ends[1].given);
         let mut done = [false; 2];
         for _ in 0..6 {
