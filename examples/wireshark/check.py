@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 HERE = Path(__file__).resolve().parent
 HEADER = struct.pack(">IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101)
 UNMEDIATED, DSKE = 7001, 7002
-INNER = {*range(1, 14), *range(30, 35)}
+INNER = {*range(1, 14), 20, 21, *range(30, 35)}
 K0, HUB, CLIENT, SALT_C, SALT_H = bytes(range(32)), b"\xa1" * 16, 7, b"\x5c" * 16, b"\x54" * 16
 
 
@@ -168,7 +168,7 @@ def check_vectors(vectors: Path, scratch: Path) -> None:
 
 
 def commands():
-    """Commands and outcomes, of which there are no vectors yet; the tags are not looked at."""
+    """Commands, outcomes and refills, of which there are no vectors yet; the tags are not looked at."""
     block, tag = "0000" + "00000010" + "00000010", "5a" * 16
     offer, flaw = "02010258" + "020103" + "03010509", "01010258" + "020103" + "03010509"
     well_formed = ["1e" + block + b"bob".hex(), "1f" + block, "1f" + block + offer, "20" + block + "4b" * 16]
@@ -177,6 +177,17 @@ def commands():
     malformed = ["1e" + block, "1e" + block + "61" * 65, "1f" + block + flaw, "20" + block + "4b" * 15]
     malformed += ["21" + block + "02" + "b0" * 16, "22" + block[:12] + "01" + "b0" * 16]
     malformed += ["22" + block[:12] + "00" + "b0" * 16 + flaw]
+    refill, element = "14" + "00" + "0001" + "00000010", "7e" * 16
+    for layer, octets in [
+        (None, refill + "00000000" + element),
+        (None, refill + "0000000f" + element),
+        ("decode", refill + "00000010" + element),
+        ("decode", refill + "00000000" + element[2:]),
+        ("decode", refill + "00000000"),
+        (None, "15" + "01" + "0001" + "00000010"),
+        ("decode", "15" + "01" + "0001" + "00000010" + "00"),
+    ]:
+        yield {"name": "refill", "comment": octets, "octets": octets, "refusedBy": layer}
     for layer, messages in [(None, well_formed), ("decode", malformed)]:
         for octets in messages:
             yield {"name": "command", "comment": octets, "octets": octets + tag, "refusedBy": layer}

@@ -15,7 +15,7 @@ local crypto = dofile(folder .. "crypto.lua")
 local skexu = Proto("skexu", "SKEX Unmediated Key Establishment")
 local skexd = Proto("skexd", "SKEX Distributed Key Establishment")
 
-local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576, name = 64 }
+local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576, name = 64, refill = 64 }
 
 -- Fields ------------------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,8 @@ local INNER_TYPES = {
     [11] = "UPLOAD_SEALED",
     [12] = "DELIVERY_SEALED",
     [13] = "ANSWER_SEALED",
+    [20] = "REFILL",
+    [21] = "REFILLED",
     [30] = "LOOKUP",
     [31] = "PUBLISH",
     [32] = "WITHDRAW",
@@ -144,6 +146,11 @@ local d = fields(skexd, "skexd", {
     share = { OCTETS, "Share, masked or sealed" },
     status = { U8, "Status", base.DEC, STATUSES },
     confirmation_tag = { OCTETS, "Tag of the responder" },
+    table_direction = { U8, "Direction of the table", base.DEC, { [0] = "uplink", [1] = "downlink" } },
+    elements = { U32, "Elements of the whole table" },
+    first = { U32, "First element that is here" },
+    pad = { OCTETS, "Elements" },
+    next = { U32, "Next element that is wanted" },
     name = { ProtoField.string, "Name" },
     allowed = { U8, "Allowed", base.DEC, YES },
     client_tag = { OCTETS, "Client tag" },
@@ -550,6 +557,25 @@ local INNER_READERS = {
     [11] = d_share(11),
     [12] = d_share(12),
     [13] = d_answer(true),
+    [20] = function(c)
+        c:number(d.table_direction, 1)
+        c:number(d.table, 2)
+        local elements = c:number(d.elements, 4)
+        local first = c:number(d.first, 4)
+        local length = c:left()
+        if length < 16 or length > 16 * LIMIT.refill or length % 16 ~= 0 then
+            refuse("a refill brings 1 to 64 whole elements")
+        end
+        if first + length / 16 > elements then
+            refuse("elements beyond the end of the table")
+        end
+        c:take(d.pad, length)
+    end,
+    [21] = function(c)
+        c:number(d.table_direction, 1)
+        c:number(d.table, 2)
+        c:number(d.next, 4)
+    end,
     [30] = d_command(function(c, length)
         if length < 1 or length > LIMIT.name then
             refuse("a name has 1 to 64 octets")
