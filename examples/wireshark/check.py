@@ -126,7 +126,7 @@ def check_vectors(vectors: Path, scratch: Path) -> None:
     names = ["HELLO", "HELLO_REPLY"]
     sequence = 0
     epochs = (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
-    for group, case in [*cases(vectors, "dske-wire"), *epochs, *(("Inner", case) for case in commands())]:
+    for group, case in [*cases(vectors, "dske-wire"), *epochs, *(("Inner", case) for case in refills())]:
         octets = bytes.fromhex(case.get("octets", ""))
         if group == "Outer" and octets:
             datagrams.append((DSKE, octets))
@@ -167,16 +167,8 @@ def check_vectors(vectors: Path, scratch: Path) -> None:
     print(f"vectors: {len(rows)} messages, {wanted.count(False)} of them malformed and marked")
 
 
-def commands():
-    """Commands, outcomes and refills, of which there are no vectors yet; the tags are not looked at."""
-    block, tag = "0000" + "00000010" + "00000010", "5a" * 16
-    offer, flaw = "02010258" + "020103" + "03010509", "01010258" + "020103" + "03010509"
-    well_formed = ["1e" + block + b"bob".hex(), "1f" + block, "1f" + block + offer, "20" + block + "4b" * 16]
-    well_formed += ["21" + block + "01" + "b0" * 16, "22" + block[:12] + "00", "22" + block[:12] + "01"]
-    well_formed += ["22" + block[:12] + "00" + "b0" * 16 + part for part in ("", offer)]
-    malformed = ["1e" + block, "1e" + block + "61" * 65, "1f" + block + flaw, "20" + block + "4b" * 15]
-    malformed += ["21" + block + "02" + "b0" * 16, "22" + block[:12] + "01" + "b0" * 16]
-    malformed += ["22" + block[:12] + "00" + "b0" * 16 + flaw]
+def refills():
+    """Of which there are no vectors yet."""
     refill, element = "14" + "00" + "0001" + "00000010", "7e" * 16
     for layer, octets in [
         (None, refill + "00000000" + element),
@@ -188,9 +180,6 @@ def commands():
         ("decode", "15" + "01" + "0001" + "00000010" + "00"),
     ]:
         yield {"name": "refill", "comment": octets, "octets": octets, "refusedBy": layer}
-    for layer, messages in [(None, well_formed), ("decode", malformed)]:
-        for octets in messages:
-            yield {"name": "command", "comment": octets, "octets": octets + tag, "refusedBy": layer}
 
 
 def sent(case):

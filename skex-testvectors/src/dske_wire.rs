@@ -20,6 +20,34 @@ pub struct Confirmation {
     pub tag: Hex,
 }
 
+/// What a client accepts, in a PUBLISH or an OUTCOME.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Offer {
+    /// The smallest threshold.
+    pub minimum_threshold: u8,
+    /// Whether a key must be information-theoretic.
+    pub information_theoretic: bool,
+    /// The longest lifetime, in seconds.
+    pub maximum_lifetime: u16,
+    /// The suites, ascending.
+    pub suites: Vec<u8>,
+    /// The coordinates of its hubs, ascending.
+    pub coordinates: Vec<u8>,
+}
+
+/// Whom a LOOKUP found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Found {
+    /// The client tag, 16 octets.
+    pub client: Hex,
+    /// What it published there, if anything.
+    pub offer: Option<Offer>,
+}
+
 /// The terms of a key in an UPLOAD or a DELIVERY.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -98,6 +126,16 @@ pub enum Message {
     Fetch {},
     /// Inner message 10.
     Fetched { waiting: u16 },
+    /// Inner message 30.
+    Lookup { table: u16, index: u32, floor: u32, name: Hex, tag: Hex },
+    /// Inner message 31.
+    Publish { table: u16, index: u32, floor: u32, offer: Option<Offer>, tag: Hex },
+    /// Inner message 32.
+    Withdraw { table: u16, index: u32, floor: u32, key_id: Hex, tag: Hex },
+    /// Inner message 33.
+    Authorise { table: u16, index: u32, floor: u32, allowed: bool, client: Hex, tag: Hex },
+    /// Inner message 34.
+    Outcome { table: u16, index: u32, status: u8, found: Option<Found>, tag: Hex },
 }
 
 case! {

@@ -101,8 +101,50 @@ fn encode(message: &Message) -> Vec<u8> {
         }),
         Message::Fetch {} => written(|w| Fetch::new().encode(w).unwrap()),
         Message::Fetched { waiting } => written(|w| Fetched::new(*waiting).encode(w).unwrap()),
+        Message::Lookup { table, index, floor, name, tag } => {
+            command(*table, *index, *floor, CommandBody::Lookup(name.as_bytes()), tag)
+        }
+        Message::Publish { table, index, floor, offer: fields, tag } => {
+            let body = CommandBody::Publish(fields.as_ref().map(offer));
+            command(*table, *index, *floor, body, tag)
+        }
+        Message::Withdraw { table, index, floor, key_id, tag } => {
+            command(*table, *index, *floor, CommandBody::Withdraw(array(key_id)), tag)
+        }
+        Message::Authorise { table, index, floor, allowed, client, tag } => {
+            let body = CommandBody::Authorise { client: array(client), allowed: *allowed };
+            command(*table, *index, *floor, body, tag)
+        }
+        Message::Outcome { table, index, status, found: fields, tag } => written(|w| {
+            let found = fields.as_ref().map(|f| Found::new(array(&f.client), f.offer.as_ref().map(offer)));
+            let outcome = Outcome::new(*table, *index, OutcomeStatus::new(*status), found).unwrap();
+            outcome.encode_untagged(w).unwrap();
+            w.bytes(tag.as_bytes()).unwrap();
+            assert_eq!(w.written().len(), outcome.encoded_len());
+        }),
         other => panic!("a message that this test does not know: {other:?}"),
     }
+}
+
+fn offer(fields: &dske_wire::Offer) -> Offer<'_> {
+    Offer::new(
+        fields.minimum_threshold,
+        fields.information_theoretic,
+        fields.maximum_lifetime,
+        &fields.suites,
+        &fields.coordinates,
+    )
+    .unwrap()
+}
+
+fn command(table: u16, index: u32, floor: u32, body: CommandBody<'_>, tag: &Hex) -> Vec<u8> {
+    let command = Command::new(BlockPosition::new(table, index, floor), body).unwrap();
+    let octets = written(|w| {
+        command.encode_untagged(w).unwrap();
+        w.bytes(tag.as_bytes()).unwrap();
+    });
+    assert_eq!(octets.len(), command.encoded_len());
+    octets
 }
 
 /// A decoded outer message, written with the fields of the vectors.
@@ -215,6 +257,41 @@ fn inner_fields(octets: &[u8]) -> Result<Message, String> {
         ),
         Inner::Fetch(_) => from_json("FETCH", &[]),
         Inner::Fetched(m) => from_json("FETCHED", &[("waiting", number(m.waiting.into()))]),
+        Inner::Command(m) => {
+            let Command { table, index, floor, body, .. } = m.message;
+            let (kind, body) = match body {
+                CommandBody::Lookup(name) => ("LOOKUP", vec![("name", quoted(name))]),
+                CommandBody::Publish(offer) => ("PUBLISH", vec![("offer", offer_text(offer.as_ref()))]),
+                CommandBody::Withdraw(key_id) => ("WITHDRAW", vec![("keyId", quoted(&key_id))]),
+                CommandBody::Authorise { client, allowed } => {
+                    ("AUTHORISE", vec![("allowed", allowed.to_string()), ("client", quoted(&client))])
+                }
+                other => panic!("a command that this test does not know: {other:?}"),
+            };
+            let mut fields =
+                vec![("table", number(table.into())), ("index", number(index)), ("floor", number(floor))];
+            fields.extend(body);
+            fields.push(("tag", quoted(&m.tag)));
+            from_json(kind, &fields)
+        }
+        Inner::Outcome(m) => {
+            let found = m.message.found.as_ref().map_or_else(
+                || "null".into(),
+                |found| {
+                    object(&[("client", quoted(&found.client)), ("offer", offer_text(found.offer.as_ref()))])
+                },
+            );
+            from_json(
+                "OUTCOME",
+                &[
+                    ("table", number(m.message.table.into())),
+                    ("index", number(m.message.index)),
+                    ("status", number(m.message.status.value().into())),
+                    ("found", found),
+                    ("tag", quoted(&m.tag)),
+                ],
+            )
+        }
         other => panic!("a message that this test does not know: {other:?}"),
     })
 }
@@ -224,6 +301,17 @@ fn confirmation_text(confirmation: &Confirmation<'_>) -> String {
         ("origins", quoted(confirmation.origins)),
         ("lying", quoted(confirmation.lying)),
         ("tag", quoted(&confirmation.tag)),
+    ])
+}
+
+fn offer_text(offer: Option<&Offer<'_>>) -> String {
+    let Some(offer) = offer else { return "null".into() };
+    object(&[
+        ("minimumThreshold", offer.minimum_threshold.to_string()),
+        ("informationTheoretic", offer.information_theoretic.to_string()),
+        ("maximumLifetime", offer.maximum_lifetime.to_string()),
+        ("suites", format!("{:?}", offer.suites)),
+        ("coordinates", format!("{:?}", offer.coordinates)),
     ])
 }
 

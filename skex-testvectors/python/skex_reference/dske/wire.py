@@ -123,6 +123,7 @@ class Status(IntEnum):
     POLICY = 5
     TOO_MANY_WAITING = 6
     MALFORMED_CONTEXT = 7
+    WITHDRAWN = 8
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,119 @@ class Fetched:
         return u8(self.TYPE) + u16(self.waiting)
 
 
-Inner = LeaseRequest | LeaseGrant | LeaseDenied | Share | Answer | Busy | Confirm | Fetch | Fetched
+class OutcomeStatus(IntEnum):
+    """D "Commands". Others are final too, and stay integers."""
+
+    DONE = 0
+    UNKNOWN = 1
+    SENT = 2
+    ANSWERED = 3
+    TOO_MANY = 4
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a responder accepts (D "Offers")."""
+
+    threshold: int
+    information_theoretic: bool
+    lifetime: int
+    suites: tuple[int, ...]
+    coordinates: tuple[int, ...]
+
+    def encode(self) -> bytes:
+        return (
+            u8(self.threshold)
+            + u8(self.information_theoretic)
+            + u16(self.lifetime)
+            + u8(len(self.suites))
+            + bytes(self.suites)
+            + u8(len(self.coordinates))
+            + bytes(self.coordinates)
+        )
+
+
+@dataclass(frozen=True)
+class Lookup:
+    TYPE: ClassVar[int] = 30
+    name: bytes
+
+    def encode(self) -> bytes:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Publish:
+    TYPE: ClassVar[int] = 31
+    offer: Offer | None
+
+    def encode(self) -> bytes:
+        return self.offer.encode() if self.offer else b""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    TYPE: ClassVar[int] = 32
+    key_id: bytes
+
+    def encode(self) -> bytes:
+        return self.key_id
+
+
+@dataclass(frozen=True)
+class Authorise:
+    TYPE: ClassVar[int] = 33
+    allowed: bool
+    client: bytes
+
+    def encode(self) -> bytes:
+        return u8(self.allowed) + self.client
+
+
+@dataclass(frozen=True)
+class Command:
+    """LOOKUP, PUBLISH, WITHDRAW, AUTHORISE: one head, and a body of its own."""
+
+    table: int
+    index: int
+    floor: int
+    what: Lookup | Publish | Withdraw | Authorise
+    tag: bytes
+
+    def body(self) -> bytes:
+        return u8(self.what.TYPE) + u16(self.table) + u32(self.index) + u32(self.floor) + self.what.encode()
+
+    def encode(self) -> bytes:
+        return self.body() + self.tag
+
+
+@dataclass(frozen=True)
+class Found:
+    client: bytes
+    offer: Offer | None
+
+    def encode(self) -> bytes:
+        return self.client + (self.offer.encode() if self.offer else b"")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    TYPE: ClassVar[int] = 34
+    table: int
+    index: int
+    status: int
+    found: Found | None
+    tag: bytes
+
+    def body(self) -> bytes:
+        found = self.found.encode() if self.found else b""
+        return u8(self.TYPE) + u16(self.table) + u32(self.index) + u8(self.status) + found
+
+    def encode(self) -> bytes:
+        return self.body() + self.tag
+
+
+Inner = LeaseRequest | LeaseGrant | LeaseDenied | Share | Answer | Busy | Confirm | Fetch | Fetched | Command | Outcome
 
 
 def bitmap_length(hubs: int) -> int:
@@ -358,6 +471,10 @@ def decode_inner(octets: bytes) -> Inner:
         message = Fetch()
     elif kind == Fetched.TYPE:
         message = Fetched(reader.number(2))
+    elif Lookup.TYPE <= kind <= Authorise.TYPE:
+        message = _decode_command(kind, reader)
+    elif kind == Outcome.TYPE:
+        message = _decode_outcome(reader)
     else:
         raise DecodeError("unknown type")
     reader.end()
@@ -427,6 +544,61 @@ def _decode_confirmation(reader: Reader, length: int) -> Confirmation:
     if bitmaps % 2 or not 1 <= bitmaps // 2 <= bitmap_length(MAX_HUBS):
         raise DecodeError("no two bitmaps of one to four octets")
     return Confirmation(reader.take(bitmaps // 2), reader.take(bitmaps // 2), reader.take(TAG))
+
+
+def _decode_command(kind: int, reader: Reader) -> Command:
+    table, index, floor = reader.number(2), reader.number(4), reader.number(4)
+    body = Reader(reader.take(reader.left - TAG))
+    what: Lookup | Publish | Withdraw | Authorise
+    if kind == Lookup.TYPE:
+        if not 1 <= body.left <= 64:
+            raise DecodeError("a name has 1 to 64 octets")
+        what = Lookup(body.take(body.left))
+    elif kind == Publish.TYPE:
+        what = Publish(_decode_offer(body) if body.left else None)
+    elif kind == Withdraw.TYPE:
+        what = Withdraw(body.take(16))
+    else:
+        what = Authorise(_decode_flag(body), body.take(16))
+    body.end()
+    return Command(table, index, floor, what, reader.take(TAG))
+
+
+def _decode_outcome(reader: Reader) -> Outcome:
+    table, index, status = reader.number(2), reader.number(4), reader.number(1)
+    rest = Reader(reader.take(reader.left - TAG))
+    found = None
+    if rest.left:
+        if status != OutcomeStatus.DONE:
+            raise DecodeError("somebody found beside another status than DONE")
+        found = Found(rest.take(16), _decode_offer(rest) if rest.left else None)
+    rest.end()
+    return Outcome(table, index, status, found, reader.take(TAG))
+
+
+def _decode_flag(reader: Reader) -> bool:
+    flag = reader.number(1)
+    if flag > 1:
+        raise DecodeError("0 or 1")
+    return flag == 1
+
+
+def _decode_offer(reader: Reader) -> Offer:
+    threshold, information_theoretic, lifetime = reader.number(1), _decode_flag(reader), reader.number(2)
+    suites = tuple(reader.take(reader.number(1)))
+    coordinates = tuple(reader.take(reader.number(1)))
+    if not 1 <= len(suites) <= 8:
+        raise DecodeError("1 to 8 suites")
+    if not 2 <= len(coordinates) <= MAX_HUBS:
+        raise DecodeError("2 to 31 hubs")
+    if not 2 <= threshold <= len(coordinates):
+        raise DecodeError("a threshold is 2 to n")
+    if not lifetime:
+        raise DecodeError("a lifetime is at least a second")
+    for row in (suites, coordinates):
+        if 0 in row or any(a >= b for a, b in zip(row, row[1:])):
+            raise DecodeError("strictly ascending, none zero")
+    return Offer(threshold, information_theoretic, lifetime, suites, coordinates)
 
 
 # ---- the input of one-time tags

@@ -110,6 +110,80 @@ def inner_to(message: wire.Inner) -> Json:
             return {"type": "FETCH"}
         case wire.Fetched():
             return {"type": "FETCHED", "waiting": message.waiting}
+        case wire.Command():
+            return _command_to(message)
+        case wire.Outcome():
+            found = message.found and {"client": message.found.client.hex(), "offer": _offer_to(message.found.offer)}
+            return {
+                "type": "OUTCOME",
+                "table": message.table,
+                "index": message.index,
+                "status": message.status,
+                "found": found,
+                "tag": message.tag.hex(),
+            }
+
+
+def _command_to(message: wire.Command) -> Json:
+    kind, body = _command_body_to(message.what)
+    return {
+        "type": kind,
+        "table": message.table,
+        "index": message.index,
+        "floor": message.floor,
+        **body,
+        "tag": message.tag.hex(),
+    }
+
+
+def _command_body_to(what: wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise) -> tuple[str, Json]:
+    match what:
+        case wire.Lookup():
+            return "LOOKUP", {"name": what.name.hex()}
+        case wire.Publish():
+            return "PUBLISH", {"offer": _offer_to(what.offer)}
+        case wire.Withdraw():
+            return "WITHDRAW", {"keyId": what.key_id.hex()}
+        case wire.Authorise():
+            return "AUTHORISE", {"allowed": what.allowed, "client": what.client.hex()}
+
+
+def _offer_to(offer: wire.Offer | None) -> Json | None:
+    if offer is None:
+        return None
+    return {
+        "minimumThreshold": offer.threshold,
+        "informationTheoretic": offer.information_theoretic,
+        "maximumLifetime": offer.lifetime,
+        "suites": list(offer.suites),
+        "coordinates": list(offer.coordinates),
+    }
+
+
+def _offer_from(fields: Json | None) -> wire.Offer | None:
+    if fields is None:
+        return None
+    return wire.Offer(
+        fields["minimumThreshold"],
+        fields["informationTheoretic"],
+        fields["maximumLifetime"],
+        tuple(fields["suites"]),
+        tuple(fields["coordinates"]),
+    )
+
+
+def _command_from(fields: Json, tag: bytes) -> wire.Command:
+    what: wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise
+    match fields["type"]:
+        case "LOOKUP":
+            what = wire.Lookup(bytes.fromhex(fields["name"]))
+        case "PUBLISH":
+            what = wire.Publish(_offer_from(fields["offer"]))
+        case "WITHDRAW":
+            what = wire.Withdraw(bytes.fromhex(fields["keyId"]))
+        case _:
+            what = wire.Authorise(fields["allowed"], bytes.fromhex(fields["client"]))
+    return wire.Command(fields["table"], fields["index"], fields["floor"], what, tag)
 
 
 def _confirmation_to(confirmation: wire.Confirmation | None) -> Json | None:
@@ -174,6 +248,13 @@ def inner_from(fields: Json, tag: bytes) -> wire.Inner:
             return wire.Fetch()
         case "FETCHED":
             return wire.Fetched(fields["waiting"])
+        case "LOOKUP" | "PUBLISH" | "WITHDRAW" | "AUTHORISE":
+            return _command_from(fields, tag)
+        case "OUTCOME":
+            found = fields["found"] and wire.Found(
+                bytes.fromhex(fields["found"]["client"]), _offer_from(fields["found"]["offer"])
+            )
+            return wire.Outcome(fields["table"], fields["index"], fields["status"], found, tag)
     raise DecodeError("no such type")
 
 
