@@ -12,7 +12,7 @@ use skex_dske::{ClientTag, Coordinate, HubId, KeySuite};
 use zeroize::Zeroizing;
 
 use crate::provisioning::{Known, Links};
-use crate::store::atomic::create_private;
+use crate::store::atomic::{create_private, replace_private};
 
 const NAME: &str = "skex.json";
 const FORMAT: u8 = 2;
@@ -86,13 +86,16 @@ pub(crate) struct HubFile {
     pub(crate) clients: Vec<HubClientFile>,
 }
 
-/// A client as its hub knows it.
+/// A client as its hub knows it. By its name others find its tag.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HubClientFile {
     pub(crate) name: String,
     pub(crate) tag: Id,
     /// Names of the clients that may have keys made with this one.
     pub(crate) accepts_keys_from: Vec<String>,
+    /// Whether it was one once: its number is not given again.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) revoked: bool,
 }
 
 /// A client's directory.
@@ -171,13 +174,18 @@ impl ClientFile {
 }
 
 impl HubFile {
+    /// The clients that were not revoked.
+    pub(crate) fn enrolled(&self) -> impl Iterator<Item = &HubClientFile> {
+        self.clients.iter().filter(|client| !client.revoked)
+    }
+
     /// The links of the hub.
     pub(crate) fn links(&self) -> Result<Links> {
         let coordinate = coordinate(self.coordinate)?;
         let known = |client: &HubClientFile| {
             (client.name.clone(), Known { hub: self.id.hub(), coordinate, tag: client.tag.client() })
         };
-        Ok(self.clients.iter().map(known).collect())
+        Ok(self.enrolled().map(known).collect())
     }
 }
 
@@ -200,6 +208,15 @@ impl DirectoryFile for PeerFile {
 
 /// Writes the `skex.json` of a directory, which must not have one.
 pub(crate) fn save<F: DirectoryFile>(directory: &Path, file: &F) -> Result<()> {
+    create_private(&directory.join(NAME), &encoded(file)?)
+}
+
+/// Puts another `skex.json` in the place of that of a directory, whose lock the caller holds.
+pub(crate) fn replace<F: DirectoryFile>(directory: &Path, file: &F) -> Result<()> {
+    replace_private(&directory.join(NAME), &encoded(file)?)
+}
+
+fn encoded<F: DirectoryFile>(file: &F) -> Result<Zeroizing<Vec<u8>>> {
     #[derive(Serialize)]
     struct Whole<'a, F> {
         #[serde(flatten)]
@@ -210,7 +227,7 @@ pub(crate) fn save<F: DirectoryFile>(directory: &Path, file: &F) -> Result<()> {
     let whole = Whole { head: Head { format: FORMAT, role: F::ROLE }, file };
     let mut octets = Zeroizing::new(serde_json::to_vec_pretty(&whole).context("cannot write skex.json")?);
     octets.push(b'\n');
-    create_private(&directory.join(NAME), &octets)
+    Ok(octets)
 }
 
 /// What a directory is for.

@@ -6,7 +6,7 @@ mod import;
 mod make;
 mod portion;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -18,7 +18,8 @@ use skex_dske::{
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
-use crate::store::{FilePad, table_name, table_numbers};
+use crate::store::atomic::sync_directory;
+use crate::store::{FilePad, overwrite, table_name, table_numbers};
 
 pub(crate) use import::{Imported, import, waiting};
 pub(crate) use make::{make, next_number};
@@ -110,6 +111,30 @@ pub(crate) fn enrolment(directory: &Path, name: &str, known: &Known) -> Result<E
         bail!("{} is of another link than skex.json says: bring the right file", path.display());
     }
     Ok(enrolment)
+}
+
+/// Removes what a directory holds of a link that is no more: its keys and what waits to be taken in are overwritten before. The
+/// machine has erased the tables. What is gone already stays gone.
+pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<()> {
+    let mut secrets = waiting(directory)?;
+    secrets.retain(|path| Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link)));
+    secrets.push(directory.join(link_name(name)));
+    secrets.retain(|path| path.exists());
+    for path in secrets {
+        File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| overwrite(&file, 0, file.metadata()?.len()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::remove_file(&path))
+            .with_context(|| format!("cannot erase {}: erase it", path.display()))?;
+    }
+    for direction in [Direction::UPLINK, Direction::DOWNLINK] {
+        for number in table_numbers(directory, name, direction)? {
+            let path = directory.join(table_name(name, direction, number));
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}: remove it", path.display()))?;
+        }
+    }
+    sync_directory(directory)
 }
 
 /// The tables of one direction of a link, the lowest number first; at least one.

@@ -1,5 +1,6 @@
 //! `skex client`: keys through hubs.
 
+mod asking;
 mod running;
 
 use core::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::PeerHandle;
-use skex_dske::{Client, ClientConfig, HubLink, KeyRequest, Release, Table};
+use skex_dske::{Client, ClientConfig, ClientLimits, HubLink, KeyRequest, Release, Table};
 use skex_wire::dske::Direction;
 
 use crate::clock::Clock;
@@ -22,15 +23,16 @@ use crate::keys::KeyOutlet;
 use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log};
+use asking::Question;
 use running::{Home, Names, Running};
 
-/// Make keys with other clients through hubs, or await them.
+/// Make keys with other clients through hubs, or await them; ask hubs who somebody is, and tell them what to accept.
 ///
 /// A key goes to a file that --out or --out-dir names, readable by you alone; the terminal sees a fingerprint of it, the
 /// same at both ends.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  skex client --dir net/alice get bob --threshold 3 --out key-with-bob\n  skex client --dir net/bob wait --count 1 --out-dir keys"
+    after_help = "Examples:\n  skex client --dir net/alice get bob --threshold 3 --out key-with-bob\n  skex client --dir net/bob wait --count 1 --out-dir keys\n  skex client --dir net/alice lookup carol --remember"
 )]
 pub(crate) struct Arguments {
     /// The client's directory, from `skex provision`.
@@ -84,6 +86,8 @@ enum Action {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         timeout: Option<u32>,
     },
+    #[command(flatten)]
+    Ask(Question),
     /// Take orders from the standard input and report in JSON.
     #[command(hide = true)]
     Steered {
@@ -115,6 +119,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             KeyOutlet { file: out.clone(), ..KeyOutlet::default() }
         }
         Action::Wait { out_dir, .. } => KeyOutlet { directory: out_dir.clone(), ..KeyOutlet::default() },
+        Action::Ask(question) => {
+            question.check(&file)?;
+            KeyOutlet::default()
+        }
         Action::Steered { out_dir, corrupt } => {
             KeyOutlet { directory: out_dir.clone(), corrupt: *corrupt, ..KeyOutlet::default() }
         }
@@ -122,7 +130,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     outlet.check()?;
     let _lock = DirectoryLock::acquire(&dir)?;
     let steered = matches!(action, Action::Steered { .. });
-    let mut client = start(&dir, file, listen.as_deref(), outlet, Reporter::new(steered))?;
+    let mut limits = ClientLimits::default();
+    if let Action::Ask(question) = &action {
+        limits.commands = question.timeout();
+    }
+    let mut client = start(&dir, file, listen.as_deref(), limits, outlet, Reporter::new(steered))?;
     match action {
         Action::Get { peer, threshold, key_len, suite, release, timeout, .. } => {
             let mut request = KeyRequest::new(threshold);
@@ -138,6 +150,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Action::Wait { count, timeout, .. } => {
             client.wait(count, timeout.map(|seconds| Duration::from_secs(seconds.into())))
         }
+        Action::Ask(question) => client.ask_hubs(&question, &dir),
         Action::Steered { .. } => client.steered(Orders::from_stdin()),
     }
 }
@@ -156,7 +169,11 @@ fn replace_addresses(hubs: &mut [ClientHubFile], replacements: &[String]) -> Res
 fn check_request(file: &ClientFile, peer: &str, threshold: u8) -> Result<()> {
     if !file.peers.iter().any(|known| known.name == peer) {
         let known: Vec<&str> = file.peers.iter().map(|known| known.name.as_str()).collect();
-        bail!("unknown peer {peer}: {} knows {}", file.name, known.join(", "));
+        bail!(
+            "unknown peer {peer}: {} knows {}; `skex client lookup {peer} --remember` asks the hubs for others",
+            file.name,
+            known.join(", ")
+        );
     }
     if threshold < 2 || usize::from(threshold) > file.hubs.len() {
         bail!(
@@ -173,6 +190,7 @@ fn start(
     directory: &Path,
     file: ClientFile,
     listen: Option<&str>,
+    limits: ClientLimits,
     outlet: KeyOutlet,
     reporter: Reporter,
 ) -> Result<Running> {
@@ -183,7 +201,7 @@ fn start(
     let name = file.name.clone();
     let links = file.links()?;
     take_in(directory, &links, reporter)?;
-    let config = config(directory, &file, true)?;
+    let config = config(directory, &file, true)?.with_limits(limits);
     let (log, contents) = Log::open(&directory.join(LOG))?;
     let clock = Clock::start();
     let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)

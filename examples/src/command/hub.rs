@@ -1,6 +1,7 @@
 //! `skex hub`: one security hub.
 
 mod lying;
+mod revoke;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
-use skex_dske::{Authorised, ClientId, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table};
+use skex_dske::{Authorised, ClientTag, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table};
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
@@ -29,7 +30,9 @@ use crate::store::{DirectoryLock, FilePad, Log, LogContents, table_name};
 /// It relays shares between its clients until it is stopped; it knows one share of each key, and no key. It may be stopped
 /// at any time, a loss of power included.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100")]
+#[command(
+    after_help = "Examples:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100\n  skex hub --dir net/hub-1 revoke alice"
+)]
 pub(crate) struct Arguments {
     /// The hub's directory, from `skex provision`.
     #[arg(long, value_name = "DIR")]
@@ -43,6 +46,21 @@ pub(crate) struct Arguments {
     /// Take orders from the standard input and report in JSON.
     #[arg(long, hide = true)]
     steered: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What to do with a hub's directory, whether a hub runs on it or not.
+#[derive(clap::Subcommand)]
+enum Action {
+    /// End the enrolment of a client at this hub.
+    ///
+    /// Its session ends, and its keys, tables, and shares that wait are erased here; whatever it sends is dropped in silence. This
+    /// cannot be undone. Revoke it at each hub: other hubs go on serving it.
+    Revoke {
+        /// The client's name here.
+        client: String,
+    },
 }
 
 /// The name of a machine's log in its directory.
@@ -52,31 +70,17 @@ type HubDriver = Driver<Hub<LyingPad>, Log>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
+    if let Some(Action::Revoke { client }) = &arguments.action {
+        return revoke::run(directory, client);
+    }
     let file: HubFile = load(directory)?;
     let _lock = DirectoryLock::acquire(directory)?;
-    let entropy = Entropy::open()?;
     let socket = bind(arguments.listen.as_ref().unwrap_or(&file.listen))?;
-    let name = file.name.clone();
-    let names: Vec<String> = file.clients.iter().map(|client| client.name.clone()).collect();
-    let lie = Arc::new(AtomicBool::new(arguments.lie));
-    let (reporter, links) = (Reporter::new(arguments.steered), file.links()?);
-    take_in(directory, &links, reporter)?;
-    let config = config(directory, &file, &lie, true)?;
-    let (log, contents) = Log::open(&directory.join(LOG))?;
-    let mut hub = Running {
-        driver: start(config, log, &contents, socket, entropy)?,
-        reporter,
-        directory: directory.clone(),
-        links,
-        names,
-        lie,
-        refused: Vec::new(),
-        told: Vec::new(),
-        news_at: Instant::ZERO,
-    };
-    drop(contents);
+    let reporter = Reporter::new(arguments.steered);
+    take_in(directory, &file.links()?, reporter)?;
+    let mut hub = Running::open(directory, &file, socket, arguments.lie, reporter)?;
     let address = hub.driver.local_address()?.to_string();
-    hub.reporter.tell(&Report::Ready { name, address })?;
+    hub.reporter.tell(&Report::Ready { name: file.name, address })?;
     if arguments.lie {
         hub.reporter.note("this hub lies: it hands out wrong shares")?;
     }
@@ -105,7 +109,7 @@ pub(crate) fn config(
 ) -> Result<HubConfig<LyingPad>> {
     let mut clients = Vec::new();
     let mut further = Vec::new();
-    for (client, (name, known)) in file.clients.iter().zip(file.links()?) {
+    for (client, (name, known)) in file.enrolled().zip(file.links()?) {
         let Enrolment { link, initial_key } = enrolment(directory, &name, &known)?;
         let mut table = |direction| -> Result<Table<LyingPad>> {
             let (first, others) = tables(directory, &name, &link, direction, writable)?;
@@ -138,6 +142,12 @@ pub(crate) fn config(
         let suites: Vec<KeySuite> = suites.iter().map(|name| name.suite()).collect();
         config = config.with_suites(&suites).context("\"suites\" in skex.json of this hub names none")?;
     }
+    for (name, known) in file.links()? {
+        let client = enrolment(directory, &name, &known)?.link.client;
+        config = config.with_name(client, name.as_bytes()).with_context(|| {
+            format!("the name {name} in skex.json of this hub cannot be used, or is another client's too")
+        })?;
+    }
     for (client, direction, table) in further {
         config = config.with_table(client, direction, table).context("a table of this hub cannot be used")?;
     }
@@ -160,9 +170,8 @@ struct Running {
     reporter: Reporter,
     directory: PathBuf,
     links: Links,
-    names: Vec<String>,
     lie: Arc<AtomicBool>,
-    /// Provisioning files that cannot be used, and were complained about.
+    /// Provisioning files and orders that cannot be used, and were complained about.
     refused: Vec<PathBuf>,
     /// What was said last of each client, and of discarded messages.
     told: Vec<String>,
@@ -173,6 +182,34 @@ struct Running {
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Running {
+    fn open(
+        directory: &Path,
+        file: &HubFile,
+        socket: std::net::UdpSocket,
+        lie: bool,
+        reporter: Reporter,
+    ) -> Result<Self> {
+        revoke::finish_earlier(directory, file)?;
+        let lie = Arc::new(AtomicBool::new(lie));
+        let config = config(directory, file, &lie, true)?;
+        let (log, contents) = Log::open(&directory.join(LOG))?;
+        Ok(Self {
+            driver: start(config, log, &contents, socket, Entropy::open()?)?,
+            reporter,
+            directory: directory.to_owned(),
+            links: file.links()?,
+            lie,
+            refused: Vec::new(),
+            told: Vec::new(),
+            news_at: Instant::ZERO,
+        })
+    }
+
+    fn name_of(&self, client: ClientTag) -> &str {
+        let link = self.links.iter().find(|(_, known)| known.tag == client);
+        link.map_or("a client", |(name, _)| name.as_str())
+    }
+
     fn serve(&mut self, mut orders: Option<Orders>) -> Result<()> {
         loop {
             let until = orders.is_none().then_some(self.news_at);
@@ -228,8 +265,7 @@ impl Running {
         let imported = import(&self.directory, &self.links, path)?;
         let name = imported.link;
         let (_, known) = self.links.iter().find(|(link, _)| *link == name).context("no such client")?;
-        let client = self.names.iter().position(|other| *other == name).context("no such client")?;
-        let client = ClientId::new(u32::try_from(client)?);
+        let client = enrolment(&self.directory, &name, known)?.link.client;
         for part in &imported.tables {
             let place = self.directory.join(table_name(&name, part.direction, part.number));
             let pad = FilePad::open(&place, (known.hub, known.tag), (part.direction, part.number), true)?;
@@ -251,18 +287,19 @@ impl Running {
     /// What the machine has to tell its operator.
     fn tell_events(&mut self) -> Result<()> {
         while let Some(event) = self.driver.next_event() {
-            if let HubEvent::Refilled { client, number, .. } = event {
-                let name = self.links.iter().find(|(_, known)| known.tag == client);
-                let name = name.map_or("a client", |(name, _)| name.as_str());
-                self.reporter.note(format!("{name} has table {number}, which was sent to it"))?;
-            }
-            if let HubEvent::TableLow { client, uplink, remaining } = event {
-                let name = self.links.iter().find(|(_, known)| known.tag == client);
-                let name = name.map_or("a client", |(name, _)| name.as_str());
-                let way = if uplink { "from it" } else { "to it" };
-                self.reporter.note(format!(
-                    "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
-                ))?;
+            match event {
+                HubEvent::Refilled { client, number, .. } => {
+                    let name = self.name_of(client);
+                    self.reporter.note(format!("{name} has table {number}, which was sent to it"))?;
+                }
+                HubEvent::TableLow { client, uplink, remaining } => {
+                    let (name, way) = (self.name_of(client), if uplink { "from it" } else { "to it" });
+                    self.reporter.note(format!(
+                        "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
+                    ))?;
+                }
+                HubEvent::ClientRevoked { tag, .. } => self.finish_revocation(tag)?,
+                _ => {}
             }
         }
         Ok(())
@@ -270,9 +307,11 @@ impl Running {
 
     /// One line for each client whose state has changed, and one for what was discarded.
     fn tell_news(&mut self) -> Result<()> {
+        self.take_revocations()?;
         self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
-        for (name, client) in self.names.iter().zip(self.driver.machine.status()) {
+        for client in self.driver.machine.status() {
+            let name = self.name_of(client.tag);
             let connected = if client.connected { "connected" } else { "not connected" };
             let waiting = client.waiting;
             news.push(format!("{name}: {connected}, {waiting} shares wait for it"));

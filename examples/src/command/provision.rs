@@ -374,6 +374,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             name: name.clone(),
             tag: *tag,
             accepts_keys_from: others(*tag).map(|(name, _)| name.clone()).collect(),
+            revoked: false,
         };
         let hub = HubFile {
             name,

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use skex_dske::{Client, ClientId, Hub, Origin, TableStatus};
+use skex_dske::{Client, Hub, Origin, TableStatus};
 use skex_wire::dske::Direction;
 
 use super::{client, hub, peer};
 use crate::clock::Clock;
 use crate::config::{ClientFile, HubFile, PeerFile, Role, load, role_of};
 use crate::entropy::Entropy;
-use crate::provisioning::waiting;
+use crate::provisioning::{enrolment, waiting};
 use crate::store::{LogContents, is_running};
 
 /// Show what a directory is and how it stands, without secrets.
@@ -97,10 +97,16 @@ fn show_hub(directory: &Path) -> Result<()> {
     let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
     let machine = Hub::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
         .context("the stored state of this hub cannot be used")?;
-    for (number, (client, status)) in (0..).zip(file.clients.iter().zip(machine.status())) {
-        println!("client {}", client.name);
-        show_tables(&machine.tables(ClientId::new(number)), "from it", "to it");
+    for (name, known) in file.links()? {
+        // A revocation that a crash broke off: the next start brings it to its end.
+        let Some(status) = machine.status().find(|client| client.tag == known.tag) else { continue };
+        println!("client {name}");
+        let number = enrolment(directory, &name, &known)?.link.client;
+        show_tables(&machine.tables(number), "from it", "to it");
         println!("  waiting    {} shares", status.waiting);
+    }
+    for client in file.clients.iter().filter(|client| client.revoked) {
+        println!("revoked      {}", client.name);
     }
     Ok(())
 }

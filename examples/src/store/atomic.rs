@@ -21,6 +21,16 @@ pub(crate) fn create_private(path: &Path, octets: &[u8]) -> Result<()> {
     sync_directory(parent(path))
 }
 
+/// Puts a file, readable by its owner alone, in the place of another. Durable when this returns; after a crash it is one of the
+/// two.
+pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<()> {
+    let new = path.with_added_extension_for_writing();
+    write_whole(&new, octets)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("cannot replace {}", path.display()))?;
+    sync_directory(parent(path))
+}
+
 /// Whether [`create_private`] would succeed now, as far as can be told without making the file.
 pub(crate) fn check_private(path: &Path) -> Result<()> {
     refuse_existing(path)?;

@@ -11,6 +11,7 @@
 mod bad_input;
 mod damage;
 mod demo;
+mod enrolment;
 mod keys;
 mod provisioning;
 mod support;

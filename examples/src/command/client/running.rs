@@ -46,16 +46,16 @@ impl Names {
         found.map(|(tag, _)| *tag).with_context(|| format!("unknown peer {name}"))
     }
 
-    fn hub(&self, id: HubId) -> String {
+    pub(super) fn hub(&self, id: HubId) -> String {
         self.hubs.get(&id).cloned().unwrap_or_else(|| id.to_string())
     }
 }
 
 pub(super) struct Running {
-    driver: Driver<Client<FilePad>, Log>,
-    names: Names,
+    pub(super) driver: Driver<Client<FilePad>, Log>,
+    pub(super) names: Names,
     outlet: KeyOutlet,
-    reporter: Reporter,
+    pub(super) reporter: Reporter,
     home: Home,
     /// When each key of ours was asked for.
     asked: BTreeMap<KeyId, std::time::Instant>,
@@ -71,7 +71,7 @@ pub(super) struct Home {
 const LINGER: Duration = Duration::from_millis(1500);
 
 /// What an event means for a command that waits for one.
-enum News {
+pub(super) enum News {
     Established(KeyId, Role),
     Settled(KeyId, Role),
     Failed(KeyId, String),
@@ -120,11 +120,17 @@ impl Running {
     }
 
     fn unreachable_hubs(&self) -> String {
+        let silent = self.silent_hubs();
+        if silent.is_empty() { "; all hubs answered: is the peer running?".to_owned() } else { silent }
+    }
+
+    /// What to say of the hubs that never answered; nothing if all did.
+    pub(super) fn silent_hubs(&self) -> String {
         let status = self.driver.machine.status();
         let silent: Vec<String> =
             status.filter(|link| !link.connected).map(|link| self.names.hub(link.hub)).collect();
         if silent.is_empty() {
-            "; all hubs answered: is the peer running?".to_owned()
+            String::new()
         } else {
             format!(
                 "; no answer at all came from {}: see whether they run, and their addresses in skex.json",
@@ -215,7 +221,7 @@ impl Running {
     }
 
     /// Carries out what an event asks for, and tells it.
-    fn take(&mut self, event: ClientEvent) -> Result<News> {
+    pub(super) fn take(&mut self, event: ClientEvent) -> Result<News> {
         match event {
             ClientEvent::KeyEstablished(established) => self.take_key(established),
             ClientEvent::Settled { key_id, peer, role, hubs, blame_is_certain } => {
@@ -316,7 +322,7 @@ impl Running {
     }
 }
 
-const fn is_for_responder(event: &ClientEvent) -> bool {
+pub(super) const fn is_for_responder(event: &ClientEvent) -> bool {
     match event {
         ClientEvent::KeyEstablished(established) => matches!(established.role, Role::Responder),
         ClientEvent::Settled { role, .. } | ClientEvent::KeyFailed { role, .. } => {

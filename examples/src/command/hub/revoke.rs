@@ -1,0 +1,158 @@
+//! `skex hub revoke`: the enrolment of a client ends, whether the hub runs or not.
+//!
+//! The order is a file in the hub's directory, and whoever holds the directory's lock carries it out. First the machine makes it
+//! durable and erases the tables, then `skex.json` says it, then the initial key goes, and the order last: a crash anywhere
+//! between leaves enough for the next start to go on.
+
+use core::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use skex_dske::ClientTag;
+
+use super::Running;
+use crate::config::{HubFile, load, replace};
+use crate::driver::bind;
+use crate::provisioning::{Known, enrolment, erase_link};
+use crate::report::Reporter;
+use crate::store::DirectoryLock;
+use crate::store::atomic::{create_private, sync_directory};
+
+const ORDER: &str = "revoke";
+
+/// How long a running hub has to carry out an order.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
+    let file: HubFile = load(directory)?;
+    let order = directory.join(format!("{name}.{ORDER}"));
+    if !file.enrolled().any(|client| client.name == name) {
+        if file.clients.iter().any(|client| client.name == name) {
+            bail!("{name} is revoked already at {}", file.name);
+        }
+        let known: Vec<&str> = file.enrolled().map(|client| client.name.as_str()).collect();
+        bail!("{name} is no client of {}: it has {}", file.name, known.join(", "));
+    }
+    if !order.exists() {
+        create_private(&order, &[])?;
+    }
+    let began = std::time::Instant::now();
+    while order.exists() {
+        if began.elapsed() > PATIENCE {
+            bail!(
+                "the hub that runs on {} has not revoked {name} yet: see what it says. The order stays in {}",
+                directory.display(),
+                order.display()
+            );
+        }
+        match DirectoryLock::acquire(directory) {
+            Ok(lock) => without_hub(directory, &lock)?,
+            // A hub is running: it looks for orders.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+    println!(
+        "{name} is revoked at {}: its keys, its tables and what waited for it are erased here",
+        file.name
+    );
+    println!("  revoke it at each other hub too");
+    Ok(())
+}
+
+/// Does what the hub would do.
+fn without_hub(directory: &Path, _lock: &DirectoryLock) -> Result<()> {
+    let file: HubFile = load(directory)?;
+    let mut hub = Running::open(directory, &file, bind("127.0.0.1:0")?, false, Reporter::new(false))?;
+    for order in orders(directory)? {
+        hub.revoke(&order)?;
+    }
+    // What the log held of the client goes with the old log.
+    hub.driver.call(|hub, _, _| hub.compact())
+}
+
+/// The orders that wait, by name.
+fn orders(directory: &Path) -> Result<Vec<PathBuf>> {
+    let look = || format!("cannot look into {}", directory.display());
+    let mut orders = Vec::new();
+    for entry in fs::read_dir(directory).with_context(look)? {
+        let path = entry.with_context(look)?.path();
+        if path.extension().is_some_and(|extension| extension == ORDER) {
+            orders.push(path);
+        }
+    }
+    orders.sort();
+    Ok(orders)
+}
+
+/// Erases what a crash left of clients that skex.json says were revoked.
+pub(super) fn finish_earlier(directory: &Path, file: &HubFile) -> Result<()> {
+    for client in file.clients.iter().filter(|client| client.revoked) {
+        // The files of a name are those of the client that has it now.
+        if file.enrolled().any(|other| other.name == client.name || other.tag == client.tag) {
+            continue;
+        }
+        let coordinate = crate::config::coordinate(file.coordinate)?;
+        let known = Known { hub: file.id.hub(), coordinate, tag: client.tag.client() };
+        erase_link(directory, &client.name, &known)?;
+    }
+    Ok(())
+}
+
+impl Running {
+    /// Carries out the orders that lie in the directory. What cannot be done is complained about once, and the hub goes on.
+    pub(super) fn take_revocations(&mut self) -> Result<()> {
+        for order in orders(&self.directory)? {
+            if self.refused.contains(&order) {
+                continue;
+            }
+            if let Err(error) = self.revoke(&order) {
+                self.reporter.note(format!("{error:#}"))?;
+                self.refused.push(order);
+            }
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, order: &Path) -> Result<()> {
+        let name = order.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if let Some((_, known)) = self.links.iter().find(|(link, _)| *link == name) {
+            let client = enrolment(&self.directory, &name, known)?.link.client;
+            let revoked = self.driver.call(|hub, now, _| hub.revoke(now, client))?;
+            // A crash between the machine's record and skex.json: the machine told it at this start, too.
+            let finished = self.tell_events();
+            finished?;
+            if self.is_enrolled(&name) {
+                revoked?;
+                bail!("the revocation of {name} is not durable yet");
+            }
+        }
+        let file: HubFile = load(&self.directory)?;
+        if !file.clients.iter().any(|client| client.name == name && client.revoked) {
+            bail!("{} names no client of this hub: remove it", order.display());
+        }
+        fs::remove_file(order).with_context(|| format!("cannot remove {}", order.display()))?;
+        sync_directory(&self.directory)
+    }
+
+    fn is_enrolled(&self, name: &str) -> bool {
+        self.links.iter().any(|(link, _)| link == name)
+    }
+
+    /// The machine has made it durable and erased the tables.
+    pub(super) fn finish_revocation(&mut self, tag: ClientTag) -> Result<()> {
+        // Read anew: the operator may have edited it since the start.
+        let mut file: HubFile = load(&self.directory)?;
+        let clients = &mut file.clients;
+        let client = clients.iter_mut().find(|client| client.tag.client() == tag && !client.revoked);
+        client.ok_or_else(|| anyhow!("skex.json lacks a client that was enrolled"))?.revoked = true;
+        replace(&self.directory, &file)?;
+        if let Some((name, known)) = self.links.iter().find(|(_, known)| known.tag == tag) {
+            erase_link(&self.directory, name, known)?;
+            self.reporter.note(format!("{name} is revoked"))?;
+        }
+        self.links.retain(|(_, known)| known.tag != tag);
+        Ok(())
+    }
+}
