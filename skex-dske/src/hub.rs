@@ -21,8 +21,8 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue, Receipt,
-    ReceiptError, Transmit, TransmitClass,
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue,
+    Receipt, ReceiptError, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
 use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
@@ -76,8 +76,8 @@ pub struct Hub<P> {
     revoked: BTreeMap<ClientId, ClientTag>,
     /// Tables that go to clients over the network.
     refills: BTreeMap<ClientId, refill::Refills<P>>,
-    /// At most three a client and one a refill: each is told once.
-    events: VecDeque<HubEvent>,
+    /// At most three a client and one a refill: each is told once. Each with the checkpoint that it waits for.
+    events: VecDeque<(u64, HubEvent)>,
     discards: DiscardCounters,
     relayed: u64,
 }
@@ -248,11 +248,8 @@ impl<P: Pad> Hub<P> {
                 // A crash came before its tables were erased.
                 (Some(client), Some(tag)) => {
                     hub.names.retain(|_, owner| *owner != next);
-                    hub.events.push_back(enrolment::erase_again(
-                        *tag,
-                        client,
-                        others.map(|(_, table)| table),
-                    ));
+                    let tables = others.map(|(_, table)| table);
+                    hub.events.push_back((Barrier::OPEN, enrolment::erase_again(*tag, client, tables)));
                     let _ = hub.clients.push(None);
                 }
                 (None, Some(_)) => {
@@ -262,7 +259,10 @@ impl<P: Pad> Hub<P> {
             }
         }
         hub.revoked = revoked;
-        for (key, value) in &stored.values {
+        // What was spent comes last: whom a client has authorised since says how its downlink is divided.
+        let (spent, values): (Vec<_>, Vec<_>) =
+            stored.values.iter().partition(|(key, _)| key.first() == Some(&STORED_SPENT));
+        for (key, value) in values.into_iter().chain(spent) {
             match key.split_first() {
                 Some((&STORED_RELAY, id)) => hub.restore_relay(id, value.expose(), now)?,
                 Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
@@ -545,7 +545,9 @@ impl<P: Pad> Hub<P> {
         if let Some(leaving) = self.journal.release(&mut self.leaving) {
             return Output::Event(leaving.go());
         }
-        if let Some(event) = self.events.pop_front() {
+        if self.events.front().is_some_and(|(after, _)| self.journal.is_durable(*after))
+            && let Some((_, event)) = self.events.pop_front()
+        {
             return Output::Event(event);
         }
         let timer = self.timers.first().map(|(due, _)| *due);
@@ -583,7 +585,7 @@ impl<P: Pad> Hub<P> {
             let (low, remaining) = client.link.low_water(direction);
             if low && !core::mem::replace(reported, low) {
                 let (client, uplink) = (client.tag, direction == Direction::UPLINK);
-                self.events.push_back(HubEvent::TableLow { client, uplink, remaining });
+                self.events.push_back((Barrier::OPEN, HubEvent::TableLow { client, uplink, remaining }));
             }
         }
     }

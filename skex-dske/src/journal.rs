@@ -130,6 +130,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether a checkpoint is durable.
+    pub(crate) const fn is_durable(&self, number: u64) -> bool {
+        self.barrier.has_reached(number)
+    }
+
     /// What may leave next.
     pub(crate) fn release<T>(&self, queue: &mut Queue<T>) -> Option<T> {
         if self.started { queue.pop(&self.barrier) } else { None }

@@ -55,6 +55,8 @@ struct Arrived {
     coordinate: Coordinate,
     answer_key: AnswerKey,
     share: SecretVec,
+    /// The worst of the tables by which it came.
+    origin: Origin,
     /// Elements of the table that it took.
     elements: u32,
     /// By what this hub said, from when it said it: a liar's haste must not end the others.
@@ -110,6 +112,9 @@ impl Inbound {
         }
         // The same share in a new slot, after a new session: the answer goes there.
         earlier.elements = earlier.elements.saturating_add(share.elements);
+        if earlier.origin.is_as_good_as(share.origin) {
+            earlier.origin = share.origin;
+        }
         earlier.answer_key = share.answer_key;
         Collected::Again
     }
@@ -146,6 +151,9 @@ impl<P: Pad> Client<P> {
             Err(DiscardReason::Duplicate) => return self.on_repeated_delivery(link, id, Slot::of(wire)),
             Err(reason) => return self.discards.discard(reason),
         };
+        // Now: when the session ends, the table may go.
+        let table = hub.link.incoming.get(answer_key.slot().block.table);
+        let origin = table.map_or(Origin::Refill, crate::psrd::Incoming::origin);
         let context = match self.admit(wire) {
             Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
             Ok(_) => return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT),
@@ -165,7 +173,8 @@ impl<P: Pad> Client<P> {
             let stage = Stage::Collecting(Vec::new());
             self.inbound.insert(id, Inbound { begun_by: link, expires, stage, answers: Vec::new() });
         }
-        let arrived = Arrived { link, coordinate, answer_key, share, elements, expires, context, secret_tag };
+        let arrived =
+            Arrived { link, coordinate, answer_key, share, origin, elements, expires, context, secret_tag };
         match self.inbound.change(&id, |inbound| inbound.collect(arrived)) {
             Some(Collected::New) => self.try_accept(now, id),
             Some(Collected::OtherThanBefore(answer_key)) => {

@@ -181,7 +181,7 @@ impl<P: Pad> Hub<P> {
         if let (Some((_, table)), Some(client)) = (table, self.client_mut(id)) {
             client.link.add_table(direction, table).map_err(|_| DiscardReason::Exhausted)?;
             let (client, uplink) = (client.tag, direction == Direction::UPLINK);
-            self.events.push_back(HubEvent::Refilled { client, uplink, number });
+            self.events.push_back((Barrier::OPEN, HubEvent::Refilled { client, uplink, number }));
         }
         self.table_added(id);
         if self.refills.get(&id).is_some_and(|refills| refills.waiting.is_empty()) {

@@ -110,9 +110,11 @@ impl<P: Pad> Hub<P> {
         let now = self.clock.now();
         let Some(own) = self.client_mut(client) else { return };
         let (stored, tag) = (own.link.keys.stored(), own.tag);
+        // Before that is durable, a crash brings the older key back.
+        let after = self.journal.after();
         self.journal.set(&super::command::key(STORED_INITIAL, client), stored);
         self.journal.wipe_soon(now);
-        self.events.push_back(HubEvent::InitialKeyReplaced { client, tag });
+        self.events.push_back((after, HubEvent::InitialKeyReplaced { client, tag }));
     }
 
     /// What a snapshot has to hold of initial keys that were replaced.

@@ -400,6 +400,36 @@ fn scenario_64_an_initiator_loses_its_authorisation_and_gets_it_back() {
     }
 }
 
+/// Rule 3, where the initiators were authorised by commands: a start of the hubs gives nobody a second part of the downlink.
+/// Carried by the order in which a hub restores authorisations and what was spent.
+#[test]
+fn a_start_gives_no_second_part_to_initiators_that_were_authorised_by_command() {
+    let mut setup = Setup::new(3);
+    (setup.clients, setup.table_elements) = (4, 2048);
+    setup.authorised = Authorised::Only(vec![tag(2)]);
+    let mut cast = cast(20, &setup);
+    for initiator in [3, 0] {
+        cast.authorise(1, initiator, true);
+        cast.settle(5);
+    }
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 1;
+    for round in 0..240 {
+        let _ = cast.try_request(2 + round % 2, 1, request);
+        cast.settle(2);
+        if round == 180 {
+            for hub in cast.hubs.clone() {
+                cast.world.kill(hub);
+                cast.world.restart(hub);
+            }
+            cast.settle(20);
+        }
+    }
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+}
+
 /// What waits of an initiator when it loses its authorisation is dropped with it.
 #[test]
 fn shares_that_wait_go_with_the_authorisation() {

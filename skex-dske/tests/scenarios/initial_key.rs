@@ -57,6 +57,32 @@ impl Cast {
     }
 }
 
+/// The hub loses power at every point while the new key is proven: it says once, and after it is durable, that the old one is gone.
+/// Carried by what `HubEvent::InitialKeyReplaced` waits for.
+#[test]
+fn a_hub_says_that_the_old_key_is_gone_once_that_is_durable() {
+    let build = || {
+        let mut cast = cast(9, &Setup::new(2));
+        cast.settle(5);
+        cast.at_client(7);
+        cast.at_hub(7);
+        cast
+    };
+    let mut honest = build();
+    let hub = honest.hubs[0];
+    let first = honest.world.points(hub);
+    honest.settle(20);
+    assert_eq!(honest.replaced(), (1, 1));
+    for point in first..honest.world.points(hub) {
+        let mut cast = build();
+        cast.world.restart_after(Duration::from_millis(400));
+        cast.world.crash_at(hub, point, PowerLoss::Loses);
+        cast.settle(60);
+        assert_eq!(cast.replaced().0, 1, "point {point}");
+        assert!(cast.replaced().1 <= 1, "point {point}: said, and taken back");
+    }
+}
+
 #[test]
 fn both_ends_are_given_another_key_in_either_order() {
     for client_first in [true, false] {

@@ -222,6 +222,39 @@ fn a_share_that_was_claimed_out_of_band_does_not_come_by_a_refilled_table() {
     Oracle::acquit(&cast);
 }
 
+/// A share comes by a refilled table, which is used up by it and goes with the session, and once more by one out of band: a
+/// recording of the first and a broken cipher are worth the share all the same, and the key says so.
+/// Carried by `Arrived::origin` in the responder.
+#[test]
+fn a_share_that_came_twice_is_worth_the_worse_of_its_tables() {
+    let mut cast = cast(8, &small(3));
+    cast.hub_downlinks[0][1].set_octets(&[]);
+    cast.client_tables[1][0].1.set_octets(&[]);
+    cast.provision((0, 1), (false, 1), Origin::Refill, 20, true);
+    cast.provision((0, 1), (false, 2), Origin::OutOfBand, 4096, true);
+    cast.settle(2);
+    for hub in [1, 2] {
+        cast.world.net_mut().cut(cast.clients[1], cast.hubs[hub]);
+    }
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 1);
+    cast.world.kill(cast.hubs[0]);
+    cast.world.restart(cast.hubs[0]);
+    cast.settle(60);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 2);
+    assert_eq!(cast.key(1, id), None);
+    cast.world.net_mut().heal();
+    cast.settle(60);
+    cast.assert_agreed(0, 1, id);
+    for client in 0..2 {
+        let made = cast.keys(client);
+        let made = made.iter().find(|made| made.key.id() == id).unwrap();
+        assert_eq!(made.key.assurance(), Assurance::Computational);
+    }
+    Oracle::acquit(&cast);
+}
+
 /// The same at A's end: the context claims the origin of the table at each hub, and a share never goes by a worse one.
 #[test]
 fn an_upload_that_was_claimed_out_of_band_does_not_go_by_a_refilled_table() {

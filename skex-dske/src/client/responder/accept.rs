@@ -185,14 +185,13 @@ impl<P: Pad> Client<P> {
         self.answer_accepted(id, link, answer_key);
     }
 
-    /// The origin of the table by which `hub` delivered its share, or else of the one by which it will.
+    /// The worst origin of the tables by which `hub` delivered its share, or else of the one by which it will.
     fn downlink_origin(&self, hub: HubId, arrived: &[Arrived]) -> Origin {
         let Some((at, link)) = self.links.iter().enumerate().find(|(_, link)| link.link.keys.hub() == hub)
         else {
             return Origin::Refill;
         };
         let share = arrived.iter().find(|share| share.link == at);
-        let table = share.and_then(|share| link.link.incoming.get(share.answer_key.slot().block.table));
-        table.map_or_else(|| link.link.incoming.next_origin(), crate::psrd::Incoming::origin)
+        share.map_or_else(|| link.link.incoming.next_origin(), |share| share.origin)
     }
 }
