@@ -80,7 +80,7 @@ pub enum MixError {
     /// The key does not have 32 octets.
     #[error("a block of fresh secret material must have 32 octets")]
     Length,
-    /// Two blocks are held, and only the move to the next epoch frees one.
+    /// Two blocks are held, and neither was withdrawn, or the peer may have moved on with those that were.
     #[error("two blocks are held already: establish a session, or withdraw them first")]
     Full,
     /// The configuration says never.

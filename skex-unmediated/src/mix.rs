@@ -82,16 +82,23 @@ impl Blocks {
         Self { octets: [const { SecretBytes::zeroed() }; MIX_OFFERS], standing: [Standing::Free; MIX_OFFERS] }
     }
 
-    /// Takes a block in; `false` where it is there already.
-    pub(crate) fn add(&mut self, block: &MixBlock) -> Result<bool, MixError> {
-        if self.held().any(|(_, held)| *held == block.0) {
-            return Ok(false);
+    /// Takes a block in; `false` where it is there already. One that was withdrawn counts again. Where both slots are
+    /// taken it replaces one that was withdrawn and is not `needed` (bit n for slot n).
+    pub(crate) fn add(&mut self, block: &MixBlock, needed: u8) -> Result<bool, MixError> {
+        let found = self.held().find(|(_, held)| **held == block.0).map(|(slot, _)| slot);
+        if let Some(standing) = found.and_then(|slot| self.standing.get_mut(slot)) {
+            let is_new = *standing == Standing::Withdrawn;
+            *standing = Standing::Active;
+            return Ok(is_new);
         }
-        let mut slots = self.octets.iter_mut().zip(&mut self.standing);
-        let (octets, standing) =
-            slots.find(|(_, standing)| **standing == Standing::Free).ok_or(MixError::Full)?;
-        octets.overwrite(&block.0);
-        *standing = Standing::Active;
+        let of = |wanted| self.standing.iter().enumerate().filter(move |(_, standing)| **standing == wanted);
+        let free = of(Standing::Free).next();
+        let replaced = of(Standing::Withdrawn).find(|(slot, _)| needed & (1 << slot) == 0);
+        let (slot, _) = free.or(replaced).ok_or(MixError::Full)?;
+        if let (Some(octets), Some(standing)) = (self.octets.get_mut(slot), self.standing.get_mut(slot)) {
+            octets.overwrite(&block.0);
+            *standing = Standing::Active;
+        }
         Ok(true)
     }
 

@@ -97,6 +97,9 @@ pub struct Peer {
     heal_again_at: Instant,
     learned: PathId,
     has_learned: bool,
+    // Blocks with which the peer may have moved on, by their slots: those that a second message of this epoch chose, and all
+    // that were stored before this start.
+    mix_needed: u8,
     due: Due,
     clock: Clock,
     timers: Timers<{ Timer::COUNT }>,
@@ -214,6 +217,7 @@ impl Peer {
     fn start(checked: Checked, state: State, sequence: u64, now: Instant, rng: &mut dyn CryptoRng) -> Self {
         let barrier = Barrier::new(rng);
         let suite = state.suite;
+        let mix_needed = state.blocks.held().fold(0, |slots, (slot, _)| slots | (1 << slot));
         let mut peer = Self {
             binding: checked.binding,
             settings: checked.settings,
@@ -240,6 +244,7 @@ impl Peer {
             heal_again_at: Instant::ZERO,
             learned: PathId::new(0),
             has_learned: false,
+            mix_needed,
             due: Due::nothing(),
             clock: Clock::new(now),
             timers: Timers::new(),

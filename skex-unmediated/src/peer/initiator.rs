@@ -236,6 +236,7 @@ impl Peer {
         self.state.session =
             SessionState { id: KeyId::new(keys.session_id()), status, role, mixed: block.is_some() };
         self.state.blocks.move_on(block);
+        self.mix_needed = 0;
         self.state.epoch = epoch;
         self.state.suite = next;
         keys.chain_into(next, &mut self.state.chain);

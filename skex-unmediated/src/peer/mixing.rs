@@ -6,7 +6,7 @@ use skex_wire::unmediated::{FirstMessage, MIX_OFFER_LEN, MIX_REFERENCE_LEN, NONC
 
 use super::initiator::equal;
 use super::output::Events;
-use super::{Attempt, Peer};
+use super::{Attempt, Exchange, Peer};
 use crate::config::Side;
 use crate::error::MixError;
 use crate::mix::{MixBlock, MixPolicy};
@@ -33,7 +33,8 @@ impl Peer {
         if self.settings.mix == MixPolicy::Never {
             return Err(MixError::Policy);
         }
-        let is_new = self.state.blocks.add(block)?;
+        let needed = if holds(Rule::KeepBlock) { self.mix_needed | self.offered_slots() } else { 0 };
+        let is_new = self.state.blocks.add(block, needed)?;
         if is_new && holds(Rule::StoreBlock) {
             self.commit(Rule::StoreBlock);
         }
@@ -42,7 +43,8 @@ impl Peer {
     }
 
     /// Neither offers nor chooses the blocks any more that are held: the peer never got them, for instance. They are erased
-    /// with the next move, and not before, because the peer may have moved with one already.
+    /// with the next move, because the peer may have moved with one already. A new block takes the place of one with which
+    /// it cannot have: which came after the last start, and was not chosen since. Provided again, a block counts again.
     pub fn withdraw_mixes(&mut self) {
         if self.state.blocks.withdraw() {
             self.commit(Rule::StoreBlock);
@@ -68,6 +70,14 @@ impl Peer {
             return 0;
         }
         self.state.blocks.active().fold(0, |slots, (slot, _)| slots | (1 << slot))
+    }
+
+    /// The slots of what the running attempt offers.
+    const fn offered_slots(&self) -> u8 {
+        match &self.exchange {
+            Exchange::Attempt(attempt) => attempt.mix_slots,
+            Exchange::Answered(_) | Exchange::Idle => 0,
+        }
     }
 
     /// The extension block of the first message of an attempt.
@@ -144,6 +154,8 @@ impl Peer {
             return Ok(Some(slot));
         }
         drop(held);
+        // It moved with another one: none of those that are held is needed in this epoch.
+        self.mix_needed = 0;
         if holds(Rule::TellLostBlock) {
             self.due.events.insert(Events::MIX_LOST);
         }

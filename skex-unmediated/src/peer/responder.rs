@@ -164,6 +164,7 @@ impl Peer {
 
     fn keep_answer(&mut self, suite: Suite, slot: u64, block: Option<usize>, master: &HashSecret) {
         let block = block.and_then(|slot| u8::try_from(slot).ok());
+        self.mix_needed |= block.map_or(0, |slot| 1 << slot);
         let empty = HashSecret::zeroed(self.state.suite);
         self.exchange = Exchange::Answered(Answered { suite, slot: low_half(slot), block, master: empty });
         if let Exchange::Answered(answered) = &mut self.exchange {

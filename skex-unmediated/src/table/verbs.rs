@@ -96,12 +96,13 @@ impl PeerTable {
         self.act(lane, |peer| peer.confirm(session))
     }
 
-    /// [`Peer::provide_mix`] on a lane. A block is for one lane: each lane of a pair needs its own.
+    /// [`Peer::provide_mix`] on a lane. A block is for one lane: each lane of a pair needs its own, the recovery lane too
+    /// where fresh secret material is required.
     ///
     /// # Errors
     /// [`TableError`]; nothing changed.
     pub fn provide_mix(&mut self, lane: LaneId, block: &MixBlock) -> Result<(), TableError> {
-        self.act(lane, |peer| peer.provide_mix(block))
+        self.act_on_any(lane, |peer| peer.provide_mix(block))
     }
 
     /// [`Peer::withdraw_mixes`] on a lane.
@@ -109,7 +110,7 @@ impl PeerTable {
     /// # Errors
     /// [`TableError`]; nothing changed.
     pub fn withdraw_mixes(&mut self, lane: LaneId) -> Result<(), TableError> {
-        self.act(lane, |peer| {
+        self.act_on_any(lane, |peer| {
             peer.withdraw_mixes();
             Ok::<(), TableError>(())
         })
@@ -122,6 +123,17 @@ impl PeerTable {
         if id.is_recovery() {
             return Err(TableError::RecoveryOnly);
         }
+        self.act_on_any(id, verb)
+    }
+
+    fn act_on_any<T, E>(
+        &mut self,
+        id: LaneId,
+        verb: impl FnOnce(&mut Peer) -> Result<T, E>,
+    ) -> Result<T, TableError>
+    where
+        TableError: From<E>,
+    {
         let place = self.place(id)?;
         let lane = self.lanes.get_mut(place).ok_or(TableError::UnknownLane)?;
         let done = verb(&mut lane.peer)?;

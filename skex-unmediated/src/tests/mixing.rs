@@ -198,6 +198,9 @@ fn withdrawn_blocks_go_with_the_next_move() {
     pair.a.provide(2);
     pair.a.peer().withdraw_mixes();
     pair.a.drain();
+    // They may be from before the start.
+    pair.a.crash();
+    pair.a.boot();
     assert_eq!(pair.a.peer().provide_mix(&block(3)), Err(MixError::Full));
     pair.handshake(Side::A);
     assert_eq!(mixed(&mut pair), [false; 2]);
@@ -207,6 +210,63 @@ fn withdrawn_blocks_go_with_the_next_move() {
     pair.a.boot();
     pair.handshake(Side::B);
     assert_eq!(mixed(&mut pair), [true; 2]);
+}
+
+/// Both ends require fresh material and hold two blocks each, of which none is in common: no handshake would free them.
+#[test]
+fn ends_that_require_blocks_and_hold_different_ones_get_others() {
+    for again in [false, true] {
+        let mut pair =
+            Pair::new(Options { mix: Some(MixPolicy::Require), one_try: true, ..Options::default() });
+        for (side, octets) in [(Side::A, [1, 2]), (Side::B, [3, 4])] {
+            let end = pair.end(side);
+            octets.iter().for_each(|octet| end.provide(*octet));
+        }
+        pair.handshake(Side::A);
+        assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
+        for side in BOTH {
+            let end = pair.end(side);
+            if side == Side::A {
+                end.wake(); // Its attempt is over.
+            }
+            end.peer().withdraw_mixes();
+            end.drain();
+            assert_eq!(end.peer().mix_blocks(), 0);
+            // After a start nobody knows any more that the peer did not move with them; but they count again.
+            let common = if again {
+                end.crash();
+                end.boot();
+                assert_eq!(end.peer().provide_mix(&block(5)), Err(MixError::Full));
+                if side == Side::A { 1 } else { 3 }
+            } else {
+                5
+            };
+            end.provide(common);
+            assert_eq!(end.peer().mix_blocks(), 1);
+        }
+        pair.handshake(Side::B);
+        let epoch = u64::from(!again);
+        assert_eq!((pair.a.epoch(), pair.b.epoch()), (epoch, epoch));
+    }
+}
+
+/// The peer may have moved with it, and a new block must not take its place.
+#[test]
+fn no_block_takes_the_place_of_one_that_was_chosen_or_is_offered() {
+    load_bearing(Rule::KeepBlock, || {
+        for moved in BOTH {
+            let mut pair = with_block(Options::default());
+            pair.a.establish();
+            pass(&mut pair, if moved == Side::A { 2 } else { 1 });
+            let end = pair.end(if moved == Side::A { Side::B } else { Side::A });
+            end.peer().withdraw_mixes();
+            end.drain();
+            end.provide(8);
+            assert_eq!(end.peer().provide_mix(&block(9)), Err(MixError::Full));
+            pair.settle();
+            assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
+        }
+    });
 }
 
 #[test]

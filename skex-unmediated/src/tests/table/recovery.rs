@@ -108,11 +108,17 @@ fn the_recovery_lane_serves_nothing_else_and_answers_once() {
     assert_eq!(table.export_next(RECOVERY, Label::EXPORT_RAW, b""), Err(TableError::RecoveryOnly));
     assert_eq!(table.peek_at(RECOVERY, session, 0, Label::EXPORT_RAW, b""), Err(TableError::RecoveryOnly));
     assert_eq!(table.allow_recovery(id(9, 0).pair()), Err(TableError::NoRecoveryLane));
+    // Where fresh material is required, it needs a block of its own.
+    for site in [&mut hub, &mut devices] {
+        site.table.provide_mix(RECOVERY, &crate::tests::pair::block(1)).unwrap();
+        site.drain();
+    }
 
     hub.table.allow_recovery(PAIR).unwrap();
     recover(&mut devices, RecoveryCause::Operator).unwrap();
     settle(&mut hub, &mut devices);
     assert_eq!((hub.recovered.len(), devices.recovered.len()), (1, 1));
+    assert!(hub.table.lane(RECOVERY).unwrap().session().unwrap().mixed);
     // Through once, it is shut again.
     recover(&mut devices, RecoveryCause::Operator).unwrap();
     let first = devices.sent.pop_front().unwrap();
