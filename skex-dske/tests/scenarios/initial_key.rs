@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use skex_core::SecretBytes;
 use skex_dske::{ClientError, ClientEvent, ClientId, HubError, HubEvent, HubId, KeyRequest};
-use skex_sim::{Either, Link, PowerLoss, for_each_seed};
+use skex_sim::{Either, Link, PowerLoss, Receipts, for_each_seed};
 
 use crate::seeds;
 use crate::world::{Cast, Setup, cast};
@@ -64,6 +64,9 @@ fn a_hub_says_that_the_old_key_is_gone_once_that_is_durable() {
     let build = || {
         let mut cast = cast(9, &Setup::new(2));
         cast.settle(5);
+        // A store that takes its time: what is told too early is told between the write and its receipt.
+        let hub = cast.hubs[0];
+        cast.world.set_receipts(hub, Receipts::After(Duration::from_millis(30)));
         cast.at_client(7);
         cast.at_hub(7);
         cast
