@@ -412,22 +412,7 @@ fn a_start_gives_no_second_part_to_initiators_that_were_authorised_by_command() 
         cast.authorise(1, initiator, true);
         cast.settle(5);
     }
-    let mut request = KeyRequest::new(2);
-    request.lifetime = 1;
-    for round in 0..240 {
-        let _ = cast.try_request(2 + round % 2, 1, request);
-        cast.settle(2);
-        if round == 180 {
-            for hub in cast.hubs.clone() {
-                cast.world.kill(hub);
-                cast.world.restart(hub);
-            }
-            cast.settle(20);
-        }
-    }
-    let id = cast.request(0, 1, KeyRequest::new(2));
-    cast.settle(30);
-    cast.assert_agreed(0, 1, id);
+    cast.two_drain_a_downlink_and_a_third_is_served(2, 240, Some(180));
 }
 
 /// What waits of an initiator when it loses its authorisation is dropped with it.

@@ -601,6 +601,32 @@ impl Cast {
         assert!(self.world.failures().is_empty(), "{:?}", self.world.failures());
     }
 
+    /// Clients 2 and 3 make keys of a second's life with client 1, in turn, until nothing is left for them; the hubs start
+    /// anew after the round `restart`. There must be something left for client 0.
+    pub fn two_drain_a_downlink_and_a_third_is_served(
+        &mut self,
+        threshold: u8,
+        rounds: usize,
+        restart: Option<usize>,
+    ) {
+        let mut request = KeyRequest::new(threshold);
+        request.lifetime = 1;
+        for round in 0..rounds {
+            let _ = self.try_request(2 + round % 2, 1, request);
+            self.settle(2);
+            if restart == Some(round) {
+                for hub in self.hubs.clone() {
+                    self.world.kill(hub);
+                    self.world.restart(hub);
+                }
+                self.settle(20);
+            }
+        }
+        let id = self.request(0, 1, KeyRequest::new(threshold));
+        self.settle(30);
+        self.assert_agreed(0, 1, id);
+    }
+
     /// Both ends have the same key `id`, and each has it once.
     pub fn assert_agreed(&self, initiator: usize, responder: usize, id: KeyId) {
         let ours = self.key(initiator, id).expect("the initiator has the key");

@@ -70,15 +70,7 @@ fn initiators_cannot_drain_the_downlink_for_others() {
     let mut setup = setup(1024);
     (setup.clients, setup.table_elements) = (4, 512);
     let mut cast = cast(3, &setup);
-    let mut request = KeyRequest::new(3);
-    request.lifetime = 1;
-    for round in 0..100 {
-        let _ = cast.try_request(2 + round % 2, 1, request);
-        cast.settle(2);
-    }
-    let id = cast.request(0, 1, KeyRequest::new(3));
-    cast.settle(30);
-    cast.assert_agreed(0, 1, id);
+    cast.two_drain_a_downlink_and_a_third_is_served(3, 100, None);
 }
 
 /// The same, with hubs that start anew once the two have spent what they may: a start gives nobody a second part.
@@ -87,22 +79,7 @@ fn a_start_of_the_hubs_gives_no_initiator_a_second_part() {
     let mut setup = setup(1024);
     (setup.clients, setup.table_elements) = (4, 2048);
     let mut cast = cast(3, &setup);
-    let mut request = KeyRequest::new(3);
-    request.lifetime = 1;
-    for round in 0..240 {
-        let _ = cast.try_request(2 + round % 2, 1, request);
-        cast.settle(2);
-        if round == 180 {
-            for hub in cast.hubs.clone() {
-                cast.world.kill(hub);
-                cast.world.restart(hub);
-            }
-            cast.settle(20);
-        }
-    }
-    let id = cast.request(0, 1, KeyRequest::new(3));
-    cast.settle(30);
-    cast.assert_agreed(0, 1, id);
+    cast.two_drain_a_downlink_and_a_third_is_served(3, 240, Some(180));
 }
 
 /// A share that is longer than all that may wait for a pair waits all the same, if it is the only one: else such a key
