@@ -33,7 +33,7 @@ use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
-use crate::journal::{Journal, machine};
+use crate::journal::Journal;
 use crate::key::{Origin, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Granted, Pad};
@@ -674,7 +674,7 @@ fn number_key(hub: HubId) -> Vec<u8> {
     [&[STORED_NUMBER], hub.as_bytes().as_slice()].concat()
 }
 
-machine!(Client<P>, ClientEvent, ClientError);
+skex_core::machine_by_own_methods!([P: Pad] Client<P>, Record, Vec<u8>, ClientEvent, ClientError);
 
 impl<P> fmt::Debug for Client<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,7 +38,7 @@ use crate::client::Table;
 use crate::envelope::{EnvelopeKeys, Side};
 use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
-use crate::journal::{Journal, machine};
+use crate::journal::Journal;
 use crate::link::{Link, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
@@ -610,7 +610,7 @@ fn marks_key(client: ClientId) -> Vec<u8> {
     [&[STORED_MARKS], client.number().to_be_bytes().as_slice()].concat()
 }
 
-machine!(Hub<P>, HubEvent, HubError);
+skex_core::machine_by_own_methods!([P: Pad] Hub<P>, Record, Vec<u8>, HubEvent, HubError);
 
 impl<P> fmt::Debug for Hub<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -141,42 +141,6 @@ impl Journal {
     }
 }
 
-/// The contract of every machine, by the methods of the same name.
-macro_rules! machine {
-    ($machine:ident<P>, $event:ty, $error:ty) => {
-        impl<P: Pad> skex_core::machine::Machine for $machine<P> {
-            type Record = Record;
-            type Payload = Vec<u8>;
-            type Event = $event;
-            type Error = $error;
-
-            fn handle_message(
-                &mut self,
-                now: Instant,
-                rng: &mut dyn CryptoRng,
-                from: PathId,
-                message: &[u8],
-            ) -> Result<Disposition, $error> {
-                self.handle_message(now, rng, from, message)
-            }
-
-            fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), $error> {
-                self.handle_timeout(now, rng)
-            }
-
-            fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), $error> {
-                self.handle_persisted(receipt)
-            }
-
-            fn poll_output(&mut self) -> Output<Record, Vec<u8>, $event> {
-                self.poll_output()
-            }
-        }
-    };
-}
-
-pub(crate) use machine;
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {

@@ -36,8 +36,8 @@ use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output,
-    PathId, Receipt, Timers,
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
+    Receipt, Timers,
 };
 use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
@@ -514,34 +514,7 @@ impl core::fmt::Debug for Peer {
     }
 }
 
-impl Machine for Peer {
-    type Record = Record;
-    type Payload = Datagram;
-    type Event = Event;
-    type Error = Error;
-
-    fn handle_message(
-        &mut self,
-        now: Instant,
-        rng: &mut dyn CryptoRng,
-        from: PathId,
-        message: &[u8],
-    ) -> Result<Disposition, Error> {
-        Self::handle_message(self, now, rng, from, message)
-    }
-
-    fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        Self::handle_timeout(self, now, rng)
-    }
-
-    fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), Error> {
-        Self::handle_persisted(self, receipt)
-    }
-
-    fn poll_output(&mut self) -> Output<Record, Datagram, Event> {
-        Self::poll_output(self)
-    }
-}
+skex_core::machine_by_own_methods!([] Peer, Record, Datagram, Event, Error);
 
 #[cfg(test)]
 impl Peer {

@@ -22,8 +22,8 @@ use alloc::collections::BTreeMap;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Clock, DiscardCounters, DiscardReason, Disposition, Instant, Machine, Output, PathId, PeerHandle,
-    Receipt, ReceiptError,
+    Clock, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, PeerHandle, Receipt,
+    ReceiptError,
 };
 use skex_wire::unmediated::{Message, MessageType};
 
@@ -442,31 +442,4 @@ impl core::fmt::Debug for PeerTable {
     }
 }
 
-impl Machine for PeerTable {
-    type Record = LaneRecord;
-    type Payload = Datagram;
-    type Event = TableEvent;
-    type Error = TableError;
-
-    fn handle_message(
-        &mut self,
-        now: Instant,
-        rng: &mut dyn CryptoRng,
-        from: PathId,
-        message: &[u8],
-    ) -> Result<Disposition, TableError> {
-        Self::handle_message(self, now, rng, from, message)
-    }
-
-    fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), TableError> {
-        Self::handle_timeout(self, now, rng)
-    }
-
-    fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), TableError> {
-        Self::handle_persisted(self, receipt)
-    }
-
-    fn poll_output(&mut self) -> Output<LaneRecord, Datagram, TableEvent> {
-        Self::poll_output(self)
-    }
-}
+skex_core::machine_by_own_methods!([] PeerTable, LaneRecord, Datagram, TableEvent, TableError);
