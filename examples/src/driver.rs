@@ -1,12 +1,15 @@
 //! The loop that is the same for every machine of the family: a socket, a store, a clock, an entropy source.
+//!
+//! One thread serves a machine, and a machine serves many others: a hub its clients, a table its peers. It sleeps until there
+//! is something to do; datagrams come and go many at a time; and while the store syncs, on a thread of its own, it goes on.
 
 mod capture;
 mod paths;
+mod socket;
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -14,20 +17,18 @@ use anyhow::{Context, Result, anyhow};
 use rand_core::CryptoRng;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::{Deserialize, Serialize};
-use skex_core::machine::{Destination, Disposition, Instant, Machine, Output};
+use skex_core::machine::{Destination, Disposition, Instant, Machine, Output, Receipt};
 
 pub(crate) use capture::{CAPTURE, Capture, merge};
 pub(crate) use paths::{Paths, resolve};
+pub(crate) use socket::{BATCH, Socket, bind};
 
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::store::Store;
+use crate::store::{Committer, Store};
 
-/// The longest datagram of UDP, and a bit.
-const BUFFER_LEN: usize = 65536;
-
-/// Datagrams that are taken from the socket before the clock is looked at again.
-const BATCH: usize = 64;
+/// Batches that are taken from the socket before anything else is looked at.
+const ROUNDS: usize = 16;
 
 /// What has passed the socket since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,37 +44,24 @@ pub(crate) struct Traffic {
 }
 
 /// A machine and everything that it needs of the world.
-pub(crate) struct Driver<M: Machine, S> {
+pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
-    store: S,
-    socket: UdpSocket,
+    committer: Committer<M::Record>,
+    socket: Socket,
     pub(crate) paths: Paths,
     clock: Clock,
     entropy: Entropy,
     traffic: Traffic,
     deadline: Option<Instant>,
     events: VecDeque<M::Event>,
-    buffer: Vec<u8>,
     capture: Option<Capture>,
 }
 
-/// Opens the socket of a process.
-pub(crate) fn bind(address: &str) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind(address).with_context(|| {
-        format!(
-            "cannot listen on {address}: another process uses the port, or the address is not this machine's; choose \
-             another one"
-        )
-    })?;
-    socket.set_nonblocking(true).context("cannot set the socket up")?;
-    Ok(socket)
-}
-
-impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
+impl<M: Machine<Record: Send + 'static>> Driver<M> {
     /// Starts a machine: what it wants stored and sent at first is.
     pub(crate) fn start(
         machine: M,
-        store: S,
+        store: impl Store<M::Record> + 'static,
         socket: UdpSocket,
         paths: Paths,
         clock: Clock,
@@ -82,45 +70,47 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         let capture = Capture::from_environment()?;
         let mut driver = Self {
             machine,
-            store,
-            socket,
+            committer: Committer::new(store)?,
+            socket: Socket::new(socket),
             paths,
             clock,
             entropy,
             traffic: Traffic::default(),
             deadline: None,
             events: VecDeque::new(),
-            buffer: vec![0; BUFFER_LEN],
             capture,
         };
         driver.drain()?;
+        driver.settle()?;
         Ok(driver)
     }
 
     /// Where the process can be reached.
     pub(crate) fn local_address(&self) -> Result<SocketAddr> {
-        self.socket.local_addr().context("the socket has no address")
+        self.socket.local_address()
     }
 
     pub(crate) const fn traffic(&self) -> Traffic {
         self.traffic
     }
 
+    /// Batches of checkpoints that were made durable.
+    pub(crate) const fn syncs(&self) -> u64 {
+        self.committer.batches()
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    pub(crate) fn store_wants_snapshot(&self) -> bool {
-        self.store.wants_snapshot()
-    }
-
-    /// A verb of the application; what follows from it is carried out before this returns.
+    /// A verb of the application; what follows from it is carried out, and durable, before this returns.
     pub(crate) fn call<T>(
         &mut self,
         verb: impl FnOnce(&mut M, Instant, &mut dyn CryptoRng) -> T,
     ) -> Result<T> {
         let answer = verb(&mut self.machine, self.clock.now(), &mut self.entropy);
         self.drain()?;
+        self.settle()?;
         Ok(answer)
     }
 
@@ -129,18 +119,12 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         self.events.pop_front()
     }
 
-    /// Carries out what the machine wants, until it waits.
+    /// Carries out what the machine wants, until it waits. What is to be stored or sent is gathered; see
+    /// [`hand_over`](Self::hand_over).
     fn drain(&mut self) -> Result<()> {
         loop {
             match self.machine.poll_output() {
-                // Stored first; the receipt opens what waits behind it. After a failure nobody knows what is durable:
-                // the program ends, and its next start goes on from what the store then holds.
-                Output::Persist(checkpoint) => {
-                    let receipt = checkpoint.commit_with(|record| self.store.store(record)).context(
-                        "the state could not be stored; mend the disk and start again: nothing is lost",
-                    )?;
-                    self.machine.handle_persisted(receipt).map_err(|error| anyhow!("{error}"))?;
-                }
+                Output::Persist(checkpoint) => self.committer.add((), checkpoint),
                 Output::Transmit(transmit) => self.send(transmit.to, transmit.payload.as_ref())?,
                 Output::Event(event) => self.events.push_back(event),
                 Output::Wait(deadline) => {
@@ -151,28 +135,54 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         }
     }
 
-    /// As a network would: what cannot be sent is lost, and counted.
+    /// Gives what was gathered to the store and the socket.
+    fn hand_over(&mut self) {
+        self.committer.start();
+        let sent = self.socket.flush();
+        self.traffic.sent_messages = self.traffic.sent_messages.saturating_add(sent.messages);
+        self.traffic.sent_octets = self.traffic.sent_octets.saturating_add(sent.octets);
+        self.traffic.unsent = self.traffic.unsent.saturating_add(sent.unsent);
+    }
+
+    /// Waits until everything is durable, and sends what waited for that.
+    fn settle(&mut self) -> Result<()> {
+        self.hand_over();
+        while self.committer.is_busy() {
+            let receipts = self.committer.wait().context(NOT_STORED)?;
+            self.open_gate(receipts)?;
+            self.hand_over();
+        }
+        Ok(())
+    }
+
+    /// What waited for these receipts leaves.
+    fn open_gate(&mut self, receipts: Vec<((), Receipt)>) -> Result<()> {
+        for (_, receipt) in receipts {
+            self.machine.handle_persisted(receipt).map_err(|error| anyhow!("{error}"))?;
+            self.drain()?;
+        }
+        Ok(())
+    }
+
     fn send(&mut self, to: Destination, payload: &[u8]) -> Result<()> {
         let address = match to {
             Destination::Path(path) => self.paths.address_of_path(path),
             Destination::Peer(peer) => self.paths.address_of_peer(peer),
             _ => None,
         };
-        if let (Some(capture), Some(to)) = (&mut self.capture, address) {
-            capture.write(self.socket.local_addr().context("the socket has no address")?, to, payload)?;
-        }
-        let sent = address.map(|address| self.socket.send_to(payload, address));
-        if matches!(sent, Some(Ok(_))) {
-            self.traffic.sent_messages = self.traffic.sent_messages.saturating_add(1);
-            self.traffic.sent_octets = self.traffic.sent_octets.saturating_add(payload.len() as u64);
-        } else {
+        let Some(address) = address else {
             self.traffic.unsent = self.traffic.unsent.saturating_add(1);
+            return Ok(());
+        };
+        if let Some(capture) = &mut self.capture {
+            capture.write(self.socket.local_address()?, address, payload)?;
         }
+        self.socket.send(address, payload);
         Ok(())
     }
 
-    /// Waits for a message, a deadline of the machine, `until`, or something to read on `orders`, and handles the first
-    /// two. `true`: there is something to read on `orders`.
+    /// Waits for a message, a receipt of the store, a deadline of the machine, `until`, or something to read on `orders`, and
+    /// handles all but the last. `true`: there is something to read on `orders`.
     ///
     /// Returns at once while there are events.
     pub(crate) fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
@@ -181,7 +191,12 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         }
         let now = self.clock.now();
         let wake = self.deadline.into_iter().chain(until).min();
-        let (message, order) = self.poll(wake.map(|wake| wake.saturating_since(now)), orders)?;
+        let [message, stored, order] = self.poll(wake.map(|wake| wake.saturating_since(now)), orders)?;
+        if stored {
+            let receipts = self.committer.finished().context(NOT_STORED)?;
+            self.open_gate(receipts)?;
+            self.hand_over();
+        }
         if message {
             self.receive()?;
         }
@@ -189,47 +204,56 @@ impl<M: Machine, S: Store<M::Record>> Driver<M, S> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now, &mut self.entropy).map_err(|error| anyhow!("{error}"))?;
             self.drain()?;
+            self.hand_over();
         }
         Ok(order)
     }
 
-    /// Whether there is a message, and an order.
-    fn poll(&self, timeout: Option<Duration>, orders: Option<BorrowedFd<'_>>) -> Result<(bool, bool)> {
+    /// Whether there is a message, a receipt, and an order.
+    fn poll(&self, timeout: Option<Duration>, orders: Option<BorrowedFd<'_>>) -> Result<[bool; 3]> {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut sources = vec![PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+        let mut sources = vec![
+            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.committer.as_fd(), PollFlags::IN),
+        ];
         sources.extend(orders.map(|orders| PollFd::from_borrowed_fd(orders, PollFlags::IN)));
         match rustix::event::poll(&mut sources, timeout.as_ref()) {
             Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok((false, false)),
+            Err(rustix::io::Errno::INTR) => return Ok([false; 3]),
             Err(error) => return Err(error).context("cannot wait for messages"),
         }
         let ready = |source: usize| sources.get(source).is_some_and(|source| !source.revents().is_empty());
-        Ok((ready(0), ready(1)))
+        Ok([ready(0), ready(1), ready(2)])
     }
 
     fn receive(&mut self) -> Result<()> {
-        for _ in 0..BATCH {
-            let (len, from) = match self.socket.recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                // What the network says about a message that was sent earlier; the machines find out for themselves.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::Interrupted) =>
-                {
-                    continue;
+        for _ in 0..ROUNDS {
+            let count = self.socket.receive()?;
+            let now = self.clock.now();
+            for number in 0..count {
+                let Some((from, message)) = self.socket.received(number) else { break };
+                self.traffic.received_messages = self.traffic.received_messages.saturating_add(1);
+                self.traffic.received_octets =
+                    self.traffic.received_octets.saturating_add(message.len() as u64);
+                let from = self.paths.path_of(from);
+                let handled = self.machine.handle_message(now, &mut self.entropy, from, message);
+                if let Disposition::Discarded(_) = handled.map_err(|error| anyhow!("{error}"))? {
+                    self.traffic.discarded = self.traffic.discarded.saturating_add(1);
                 }
-                Err(error) => return Err(error).context("cannot receive"),
-            };
-            self.traffic.received_messages = self.traffic.received_messages.saturating_add(1);
-            self.traffic.received_octets = self.traffic.received_octets.saturating_add(len as u64);
-            let from = self.paths.path_of(from);
-            let message = self.buffer.get(..len).unwrap_or_default();
-            let handled = self.machine.handle_message(self.clock.now(), &mut self.entropy, from, message);
-            if let Disposition::Discarded(_) = handled.map_err(|error| anyhow!("{error}"))? {
-                self.traffic.discarded = self.traffic.discarded.saturating_add(1);
+                self.drain()?;
             }
-            self.drain()?;
+            self.hand_over();
+            if count < BATCH {
+                break;
+            }
         }
         Ok(())
     }
 }
+
+/// After a failure nobody knows what is durable: the program ends, and its next start goes on from what the store then holds.
+const NOT_STORED: &str = "the state could not be stored; mend the disk and start again: nothing is lost";
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "numbers of the tests' own")]
+mod tests;

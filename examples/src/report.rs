@@ -64,6 +64,8 @@ pub(crate) struct CountersReport {
     pub(crate) traffic: Traffic,
     /// Octets left in the tables that this process sends from.
     pub(crate) pad_octets_left: u64,
+    /// Batches of checkpoints that were made durable: a sync each, or two.
+    pub(crate) syncs: u64,
 }
 
 /// Where reports go.

@@ -1,11 +1,13 @@
 //! What is durable: logs, slots, tables, and the rule that one process alone uses a directory.
 
 pub(crate) mod atomic;
+mod committer;
 mod lock;
 mod log;
 mod slots;
 mod table;
 
+pub(crate) use committer::Committer;
 pub(crate) use lock::{DirectoryLock, is_running};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use slots::{SlotContents, Slots};
@@ -13,13 +15,9 @@ pub(crate) use table::{FilePad, TableIdentity, TableWriter, overwrite, table_nam
 
 use anyhow::Result;
 
-/// Where the checkpoints of a machine go.
-pub(crate) trait Store<R> {
-    /// Returns once `record` would survive a loss of power.
-    fn store(&mut self, record: &R) -> Result<()>;
-
-    /// Whether a fresh snapshot would make the store shorter.
-    fn wants_snapshot(&self) -> bool {
-        false
-    }
+/// Where the checkpoints of machines go.
+pub(crate) trait Store<R>: Send {
+    /// Returns once all of `records` would survive a loss of power: one sync serves them all, however many they are. They are
+    /// written in their order, so a crash before that leaves the first of them, and nothing that was not there of the others.
+    fn store(&mut self, records: &[R]) -> Result<()>;
 }

@@ -66,7 +66,7 @@ enum Action {
 /// The name of a machine's log in its directory.
 pub(crate) const LOG: &str = "state.log";
 
-type HubDriver = Driver<Hub<LyingPad>, Log>;
+type HubDriver = Driver<Hub<LyingPad>>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
@@ -215,9 +215,6 @@ impl Running {
             let until = orders.is_none().then_some(self.news_at);
             let order = self.driver.wait(until, orders.as_ref().map(Orders::source))?;
             self.tell_events()?;
-            if self.driver.store_wants_snapshot() {
-                self.driver.call(|hub, _, _| hub.compact())?;
-            }
             match orders.as_mut().filter(|_| order) {
                 Some(orders) => match orders.read()? {
                     Read::End => return Ok(()),
@@ -237,6 +234,7 @@ impl Running {
             "counters" => self.reporter.tell(&Report::Counters(CountersReport {
                 traffic: self.driver.traffic(),
                 pad_octets_left: self.driver.machine.status().map(|client| client.downlink_remaining).sum(),
+                syncs: self.driver.syncs(),
             })),
             "lie" => {
                 self.lie.store(true, Ordering::Relaxed);

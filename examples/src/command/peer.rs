@@ -166,11 +166,11 @@ fn enrol(directory: &Path, file: &PeerFile, secret_file: &Path) -> Result<()> {
 
     create_private_directory(directory)?;
     let _lock = DirectoryLock::acquire(directory)?;
-    let mut slots = Slots::create(&directory.join(SLOTS))?;
+    let mut slots = Slots::create(&directory.join(SLOTS), 1)?;
     loop {
         match peer.poll_output() {
             Output::Persist(checkpoint) => {
-                let receipt = checkpoint.commit_with(|record| slots.store(record))?;
+                let receipt = checkpoint.commit_with(|record| slots.store(core::slice::from_ref(record)))?;
                 peer.handle_persisted(receipt)?;
             }
             Output::Wait(_) => break,
@@ -209,7 +209,7 @@ fn start(
     let socket = bind(address)?;
     let (slots, contents) = Slots::open(&directory.join(SLOTS))?;
     let clock = Clock::start();
-    let machine = Peer::restore(&config(&file), contents.slots(), clock.now(), &mut entropy)
+    let machine = Peer::restore(&config(&file), contents.slots(0), clock.now(), &mut entropy)
         .context("the stored state of this end cannot be used")?;
     drop(contents);
     let driver = Driver::start(machine, slots, socket, Paths::new(vec![peer]), clock, entropy)?;
@@ -222,6 +222,6 @@ fn start(
 pub(crate) fn stored(directory: &Path, file: &PeerFile) -> Result<Peer> {
     let contents = SlotContents::read(&directory.join(SLOTS))?;
     let mut entropy = Entropy::open()?;
-    Peer::restore(&config(file), contents.slots(), Clock::start().now(), &mut entropy)
+    Peer::restore(&config(file), contents.slots(0), Clock::start().now(), &mut entropy)
         .context("the stored state of this end cannot be used")
 }

@@ -1,4 +1,7 @@
-//! A log of records: appended and synced one by one, begun anew with each snapshot.
+//! A log of the records of one machine: appended and synced one by one, begun anew with each snapshot.
+//!
+//! A machine has one checkpoint at a time, so a batch is one record: the machine itself gathered in it all that changed since
+//! the last.
 //!
 //! Each record says how long it is and has a checksum (`skex_core::record`). What a crash left half written at the end is
 //! dropped when the log is opened; it was never acknowledged. Damage with good records behind it is another matter: to
@@ -18,17 +21,12 @@ use zeroize::Zeroizing;
 use super::Store;
 use super::atomic::{parent, private, sync_directory};
 
-/// Octets before which a snapshot is not worth its while.
-const LONG: u64 = 1 << 20;
-
 /// The log of one machine, open for writing.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
     len: u64,
-    /// The length of the snapshot that it began with.
-    snapshot_len: u64,
 }
 
 /// What a log held when it was opened.
@@ -122,7 +120,7 @@ impl Log {
         if !existed {
             sync_directory(parent(path))?;
         }
-        Ok((Self { path: path.to_owned(), file, len, snapshot_len: 0 }, contents))
+        Ok((Self { path: path.to_owned(), file, len }, contents))
     }
 
     fn append(&mut self, octets: &[u8]) -> Result<()> {
@@ -148,7 +146,6 @@ impl Log {
         sync_directory(parent(&self.path))?;
         let old = core::mem::replace(&mut self.file, file);
         let old_len = core::mem::replace(&mut self.len, snapshot.len() as u64);
-        self.snapshot_len = self.len;
         overwrite(&old, old_len);
         Ok(())
     }
@@ -170,12 +167,10 @@ fn overwrite(file: &File, len: u64) {
 }
 
 impl Store<Record> for Log {
-    fn store(&mut self, record: &Record) -> Result<()> {
-        if record.is_snapshot() { self.begin_anew(record.as_ref()) } else { self.append(record.as_ref()) }
-    }
-
-    fn wants_snapshot(&self) -> bool {
-        self.len > LONG.max(self.snapshot_len.saturating_mul(2))
+    fn store(&mut self, records: &[Record]) -> Result<()> {
+        records.iter().try_for_each(|record| {
+            if record.is_snapshot() { self.begin_anew(record.as_ref()) } else { self.append(record.as_ref()) }
+        })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::keys::{KeyOutlet, assurance};
 use crate::provisioning::Links;
 use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
 use crate::store::atomic::sync_directory;
-use crate::store::{FilePad, Log, TableIdentity, TableWriter, table_name};
+use crate::store::{FilePad, TableIdentity, TableWriter, table_name};
 
 /// What people call those whom the machine knows by ids.
 pub(super) struct Names {
@@ -52,7 +52,7 @@ impl Names {
 }
 
 pub(super) struct Running {
-    pub(super) driver: Driver<Client<FilePad>, Log>,
+    pub(super) driver: Driver<Client<FilePad>>,
     pub(super) names: Names,
     outlet: KeyOutlet,
     pub(super) reporter: Reporter,
@@ -80,7 +80,7 @@ pub(super) enum News {
 
 impl Running {
     pub(super) const fn new(
-        driver: Driver<Client<FilePad>, Log>,
+        driver: Driver<Client<FilePad>>,
         names: Names,
         outlet: KeyOutlet,
         reporter: Reporter,
@@ -199,15 +199,13 @@ impl Running {
             ["counters"] => self.reporter.tell(&Report::Counters(CountersReport {
                 traffic: self.driver.traffic(),
                 pad_octets_left: self.driver.machine.status().map(|link| link.uplink_remaining).sum(),
+                syncs: self.driver.syncs(),
             })),
             _ => bail!("unknown order: {order}"),
         }
     }
 
     fn step(&mut self, until: Option<Instant>, orders: Option<&Orders>) -> Result<bool> {
-        if self.driver.store_wants_snapshot() {
-            self.driver.call(|client, _, _| client.compact())?;
-        }
         self.driver.wait(until, orders.map(Orders::source))
     }
 

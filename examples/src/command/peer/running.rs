@@ -11,10 +11,10 @@ use crate::control::{Orders, Read};
 use crate::driver::{Driver, resolve};
 use crate::keys::{KeyOutlet, assurance};
 use crate::report::{CountersReport, KeyReport, Report, Reporter};
-use crate::store::{DirectoryLock, Slots};
+use crate::store::DirectoryLock;
 
 pub(super) struct Running {
-    driver: Driver<Peer, Slots>,
+    driver: Driver<Peer>,
     _lock: DirectoryLock,
     peer: String,
     outlet: KeyOutlet,
@@ -38,7 +38,7 @@ const LABEL: Label = Label::EXPORT_RAW;
 
 impl Running {
     pub(super) const fn new(
-        driver: Driver<Peer, Slots>,
+        driver: Driver<Peer>,
         lock: DirectoryLock,
         peer: String,
         outlet: KeyOutlet,
@@ -119,8 +119,8 @@ impl Running {
             }
             ["connect"] => self.establish(),
             ["counters"] => {
-                let traffic = self.driver.traffic();
-                self.reporter.tell(&Report::Counters(CountersReport { traffic, pad_octets_left: 0 }))
+                let (traffic, syncs) = (self.driver.traffic(), self.driver.syncs());
+                self.reporter.tell(&Report::Counters(CountersReport { traffic, pad_octets_left: 0, syncs }))
             }
             _ => bail!("unknown order: {order}"),
         }
