@@ -90,6 +90,19 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
         self.socket.local_address()
     }
 
+    /// Where messages and receipts come in, for who waits for several drivers.
+    pub(crate) fn sources(&self) -> [BorrowedFd<'_>; 2] {
+        [self.socket.as_fd(), self.committer.as_fd()]
+    }
+
+    /// How long the driver can be left alone, if nothing comes in.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        if !self.events.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.deadline.map(|deadline| deadline.saturating_since(self.clock.now()))
+    }
+
     pub(crate) const fn traffic(&self) -> Traffic {
         self.traffic
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use skex_core::{Assurance, Fingerprint, KeyBytes, Label, OutputKey};
 
 use crate::store::atomic::{check_private, create_private, create_private_directory};
@@ -14,6 +14,8 @@ pub(crate) struct KeyOutlet {
     pub(crate) file: Option<PathBuf>,
     /// Each key goes to a file in this directory, named by its id.
     pub(crate) directory: Option<PathBuf>,
+    /// Only keys that the peer has shown to have.
+    pub(crate) confirmed: bool,
     /// For experiments: one bit of each key is turned before anything else is done with it.
     pub(crate) corrupt: bool,
 }
@@ -30,6 +32,9 @@ impl KeyOutlet {
 
     /// Puts a key where it belongs, durably, and gives its fingerprint and the name of its file.
     pub(crate) fn put(&self, key: OutputKey) -> Result<(Fingerprint, Option<String>)> {
+        if self.confirmed && !key.is_confirmed() {
+            bail!("key {} is not confirmed, and is not given to a consumer", key.id());
+        }
         let key = if self.corrupt { corrupted(key) } else { key };
         let fingerprint = key.fingerprint(Label::FINGERPRINT);
         let path = match (&self.file, &self.directory) {

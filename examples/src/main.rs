@@ -3,9 +3,11 @@
 mod clock;
 mod command;
 mod config;
+mod consumer;
 mod control;
 mod driver;
 mod entropy;
+mod feed;
 mod keys;
 mod provisioning;
 mod report;

@@ -24,6 +24,8 @@ pub(crate) enum Report {
     Gone { key_id: String },
     /// The answer to `counters`.
     Counters(CountersReport),
+    /// A step of a rotation, at this end.
+    Rotation(RotationReport),
     /// Something that an operator wants to know.
     Note { text: String },
 }
@@ -56,6 +58,15 @@ pub(crate) struct SettledReport {
     pub(crate) lying: Vec<String>,
     pub(crate) refused: Vec<String>,
     pub(crate) blame_is_certain: bool,
+}
+
+/// What became of a generation, or of the consumer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RotationReport {
+    pub(crate) step: String,
+    /// 0 where it is about no generation.
+    pub(crate) generation: u64,
+    pub(crate) text: String,
 }
 
 /// What a process has done since its start.
@@ -107,6 +118,9 @@ impl Report {
             Self::Counters(counters) => {
                 let Traffic { sent_messages, received_messages, discarded, .. } = counters.traffic;
                 format!("sent {sent_messages}, received {received_messages}, discarded {discarded} messages")
+            }
+            Self::Rotation(RotationReport { step, generation, text }) => {
+                format!("generation {generation}: {step}{}{text}", if text.is_empty() { "" } else { ": " })
             }
             Self::Note { text } => text.clone(),
         }

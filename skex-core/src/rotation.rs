@@ -167,6 +167,12 @@ impl Rotation {
         self.state.status()
     }
 
+    /// The highest generation that the other end ever had, as it said last; 0 before it said anything.
+    #[must_use]
+    pub const fn peer_newest(&self) -> u64 {
+        self.state.peer.newest
+    }
+
     /// The key of a generation is here, confirmed, and kept by the embedder until [`RotationEvent::Retire`],
     /// [`RotationEvent::Lost`] or [`RotationEvent::Refused`]. Generations rise; both ends give the same number to the same
     /// key.

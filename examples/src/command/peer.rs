@@ -16,6 +16,7 @@ use crate::config::{PeerFile, SideName, load, save};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
+use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::report::{Report, Reporter};
 use crate::store::atomic::{create_private_directory, parent, sync_directory};
@@ -88,6 +89,23 @@ enum Action {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         timeout: u32,
     },
+    /// Feed a consumer, key after key: WireGuard and others take what both ends make.
+    ///
+    /// Run it at both ends. Each key is installed at both before either transmits with it, and the old one goes when both have
+    /// left it.
+    #[command(
+        after_help = "Example, at the end that begins:\n  skex peer --dir a feed --bind 0.0.0.0:4500 --peer b.example.net:4500 --link-bind 0.0.0.0:4501 \\\n      --link-peer b.example.net:4501 --every 3600 wireguard --interface wg0 --public-key KEY"
+    )]
+    Feed {
+        /// Listen here for the other end's handshakes.
+        #[arg(long, value_name = "HOST:PORT")]
+        bind: String,
+        /// Where the other end listens. At one end at least.
+        #[arg(long, value_name = "HOST:PORT")]
+        peer: Option<String>,
+        #[command(flatten)]
+        feed: crate::feed::Arguments,
+    },
     /// Take orders from the standard input and report in JSON.
     #[command(hide = true)]
     Steered {
@@ -126,6 +144,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             let outlet = KeyOutlet { directory: out_dir, ..KeyOutlet::default() };
             let mut peer = start(directory, any, Some(peer), outlet, Reporter::new(false))?;
             peer.connect(&address, count, Duration::from_secs(timeout.into()))
+        }
+        Action::Feed { bind, peer, feed } => {
+            let peer = peer.as_deref().map(resolve).transpose()?;
+            let outlet = KeyOutlet {
+                directory: Some(crate::feed::inbox(directory)),
+                confirmed: true,
+                ..KeyOutlet::default()
+            };
+            let reporter = Reporter::new(feed.steered);
+            let mut running = start(directory, &bind, peer, outlet, reporter)?;
+            Feed::open(&feed, directory, running.end(), reporter)?.run(&mut running)
         }
         Action::Steered { bind } => start(directory, &bind, None, KeyOutlet::default(), Reporter::new(true))?
             .steered(Orders::from_stdin()),

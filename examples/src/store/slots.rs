@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::record;
+use skex_core::rotation::{ROTATION_RECORD_LEN, RotationRecord};
 use skex_unmediated::{LaneRecord, MAX_RECORD, RECOVERY_LANE, Record};
 use zeroize::Zeroizing;
 
@@ -19,7 +20,7 @@ use super::atomic::create_private;
 
 /// Whole blocks of a medium, so that a torn write of one slot leaves the other alone.
 const SLOT_LEN: usize = 4096;
-const _: () = assert!(MAX_RECORD <= SLOT_LEN);
+const _: () = assert!(MAX_RECORD <= SLOT_LEN && ROTATION_RECORD_LEN <= SLOT_LEN);
 
 /// The two slots of a peer.
 const PLACE_LEN: usize = 2 * SLOT_LEN;
@@ -49,6 +50,17 @@ impl Placed for Record {
 
     fn octets(&self) -> &[u8] {
         self.as_bytes()
+    }
+}
+
+/// A link's rotation has a file of its own, too. Its records hold no secret, and erasing the one before does no harm.
+impl Placed for RotationRecord {
+    fn place(&self) -> usize {
+        0
+    }
+
+    fn octets(&self) -> &[u8] {
+        self.as_ref()
     }
 }
 

@@ -43,7 +43,9 @@ impl Status {
         said(self) == said(other)
     }
 
-    pub(super) fn encode(&self) -> [u8; STATUS_LEN] {
+    /// Its octets.
+    #[must_use]
+    pub fn encode(&self) -> [u8; STATUS_LEN] {
         let mut octets = [0; STATUS_LEN];
         let mut writer = Writer::new(&mut octets);
         let written: Result<(), EncodeError> = (|| {

@@ -1,14 +1,17 @@
 //! A peer that runs: each session gives one key, the first that its initiator names.
 
 use core::time::Duration;
+use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, Result, anyhow, bail};
-use skex_core::machine::Instant;
+use skex_core::export::End;
+use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{KeyId, Label, OutputKey};
 use skex_unmediated::{Event, ExportError, Peer, Role, Session, Side, index_owner};
 
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, resolve};
+use crate::feed::Source;
 use crate::keys::{KeyOutlet, assurance};
 use crate::report::{CountersReport, KeyReport, Report, Reporter};
 use crate::store::DirectoryLock;
@@ -93,6 +96,11 @@ impl Running {
     fn establish(&mut self) -> Result<()> {
         self.began = Some(std::time::Instant::now());
         self.repeat().map(|_| ())
+    }
+
+    /// Which end of the pair this is, to its consumers.
+    pub(super) fn end(&self) -> End {
+        if self.driver.machine.side() == Side::A { End::A } else { End::B }
     }
 
     /// Does as it is told on the standard input, until that ends.
@@ -207,6 +215,34 @@ impl Running {
             traffic: self.driver.traffic(),
         }))?;
         Ok(News::Key { initiator })
+    }
+}
+
+impl Source for Running {
+    fn sources(&self) -> [BorrowedFd<'_>; 2] {
+        self.driver.sources()
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.driver.patience()
+    }
+
+    fn serve(&mut self) -> Result<bool> {
+        let now = self.driver.now();
+        self.driver.wait(Some(now), None)?;
+        let mut came = false;
+        while let Some(event) = self.driver.next_event() {
+            came |= matches!(self.take(event)?, News::Key { .. });
+        }
+        Ok(came)
+    }
+
+    fn establish(&mut self) -> Result<()> {
+        // Only who knows where the other end is can begin.
+        if self.driver.paths.address_of_peer(PeerHandle::new(0)).is_some() {
+            Self::establish(self)?;
+        }
+        Ok(())
     }
 }
 

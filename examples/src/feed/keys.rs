@@ -1,0 +1,243 @@
+//! The keys of a link, in private files, from when a protocol gave them until no end needs them.
+//!
+//! ```text
+//! DIR/link/inbox/<key id>-<index>.key   a key of the protocol, which has no generation yet
+//! DIR/link/<generation>.key             what the consumer takes of it, and the key of the statuses
+//! ```
+//!
+//! Of a key that has a generation nothing is kept but what was exported.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use skex_core::export::{End, Exporter, KEY_NAME_LEN};
+use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, SecretBytes, SecretVec};
+use skex_wire::{DecodeError, EncodeError, Reader, Writer};
+use zeroize::Zeroizing;
+
+use crate::consumer::{Consumer, Known, Material};
+use crate::store::atomic::{create_private, create_private_directory, sync_directory};
+use crate::store::overwrite;
+
+/// What the key of the statuses is derived for (docs/draft-skex-integration.md, "Status Datagrams").
+const STATUS_CONTEXT: &[u8] = b"skex link status";
+
+/// Keys that wait for a generation, at most: the other end says soon which one they have, or lost them.
+const MOST_WAITING: usize = 4;
+
+const MAGIC: [u8; 8] = *b"skexlnk1";
+
+/// More is in no file of this program.
+const LONGEST: u64 = 65536;
+
+/// What authenticates the statuses that are sent under one generation.
+#[derive(Debug)]
+pub(super) struct StatusKey {
+    pub(super) name: [u8; KEY_NAME_LEN],
+    pub(super) secret: SecretBytes<32>,
+}
+
+/// A key that has a generation.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) generation: u64,
+    pub(super) material: Material,
+    pub(super) status: StatusKey,
+}
+
+impl Held {
+    pub(super) const fn known(&self) -> Known<'_> {
+        Known { generation: self.generation, material: &self.material }
+    }
+}
+
+/// A key that waits for one.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    path: PathBuf,
+    pub(super) status: StatusKey,
+}
+
+/// The directory of a link.
+#[derive(Debug)]
+pub(super) struct Keys {
+    directory: PathBuf,
+    end: End,
+}
+
+impl Keys {
+    pub(super) fn open(directory: &Path, end: End) -> Result<Self> {
+        let keys = Self { directory: directory.to_owned(), end };
+        create_private_directory(&keys.inbox())?;
+        for directory in [&keys.directory, &keys.inbox()] {
+            let mode = fs::symlink_metadata(directory)?.permissions().mode();
+            if mode & 0o077 != 0 || !fs::symlink_metadata(directory)?.is_dir() {
+                bail!(
+                    "others may look into {}, where keys lie: make it a directory of yours alone (chmod 700)",
+                    directory.display()
+                );
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Where the protocol puts its keys.
+    pub(super) fn inbox(&self) -> PathBuf {
+        inbox(&self.directory)
+    }
+
+    /// The keys that wait, the oldest first. What is no key there is left alone; too many are erased.
+    pub(super) fn waiting(&self) -> Result<Vec<Waiting>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.inbox()).context("cannot read the inbox of the link")? {
+            let entry = entry.context("cannot read the inbox of the link")?;
+            let metadata = entry.metadata().context("cannot read the inbox of the link")?;
+            if metadata.is_file() && origin(&entry.path()).is_some() {
+                files.push((metadata.modified().ok(), entry.path()));
+            }
+        }
+        files.sort();
+        while files.len() > MOST_WAITING {
+            let (_, oldest) = files.remove(0);
+            erase(&oldest)?;
+        }
+        let status = |path: &PathBuf| self.exporter(path).and_then(|mut exporter| status_key(&mut exporter));
+        files.into_iter().map(|(_, path)| status(&path).map(|status| Waiting { path, status })).collect()
+    }
+
+    fn exporter(&self, path: &Path) -> Result<Exporter> {
+        let (id, index) = origin(path).with_context(|| format!("{} is no key", path.display()))?;
+        let secret = KeyBytes::copied_from(&read(path)?)
+            .with_context(|| format!("{} is no key: remove it", path.display()))?;
+        // The outlet took none that was not confirmed. Exporting makes it computational, whatever it was.
+        let key = OutputKey::new(id, index, Assurance::Computational, secret).confirmed();
+        Exporter::new(key, self.end).map_err(|error| anyhow!("{}: {error}", path.display()))
+    }
+
+    /// Gives a key its generation: what is exported of it is durable, and it is gone, when this returns.
+    pub(super) fn adopt(&self, waiting: Waiting, generation: u64, consumer: &dyn Consumer) -> Result<Held> {
+        let mut exporter = self.exporter(&waiting.path)?;
+        let material = consumer.derive(&mut exporter, generation)?;
+        let held = Held { generation, material, status: waiting.status };
+        let octets = encode(&held)?;
+        let path = self.path(generation);
+        if path.try_exists().unwrap_or(true) && read(&path)? != octets {
+            // Of a crash between this and the rotation's record: it was never told to anybody.
+            erase(&path)?;
+        }
+        if !path.try_exists().unwrap_or(true) {
+            create_private(&path, &octets)?;
+        }
+        erase(&waiting.path)?;
+        Ok(held)
+    }
+
+    /// The keys that have a generation.
+    pub(super) fn held(&self) -> Result<Vec<Held>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.directory).context("cannot read the directory of the link")? {
+            let path = entry.context("cannot read the directory of the link")?.path();
+            let Some(generation) = generation(&path) else { continue };
+            let held = decode(generation, &read(&path)?);
+            all.push(held.map_err(|_| {
+                anyhow!("{} is damaged: remove it, and the link makes another key", path.display())
+            })?);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn erase(&self, generation: u64) -> Result<()> {
+        erase(&self.path(generation))
+    }
+
+    pub(super) fn erase_waiting(&self, waiting: &Waiting) -> Result<()> {
+        erase(&waiting.path)
+    }
+
+    fn path(&self, generation: u64) -> PathBuf {
+        self.directory.join(format!("{generation}.key"))
+    }
+}
+
+/// Where the protocol puts its keys, for a link in this directory.
+pub(super) fn inbox(directory: &Path) -> PathBuf {
+    directory.join("inbox")
+}
+
+fn status_key(exporter: &mut Exporter) -> Result<StatusKey> {
+    let raw = exporter.raw(0, STATUS_CONTEXT, 32)?;
+    let secret = SecretBytes::try_copied_from(raw.key().expose()).context("the key has another length")?;
+    Ok(StatusKey { name: *raw.name().as_bytes(), secret })
+}
+
+/// The id and the index in the name of a key's file.
+fn origin(path: &Path) -> Option<(KeyId, u64)> {
+    let (id, index) = path.file_name()?.to_str()?.strip_suffix(".key")?.split_once('-')?;
+    let mut octets = [0; 16];
+    hex::decode_to_slice(id, &mut octets).ok()?;
+    Some((KeyId::new(octets), u64::from_str_radix(index, 16).ok()?))
+}
+
+fn generation(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".key")?.parse().ok().filter(|generation| *generation > 0)
+}
+
+/// A file of this program's, and no link to another.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    use std::io::Read as _;
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.with_context(|| format!("cannot read {}", path.display()))?;
+    let mut octets = Zeroizing::new(Vec::with_capacity(4096));
+    file.take(LONGEST).read_to_end(&mut octets).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(octets)
+}
+
+/// Overwrites and removes. What the medium keeps beside is out of reach. One that is gone is erased.
+fn erase(path: &Path) -> Result<()> {
+    let erased = || -> std::io::Result<()> {
+        let file = match OpenOptions::new().write(true).open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        overwrite(&file, 0, file.metadata()?.len())?;
+        file.sync_all()?;
+        fs::remove_file(path)
+    };
+    erased().with_context(|| format!("cannot erase {}", path.display()))?;
+    sync_directory(crate::store::atomic::parent(path))
+}
+
+fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>> {
+    let mut octets = Zeroizing::new(vec![0; usize::try_from(LONGEST)?]);
+    let mut writer = Writer::new(&mut octets);
+    let written: Result<(), EncodeError> = (|| {
+        writer.bytes(&MAGIC)?;
+        writer.bytes(&held.status.name)?;
+        writer.bytes(held.status.secret.expose())?;
+        writer.prefixed_u16(held.material.name.as_bytes(), usize::from(u16::MAX))?;
+        writer.prefixed_u16(held.material.secret.expose(), usize::from(u16::MAX))
+    })();
+    let len = writer.len();
+    written.map_err(|_| anyhow!("the consumer's key is too long"))?;
+    octets.truncate(len);
+    Ok(octets)
+}
+
+fn decode(generation: u64, octets: &[u8]) -> Result<Held, DecodeError> {
+    let mut reader = Reader::new(octets);
+    let bad = reader.error(skex_wire::DecodeErrorKind::BadValue);
+    if reader.array::<8>()? != MAGIC {
+        return Err(bad);
+    }
+    let name = reader.array()?;
+    let secret = SecretBytes::copied_from(reader.array_ref()?);
+    let text = reader.prefixed_u16(usize::from(u16::MAX))?;
+    let octets = reader.prefixed_u16(usize::from(u16::MAX))?;
+    reader.finish()?;
+    let text = core::str::from_utf8(text).map_err(|_| bad)?;
+    let material = Material { name: text.to_owned(), secret: SecretVec::copied_from(octets) };
+    Ok(Held { generation, material, status: StatusKey { name, secret } })
+}
