@@ -252,6 +252,11 @@ def rotate_under_traffic(world, a, b, flood, times, pause=1.0):
     return flood.count()
 
 
+def settle(a, b, at_least, patience=60):
+    """A consumer that lost its keys makes the other end ask for another, so there may be one more generation."""
+    eventually(f"both ends come to generation {at_least} or a later one", lambda: a.generation() == b.generation() >= at_least, patience)
+
+
 def no_secrets_in_sight(world):
     """Neither logs nor arguments hold an octet string of a key file of the link, in hex or base64."""
     import base64

@@ -104,8 +104,8 @@ def run(world, one, other):
         eventually("the tunnel is back", lambda: world.pings("a", to, 1))
 
     print("  -- a consumer that dies in the middle of a rotation, and comes back")
-    other.die()
     mark = b.mark()
+    other.die()
     generation = a.generation() + 1
     a.rotate()
     b.wait("away", after=mark)

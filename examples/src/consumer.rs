@@ -7,6 +7,7 @@
 //! Keys go to a consumer through a pipe, a socket or a private file: never in arguments, never in an error, never in a log.
 
 mod program;
+mod strongswan;
 mod wireguard;
 
 use core::fmt;
@@ -109,6 +110,8 @@ pub(crate) trait Consumer {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Choice {
     Wireguard(wireguard::Arguments),
+    #[command(name = "strongswan")]
+    StrongSwan(strongswan::Arguments),
 }
 
 impl Choice {
@@ -116,6 +119,7 @@ impl Choice {
     pub(crate) fn open(&self) -> Result<Box<dyn Consumer>> {
         Ok(match self {
             Self::Wireguard(arguments) => Box::new(wireguard::Wireguard::open(arguments)?),
+            Self::StrongSwan(arguments) => Box::new(strongswan::StrongSwan::open(arguments)?),
         })
     }
 }

@@ -270,6 +270,12 @@ impl Link {
                 let done = self.with_key(generation, |consumer, key| consumer.install(key));
                 self.answer(event, done, |rotation, now| rotation.installed(now, generation))
             }
+            // An order that another one has overtaken.
+            RotationEvent::SwitchTransmit(generation)
+                if generation != self.driver.machine.rotation.target() =>
+            {
+                Ok(())
+            }
             RotationEvent::SwitchTransmit(generation) => {
                 let done = self.with_key(generation, |consumer, key| consumer.switch_transmit(key));
                 if matches!(done, Some(Ok(()))) {
@@ -342,8 +348,12 @@ impl Link {
         match done {
             Some(Ok(())) => {
                 self.refused = None;
-                self.driver.call(|channel, now, _| answer(&mut channel.rotation, now))??;
-                self.tell(step, generation, "")
+                match self.driver.call(|channel, now, _| answer(&mut channel.rotation, now))? {
+                    Ok(()) => self.tell(step, generation, ""),
+                    // The rotation went on while the order was on its way.
+                    Err(RotationError::Unexpected) => Ok(()),
+                    Err(error) => Err(anyhow!("generation {generation}: {error}")),
+                }
             }
             Some(Err(Failure::Away(why))) => self.is_away(why),
             Some(Err(Failure::Refused(why))) => self.refuse(order, &format!("the consumer refuses: {why}")),
@@ -352,7 +362,10 @@ impl Link {
     }
 
     fn refuse(&mut self, order: RotationEvent, why: &str) -> Result<()> {
-        self.driver.call(|channel, now, _| channel.rotation.refused(now, order))??;
+        match self.driver.call(|channel, now, _| channel.rotation.refused(now, order))? {
+            Ok(()) | Err(RotationError::Unexpected) => {}
+            Err(error) => return Err(anyhow!("{error}")),
+        }
         let (step, generation) = words(order);
         let text = format!("not {step}: {why}");
         if self.refused.as_ref() != Some(&text) {

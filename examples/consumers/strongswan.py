@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""IKEv2 with PPKs (RFC 8784) fed by `skex peer feed` at both ends: strongSwan twice, each in a network namespace of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle
+
+INSIDE = {"a": "10.92.1.1", "b": "10.92.2.1"}  # the tunnel must not carry its own messages
+
+# configuration: strongswan
+CONNECTION = """
+{
+  "version": "2",
+  "local_addrs": ["LOCAL"],
+  "remote_addrs": ["REMOTE"],
+  "mobike": "no",
+  "proposals": ["aes256-sha384-x25519"],
+  "local": { "auth": "psk", "id": "ID.skex.test" },
+  "remote": { "auth": "psk" },
+  "children": {
+    "net": {
+      "local_ts": ["LOCAL-NET/32"],
+      "remote_ts": ["REMOTE-NET/32"],
+      "esp_proposals": ["aes256gcm16-x25519"]
+    }
+  }
+}
+"""
+# end of configuration
+
+
+class Charon:
+    """charon-systemd on one host, with a data path in user space. It can die and come back."""
+
+    def __init__(self, world, side):
+        self.world, self.side, self.other = world, side, "b" if side == "a" else "a"
+        self.socket = world.path(f"{side}.vici")
+        world.run(side, "ip", "addr", "add", INSIDE[side] + "/32", "dev", "lo")
+        with open(world.path(f"{side}.conf"), "w") as file:
+            file.write(f"""charon-systemd {{
+  load = random nonce openssl kdf pem pkcs1 x509 pubkey kernel-libipsec kernel-netlink socket-default updown vici
+  journal {{
+    default = -1
+  }}
+  filelog {{
+    log {{
+      path = {world.path(side + "-charon.log")}
+      default = 1
+      flush_line = yes
+    }}
+  }}
+  plugins {{
+    vici {{
+      socket = unix://{self.socket}
+    }}
+  }}
+}}
+""")
+        with open(world.path("swanctl.conf"), "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write('secrets {\n  ike-skex {\n    secret = "not from skex: it authenticates, beside the PPK"\n  }\n}\n')
+        text = CONNECTION.replace("LOCAL-NET", INSIDE[side]).replace("REMOTE-NET", INSIDE[self.other])
+        text = text.replace("LOCAL", world.address[side]).replace("REMOTE", world.address[self.other]).replace("ID", side)
+        self.connection = world.path(f"{side}.connection.json")
+        with open(self.connection, "w") as file:
+            file.write(text)
+
+    def up(self):
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        self.process = self.world.start(self.side, shutil.which("charon-systemd"), env={**os.environ, "STRONGSWAN_CONF": self.world.path(f"{self.side}.conf")})
+        eventually(f"{self.side}: strongSwan is up", lambda: os.path.exists(self.socket) and not self.swanctl("--version", check=False).returncode)
+        self.load_credentials()
+
+    def load_credentials(self):
+        self.swanctl("--load-creds", "--file", self.world.path("swanctl.conf"))
+
+    def swanctl(self, *arguments, **options):
+        options.setdefault("check", True)
+        return subprocess.run(["timeout", "10", "swanctl", arguments[0], "--uri", "unix://" + self.socket, *arguments[1:]], capture_output=True, text=True, **options)
+
+    def sas(self):
+        return self.swanctl("--list-sas", "--raw").stdout
+
+    def log(self):
+        with open(self.world.path(self.side + "-charon.log"), errors="replace") as file:
+            return file.read()
+
+    def die(self):
+        self.process.kill()
+        self.process.wait()
+
+    def feed(self, options=(), socket=None):
+        child = ["--initiate", "net"] if self.side == "a" else []
+        return self.world.feed(self.side, "strongswan", "--connection", self.connection, "--vici", socket or self.socket, *child, options=options)
+
+
+def test(skex):
+    with World(skex) as world:
+        world.wire()
+        world.enrol()
+        one, other = Charon(world, "a"), Charon(world, "b")
+        one.up()
+        other.up()
+        run(world, one, other)
+
+
+def run(world, one, other):
+    to, source = INSIDE["b"], INSIDE["a"]
+
+    def flood(seconds, rate=50):
+        return world.flood("a", to, seconds, rate, source)
+
+    def runs():
+        return flood(0.5, 5).lost() == 0
+
+    b = other.feed(["--grace", "1"])
+    a = one.feed(["--grace", "1", "--every", "3600"])
+    for feed in (a, b):
+        feed.wait("rotated", 1)
+    check("a tunnel comes up under the first PPK", runs())
+    check("and both say that a PPK was used", "ppk=yes" in one.sas() and "ppk=yes" in other.sas())
+    for feed in (a, b):
+        feed.wait("in use", 1)
+
+    sent, lost = rotate_under_traffic(world, a, b, flood(60), 5)
+    # While IKE_AUTH is under way the responder may send under a CHILD_SA that the initiator has not got yet.
+    check(f"IKEv2: five rotations: {lost} of {sent} packets lost, and one each may be", lost <= 5 and sent > 100)
+    a.wait("retired", 5)
+    eventually("one IKE_SA is left, of the last generation", lambda: one.sas().count("ESTABLISHED") == 1 and "skex-6 " in one.sas())
+    check("the responder's log names the PPK", other.log().count("using PPK for PPK_ID 'skex-") >= 6)
+
+    print("  -- swanctl --load-creds, which unloads what is not in its file")
+    mark = a.mark()
+    one.load_credentials()
+    a.wait("installed", after=mark)
+    check("the tunnel ran on, and runs", runs())
+
+    print("  -- a consumer that dies in the middle of a rotation, and comes back")
+    generation = a.generation() + 1
+    mark = b.mark()
+    other.die()
+    a.rotate()
+    b.wait("away", after=mark)
+    b.wait("key", generation)
+    check("nobody switched", not a.seen("switched", generation))
+    other.up()
+    b.wait("back", after=mark)
+    settle(a, b, generation)
+    eventually("the tunnel is back under the new PPK", runs)
+
+    print("  -- a wrong PPK, and a missing one")
+    for what in ("wrong", "missing"):
+        a.process.send_signal(19)
+        b.process.send_signal(19)
+        name = next(report["text"] for report in b.reports if report.get("step") == "key" and report["generation"] == a.generation())
+        if what == "wrong":
+            with open(world.path("wrong.conf"), "w") as file:
+                file.write(f'secrets {{\n  ike-skex {{\n    secret = "not from skex: it authenticates, beside the PPK"\n  }}\n  ppk-x {{\n    id = {name}\n    secret = 0x{"17" * 32}\n  }}\n}}\n')
+            other.swanctl("--load-creds", "--clear", "--file", world.path("wrong.conf"))
+        else:
+            other.swanctl("--load-creds", "--clear", "--file", world.path("swanctl.conf"))
+        one.swanctl("--terminate", "--ike", f"skex-{a.generation()}", check=False)
+        started = one.swanctl("--initiate", "--child", "net", "--ike", f"skex-{a.generation()}", "--timeout", "3", check=False)
+        check(f"with a {what} PPK no tunnel comes up", started.returncode != 0 and "ESTABLISHED" not in one.sas())
+        count = flood(1, 10)
+        sent, lost = count.count()
+        check("and nothing comes through", sent == lost, f"{lost} of {sent}")
+        if what == "wrong":
+            other.swanctl("--load-creds", "--clear", "--file", world.path("swanctl.conf"))
+        a.process.send_signal(18)
+        b.process.send_signal(18)
+        eventually("skex puts it right", runs, 40)
+
+    print("  -- a consumer that answers garbage, and one that refuses")
+    import socket
+    import threading
+    b.kill()
+    path = world.path("garbage.vici")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(8)
+
+    def answer():
+        while True:
+            try:
+                connection, _ = listener.accept()
+                connection.recv(4096)
+                connection.sendall(os.urandom(65536))
+                connection.close()
+            except OSError:
+                return
+    threading.Thread(target=answer, daemon=True).start()
+    b = other.feed(["--grace", "1"], socket=path)
+    b.wait("away")
+    generation = a.generation() + 1
+    a.rotate()
+    b.wait("key", generation)
+    check("nobody switches on its word, and the link goes on", not a.seen("switched", generation) and runs())
+    listener.close()
+    b.kill()
+    b = other.feed(["--grace", "1"])
+    settle(a, b, generation)
+
+    print("  -- skex is killed in the middle of a rotation, at either end")
+    for round in range(2):
+        generation = max(a.generation(), b.generation()) + 1
+        a.rotate()
+        time.sleep(0.04)
+        if round:
+            a.kill()
+            a = one.feed(["--grace", "1"])
+        else:
+            b.kill()
+            b = other.feed(["--grace", "1"])
+        time.sleep(0.3)
+        a.rotate()
+        eventually(f"round {round}: both come to one generation", lambda: a.generation() == b.generation() >= generation, 60)
+        eventually("and the tunnel runs", lambda: runs() and "ppk=yes" in one.sas())
+
+    print("  -- one end loses its keys")
+    b.kill()
+    for name in os.listdir(world.path("b/link")):
+        if name.endswith(".key"):
+            os.unlink(world.path("b/link/" + name))
+    other.die()
+    other.up()
+    generation = a.generation()
+    b = other.feed(["--grace", "1"])
+    eventually("another key is made, and both transmit with it", lambda: a.generation() == b.generation() > generation, 60)
+    eventually("the tunnel runs under it", runs)
+    no_secrets_in_sight(world)
+
+
+if __name__ == "__main__":
+    main(test, "charon-systemd", "swanctl", "ip", "ping", tun=True)
