@@ -252,9 +252,15 @@ def rotate_under_traffic(world, a, b, flood, times, pause=1.0):
     return flood.count()
 
 
-def settle(a, b, at_least, patience=60):
-    """A consumer that lost its keys makes the other end ask for another, so there may be one more generation."""
-    eventually(f"both ends come to generation {at_least} or a later one", lambda: a.generation() == b.generation() >= at_least, patience)
+def settle(a, b, at_least=1, patience=60):
+    """Waits until both transmit with one generation and have nothing more to do. A consumer that lost its keys makes the other
+    end ask for another, so there may be one more than was ordered."""
+    def is_calm():
+        marks = (a.mark(), b.mark())
+        time.sleep(1.5)
+        return marks == (a.mark(), b.mark()) and a.generation() == b.generation() >= at_least
+
+    eventually(f"both ends come to rest with generation {at_least} or a later one", is_calm, patience)
 
 
 def no_secrets_in_sight(world):

@@ -140,6 +140,7 @@ def run(world, one, other):
     check("the tunnel ran on, and runs", runs())
 
     print("  -- a consumer that dies in the middle of a rotation, and comes back")
+    settle(a, b)
     generation = a.generation() + 1
     mark = b.mark()
     other.die()
@@ -154,6 +155,7 @@ def run(world, one, other):
 
     print("  -- a wrong PPK, and a missing one")
     for what in ("wrong", "missing"):
+        settle(a, b)
         a.process.send_signal(19)
         b.process.send_signal(19)
         name = next(report["text"] for report in b.reports if report.get("step") == "key" and report["generation"] == a.generation())
@@ -178,6 +180,7 @@ def run(world, one, other):
     print("  -- a consumer that answers garbage, and one that refuses")
     import socket
     import threading
+    settle(a, b)
     b.kill()
     path = world.path("garbage.vici")
     listener = socket.socket(socket.AF_UNIX)
@@ -218,7 +221,7 @@ def run(world, one, other):
             b = other.feed(["--grace", "1"])
         time.sleep(0.3)
         a.rotate()
-        eventually(f"round {round}: both come to one generation", lambda: a.generation() == b.generation() >= generation, 60)
+        settle(a, b, generation)
         eventually("and the tunnel runs", lambda: runs() and "ppk=yes" in one.sas())
 
     print("  -- one end loses its keys")
@@ -230,7 +233,7 @@ def run(world, one, other):
     other.up()
     generation = a.generation()
     b = other.feed(["--grace", "1"])
-    eventually("another key is made, and both transmit with it", lambda: a.generation() == b.generation() > generation, 60)
+    settle(a, b, generation + 1)
     eventually("the tunnel runs under it", runs)
     no_secrets_in_sight(world)
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 
-from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic
+from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle
 
 
 class Tunnel:
@@ -103,6 +103,7 @@ def run(world, one, other):
         one.handshake_anew()
         eventually("the tunnel is back", lambda: world.pings("a", to, 1))
 
+    settle(a, b)
     print("  -- a consumer that dies in the middle of a rotation, and comes back")
     mark = b.mark()
     other.die()
@@ -113,8 +114,7 @@ def run(world, one, other):
     check("no end transmits with what the other lacks", not a.seen("switched", generation) and not b.seen("switched", generation))
     other.up(one)
     b.wait("back", after=mark)
-    for feed in (a, b):
-        feed.wait("rotated", generation)
+    settle(a, b, generation)
     eventually("the tunnel is back under the new key", lambda: world.pings("a", to, 1))
     check("both hold it", one.preshared() == other.preshared())
 

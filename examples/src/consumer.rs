@@ -6,7 +6,9 @@
 //!
 //! Keys go to a consumer through a pipe, a socket or a private file: never in arguments, never in an error, never in a log.
 
+mod hexadecimal;
 mod program;
+mod psk_file;
 mod strongswan;
 mod wireguard;
 
@@ -110,6 +112,7 @@ pub(crate) trait Consumer {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Choice {
     Wireguard(wireguard::Arguments),
+    PskFile(psk_file::Arguments),
     #[command(name = "strongswan")]
     StrongSwan(strongswan::Arguments),
 }
@@ -119,6 +122,7 @@ impl Choice {
     pub(crate) fn open(&self) -> Result<Box<dyn Consumer>> {
         Ok(match self {
             Self::Wireguard(arguments) => Box::new(wireguard::Wireguard::open(arguments)?),
+            Self::PskFile(arguments) => Box::new(psk_file::PskFile::open(arguments)?),
             Self::StrongSwan(arguments) => Box::new(strongswan::StrongSwan::open(arguments)?),
         })
     }
