@@ -126,6 +126,10 @@ pub enum Message {
     Fetch {},
     /// Inner message 10.
     Fetched { waiting: u16 },
+    /// Inner message 20.
+    Refill { direction: u8, table: u16, elements: u32, first: u32, pad: Hex },
+    /// Inner message 21.
+    Refilled { direction: u8, table: u16, next: u32 },
     /// Inner message 30.
     Lookup { table: u16, index: u32, floor: u32, name: Hex, tag: Hex },
     /// Inner message 31.

@@ -12,6 +12,7 @@ pub mod consumers;
 pub mod dske_envelope;
 pub mod dske_epochs;
 pub mod dske_key;
+pub mod dske_transcripts;
 pub mod dske_wire;
 pub mod key_schedule;
 pub mod labels;

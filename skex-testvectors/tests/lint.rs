@@ -70,7 +70,7 @@ macro_rules! files {
 fn files() -> Vec<Linted> {
     files! {
         labels "labels", suites "suites", key_schedule "key-schedule", tags "tags", shamir "shamir",
-        dske_key "dske-key", dske_wire "dske-wire", dske_envelope "dske-envelope", dske_epochs "dske-epochs",
+        dske_key "dske-key", dske_wire "dske-wire", dske_envelope "dske-envelope", dske_epochs "dske-epochs", dske_transcripts "dske-transcripts",
         records "records",
         unmediated_keys "unmediated-keys", unmediated_exporter "unmediated-exporter",
         unmediated_transcripts "unmediated-transcripts", unmediated_records "unmediated-records",

@@ -201,13 +201,13 @@ fn inner() -> impl Strategy<Value = Bytes> {
         }),
         Just(written(Fetch::LEN, |w| Fetch::new().encode(w))),
         any::<u16>().prop_map(|waiting| written(Fetched::LEN, |w| Fetched::new(waiting).encode(w))),
-        (any::<u8>(), any::<u16>(), any::<u32>(), 1..=64_usize).prop_map(|(way, table, first, count)| {
+        (0..=1_u8, any::<u16>(), any::<u32>(), 1..=64_usize).prop_map(|(way, table, first, count)| {
             let pad = vec![0x5a; count * 16];
             let first = first.min(u32::MAX - 64);
             let refill = Refill::new(Direction::new(way), table, first + 64, first, &pad).unwrap();
             written(refill.encoded_len(), |w| refill.encode(w))
         }),
-        (any::<u8>(), any::<u16>(), any::<u32>()).prop_map(|(way, table, next)| {
+        (0..=1_u8, any::<u16>(), any::<u32>()).prop_map(|(way, table, next)| {
             written(Refilled::LEN, |w| Refilled::new(Direction::new(way), table, next).encode(w))
         }),
         (any::<(u16, u32, u32)>(), body(), tag()).prop_map(|((table, index, floor), body, tag)| {

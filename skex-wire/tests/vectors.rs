@@ -257,6 +257,24 @@ fn inner_fields(octets: &[u8]) -> Result<Message, String> {
         ),
         Inner::Fetch(_) => from_json("FETCH", &[]),
         Inner::Fetched(m) => from_json("FETCHED", &[("waiting", number(m.waiting.into()))]),
+        Inner::Refill(m) => from_json(
+            "REFILL",
+            &[
+                ("direction", number(m.direction.value().into())),
+                ("table", number(m.table.into())),
+                ("elements", number(m.elements)),
+                ("first", number(m.first)),
+                ("pad", quoted(m.pad)),
+            ],
+        ),
+        Inner::Refilled(m) => from_json(
+            "REFILLED",
+            &[
+                ("direction", number(m.direction.value().into())),
+                ("table", number(m.table.into())),
+                ("next", number(m.next)),
+            ],
+        ),
         Inner::Command(m) => {
             let Command { table, index, floor, body, .. } = m.message;
             let (kind, body) = match body {

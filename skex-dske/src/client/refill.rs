@@ -37,9 +37,6 @@ impl<P: Pad> Client<P> {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
         let Refill { direction, table: number, elements, first, pad, .. } = *refill;
-        if direction != Direction::UPLINK && direction != Direction::DOWNLINK {
-            return self.discards.discard(DiscardReason::Malformed);
-        }
         if hub.link.had_table(direction, number) {
             self.say_refilled(link, direction, number, elements);
             return Disposition::Accepted;

@@ -43,7 +43,7 @@ pub(crate) fn file() -> (&'static str, String) {
 }
 
 /// prk0, hello, reply, request, prk, uplink, downlink.
-fn derived(suite: Suite, k0: &[u8], hub: &[u8], client: u32, salts: [&[u8]; 2]) -> [Vec<u8>; 7] {
+pub(crate) fn derived(suite: Suite, k0: &[u8], hub: &[u8], client: u32, salts: [&[u8]; 2]) -> [Vec<u8>; 7] {
     let prk0 = extract(suite, b"", k0);
     let prk = extract(suite, &salts.concat(), k0);
     let link = [&client.to_be_bytes()[..], hub].concat();

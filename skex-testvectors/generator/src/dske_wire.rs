@@ -13,6 +13,7 @@ mod answers;
 mod commands;
 mod leases;
 mod outer;
+mod refills;
 mod shares;
 
 use serde_json::{Value, json};
@@ -74,7 +75,8 @@ pub(crate) fn file() -> (&'static str, String) {
     file.group("Inner", "answers, 5 hubs", link.clone(), answers::answers);
     let link_of_31 = json!({ "clientId": CLIENT_ID, "hubId": hex(&HUB_ID), "hubs": 31 });
     file.group("Inner", "answers, 31 hubs", link_of_31, answers::answers_of_31);
-    file.group("Inner", "commands", link, commands::commands);
+    file.group("Inner", "commands", link.clone(), commands::commands);
+    file.group("Inner", "refills", link, refills::refills);
     file.finish::<TestGroup>()
 }
 

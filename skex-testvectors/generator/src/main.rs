@@ -24,6 +24,7 @@ mod consumers;
 mod dske_envelope;
 mod dske_epochs;
 mod dske_key;
+mod dske_transcripts;
 mod dske_wire;
 mod field;
 mod file;
@@ -52,6 +53,7 @@ fn files() -> Vec<(&'static str, String)> {
         dske_wire::file(),
         dske_envelope::file(),
         dske_epochs::file(),
+        dske_transcripts::file(),
         records::file(),
         unmediated::keys::file(),
         unmediated::exporter::file(),

@@ -60,7 +60,7 @@ impl<'a> Refill<'a> {
         let mut reader = Reader::new(bytes);
         expect_type(&mut reader, InnerType::REFILL)?;
         let refill = Self {
-            direction: Direction::new(reader.u8()?),
+            direction: direction(&mut reader)?,
             table: reader.u16()?,
             elements: reader.u32()?,
             first: reader.u32()?,
@@ -90,6 +90,13 @@ impl<'a> Refill<'a> {
         writer.u32(self.first)?;
         writer.bytes(self.pad)
     }
+}
+
+/// There are two directions, and no room for more.
+pub(super) fn direction(reader: &mut Reader<'_>) -> Result<Direction, DecodeError> {
+    let direction = Direction::new(reader.u8()?);
+    let is_known = direction == Direction::UPLINK || direction == Direction::DOWNLINK;
+    if is_known { Ok(direction) } else { Err(reader.error(DecodeErrorKind::BadValue)) }
 }
 
 impl core::fmt::Debug for Refill<'_> {

@@ -1,5 +1,6 @@
 //! REFILLED.
 
+use super::refill::direction;
 use super::{Direction, InnerType, expect_type};
 use crate::{DecodeError, EncodeError, Reader, Writer};
 
@@ -32,8 +33,7 @@ impl Refilled {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         expect_type(&mut reader, InnerType::REFILLED)?;
-        let refilled =
-            Self { direction: Direction::new(reader.u8()?), table: reader.u16()?, next: reader.u32()? };
+        let refilled = Self { direction: direction(&mut reader)?, table: reader.u16()?, next: reader.u32()? };
         reader.finish()?;
         Ok(refilled)
     }

@@ -417,7 +417,49 @@ class Outcome:
         return self.body() + self.tag
 
 
-Inner = LeaseRequest | LeaseGrant | LeaseDenied | Share | Answer | Busy | Confirm | Fetch | Fetched | Command | Outcome
+@dataclass(frozen=True)
+class Refill:
+    """1 to 64 elements of a new table (D "Refill over the network")."""
+
+    TYPE: ClassVar[int] = 20
+    direction: int
+    table: int
+    elements: int
+    first: int
+    pad: bytes
+
+    def encode(self) -> bytes:
+        return (
+            u8(self.TYPE) + u8(self.direction) + u16(self.table) + u32(self.elements) + u32(self.first) + self.pad
+        )
+
+
+@dataclass(frozen=True)
+class Refilled:
+    TYPE: ClassVar[int] = 21
+    direction: int
+    table: int
+    next: int
+
+    def encode(self) -> bytes:
+        return u8(self.TYPE) + u8(self.direction) + u16(self.table) + u32(self.next)
+
+
+Inner = (
+    LeaseRequest
+    | LeaseGrant
+    | LeaseDenied
+    | Share
+    | Answer
+    | Busy
+    | Confirm
+    | Fetch
+    | Fetched
+    | Refill
+    | Refilled
+    | Command
+    | Outcome
+)
 
 
 def bitmap_length(hubs: int) -> int:
@@ -471,6 +513,10 @@ def decode_inner(octets: bytes) -> Inner:
         message = Fetch()
     elif kind == Fetched.TYPE:
         message = Fetched(reader.number(2))
+    elif kind == Refill.TYPE:
+        message = _decode_refill(reader)
+    elif kind == Refilled.TYPE:
+        message = Refilled(_decode_direction(reader), reader.number(2), reader.number(4))
     elif Lookup.TYPE <= kind <= Authorise.TYPE:
         message = _decode_command(kind, reader)
     elif kind == Outcome.TYPE:
@@ -574,6 +620,24 @@ def _decode_outcome(reader: Reader) -> Outcome:
         found = Found(rest.take(16), _decode_offer(rest) if rest.left else None)
     rest.end()
     return Outcome(table, index, status, found, reader.take(TAG))
+
+
+def _decode_refill(reader: Reader) -> Refill:
+    direction, table = _decode_direction(reader), reader.number(2)
+    elements, first = reader.number(4), reader.number(4)
+    pad = reader.take(reader.left)
+    if len(pad) % 16 or not 1 <= len(pad) // 16 <= 64:
+        raise DecodeError("1 to 64 whole elements")
+    if first + len(pad) // 16 > elements:
+        raise DecodeError("elements beyond the table")
+    return Refill(direction, table, elements, first, pad)
+
+
+def _decode_direction(reader: Reader) -> int:
+    direction = reader.number(1)
+    if direction > 1:
+        raise DecodeError("a direction is 0 or 1")
+    return direction
 
 
 def _decode_flag(reader: Reader) -> bool:

@@ -110,6 +110,22 @@ def inner_to(message: wire.Inner) -> Json:
             return {"type": "FETCH"}
         case wire.Fetched():
             return {"type": "FETCHED", "waiting": message.waiting}
+        case wire.Refill():
+            return {
+                "type": "REFILL",
+                "direction": message.direction,
+                "table": message.table,
+                "elements": message.elements,
+                "first": message.first,
+                "pad": message.pad.hex(),
+            }
+        case wire.Refilled():
+            return {
+                "type": "REFILLED",
+                "direction": message.direction,
+                "table": message.table,
+                "next": message.next,
+            }
         case wire.Command():
             return _command_to(message)
         case wire.Outcome():
@@ -248,6 +264,11 @@ def inner_from(fields: Json, tag: bytes) -> wire.Inner:
             return wire.Fetch()
         case "FETCHED":
             return wire.Fetched(fields["waiting"])
+        case "REFILL":
+            pad = bytes.fromhex(fields["pad"])
+            return wire.Refill(fields["direction"], fields["table"], fields["elements"], fields["first"], pad)
+        case "REFILLED":
+            return wire.Refilled(fields["direction"], fields["table"], fields["next"])
         case "LOOKUP" | "PUBLISH" | "WITHDRAW" | "AUTHORISE":
             return _command_from(fields, tag)
         case "OUTCOME":

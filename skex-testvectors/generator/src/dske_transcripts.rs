@@ -1,0 +1,166 @@
+//! dske-transcripts.json
+
+mod passive;
+mod refused;
+mod scenarios;
+mod witness;
+mod world;
+
+use serde_json::{Value, json};
+use skex_testvectors::Layer;
+use skex_testvectors::dske_transcripts::TestGroup;
+
+use self::witness::Witness;
+use self::world::{NAMES, Options, World, coordinate, hub_id, tag};
+use crate::file::{Case, File, Group, hex};
+
+/// More than any end here draws.
+const TAPE: usize = 2048;
+
+pub(crate) fn file() -> (&'static str, String) {
+    let mut file = File::new(
+        "dske-transcripts",
+        "DSKE: whole exchanges",
+        "draft-skex-dske-00",
+        &[
+            "What clients and hubs do is what the implementation did; every octet of it was explained by values that were computed from the specification alone.",
+            "Times are in milliseconds. When an end sends, how long a lease it asks for, and when it stores what it has to, is its own affair; what it then sends is not.",
+        ],
+        &[
+            ("Normal", "BASIC", "A usual exchange."),
+            ("KeySuite", "BASIC", "A computational suite: two keys in one epoch."),
+            ("Loss", "BASIC", "Messages are lost and sent again."),
+            ("Restart", "BASIC", "An end loses its memory; what was under way goes on in other blocks."),
+            ("SilentHub", "BASIC", "One hub is down."),
+            ("Command", "BASIC", "Look-up, offer, withdrawal, authorisation."),
+            ("Refill", "BASIC", "A table comes over the network; a key uses it."),
+            ("Version", "MISSING_CHECK", "A version that is not known."),
+            ("Type", "MISSING_CHECK", "A type that is not known."),
+            ("Length", "MISSING_CHECK", "An octet missing or left over."),
+            ("BadValue", "MISSING_CHECK", "A value that the encoding does not allow."),
+            ("ModifiedTag", "AUTHENTICATION", "One bit of a tag is flipped."),
+            ("ModifiedHeader", "AUTHENTICATION", "One bit of what stands in clear is flipped."),
+            ("ModifiedCiphertext", "AUTHENTICATION", "One bit of the ciphertext is flipped."),
+            ("ModifiedMessage", "AUTHENTICATION", "One bit of what a one-time tag covers is flipped."),
+            ("UnknownClient", "MISSING_CHECK", "A client id that the hub has not given."),
+            ("WrongDirection", "MISSING_CHECK", "A message that never goes this way."),
+            ("Repeated", "MISSING_CHECK", "It was taken before and means nothing now."),
+            ("NoSession", "MISSING_CHECK", "No session that is there opens it."),
+            ("NotAsked", "MISSING_CHECK", "The answer to what was not asked."),
+            ("OutsideLease", "MISSING_CHECK", "A block that no lease of the session holds, or its head."),
+            ("UsedBlock", "MISSING_CHECK", "A block that overlaps one that was used."),
+            ("NoSuchTable", "MISSING_CHECK", "A table that the receiver does not have."),
+            ("OutOfOrder", "MISSING_CHECK", "A part of a table that is not the next."),
+            ("UnknownKey", "MISSING_CHECK", "A key that the receiver did not ask for."),
+            ("TooLong", "MISSING_CHECK", "A table beyond the receiver's limit."),
+            (
+                "SuiteNotOffered",
+                "DOWNGRADE",
+                "An authentic upload names a suite that the hub does not relay.",
+            ),
+            (
+                "BelowThreshold",
+                "DOWNGRADE",
+                "An authentic delivery is below the responder's minimum threshold.",
+            ),
+            ("NotAuthorised", "MISSING_CHECK", "The responder has not authorised the initiator."),
+            ("Passive", "BASIC", "Tables and captured messages of a threshold of links give the key."),
+            ("TooFewLinks", "MISSING_CHECK", "One link fewer than the threshold."),
+            ("NotCaptured", "MISSING_CHECK", "A message that is needed was not captured."),
+            ("OtherTable", "AUTHENTICATION", "One bit of a table is another."),
+            ("OtherInitialKey", "AUTHENTICATION", "One bit of an initial key is another."),
+        ],
+    );
+    file.group("Exchange", "exchanges", json!({}), scenarios::all);
+    file.group("Exchange", "refused", json!({}), refused::all);
+    file.group("Passive", "passive client", json!({}), passive::all);
+    file.finish::<TestGroup>()
+}
+
+/// Everybody of a test before the first start.
+fn cast(case: &mut Case<'_>, options: Options) -> World {
+    let table = options.elements as usize * 16;
+    let links: Vec<[Vec<u8>; 3]> = (0..2 * options.hubs)
+        .map(|i| {
+            [("initialKey", 32), ("uplink.octets", table), ("downlink.octets", table)]
+                .map(|(field, length)| case.derive(&format!("links[{i}].{field}"), length))
+        })
+        .collect();
+    let clients = (0..2).map(|i| format!("clients[{i}].random"));
+    let hubs = (0..options.hubs).map(|i| format!("hubs[{i}].random"));
+    let paths: Vec<String> = clients.chain(hubs).collect();
+    let tapes = paths.iter().map(|path| case.derive(path, TAPE)).collect();
+    World::new(options, &links, tapes)
+}
+
+/// Plays an exchange and writes it down.
+fn exchange(
+    group: &mut Group,
+    name: &str,
+    comment: &str,
+    options: Options,
+    result: (Option<Layer>, &str),
+    play: impl FnOnce(&mut World, &mut Case<'_>),
+) {
+    let mut case = group.case(name, comment);
+    let mut world = cast(&mut case, options);
+    for end in world.hubs().chain(0..2) {
+        world.start(end);
+    }
+    play(&mut world, &mut case);
+    write(&mut case, &world);
+    match result {
+        (None, flag) => case.valid(&[flag]),
+        (Some(layer), flag) => case.invalid(layer, flag),
+    }
+}
+
+fn write(case: &mut Case<'_>, world: &World) {
+    let witness = Witness::new(world);
+    let client = |client: usize| {
+        json!({
+            "name": NAMES[client],
+            "tag": hex(&tag(client)),
+            "minimumThreshold": if client == 1 { world.options.minimum_threshold } else { 2 },
+            "random": hex(world.random(client)),
+        })
+    };
+    let hub = |hub: usize| {
+        json!({
+            "name": world.name(hub),
+            "hubId": hex(&hub_id(hub)),
+            "coordinate": coordinate(hub),
+            "suites": world.options.suites.iter().map(|suite| suite.id().value()).collect::<Vec<u8>>(),
+            "authorised": world.options.authorised,
+            "random": hex(world.random(hub)),
+        })
+    };
+    case.set("envelopeSuite", world.options.envelope);
+    case.set("clients", (0..2).map(client).collect::<Vec<Value>>());
+    case.set("hubs", world.hubs().map(hub).collect::<Vec<Value>>());
+    case.set("links", links(world));
+    case.set("steps", witness.steps()).set("sessions", witness.sessions()).set("blocks", witness.blocks());
+    case.set("epochs", witness.epochs()).set("keys", witness.keys());
+}
+
+/// What the ends of each link were provisioned with.
+fn links(world: &World) -> Vec<Value> {
+    let table = |client: usize, hub: usize, direction: u8| {
+        let of_link = |table: &&world::Provisioned| {
+            (table.client, table.hub, table.direction, table.number) == (client, hub, direction, 0)
+        };
+        let table = world.tables.iter().find(of_link).expect("a table");
+        json!({ "number": table.number, "origin": table.origin, "octets": hex(&table.octets) })
+    };
+    let link = |client: usize, hub: usize| {
+        json!({
+            "client": world.name(client),
+            "hub": world.name(hub),
+            "clientId": client,
+            "initialKey": hex(world.initial_key(client, hub)),
+            "uplink": table(client, hub, 0),
+            "downlink": table(client, hub, 1),
+        })
+    };
+    (0..2).flat_map(|client| world.hubs().map(move |hub| link(client, hub))).collect()
+}

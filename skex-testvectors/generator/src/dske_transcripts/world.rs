@@ -1,0 +1,670 @@
+//! Real clients and hubs, driven step by step, with everything written down.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use rand_core::{TryCryptoRng, TryRng};
+use serde_json::{Value, json};
+use skex_core::machine::{Checkpoint, Destination, Disposition, Instant, Output, PathId, PeerHandle};
+use skex_core::{Assurance, KeyId, SecretBytes};
+use skex_dske::{
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient,
+    HubConfig, HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record,
+    ResponderPolicy, Role, Table,
+};
+use skex_wire::SuiteId;
+use skex_wire::dske::Direction;
+
+use crate::file::hex;
+
+/// Clients before hubs; a client's number at every hub is its place here.
+pub(super) const NAMES: [&str; 2] = ["alice", "bob"];
+pub(super) const ALICE: usize = 0;
+pub(super) const BOB: usize = 1;
+
+/// What a test chooses.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) envelope: u8,
+    pub(super) hubs: usize,
+    pub(super) elements: u32,
+    /// What the hubs relay.
+    pub(super) suites: Vec<KeySuite>,
+    /// Bob's.
+    pub(super) minimum_threshold: u8,
+    /// Whether the hubs let alice ask bob for keys.
+    pub(super) authorised: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            envelope: 1,
+            hubs: 2,
+            elements: 64,
+            suites: KeySuite::ALL.to_vec(),
+            minimum_threshold: 2,
+            authorised: true,
+        }
+    }
+}
+
+/// A table outside the machine: what a file is to a process.
+#[derive(Clone)]
+pub(super) struct SharedPad(Rc<RefCell<Vec<u8>>>);
+
+impl SharedPad {
+    fn new(octets: &[u8]) -> Self {
+        Self(Rc::new(RefCell::new(octets.to_vec())))
+    }
+}
+
+impl Pad for SharedPad {
+    fn elements(&self) -> u32 {
+        (self.0.borrow().len() / 16) as u32
+    }
+
+    fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
+        let start = index as usize * 16;
+        out.copy_from_slice(self.0.borrow().get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
+        Ok(())
+    }
+
+    fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
+        let range = index as usize * 16..(index + elements) as usize * 16;
+        self.0.borrow_mut().get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
+        Ok(())
+    }
+}
+
+/// The octets of the seed, in order, and how many were taken at once.
+struct Tape {
+    octets: Vec<u8>,
+    used: usize,
+    taken: Vec<usize>,
+}
+
+impl TryRng for Tape {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut octets = [0; 4];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u32::from_le_bytes(octets))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut octets = [0; 8];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u64::from_le_bytes(octets))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        out.copy_from_slice(&self.octets[self.used..self.used + out.len()]);
+        self.used += out.len();
+        self.taken.push(out.len());
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Tape {}
+
+enum Machine {
+    Client(Client<SharedPad>),
+    Hub(Hub<SharedPad>),
+}
+
+/// Runs a method that both machines have.
+macro_rules! both {
+    ($machine:expr, $call:ident ( $($argument:expr),* )) => {
+        match $machine {
+            Machine::Client(machine) => machine.$call($($argument),*).expect("never an error"),
+            Machine::Hub(machine) => machine.$call($($argument),*).expect("never an error"),
+        }
+    };
+}
+
+struct End {
+    machine: Option<Machine>,
+    records: Vec<Vec<u8>>,
+    tape: Tape,
+    deadline: Option<u64>,
+}
+
+/// A table of a link as both ends got it. What is made of it later is in the copies.
+pub(super) struct Provisioned {
+    pub(super) client: usize,
+    pub(super) hub: usize,
+    /// 0 uplink, 1 downlink.
+    pub(super) direction: u8,
+    pub(super) number: u16,
+    pub(super) origin: u8,
+    pub(super) octets: Vec<u8>,
+    at_client: SharedPad,
+    at_hub: SharedPad,
+    /// Whether the client has it: of a refill, once it came.
+    with_client: bool,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) octets: Vec<u8>,
+}
+
+impl Flight {
+    pub(super) fn link(&self) -> (usize, usize) {
+        (self.from.min(self.to), self.from.max(self.to))
+    }
+
+    pub(super) fn direction(&self) -> u8 {
+        u8::from(self.from > self.to)
+    }
+}
+
+/// What an end drew at once.
+pub(super) struct Draw {
+    pub(super) end: usize,
+    pub(super) step: usize,
+    pub(super) octets: Vec<u8>,
+}
+
+/// A key that somebody asked for.
+pub(super) struct Asked {
+    pub(super) initiator: usize,
+    pub(super) responder: usize,
+    pub(super) id: Vec<u8>,
+    pub(super) wanted: KeyRequest,
+}
+
+pub(super) struct World {
+    pub(super) options: Options,
+    ends: Vec<End>,
+    pub(super) initial_keys: Vec<Vec<u8>>,
+    pub(super) tables: Vec<Provisioned>,
+    pub(super) now: u64,
+    pub(super) steps: Vec<Value>,
+    /// Every message that was sent, with the step in which it was.
+    pub(super) sent: Vec<(usize, Flight)>,
+    pub(super) draws: Vec<Draw>,
+    pub(super) asked: Vec<Asked>,
+    /// Key id and key.
+    pub(super) given: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) flying: VecDeque<Flight>,
+    /// A table that came to a client and is not added yet.
+    came: Option<(usize, usize, u8, u16, Vec<u8>)>,
+    pub(super) accepted: bool,
+}
+
+pub(super) fn tag(client: usize) -> [u8; 16] {
+    [0xc0 + client as u8; 16]
+}
+
+pub(super) fn hub_id(hub: usize) -> [u8; 16] {
+    [0xb0 + hub as u8 - 1; 16]
+}
+
+/// Coordinates are not the places of the hubs in anybody's list: 3, 5, 7, ...
+pub(super) fn coordinate(hub: usize) -> u8 {
+    2 * hub as u8 - 1
+}
+
+fn direction(number: u8) -> Direction {
+    if number == 0 { Direction::UPLINK } else { Direction::DOWNLINK }
+}
+
+fn origin(number: u8) -> Origin {
+    if number == 0 { Origin::OutOfBand } else { Origin::Refill }
+}
+
+impl World {
+    /// Everybody before the first start. `octets` gives a link's initial key and two tables, by link; `tapes` are longer than
+    /// is needed.
+    pub(super) fn new(options: Options, links: &[[Vec<u8>; 3]], tapes: Vec<Vec<u8>>) -> Self {
+        let mut tables = Vec::new();
+        for (place, [_, up, down]) in links.iter().enumerate() {
+            for (direction, octets) in [(0, up), (1, down)] {
+                tables.push(Provisioned {
+                    client: place / options.hubs,
+                    hub: 2 + place % options.hubs,
+                    direction,
+                    number: 0,
+                    origin: 0,
+                    octets: octets.clone(),
+                    at_client: SharedPad::new(octets),
+                    at_hub: SharedPad::new(octets),
+                    with_client: true,
+                });
+            }
+        }
+        let end = |octets| End {
+            machine: None,
+            records: Vec::new(),
+            tape: Tape { octets, used: 0, taken: Vec::new() },
+            deadline: None,
+        };
+        Self {
+            options,
+            ends: tapes.into_iter().map(end).collect(),
+            initial_keys: links.iter().map(|[key, ..]| key.clone()).collect(),
+            tables,
+            now: 0,
+            steps: Vec::new(),
+            sent: Vec::new(),
+            draws: Vec::new(),
+            asked: Vec::new(),
+            given: Vec::new(),
+            flying: VecDeque::new(),
+            came: None,
+            accepted: false,
+        }
+    }
+
+    pub(super) fn hubs(&self) -> std::ops::Range<usize> {
+        2..2 + self.options.hubs
+    }
+
+    pub(super) fn name(&self, end: usize) -> String {
+        NAMES.get(end).map_or_else(|| format!("hub-{}", end - 1), |name| (*name).to_owned())
+    }
+
+    /// What an end drew until now.
+    pub(super) fn random(&self, end: usize) -> &[u8] {
+        &self.ends[end].tape.octets[..self.ends[end].tape.used]
+    }
+
+    pub(super) fn initial_key(&self, client: usize, hub: usize) -> &[u8] {
+        &self.initial_keys[client * self.options.hubs + hub - 2]
+    }
+
+    fn key_of_link(&self, client: usize, hub: usize) -> SecretBytes<32> {
+        SecretBytes::try_copied_from(self.initial_key(client, hub)).expect("32 octets")
+    }
+
+    /// The tables of a link that one end has: the first of each direction, and the others.
+    fn tables_of(&self, client: usize, hub: usize, at_client: bool) -> [Vec<Table<SharedPad>>; 2] {
+        [0, 1].map(|way| {
+            let of_link = |table: &&Provisioned| {
+                (table.client, table.hub, table.direction) == (client, hub, way)
+                    && (!at_client || table.with_client)
+            };
+            let pad =
+                |table: &Provisioned| if at_client { table.at_client.clone() } else { table.at_hub.clone() };
+            let table = |table: &Provisioned| Table::new(table.number, origin(table.origin), pad(table));
+            self.tables.iter().filter(of_link).map(table).collect()
+        })
+    }
+
+    fn client_config(&self, client: usize) -> ClientConfig<SharedPad> {
+        let suite = SuiteId::new(self.options.envelope);
+        let mut further = Vec::new();
+        let mut links = Vec::new();
+        for hub in self.hubs() {
+            let id = HubId::new(hub_id(hub));
+            let [mut up, mut down] = self.tables_of(client, hub, true);
+            links.push(HubLink {
+                hub: id,
+                coordinate: Coordinate::new(coordinate(hub)).expect("not zero"),
+                handle: PeerHandle::new(hub as u32),
+                client: ClientId::new(client as u32),
+                suite,
+                initial_key: self.key_of_link(client, hub),
+                uplink: up.remove(0),
+                downlink: down.remove(0),
+            });
+            further.extend(up.into_iter().map(|table| (id, Direction::UPLINK, table)));
+            further.extend(down.into_iter().map(|table| (id, Direction::DOWNLINK, table)));
+        }
+        let peers = vec![ClientTag::new(tag(1 - client))];
+        let mut config = ClientConfig::new(ClientTag::new(tag(client)), links, peers).expect("good options");
+        let mut policy = ResponderPolicy::default();
+        policy.minimum_threshold = if client == BOB { self.options.minimum_threshold } else { 2 };
+        config = config.with_policy(policy).expect("a good policy");
+        for (hub, direction, table) in further {
+            config = config.with_table(hub, direction, table).expect("a good table");
+        }
+        config
+    }
+
+    fn hub_config(&self, hub: usize) -> HubConfig<SharedPad> {
+        let mut further = Vec::new();
+        let mut clients = Vec::new();
+        for client in [ALICE, BOB] {
+            let id = ClientId::new(client as u32);
+            let [mut up, mut down] = self.tables_of(client, hub, false);
+            clients.push(HubClient {
+                client: id,
+                tag: ClientTag::new(tag(client)),
+                suite: SuiteId::new(self.options.envelope),
+                initial_key: self.key_of_link(client, hub),
+                uplink: up.remove(0),
+                downlink: down.remove(0),
+                authorised: if self.options.authorised {
+                    Authorised::Everyone
+                } else {
+                    Authorised::Only(Vec::new())
+                },
+            });
+            further.extend(up.into_iter().map(|table| (id, Direction::UPLINK, table)));
+            further.extend(down.into_iter().map(|table| (id, Direction::DOWNLINK, table)));
+        }
+        let at = Coordinate::new(coordinate(hub)).expect("not zero");
+        let mut config = HubConfig::new(HubId::new(hub_id(hub)), at, clients).expect("good options");
+        config = config.with_suites(&self.options.suites).expect("all are compiled in");
+        for (client, name) in NAMES.iter().enumerate() {
+            config = config.with_name(ClientId::new(client as u32), name.as_bytes()).expect("a good name");
+        }
+        for (client, direction, table) in further {
+            config = config.with_table(client, direction, table).expect("a good table");
+        }
+        config
+    }
+
+    // ---- inputs
+
+    /// Starts an end, from what it stored; what was in memory is lost.
+    pub(super) fn start(&mut self, end: usize) {
+        let (now, records) = (Instant::from_millis(self.now), self.ends[end].records.clone());
+        let machine = if end < 2 {
+            let config = self.client_config(end);
+            let tape = &mut self.ends[end].tape;
+            Machine::Client(Client::restore(config, &records, now, tape).expect("good records"))
+        } else {
+            let config = self.hub_config(end);
+            let tape = &mut self.ends[end].tape;
+            Machine::Hub(Hub::restore(config, &records, now, tape).expect("good records"))
+        };
+        self.ends[end].machine = Some(machine);
+        self.finish(end, json!({ "type": "Start", "stored": !records.is_empty() }));
+    }
+
+    /// An end is gone, and hears nothing.
+    pub(super) fn stop(&mut self, end: usize) {
+        self.ends[end].machine = None;
+        self.ends[end].deadline = None;
+        self.flying.retain(|flight| flight.to != end);
+    }
+
+    pub(super) fn client(
+        &mut self,
+        client: usize,
+    ) -> (&mut Client<SharedPad>, &mut dyn rand_core::CryptoRng, Instant) {
+        let now = Instant::from_millis(self.now);
+        let End { machine: Some(Machine::Client(machine)), tape, .. } = &mut self.ends[client] else {
+            panic!("this client is up")
+        };
+        (machine, tape, now)
+    }
+
+    fn hub(&mut self, hub: usize) -> (&mut Hub<SharedPad>, Instant) {
+        let now = Instant::from_millis(self.now);
+        let End { machine: Some(Machine::Hub(machine)), .. } = &mut self.ends[hub] else {
+            panic!("this hub is up")
+        };
+        (machine, now)
+    }
+
+    pub(super) fn request(&mut self, client: usize, wanted: KeyRequest) -> Vec<u8> {
+        let peer = ClientTag::new(tag(1 - client));
+        let (machine, rng, now) = self.client(client);
+        let id = machine.request_key(now, rng, peer, wanted).expect("a good request").as_bytes().to_vec();
+        self.asked.push(Asked { initiator: client, responder: 1 - client, id: id.clone(), wanted });
+        let input = json!({
+            "type": "Request",
+            "peer": hex(&tag(1 - client)),
+            "suite": wanted.suite.id().value(),
+            "threshold": wanted.threshold,
+            "keyLength": wanted.key_len,
+            "lifetime": wanted.lifetime,
+        });
+        self.finish(client, input);
+        id
+    }
+
+    /// A client asks for something other than a key.
+    pub(super) fn command(
+        &mut self,
+        client: usize,
+        command: &str,
+        about: &[u8],
+        run: impl FnOnce(&mut Client<SharedPad>, Instant, &mut dyn rand_core::CryptoRng),
+    ) {
+        let (machine, rng, now) = self.client(client);
+        run(machine, now, rng);
+        self.finish(client, json!({ "type": "Command", "command": command, "about": hex(about) }));
+    }
+
+    /// A hub sends a table to a client.
+    pub(super) fn refill(&mut self, hub: usize, client: usize, way: u8, number: u16, octets: &[u8]) {
+        let table = Provisioned {
+            client,
+            hub,
+            direction: way,
+            number,
+            origin: 1,
+            octets: octets.to_vec(),
+            at_client: SharedPad::new(octets),
+            at_hub: SharedPad::new(octets),
+            with_client: false,
+        };
+        let sent = Table::new(number, Origin::Refill, table.at_hub.clone());
+        self.tables.push(table);
+        let (machine, now) = self.hub(hub);
+        machine.refill(now, ClientId::new(client as u32), direction(way), sent).expect("a good table");
+        let input = json!({
+            "type": "Refill",
+            "client": NAMES[client],
+            "direction": way,
+            "table": number,
+            "octets": hex(octets),
+        });
+        self.finish(hub, input);
+    }
+
+    /// A client has stored the table that came.
+    pub(super) fn add_table(&mut self) {
+        let (client, hub, way, number, octets) = self.came.take().expect("a table came");
+        let of_link = |table: &&mut Provisioned| {
+            (table.client, table.hub, table.direction, table.number) == (client, hub, way, number)
+        };
+        let table = self.tables.iter_mut().find(of_link).expect("it was sent");
+        assert_eq!(table.octets, octets, "what was sent came");
+        table.with_client = true;
+        let added = Table::new(number, Origin::Refill, table.at_client.clone());
+        let (machine, ..) = self.client(client);
+        machine.add_table(HubId::new(hub_id(hub)), direction(way), added).expect("a good table");
+        let hub = self.name(hub);
+        let input = json!({ "type": "AddTable", "hub": hub, "direction": way, "table": number, "octets": hex(&octets) });
+        self.finish(client, input);
+    }
+
+    /// An end gets a message.
+    pub(super) fn deliver(&mut self, flight: &Flight) {
+        let (now, from) = (Instant::from_millis(self.now), PathId::new(flight.from as u64));
+        let End { machine, tape, .. } = &mut self.ends[flight.to];
+        let disposition =
+            both!(machine.as_mut().expect("this end is up"), handle_message(now, tape, from, &flight.octets));
+        self.accepted = disposition == Disposition::Accepted;
+        let input = json!({
+            "type": "Message",
+            "from": self.name(flight.from),
+            "octets": hex(&flight.octets),
+            "accepted": self.accepted,
+        });
+        self.finish(flight.to, input);
+    }
+
+    fn timeout(&mut self, end: usize) {
+        let now = Instant::from_millis(self.now);
+        let End { machine, tape, .. } = &mut self.ends[end];
+        both!(machine.as_mut().expect("this end is up"), handle_timeout(now, tape));
+        self.finish(end, json!({ "type": "Timeout" }));
+    }
+
+    // ---- the network
+
+    /// Delivers everything that is under way, and what follows from it.
+    pub(super) fn settle(&mut self) {
+        while let Some(flight) = self.flying.pop_front() {
+            if self.ends[flight.to].machine.is_some() {
+                self.deliver(&flight);
+            }
+            if self.came.is_some() {
+                self.add_table();
+            }
+        }
+    }
+
+    /// Delivers until the message that `wanted` picks would be next, and takes that one out.
+    pub(super) fn until(&mut self, wanted: impl Fn(&Self, &Flight) -> bool) -> Flight {
+        for _ in 0..1000 {
+            while let Some(flight) = self.flying.pop_front() {
+                if wanted(self, &flight) {
+                    return flight;
+                }
+                if self.ends[flight.to].machine.is_some() {
+                    self.deliver(&flight);
+                }
+                if self.came.is_some() {
+                    self.add_table();
+                }
+            }
+            assert!(self.tick(), "nothing happens any more");
+        }
+        panic!("this message never comes")
+    }
+
+    /// The next time comes for which an end waits.
+    pub(super) fn tick(&mut self) -> bool {
+        let next = (0..self.ends.len()).filter_map(|end| Some((self.ends[end].deadline?, end))).min();
+        let Some((due, end)) = next else { return false };
+        self.now = self.now.max(due);
+        self.timeout(end);
+        true
+    }
+
+    /// Until both ends have the key and the reports are made.
+    pub(super) fn until_given(&mut self, times: usize) {
+        for _ in 0..200 {
+            self.settle();
+            if self.given.len() >= times {
+                return;
+            }
+            assert!(self.tick(), "nothing happens any more");
+        }
+        panic!("no key comes")
+    }
+
+    // ---- outputs
+
+    /// Carries out what the end wants, and writes the step down.
+    fn finish(&mut self, end: usize, input: Value) {
+        let step = self.steps.len();
+        let mut outputs = Vec::new();
+        let deadline = loop {
+            let machine = self.ends[end].machine.as_mut().expect("this end is up");
+            let output = match machine {
+                Machine::Client(machine) => match machine.poll_output() {
+                    Output::Event(event) => self.client_event(end, event),
+                    Output::Persist(checkpoint) => self.store(end, checkpoint),
+                    Output::Transmit(transmit) => self.send(end, step, transmit.to, transmit.payload),
+                    Output::Wait(deadline) => break deadline.map(Instant::as_millis),
+                },
+                Machine::Hub(machine) => match machine.poll_output() {
+                    Output::Event(event) => hub_event(event),
+                    Output::Persist(checkpoint) => self.store(end, checkpoint),
+                    Output::Transmit(transmit) => self.send(end, step, transmit.to, transmit.payload),
+                    Output::Wait(deadline) => break deadline.map(Instant::as_millis),
+                },
+            };
+            outputs.push(output);
+        };
+        self.ends[end].deadline = deadline;
+        let tape = &mut self.ends[end].tape;
+        let mut at = tape.used - tape.taken.iter().sum::<usize>();
+        for length in tape.taken.drain(..) {
+            self.draws.push(Draw { end, step, octets: tape.octets[at..at + length].to_vec() });
+            at += length;
+        }
+        self.steps.push(json!({
+            "end": self.name(end),
+            "time": self.now,
+            "input": input,
+            "draws": [],
+            "outputs": outputs,
+            "deadline": deadline,
+        }));
+    }
+
+    fn store(&mut self, end: usize, checkpoint: Checkpoint<Record>) -> Value {
+        if checkpoint.record().is_snapshot() {
+            self.ends[end].records.clear();
+        }
+        self.ends[end].records.push(checkpoint.record().as_ref().to_vec());
+        let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).expect("stored");
+        both!(self.ends[end].machine.as_mut().expect("this end is up"), handle_persisted(receipt));
+        json!({ "type": "Store" })
+    }
+
+    fn send(&mut self, end: usize, step: usize, to: Destination, octets: Vec<u8>) -> Value {
+        let to = match to {
+            Destination::Path(path) => path.number() as usize,
+            Destination::Peer(handle) => handle.number() as usize,
+            other => panic!("a destination that is not known here: {other:?}"),
+        };
+        let flight = Flight { from: end, to, octets };
+        let value = json!({ "type": "Send", "to": self.name(to), "octets": hex(&flight.octets) });
+        self.sent.push((step, flight.clone()));
+        self.flying.push_back(flight);
+        value
+    }
+
+    fn client_event(&mut self, client: usize, event: ClientEvent) -> Value {
+        let named = |name: &str, about: &[u8]| json!({ "type": "Event", "event": name, "about": hex(about) });
+        match event {
+            ClientEvent::KeyEstablished(made) => {
+                let (id, key) = (made.key.id().as_bytes().to_vec(), made.key.secret().expose().to_vec());
+                self.given.push((id.clone(), key.clone()));
+                json!({
+                    "type": "Key",
+                    "keyId": hex(&id),
+                    "peer": hex(made.peer.as_bytes()),
+                    "initiator": made.role == Role::Initiator,
+                    "confirmed": made.confirmed,
+                    "informationTheoretic": made.key.assurance() == Assurance::InformationTheoretic,
+                    "key": hex(&key),
+                })
+            }
+            ClientEvent::Settled { key_id, .. } => named("settled", key_id.as_bytes()),
+            ClientEvent::KeyFailed { key_id, .. } => named("failed", key_id.as_bytes()),
+            ClientEvent::LookupEnded { result, .. } => {
+                named("lookedUp", result.map(|found| *found.tag.as_bytes()).expect("found").as_slice())
+            }
+            ClientEvent::CommandEnded { .. } => named("commandEnded", &[]),
+            ClientEvent::TableLow { hub, .. } => named("tableLow", hub.as_bytes()),
+            ClientEvent::Refill { hub, direction, number, octets } => {
+                let from = self.hubs().find(|at| hub_id(*at) == *hub.as_bytes()).expect("a hub");
+                let way = u8::from(direction == Direction::DOWNLINK);
+                self.came = Some((client, from, way, number, octets.expose().to_vec()));
+                named("tableCame", hub.as_bytes())
+            }
+            other => panic!("an event that is not known here: {other:?}"),
+        }
+    }
+}
+
+fn hub_event(event: HubEvent) -> Value {
+    let (name, tag) = match event {
+        HubEvent::Refilled { client, .. } => ("refilled", client),
+        HubEvent::TableLow { client, .. } => ("tableLow", client),
+        other => panic!("an event that is not known here: {other:?}"),
+    };
+    json!({ "type": "Event", "event": name, "about": hex(tag.as_bytes()) })
+}
+
+pub(super) fn key_id(octets: &[u8]) -> KeyId {
+    KeyId::new(octets.try_into().expect("16 octets"))
+}
