@@ -455,7 +455,10 @@ impl<'a> Witness<'a> {
         let mut choices = Map::new();
         let Some(inner) = &sent.inner else { return choices };
         let mut put = |name: &str, value: u32| drop(choices.insert(name.into(), value.into()));
-        put("fresh", u32::from(sent.flight.octets[0] == 0x14));
+        let is_fresh = sent.flight.octets[0] == 0x14;
+        put("fresh", u32::from(is_fresh));
+        let seq = if is_fresh { 21 } else { 5 };
+        put("seq", number(&sent.flight.octets[seq..seq + 4]));
         let at = |from: usize, length: usize| number(&inner[from..from + length]);
         let kind = inner[0];
         if matches!(kind, 1..=7 | 11..=13 | 30..=34) {

@@ -15,6 +15,7 @@ from typing import Any
 from . import (
     consumers,
     dske_epochs,
+    dske_exchanges,
     dske_keys,
     dske_messages,
     seed,
@@ -29,6 +30,7 @@ FILES: dict[str, dict[str, Kind]] = (
     | dske_keys.FILES
     | dske_messages.FILES
     | dske_epochs.FILES
+    | dske_exchanges.FILES
     | unmediated_keys.FILES
     | unmediated_exchanges.FILES
     | consumers.FILES

@@ -1,0 +1,483 @@
+//! The published exchanges, against real clients and hubs through their public interface: each end gets what the file
+//! says, draws what the file says, and must do what the file says, octet by octet. And what a passive client finds.
+#![cfg(feature = "all-suites")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "transcripts/passive.rs"]
+mod passive;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rand_core::{TryCryptoRng, TryRng};
+use skex_core::machine::{Checkpoint, Destination, DiscardReason, Disposition, Instant, Output, PathId, PeerHandle};
+use skex_core::{Assurance, KeyId, SecretBytes};
+use skex_dske::{
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig,
+    HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record, ResponderPolicy, Role, Table,
+};
+use skex_testvectors::dske_transcripts::{self, ExchangeTest, Input, Output as Wanted, Step, TestGroup};
+use skex_testvectors::{Hex, Layer};
+use skex_wire::SuiteId;
+use skex_wire::dske::{Direction, DskeSuiteId};
+
+/// A table outside the machine.
+#[derive(Clone)]
+struct SharedPad(Rc<RefCell<Vec<u8>>>);
+
+impl SharedPad {
+    fn new(octets: &Hex) -> Self {
+        Self(Rc::new(RefCell::new(octets.as_bytes().to_vec())))
+    }
+}
+
+impl Pad for SharedPad {
+    fn elements(&self) -> u32 {
+        (self.0.borrow().len() / 16) as u32
+    }
+
+    fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
+        let start = index as usize * 16;
+        out.copy_from_slice(self.0.borrow().get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
+        Ok(())
+    }
+
+    fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
+        let range = index as usize * 16..(index + elements) as usize * 16;
+        self.0.borrow_mut().get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
+        Ok(())
+    }
+}
+
+/// What an end draws, in order; nothing more.
+struct Tape<'a> {
+    octets: &'a [u8],
+    used: usize,
+    taken: Vec<u32>,
+}
+
+impl TryRng for Tape<'_> {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut octets = [0; 4];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u32::from_le_bytes(octets))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut octets = [0; 8];
+        self.try_fill_bytes(&mut octets)?;
+        Ok(u64::from_le_bytes(octets))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        out.copy_from_slice(&self.octets[self.used..self.used + out.len()]);
+        self.used += out.len();
+        self.taken.push(out.len() as u32);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Tape<'_> {}
+
+enum Machine {
+    Client(Client<SharedPad>),
+    Hub(Hub<SharedPad>),
+}
+
+/// Runs a method that both machines have.
+macro_rules! both {
+    ($machine:expr, $call:ident ( $($argument:expr),* )) => {
+        match $machine {
+            Machine::Client(machine) => machine.$call($($argument),*).unwrap(),
+            Machine::Hub(machine) => machine.$call($($argument),*).unwrap(),
+        }
+    };
+}
+
+/// Tables of a link, by direction and number, with the origin.
+type Tables = BTreeMap<(u8, u16), (u8, SharedPad)>;
+
+/// One end of an exchange.
+struct Player<'a> {
+    test: &'a ExchangeTest,
+    name: String,
+    machine: Option<Machine>,
+    records: Vec<Vec<u8>>,
+    tape: Tape<'a>,
+    /// By the other end.
+    tables: BTreeMap<String, Tables>,
+}
+
+fn array<const N: usize>(octets: &Hex) -> [u8; N] {
+    octets.array().unwrap()
+}
+
+fn direction(number: u8) -> Direction {
+    if number == 0 { Direction::UPLINK } else { Direction::DOWNLINK }
+}
+
+fn table(number: u16, origin: u8, pad: &SharedPad) -> Table<SharedPad> {
+    Table::new(number, if origin == 0 { Origin::OutOfBand } else { Origin::Refill }, pad.clone())
+}
+
+/// The places of the ends, which are their paths too.
+fn place(test: &ExchangeTest, name: &str) -> usize {
+    let client = test.clients.iter().position(|client| client.name == name);
+    client.unwrap_or_else(|| test.clients.len() + test.hubs.iter().position(|hub| hub.name == name).unwrap())
+}
+
+fn name(test: &ExchangeTest, place: usize) -> &str {
+    test.clients.get(place).map_or_else(|| &test.hubs[place - test.clients.len()].name, |client| &client.name)
+}
+
+impl<'a> Player<'a> {
+    fn new(test: &'a ExchangeTest, at: usize) -> Self {
+        let client = test.clients.get(at);
+        let random = client.map_or_else(|| &test.hubs[at - test.clients.len()].random, |client| &client.random);
+        let name = name(test, at).to_owned();
+        let mut tables: BTreeMap<String, Tables> = BTreeMap::new();
+        for link in &test.links {
+            let other = if link.client == name { &link.hub } else { &link.client };
+            if link.client == name || link.hub == name {
+                let given = [(0, &link.uplink), (1, &link.downlink)];
+                let given = given.map(|(way, table)| ((way, table.number), (table.origin, SharedPad::new(&table.octets))));
+                tables.insert(other.clone(), given.into());
+            }
+        }
+        let tape = Tape { octets: random.as_bytes(), used: 0, taken: Vec::new() };
+        Self { test, name, machine: None, records: Vec::new(), tape, tables }
+    }
+
+    fn tables(&self, other: &str) -> [Vec<Table<SharedPad>>; 2] {
+        [0, 1].map(|way| {
+            let of_way = self.tables[other].iter().filter(|((of, _), _)| *of == way);
+            of_way.map(|((_, number), (origin, pad))| table(*number, *origin, pad)).collect()
+        })
+    }
+
+    fn start_client(&mut self, now: Instant) -> Machine {
+        let own = self.test.clients.iter().find(|client| client.name == self.name).unwrap();
+        let (mut links, mut further) = (Vec::new(), Vec::new());
+        for link in self.test.links.iter().filter(|link| link.client == self.name) {
+            let hub = self.test.hubs.iter().find(|hub| hub.name == link.hub).unwrap();
+            let id = HubId::new(array(&hub.hub_id));
+            let [mut up, mut down] = self.tables(&link.hub);
+            links.push(HubLink {
+                hub: id,
+                coordinate: Coordinate::new(hub.coordinate).unwrap(),
+                handle: PeerHandle::new(place(self.test, &link.hub) as u32),
+                client: ClientId::new(link.client_id),
+                suite: SuiteId::new(self.test.envelope_suite),
+                initial_key: SecretBytes::copied_from(&array(&link.initial_key)),
+                uplink: up.remove(0),
+                downlink: down.remove(0),
+            });
+            further.extend(up.into_iter().map(|table| (id, Direction::UPLINK, table)));
+            further.extend(down.into_iter().map(|table| (id, Direction::DOWNLINK, table)));
+        }
+        let others = self.test.clients.iter().filter(|client| client.name != self.name);
+        let peers = others.map(|client| ClientTag::new(array(&client.tag))).collect();
+        let mut policy = ResponderPolicy::default();
+        policy.minimum_threshold = own.minimum_threshold;
+        let config = ClientConfig::new(ClientTag::new(array(&own.tag)), links, peers).unwrap();
+        let mut config = config.with_policy(policy).unwrap();
+        for (hub, way, table) in further {
+            config = config.with_table(hub, way, table).unwrap();
+        }
+        Machine::Client(Client::restore(config, &self.records, now, &mut self.tape).unwrap())
+    }
+
+    fn start_hub(&mut self, now: Instant) -> Machine {
+        let own = self.test.hubs.iter().find(|hub| hub.name == self.name).unwrap();
+        let (mut clients, mut further) = (Vec::new(), Vec::new());
+        for link in self.test.links.iter().filter(|link| link.hub == self.name) {
+            let client = self.test.clients.iter().find(|client| client.name == link.client).unwrap();
+            let id = ClientId::new(link.client_id);
+            let [mut up, mut down] = self.tables(&link.client);
+            clients.push(HubClient {
+                client: id,
+                tag: ClientTag::new(array(&client.tag)),
+                suite: SuiteId::new(self.test.envelope_suite),
+                initial_key: SecretBytes::copied_from(&array(&link.initial_key)),
+                uplink: up.remove(0),
+                downlink: down.remove(0),
+                authorised: if own.authorised { Authorised::Everyone } else { Authorised::Only(Vec::new()) },
+            });
+            further.extend(up.into_iter().map(|table| (id, Direction::UPLINK, table)));
+            further.extend(down.into_iter().map(|table| (id, Direction::DOWNLINK, table)));
+        }
+        let at = Coordinate::new(own.coordinate).unwrap();
+        let mut config = HubConfig::new(HubId::new(array(&own.hub_id)), at, clients).unwrap();
+        let suites: Vec<KeySuite> =
+            own.suites.iter().map(|suite| KeySuite::from_id(DskeSuiteId::new(*suite)).unwrap()).collect();
+        config = config.with_suites(&suites).unwrap();
+        for link in self.test.links.iter().filter(|link| link.hub == self.name) {
+            config = config.with_name(ClientId::new(link.client_id), link.client.as_bytes()).unwrap();
+        }
+        for (client, way, table) in further {
+            config = config.with_table(client, way, table).unwrap();
+        }
+        Machine::Hub(Hub::restore(config, &self.records, now, &mut self.tape).unwrap())
+    }
+
+    fn client(&mut self) -> (&mut Client<SharedPad>, &mut Tape<'a>) {
+        let Some(Machine::Client(client)) = &mut self.machine else { panic!("a client that is up") };
+        (client, &mut self.tape)
+    }
+
+    fn play(&mut self, step: &Step, at: &str) -> Option<Layer> {
+        let now = Instant::from_millis(step.time);
+        self.tape.taken.clear();
+        let mut refused = None;
+        match &step.input {
+            Input::Start { stored } => {
+                assert_eq!(*stored, !self.records.is_empty(), "{at}");
+                let is_client = self.test.clients.iter().any(|client| client.name == self.name);
+                self.machine = Some(if is_client { self.start_client(now) } else { self.start_hub(now) });
+            }
+            Input::Message { from, octets, accepted } => {
+                let from = PathId::new(place(self.test, from) as u64);
+                let machine = self.machine.as_mut().expect("this end is up");
+                let done = both!(machine, handle_message(now, &mut self.tape, from, octets.as_bytes()));
+                assert_eq!(done == Disposition::Accepted, *accepted, "{at}: {done:?}");
+                if let Disposition::Discarded(reason) = done {
+                    refused = Some(layer_of(reason));
+                }
+            }
+            Input::Timeout {} => both!(self.machine.as_mut().unwrap(), handle_timeout(now, &mut self.tape)),
+            input => self.ask(input, now),
+        }
+        self.drain(step, at);
+        let wanted: Vec<u32> = step.draws.iter().map(|draw| draw.length).collect();
+        assert_eq!(self.tape.taken, wanted, "{at}: octets drawn");
+        refused
+    }
+
+    fn ask(&mut self, input: &Input, now: Instant) {
+        match input {
+            Input::Request { peer, suite, threshold, key_length, lifetime } => {
+                let mut wanted = KeyRequest::new(*threshold);
+                wanted.suite = KeySuite::from_id(DskeSuiteId::new(*suite)).unwrap();
+                (wanted.key_len, wanted.lifetime) = (*key_length, *lifetime);
+                let peer = ClientTag::new(array(peer));
+                let (client, tape) = self.client();
+                client.request_key(now, tape, peer, wanted).unwrap();
+            }
+            Input::Command { command, about } => {
+                let about = about.as_bytes();
+                let (client, tape) = self.client();
+                match command.as_str() {
+                    "LOOKUP" => client.look_up(now, tape, about).unwrap(),
+                    "PUBLISH" => client.publish(now, tape).unwrap(),
+                    "WITHDRAW" => {
+                        client.withdraw(now, tape, KeyId::new(about.try_into().unwrap())).unwrap();
+                    }
+                    "AUTHORISE" => {
+                        let peer = ClientTag::new(about[1..].try_into().unwrap());
+                        client.authorise(now, tape, peer, about[0] == 1).unwrap();
+                    }
+                    other => panic!("a command that is not known here: {other}"),
+                }
+            }
+            Input::Refill { client, direction: way, table: number, octets } => {
+                let link = self.test.links.iter().find(|link| link.hub == self.name && link.client == *client).unwrap();
+                let pad = SharedPad::new(octets);
+                self.tables.get_mut(client).unwrap().insert((*way, *number), (1, pad.clone()));
+                let Some(Machine::Hub(hub)) = &mut self.machine else { panic!("a hub that is up") };
+                hub.refill(now, ClientId::new(link.client_id), direction(*way), table(*number, 1, &pad)).unwrap();
+            }
+            Input::AddTable { hub, direction: way, table: number, octets } => {
+                let id = self.test.hubs.iter().find(|entry| entry.name == *hub).unwrap();
+                let pad = SharedPad::new(octets);
+                self.tables.get_mut(hub).unwrap().insert((*way, *number), (1, pad.clone()));
+                let added = table(*number, 1, &pad);
+                self.client().0.add_table(HubId::new(array(&id.hub_id)), direction(*way), added).unwrap();
+            }
+            other => panic!("an input that is not known here: {other:?}"),
+        }
+    }
+
+    /// What the end does must be what the file says.
+    fn drain(&mut self, step: &Step, at: &str) {
+        let mut wanted = step.outputs.iter();
+        loop {
+            let found = match self.machine.as_mut().unwrap() {
+                Machine::Client(machine) => match machine.poll_output() {
+                    Output::Event(event) => Some(Did::Event(client_event(&event))),
+                    Output::Persist(checkpoint) => Some(self.store(checkpoint)),
+                    Output::Transmit(transmit) => Some(self.sent(transmit.to, transmit.payload)),
+                    Output::Wait(deadline) => {
+                        assert_eq!(deadline.map(Instant::as_millis), step.deadline, "{at}: deadline");
+                        None
+                    }
+                },
+                Machine::Hub(machine) => match machine.poll_output() {
+                    Output::Event(event) => Some(Did::Event(hub_event(&event))),
+                    Output::Persist(checkpoint) => Some(self.store(checkpoint)),
+                    Output::Transmit(transmit) => Some(self.sent(transmit.to, transmit.payload)),
+                    Output::Wait(deadline) => {
+                        assert_eq!(deadline.map(Instant::as_millis), step.deadline, "{at}: deadline");
+                        None
+                    }
+                },
+            };
+            assert_eq!(found, wanted.next().map(Did::from), "{at}");
+            if found.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn store(&mut self, checkpoint: Checkpoint<Record>) -> Did {
+        if checkpoint.record().is_snapshot() {
+            self.records.clear();
+        }
+        self.records.push(checkpoint.record().as_ref().to_vec());
+        let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
+        both!(self.machine.as_mut().unwrap(), handle_persisted(receipt));
+        Did::Store
+    }
+
+    fn sent(&self, to: Destination, octets: Vec<u8>) -> Did {
+        let to = match to {
+            Destination::Path(path) => path.number() as usize,
+            Destination::Peer(handle) => handle.number() as usize,
+            other => panic!("a destination that is not known here: {other:?}"),
+        };
+        Did::Send(name(self.test, to).to_owned(), octets)
+    }
+}
+
+/// What an end did, as the file has it.
+#[derive(Debug, PartialEq, Eq)]
+enum Did {
+    Store,
+    Send(String, Vec<u8>),
+    Event(Wanted),
+}
+
+impl From<&Wanted> for Did {
+    fn from(wanted: &Wanted) -> Self {
+        match wanted {
+            Wanted::Store {} => Self::Store,
+            Wanted::Send { to, octets, .. } => Self::Send(to.clone(), octets.as_bytes().to_vec()),
+            other => Self::Event(other.clone()),
+        }
+    }
+}
+
+/// An output of the file.
+fn output(json: &str) -> Wanted {
+    serde_json::from_str(json).expect("an output of the vectors")
+}
+
+fn named(event: &str, about: &[u8]) -> Wanted {
+    let about = Hex::new(about.to_vec());
+    output(&format!(r#"{{ "type": "Event", "event": "{event}", "about": "{about}" }}"#))
+}
+
+fn client_event(event: &ClientEvent) -> Wanted {
+    match event {
+        ClientEvent::KeyEstablished(made) => output(&format!(
+            r#"{{ "type": "Key", "keyId": "{}", "peer": "{}", "initiator": {}, "confirmed": {}, "informationTheoretic": {}, "key": "{}" }}"#,
+            Hex::new(made.key.id().as_bytes().to_vec()),
+            Hex::new(made.peer.as_bytes().to_vec()),
+            made.role == Role::Initiator,
+            made.confirmed,
+            made.key.assurance() == Assurance::InformationTheoretic,
+            Hex::new(made.key.secret().expose().to_vec()),
+        )),
+        ClientEvent::Settled { key_id, .. } => named("settled", key_id.as_bytes()),
+        ClientEvent::KeyFailed { key_id, .. } => named("failed", key_id.as_bytes()),
+        ClientEvent::LookupEnded { result, .. } => named("lookedUp", result.as_ref().unwrap().tag.as_bytes()),
+        ClientEvent::CommandEnded { .. } => named("commandEnded", &[]),
+        ClientEvent::TableLow { hub, .. } => named("tableLow", hub.as_bytes()),
+        ClientEvent::Refill { hub, .. } => named("tableCame", hub.as_bytes()),
+        other => panic!("an event that is not known here: {other:?}"),
+    }
+}
+
+fn hub_event(event: &HubEvent) -> Wanted {
+    match event {
+        HubEvent::Refilled { client, .. } => named("refilled", client.as_bytes()),
+        HubEvent::TableLow { client, .. } => named("tableLow", client.as_bytes()),
+        other => panic!("an event that is not known here: {other:?}"),
+    }
+}
+
+fn layer_of(reason: DiscardReason) -> Layer {
+    match reason {
+        DiscardReason::Malformed => Layer::Decode,
+        DiscardReason::Unauthentic => Layer::Authenticate,
+        DiscardReason::Policy => Layer::Policy,
+        _ => Layer::State,
+    }
+}
+
+/// Whether the last thing that happened was that a share was answered with a refusal.
+fn answers_a_refusal(step: &Step) -> bool {
+    step.outputs.iter().any(|output| {
+        matches!(output, Wanted::Send { message, choices, .. } if message.starts_with("ANSWER") && choices["status"] != 0)
+    })
+}
+
+/// All that a test of the file says, played by clients and hubs.
+fn play(test: &ExchangeTest) {
+    let count = test.clients.len() + test.hubs.len();
+    let mut players: Vec<Player<'_>> = (0..count).map(|at| Player::new(test, at)).collect();
+    let mut refused = None;
+    for (number, step) in test.steps.iter().enumerate() {
+        let at = format!("{} {}, step {number}", test.tc_id, test.name);
+        refused = players[place(test, &step.end)].play(step, &at);
+    }
+    // That a valid exchange ends with a message that is late is no refusal of it.
+    if test.refused_by.is_some() {
+        let by_answer = test.steps.last().is_some_and(answers_a_refusal).then_some(Layer::Policy);
+        assert_eq!(refused.or(by_answer), test.refused_by, "{} {}", test.tc_id, test.name);
+    }
+    for player in &players {
+        assert_eq!(player.tape.used, player.tape.octets.len(), "{}: {} drew all", test.tc_id, player.name);
+    }
+}
+
+#[test]
+fn every_end_does_in_every_exchange_what_the_vectors_say() {
+    let (mut played, mut messages) = (0, 0);
+    for group in dske_transcripts::load().unwrap().test_groups {
+        if let TestGroup::Exchange(group) = group {
+            for test in &group.tests {
+                play(test);
+                played += 1;
+                messages += test.steps.iter().filter(|step| matches!(step.input, Input::Message { .. })).count();
+            }
+        }
+    }
+    assert!(played > 80 && messages > 2000, "only {played} exchanges with {messages} messages");
+}
+
+#[test]
+fn an_exchange_with_one_octet_of_randomness_changed_is_another_exchange() {
+    let mut file = dske_transcripts::load().unwrap();
+    let TestGroup::Exchange(group) = &mut file.test_groups[0] else { panic!("another group") };
+    let test = &mut group.tests[0];
+    let mut random = test.clients[0].random.as_bytes().to_vec();
+    // In the first salt.
+    random[10] ^= 1;
+    test.clients[0].random = Hex::new(random);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let played = std::panic::catch_unwind(|| play(test));
+    std::panic::set_hook(hook);
+    let why = *played.expect_err("the first hello differs").downcast::<String>().unwrap();
+    assert!(why.contains("Send"), "{why}");
+}
