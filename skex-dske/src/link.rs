@@ -190,7 +190,7 @@ impl<P: Pad> Link<P> {
         let table = self.outgoing.get_mut(grant.message.table).ok_or(DiscardReason::Unexpected)?;
         table.granted(grant, &prefix, after).map_err(|error| match error {
             GrantError::NotAsked => DiscardReason::Stale,
-            GrantError::Refused => DiscardReason::Policy,
+            GrantError::Refused => DiscardReason::Unexpected,
             GrantError::Unauthentic => DiscardReason::Unauthentic,
             GrantError::Pad => DiscardReason::Exhausted,
         })

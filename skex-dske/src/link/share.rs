@@ -439,7 +439,7 @@ impl Content<'_> {
 
 const fn discarded(error: OpenError) -> DiscardReason {
     match error {
-        OpenError::NotLeased => DiscardReason::Policy,
+        OpenError::NotLeased => DiscardReason::Unexpected,
         OpenError::Stale => DiscardReason::Stale,
         OpenError::Used => DiscardReason::Duplicate,
         OpenError::Flooded => DiscardReason::Busy,

@@ -7,7 +7,8 @@ use skex_dske::{Coordinate, MessageVerificationKey, SecretTagKey, Tag, combine};
 use skex_testvectors::Layer;
 use skex_testvectors::dske_transcripts::{self, Link, PassiveTest, TestGroup};
 use skex_wire::dske::{
-    Direction, DskeSuiteId, Inner, InnerType, Outer, ShareMessage, Tagged, context_len, encode_context, tag_prefix,
+    Direction, DskeSuiteId, Inner, InnerType, Outer, ShareMessage, Tagged, context_len, encode_context,
+    tag_prefix,
 };
 use skex_wire::{SuiteId, Writer};
 
@@ -55,14 +56,16 @@ impl Observed<'_> {
     /// The share in an upload or delivery, whose tag is right.
     fn share(&self, test: &PassiveTest, way: u8, inner: &[u8]) -> Result<Option<Share>, Layer> {
         let prefix = tag_prefix(Direction::new(way), self.link.client_id, &self.hub);
-        let Inner::Share(Tagged { message, tag, untagged, .. }) = Inner::decode(inner).map_err(|_| Layer::Decode)?
+        let Inner::Share(Tagged { message, tag, untagged, .. }) =
+            Inner::decode(inner).map_err(|_| Layer::Decode)?
         else {
             return Ok(None);
         };
         let octets = match message.position.number {
             None => {
                 let key = key_of(self.link, way, message.position.index + 2, 2);
-                let key = MessageVerificationKey::from_pad(&key.try_into().unwrap()).map_err(|_| Layer::Key)?;
+                let key =
+                    MessageVerificationKey::from_pad(&key.try_into().unwrap()).map_err(|_| Layer::Key)?;
                 if !key.verify(&[&prefix, untagged], &Tag::from_bytes(tag)) {
                     return Err(Layer::Authenticate);
                 }
@@ -72,7 +75,11 @@ impl Observed<'_> {
                 octets
             }
             Some(number) => {
-                let aead = if message.terms.suite == DskeSuiteId::AES256GCM { Aead::aes256gcm() } else { Aead::chacha20poly1305() };
+                let aead = if message.terms.suite == DskeSuiteId::AES256GCM {
+                    Aead::aes256gcm()
+                } else {
+                    Aead::chacha20poly1305()
+                };
                 let secret = key_of(self.link, way, message.position.index + 2, 2);
                 let context = [
                     &prefix[..],
@@ -95,12 +102,15 @@ impl Observed<'_> {
 
     fn about(&self, test: &PassiveTest, message: &ShareMessage<'_>, octets: Vec<u8>) -> Share {
         let (own, terms) = (array(&test.client_tag), &message.terms);
-        let is_upload = message.inner_type == InnerType::UPLOAD || message.inner_type == InnerType::UPLOAD_SEALED;
+        let is_upload =
+            message.inner_type == InnerType::UPLOAD || message.inner_type == InnerType::UPLOAD_SEALED;
         let (initiator, responder) = if is_upload { (own, message.peer) } else { (message.peer, own) };
         let hub = |coordinate: &u8| test.roster.iter().find(|hub| hub.coordinate == *coordinate).unwrap();
-        let ids: Vec<[u8; 16]> = terms.coordinates.iter().map(|coordinate| array(&hub(coordinate).hub_id)).collect();
+        let ids: Vec<[u8; 16]> =
+            terms.coordinates.iter().map(|coordinate| array(&hub(coordinate).hub_id)).collect();
         let mut context = vec![0; context_len(terms.hubs())];
-        encode_context(&mut Writer::new(&mut context), &message.key_id, &initiator, &responder, terms, &ids).unwrap();
+        encode_context(&mut Writer::new(&mut context), &message.key_id, &initiator, &responder, terms, &ids)
+            .unwrap();
         Share {
             coordinate: self.coordinate,
             octets,
@@ -118,8 +128,13 @@ fn observe(test: &PassiveTest) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Layer> {
     let mut links: BTreeMap<&str, Observed<'_>> = BTreeMap::new();
     for link in &test.links {
         let hub = test.roster.iter().find(|hub| hub.name == link.hub).unwrap();
-        let observed =
-            Observed { link, hub: array(&hub.hub_id), coordinate: hub.coordinate, suite, salts: [[0; 16]; 2] };
+        let observed = Observed {
+            link,
+            hub: array(&hub.hub_id),
+            coordinate: hub.coordinate,
+            suite,
+            salts: [[0; 16]; 2],
+        };
         links.insert(&link.hub, observed);
     }
     let mut shares: BTreeMap<u8, Share> = BTreeMap::new();
@@ -144,12 +159,15 @@ fn observe(test: &PassiveTest) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Layer> {
     if shares.len() < threshold {
         return Err(Layer::State);
     }
-    let points: Vec<(Coordinate, &[u8])> =
-        shares.values().map(|share| (Coordinate::new(share.coordinate).unwrap(), &share.octets[..])).collect();
+    let points: Vec<(Coordinate, &[u8])> = shares
+        .values()
+        .map(|share| (Coordinate::new(share.coordinate).unwrap(), &share.octets[..]))
+        .collect();
     let mut block = vec![0; first.octets.len()];
     combine(first.threshold, &points, &mut block).unwrap();
     let (tag_key, payload) = block.split_first_chunk::<48>().unwrap();
-    if !SecretTagKey::from_secret(tag_key).verify(payload, &first.context, &Tag::from_bytes(first.secret_tag)) {
+    if !SecretTagKey::from_secret(tag_key).verify(payload, &first.context, &Tag::from_bytes(first.secret_tag))
+    {
         return Err(Layer::Authenticate);
     }
     Ok((block[48..48 + first.key_len].to_vec(), block[block.len() - 32..].to_vec(), first.context.clone()))
