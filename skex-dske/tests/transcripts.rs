@@ -13,7 +13,7 @@
 #[path = "transcripts/passive.rs"]
 mod passive;
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -454,7 +454,7 @@ fn play(test: &ExchangeTest) -> Option<Layer> {
     for player in &players {
         assert_eq!(player.tape.used, player.tape.octets.len(), "{}: {} drew all", test.tc_id, player.name);
     }
-    refused.or(test.steps.last().is_some_and(answers_a_refusal).then_some(Layer::Policy))
+    refused.or_else(|| test.steps.last().is_some_and(answers_a_refusal).then_some(Layer::Policy))
 }
 
 #[test]

@@ -122,8 +122,8 @@ impl Observed<'_> {
     }
 }
 
-/// The key and the confirm key.
-fn observe(test: &PassiveTest) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Layer> {
+/// The key, the confirm key and the context.
+fn observe(test: &PassiveTest) -> Result<[Vec<u8>; 3], Layer> {
     let suite = Suite::from_id(SuiteId::new(test.envelope_suite)).unwrap();
     let mut links: BTreeMap<&str, Observed<'_>> = BTreeMap::new();
     for link in &test.links {
@@ -170,7 +170,7 @@ fn observe(test: &PassiveTest) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Layer> {
     {
         return Err(Layer::Authenticate);
     }
-    Ok((block[48..48 + first.key_len].to_vec(), block[block.len() - 32..].to_vec(), first.context.clone()))
+    Ok([block[48..48 + first.key_len].to_vec(), block[block.len() - 32..].to_vec(), first.context.clone()])
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn tables_and_recorded_messages_of_a_threshold_of_links_give_the_key_and_those_o
         let TestGroup::Passive(group) = group else { continue };
         for test in &group.tests {
             match (observe(test), &test.found) {
-                (Ok((key, confirm_key, context)), Some(found)) => {
+                (Ok([key, confirm_key, context]), Some(found)) => {
                     assert_eq!(key, found.key.as_bytes(), "{}", test.name);
                     assert_eq!(confirm_key, found.confirm_key.as_bytes(), "{}", test.name);
                     assert_eq!(context, found.context.as_bytes(), "{}", test.name);

@@ -1,6 +1,6 @@
 //! Real clients and hubs, driven step by step, with everything written down.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    pub(super) fn hubs(&self) -> std::ops::Range<usize> {
+    pub(super) fn hubs(&self) -> core::ops::Range<usize> {
         2..2 + self.options.hubs
     }
 
