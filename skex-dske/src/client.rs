@@ -34,7 +34,7 @@ use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::fill::Fill;
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
-use crate::key::{Origin, encoded};
+use crate::key::{Origin, Origins, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Granted, Pad};
 use crate::state::{Owner, Record, RestoreError, Stored};
@@ -562,12 +562,12 @@ impl<P: Pad> Client<P> {
         rng: &mut dyn CryptoRng,
         link: usize,
         need: Need,
-        worst: Origin,
+        origins: Origins,
     ) {
         let Some(pad_elements) = need.pad_elements() else { return };
         let Some(hub) = self.links.get(link) else { return };
-        if !hub.link.has_room(need, worst) && hub.link.could_have_room(need, worst) {
-            self.request_lease(now, rng, link, pad_elements, worst);
+        if !hub.link.has_room(need, origins) && hub.link.could_have_room(need, origins) {
+            self.request_lease(now, rng, link, pad_elements, origins);
         }
     }
 
@@ -578,7 +578,7 @@ impl<P: Pad> Client<P> {
         rng: &mut dyn CryptoRng,
         link: usize,
         pad_elements: u32,
-        worst: Origin,
+        origins: Origins,
     ) {
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(hub) = self.links.get_mut(link) else { return };
@@ -587,7 +587,7 @@ impl<P: Pad> Client<P> {
         if !hub.is_confirmed() || hub.lease_retry.is_some() {
             return;
         }
-        if let Some((inner, after)) = hub.link.lease_request(pad_elements, worst, after, rng) {
+        if let Some((inner, after)) = hub.link.lease_request(pad_elements, origins, after, rng) {
             hub.lease_retry = Some(Backoff::new(now, pace));
             self.store_marks(link);
             self.send(link, &inner, after, TransmitClass::Request);
@@ -606,7 +606,7 @@ impl<P: Pad> Client<P> {
                 hub.lease_retry = None;
                 continue;
             }
-            if let Some((inner, after)) = hub.link.lease_request(0, Origin::Refill, after, rng) {
+            if let Some((inner, after)) = hub.link.lease_request(0, Origins::Any, after, rng) {
                 self.send(link, &inner, after, TransmitClass::Retransmission);
             }
         }

@@ -4,14 +4,16 @@
 //! ends with the session. So no (key, number) ever comes back: not after a start, not after a restore.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use skex_core::{Aead, Expander, Label, SecretBytes, Suite};
 
-use crate::key::Origin;
+use crate::key::{Origin, Origins};
 use crate::psrd::Place;
 use crate::suite::KeySuite;
 
-/// Epochs of one direction that are open at once, at either end: those whose blocks begin highest.
+/// Epochs of one table that are open at once, at either end: those whose blocks begin highest. Within a table that is the order
+/// in which they were begun; between tables it need not be.
 pub(crate) const OPEN: usize = 4;
 
 /// Messages of an epoch: as many as the octet of their number has values.
@@ -112,32 +114,32 @@ pub(crate) struct SealedShare {
 }
 
 impl SendingEpochs {
-    fn current(&self, suite: KeySuite, worst: Origin) -> Option<&Sending> {
-        let serves = |epoch: &&Sending| {
-            epoch.suite == suite && epoch.origin.is_as_good_as(worst) && epoch.keys.is_some()
-        };
+    fn current(&self, suite: KeySuite, origins: Origins) -> Option<&Sending> {
+        let serves =
+            |epoch: &&Sending| epoch.suite == suite && origins.include(epoch.origin) && epoch.keys.is_some();
         self.0.iter().rev().find(serves)
     }
 
-    /// The epoch of `suite`, of a table as good as `worst`, that has a number left; that number, and the checkpoint that
+    /// The epoch of `suite`, of a table of `origins`, that has a number left; that number, and the checkpoint that
     /// its message waits for.
-    pub(crate) fn next(&self, suite: KeySuite, worst: Origin) -> Option<(Place, u8, u64)> {
-        let current = self.current(suite, worst)?;
+    pub(crate) fn next(&self, suite: KeySuite, origins: Origins) -> Option<(Place, u8, u64)> {
+        let current = self.current(suite, origins)?;
         Some((current.id, u8::try_from(current.next).ok()?, current.after))
     }
 
     /// The origin of the table that gave the keys of the next message.
     pub(crate) fn origin(&self, suite: KeySuite) -> Option<Origin> {
-        Some(self.current(suite, Origin::Refill)?.origin)
+        Some(self.current(suite, Origins::Any)?.origin)
     }
 
-    /// Begins another epoch. Gives the one that is given up for it, if its block was not heard of: the one that begins lowest,
-    /// as at the other end.
+    /// Begins another epoch. Gives the one that is given up for it, if its block was not heard of: the one that begins lowest in
+    /// its table, as at the other end.
     pub(crate) fn begin(&mut self, id: Place, origin: Origin, keys: EpochKeys, after: u64) -> Option<Place> {
         let suite = keys.suite;
         let place = self.0.partition_point(|epoch| epoch.id < id);
         self.0.insert(place, Sending { id, origin, suite, keys: Some(keys), next: 0, after, heard: false });
-        let given_up = (self.0.len() > OPEN).then(|| self.0.remove(0));
+        let of_table = of_table(&self.0, |epoch| epoch.id, id.table);
+        let given_up = (of_table.len() > OPEN).then(|| self.0.remove(of_table.start));
         given_up.filter(|epoch| !epoch.heard).map(|epoch| epoch.id)
     }
 
@@ -194,7 +196,7 @@ pub(crate) enum Standing<'a> {
     OtherSuite,
     /// The epoch is not open, and its block is to be looked at.
     Unknown,
-    /// So many later epochs are open that this one is over.
+    /// So many later epochs of its table are open that this one is over.
     Over,
 }
 
@@ -204,10 +206,11 @@ impl ReceivingEpochs {
             Some(epoch) if epoch.keys.suite != suite => Standing::OtherSuite,
             Some(epoch) if epoch.has_seen(number) => Standing::Seen,
             Some(epoch) => Standing::New(&epoch.keys),
-            None if self.0.len() >= OPEN && self.0.first().is_some_and(|lowest| id < lowest.id) => {
-                Standing::Over
+            None => {
+                let of_table = of_table(&self.0, |epoch| epoch.id, id.table);
+                let is_lowest = self.0.get(of_table.start).is_some_and(|lowest| id < lowest.id);
+                if of_table.len() >= OPEN && is_lowest { Standing::Over } else { Standing::Unknown }
             }
-            None => Standing::Unknown,
         }
     }
 
@@ -215,8 +218,9 @@ impl ReceivingEpochs {
     pub(crate) fn begin(&mut self, id: Place, keys: EpochKeys) {
         let place = self.0.partition_point(|epoch| epoch.id < id);
         self.0.insert(place, Receiving { id, keys, seen: [0; 4] });
-        if self.0.len() > OPEN {
-            self.0.remove(0);
+        let of_table = of_table(&self.0, |epoch| epoch.id, id.table);
+        if of_table.len() > OPEN {
+            self.0.remove(of_table.start);
         }
     }
 
@@ -234,6 +238,12 @@ impl Receiving {
         let (word, bit) = place(number);
         self.seen.get(word).is_none_or(|seen| seen & bit != 0)
     }
+}
+
+/// Where the epochs of a table stand, of epochs in ascending order.
+fn of_table<T>(epochs: &[T], id: impl Fn(&T) -> Place, table: u16) -> Range<usize> {
+    epochs.partition_point(|epoch| id(epoch).table < table)
+        ..epochs.partition_point(|epoch| id(epoch).table <= table)
 }
 
 const fn place(number: u8) -> (usize, u64) {
@@ -344,12 +354,13 @@ mod tests {
         let mut epochs = SendingEpochs::default();
         assert_eq!(epochs.begin(id, Origin::OutOfBand, keys, 0), None);
         for expected in 0..=u8::MAX {
-            let (epoch, number, _) = epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).unwrap();
+            let (epoch, number, _) =
+                epochs.next(KeySuite::Aes256Gcm, Origins::Only(Origin::OutOfBand)).unwrap();
             assert_eq!((epoch, number), (id, expected));
             assert!(epochs.seal(id, number, &[], &mut [0; 16]).is_some());
             assert!(epochs.seal(id, number, &[], &mut [0; 16]).is_none(), "the same number again");
         }
-        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).is_none());
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origins::Only(Origin::OutOfBand)).is_none());
         assert!(epochs.is_open(id), "its answers are still awaited");
     }
 
@@ -362,8 +373,8 @@ mod tests {
         let keys = EpochKeys::new(hash, KeySuite::Aes256Gcm, &[], id, (&key(), &key())).unwrap();
         let mut epochs = SendingEpochs::default();
         let _ = epochs.begin(id, Origin::Refill, keys, 0);
-        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::OutOfBand).is_none());
-        assert!(epochs.next(KeySuite::ChaCha20Poly1305, Origin::Refill).is_none());
-        assert!(epochs.next(KeySuite::Aes256Gcm, Origin::Refill).is_some());
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origins::Only(Origin::OutOfBand)).is_none());
+        assert!(epochs.next(KeySuite::ChaCha20Poly1305, Origins::Any).is_none());
+        assert!(epochs.next(KeySuite::Aes256Gcm, Origins::Any).is_some());
     }
 }

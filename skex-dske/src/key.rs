@@ -34,7 +34,7 @@ impl Origin {
         }
     }
 
-    /// Whether a message that claims no more than `worst` may use such a table.
+    /// Whether it is at least as good as `worst`.
     pub(crate) const fn is_as_good_as(self, worst: Self) -> bool {
         matches!((self, worst), (Self::OutOfBand, _) | (_, Self::Refill))
     }
@@ -53,6 +53,29 @@ impl Origin {
 
     const fn from_bit(bit: bool) -> Self {
         if bit { Self::Refill } else { Self::OutOfBand }
+    }
+}
+
+/// Which tables a message may be sent by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origins {
+    /// All: it claims no more than the worst of them.
+    Any,
+    /// Those of one origin.
+    Only(Origin),
+}
+
+impl Origins {
+    /// Those that are at least as good as `worst`.
+    pub(crate) const fn up_to(worst: Origin) -> Self {
+        match worst {
+            Origin::OutOfBand => Self::Only(worst),
+            Origin::Refill => Self::Any,
+        }
+    }
+
+    pub(crate) fn include(self, origin: Origin) -> bool {
+        self == Self::Any || self == Self::Only(origin)
     }
 }
 

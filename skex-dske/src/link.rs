@@ -18,7 +18,7 @@ use skex_wire::dske::{
 
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::epoch::{ReceivingEpochs, SendingEpochs};
-use crate::key::{Origin, encoded};
+use crate::key::{Origin, Origins, encoded};
 use crate::psrd::{GrantError, Granted, Pad, Receiving, Sending};
 
 pub(crate) use command::SentCommand;
@@ -35,6 +35,8 @@ pub(crate) struct Link<P> {
     pub(crate) incoming: Receiving<P>,
     /// The highest number of a table that was used up and taken away: of the uplink, and of the downlink.
     gone: [Option<u16>; 2],
+    /// Whether a lease of a refilled table was ever granted here: durable, and never taken back.
+    refilled: bool,
     /// Once one was opened in this session.
     epochs: Option<Box<Epochs>>,
 }
@@ -63,6 +65,7 @@ impl<P: Pad> Link<P> {
             outgoing: Sending::new(),
             incoming: Receiving::new(),
             gone: [None; 2],
+            refilled: false,
             epochs: None,
         }
     }
@@ -134,14 +137,14 @@ impl<P: Pad> Link<P> {
     pub(crate) fn lease_request(
         &mut self,
         pad_elements: u32,
-        worst: Origin,
+        origins: Origins,
         after: u64,
         rng: &mut dyn CryptoRng,
     ) -> Option<(Vec<u8>, u64)> {
         // One request at a time, whichever table it is for.
         let table = match self.outgoing.asking() {
             Some(_) => self.outgoing.asking(),
-            None => self.outgoing.wanting(pad_elements, worst),
+            None => self.outgoing.wanting(pad_elements, origins),
         }?;
         let want = table.usual_lease(pad_elements);
         let asked = table.ask(want, after, rng);
@@ -171,6 +174,7 @@ impl<P: Pad> Link<P> {
             let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
             return Ok(LeaseAnswer::Denied { inner });
         };
+        self.refilled |= table.origin() == Origin::Refill;
         let message = LeaseGrant::new(request.table, grant.nonce, grant.start, grant.end);
         let inner = encoded(LeaseGrant::LEN, |out| {
             message.encode_untagged(out)?;

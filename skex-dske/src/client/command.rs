@@ -16,7 +16,7 @@ use super::Client;
 use super::event::{ClientError, ClientEvent, CommandReport, HubCommand};
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
-use crate::key::{Origin, encoded};
+use crate::key::{Origin, Origins, encoded};
 use crate::link::SentCommand;
 use crate::psrd::{AllocateError, Pad};
 use crate::suite::KeySuite;
@@ -167,7 +167,7 @@ impl<P: Pad> Client<P> {
     }
 
     fn may_begin(&self, hubs: usize) -> Result<(), ClientError> {
-        let able = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(0, Origin::Refill));
+        let able = self.links.iter().filter(|hub| hub.link.outgoing.could_have_room(0, Origins::Any));
         if able.count() < hubs {
             return Err(ClientError::Exhausted);
         }
@@ -226,9 +226,9 @@ impl<P: Pad> Client<P> {
             return;
         }
         let Some(hub) = self.links.get_mut(link) else { return };
-        if !hub.is_open() || !hub.link.outgoing.has_room(0, Origin::Refill) {
-            if hub.link.outgoing.could_have_room(0, Origin::Refill) {
-                self.request_lease(now, rng, link, 0, Origin::Refill);
+        if !hub.is_open() || !hub.link.outgoing.has_room(0, Origins::Any) {
+            if hub.link.outgoing.could_have_room(0, Origins::Any) {
+                self.request_lease(now, rng, link, 0, Origins::Any);
             }
             return;
         }

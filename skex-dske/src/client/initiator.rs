@@ -18,7 +18,7 @@ use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, Ke
 use super::hub_link::Connection;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
-use crate::key::{Agreement, Context, ContextHub, Origin, SecretBlock, claimed};
+use crate::key::{Agreement, Context, ContextHub, Origins, SecretBlock, claimed};
 use crate::link::{Content, SentShare, Slot};
 use crate::onetime::{MessageVerificationKey, Tag};
 use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
@@ -252,7 +252,7 @@ impl<P: Pad> Client<P> {
         if let Stage::Gathering { patience } = request.stage {
             let need = request.wanted.need();
             for link in 0..self.links.len() {
-                self.ask_for_lease(now, rng, link, need, Origin::Refill);
+                self.ask_for_lease(now, rng, link, need, Origins::Any);
             }
             let ready = self.ready(need);
             let enough = ready.len() >= usize::from(request.wanted.threshold);
@@ -366,13 +366,13 @@ impl<P: Pad> Client<P> {
 
     /// On how many links a share could be sent, given leases.
     fn able(&self, need: Need) -> usize {
-        self.links.iter().filter(|hub| hub.link.could_have_room(need, Origin::Refill)).count()
+        self.links.iter().filter(|hub| hub.link.could_have_room(need, Origins::Any)).count()
     }
 
     /// The links on which a share can be sent at once.
     fn ready(&self, need: Need) -> Vec<usize> {
         let ready =
-            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, Origin::Refill);
+            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, Origins::Any);
         self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
     }
 
@@ -414,7 +414,7 @@ impl<P: Pad> Client<P> {
                 break;
             }
             let hub = self.links.get_mut(link)?;
-            match hub.link.send_direct(&content, context.origin_of(hub.coordinate)) {
+            match hub.link.send_direct(&content, Origins::up_to(context.origin_of(hub.coordinate))) {
                 Ok((sent, share)) => made.push((link, share, Some(sent))),
                 Err(_) => broken.push(link),
             }
@@ -504,15 +504,15 @@ impl<P: Pad> Client<P> {
             }
             let Some(coordinate) = self.links.get(outbound.link).map(|hub| hub.coordinate) else { continue };
             // What the context claims for this hub is fixed: no worse table carries the share.
-            let worst = sharing.context.origin_of(coordinate);
-            self.ask_for_lease(now, rng, outbound.link, need, worst);
+            let origins = Origins::up_to(sharing.context.origin_of(coordinate));
+            self.ask_for_lease(now, rng, outbound.link, need, origins);
             let Some(hub) = self.links.get_mut(outbound.link) else { continue };
-            if !hub.is_open() || !hub.link.has_room(need, worst) {
+            if !hub.is_open() || !hub.link.has_room(need, origins) {
                 continue;
             }
             let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
             let content = Content { key_id, peer, terms, secret_tag: &sharing.secret_tag };
-            let sent = match hub.link.send_share(share, &content, worst) {
+            let sent = match hub.link.send_share(share, &content, origins) {
                 Ok(sent) => sent,
                 Err(AllocateError::Pad(_) | AllocateError::Message) => {
                     outbound.broken = true;

@@ -10,7 +10,7 @@ use super::relay::{RelayId, StoredConfirmation, storage_key};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
-use crate::key::Origin;
+use crate::key::Origins;
 use crate::link::{Content, Slot};
 use crate::psrd::{AllocateError, Pad};
 
@@ -27,16 +27,27 @@ impl<P: Pad> Hub<P> {
         if client.link.session.is_none() {
             return;
         }
-        if !client.link.has_room(need, Origin::Refill) {
-            self.ask_for_lease(now, rng, responder, need);
+        // By whatever table serves it, the first time; then by others of the same origin only, in this start and later ones.
+        let origins = if relay.was_sent { Origins::Only(relay.origin) } else { Origins::Any };
+        if !client.link.has_room(need, origins) {
+            self.ask_for_lease(now, rng, responder, (need, origins));
             return;
         }
+        let origin = if relay.was_sent { relay.origin } else { client.link.next_origin(need) };
+        if origin != relay.origin {
+            relay.origin = origin;
+            relay.after = self.journal.after();
+            self.journal.set(&storage_key(id), relay.encode(now));
+        }
+        let origins = Origins::Only(origin);
         let Some(terms) = relay.terms() else { return };
         let content = Content { key_id: id.1, peer: initiator, terms, secret_tag: &relay.secret_tag };
-        let mut sent = match client.link.send_share(share, &content, Origin::Refill) {
+        let mut sent = match client.link.send_share(share, &content, origins) {
             Ok(sent) => sent,
             // The rest of the lease was erased ground.
-            Err(AllocateError::NeedsLease) => return self.ask_for_lease(now, rng, responder, need),
+            Err(AllocateError::NeedsLease) => {
+                return self.ask_for_lease(now, rng, responder, (need, origins));
+            }
             Err(_) => return,
         };
         sent.after = sent.after.max(relay.after);

@@ -10,7 +10,7 @@ use skex_wire::dske::{LeaseDenied, LeaseGrant, LeaseRequest, Tagged};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
-use crate::key::Origin;
+use crate::key::Origins;
 use crate::link::LeaseAnswer;
 use crate::psrd::{Granted, Pad};
 use crate::suite::Need;
@@ -69,19 +69,22 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
-    pub(super) fn ask_for_lease(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId, need: Need) {
+    pub(super) fn ask_for_lease(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        id: ClientId,
+        (need, origins): (Need, Origins),
+    ) {
         let Some(pad_elements) = need.pad_elements() else { return };
         let (pace, after) = (self.limits.pace(), self.journal.after());
         let Some(client) = self.client_mut(id) else { return };
         // Not before the client has heard us under the envelope: a request under one that it gives up is lost, and with
         // it what was asked for.
-        if !client.confirmed
-            || client.lease_retry.is_some()
-            || !client.link.could_have_room(need, Origin::Refill)
-        {
+        if !client.confirmed || client.lease_retry.is_some() || !client.link.could_have_room(need, origins) {
             return;
         }
-        if let Some((inner, after)) = client.link.lease_request(pad_elements, Origin::Refill, after, rng) {
+        if let Some((inner, after)) = client.link.lease_request(pad_elements, origins, after, rng) {
             let backoff = Backoff::new(now, pace);
             client.lease_retry = Some(Box::new(backoff));
             self.timers.insert((backoff.due(), Timer::Lease(id)));
@@ -102,7 +105,7 @@ impl<P: Pad> Hub<P> {
             self.deliver_waiting(now, rng, id);
             return;
         }
-        let request = if due { client.link.lease_request(0, Origin::Refill, after, rng) } else { None };
+        let request = if due { client.link.lease_request(0, Origins::Any, after, rng) } else { None };
         self.timers.insert((next, Timer::Lease(id)));
         if let Some((inner, after)) = request {
             self.send(id, &inner, after, TransmitClass::Retransmission);

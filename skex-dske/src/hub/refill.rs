@@ -178,10 +178,12 @@ impl<P: Pad> Hub<P> {
         }
         let table = refills.waiting.pop_front();
         self.end_refill_to(id);
+        // Before its marks are durable a crash takes it back, and it is sent once more.
+        let after = self.journal.after();
         if let (Some((_, table)), Some(client)) = (table, self.client_mut(id)) {
             client.link.add_table(direction, table).map_err(|_| DiscardReason::Exhausted)?;
             let (client, uplink) = (client.tag, direction == Direction::UPLINK);
-            self.events.push_back((Barrier::OPEN, HubEvent::Refilled { client, uplink, number }));
+            self.events.push_back((after, HubEvent::Refilled { client, uplink, number }));
         }
         self.table_added(id);
         if self.refills.get(&id).is_some_and(|refills| refills.waiting.is_empty()) {

@@ -10,6 +10,7 @@ use skex_wire::dske::{AnswerStatus, DskeSuiteId, OutcomeStatus, ShareMessage, Te
 
 use crate::backoff::Backoff;
 use crate::id::ClientId;
+use crate::key::Origin;
 use crate::link::{AnswerKey, SentShare, Slot};
 use crate::onetime::Tag;
 use crate::state::RestoreError;
@@ -36,6 +37,9 @@ pub(super) struct Relay {
     pub(super) confirmation_due: Option<Backoff>,
     /// What the initiator was told, or would be, once the share was dropped before the responder answered.
     pub(super) withdrawn: Option<OutcomeStatus>,
+    /// Of the tables by which the share leaves for the responder: those of one origin, from the first time on, so that what the
+    /// responder claims of this hub is true of every copy of the share. Durable before it leaves.
+    pub(super) origin: Origin,
     /// Whether the share may have left; not durable: after a start, it may.
     pub(super) was_sent: bool,
     pub(super) expires: Instant,
@@ -68,6 +72,7 @@ impl Relay {
         message: &ShareMessage<'_>,
         share: SecretVec,
         expires: Instant,
+        origin: Origin,
         after: u64,
     ) -> Self {
         let terms = &message.terms;
@@ -84,6 +89,7 @@ impl Relay {
             confirmation: None,
             confirmation_due: None,
             withdrawn: None,
+            origin,
             was_sent: false,
             expires,
             answer: None,
@@ -113,8 +119,7 @@ impl Relay {
 
     /// responder 4, seconds left 4, suite 1, threshold 1, n 1, key length 4, lifetime 2, coordinates, origins,
     /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16; or 128 and the status of a
-    /// withdrawal 1), share (to the end; none
-    /// once it was answered)
+    /// withdrawal 1; and 64 if the share leaves by refilled tables), share (to the end; none once it was answered)
     pub(super) fn encode(&self, now: Instant) -> SecretVec {
         let share = self.share.as_ref().map_or(&[][..], SecretVec::expose);
         let confirmation =
@@ -133,10 +138,13 @@ impl Relay {
                 out.bytes(&self.coordinates)?;
                 out.bytes(&self.origins)?;
                 out.bytes(self.secret_tag.as_bytes())?;
+                let refilled = if self.origin == Origin::Refill { REFILLED } else { 0 };
                 match &self.confirmation {
-                    None => out.u8(self.withdrawn.map_or(0, |status| WITHDRAWN | status.value()))?,
+                    None => {
+                        out.u8(refilled | self.withdrawn.map_or(0, |status| WITHDRAWN | status.value()))?;
+                    }
                     Some(confirmation) => {
-                        out.u8(u8::try_from(confirmation.origins.len()).unwrap_or(u8::MAX))?;
+                        out.u8(refilled | u8::try_from(confirmation.origins.len()).unwrap_or(REFILLED - 1))?;
                         out.bytes(&confirmation.origins)?;
                         out.bytes(&confirmation.lying)?;
                         out.bytes(&confirmation.tag)?;
@@ -162,6 +170,8 @@ impl Relay {
         let origins = reader.take(skex_wire::dske::bitmap_len(count))?.to_vec();
         let secret_tag = Tag::from_bytes(reader.array()?);
         let head = reader.u8()?;
+        let origin = if head & REFILLED == 0 { Origin::OutOfBand } else { Origin::Refill };
+        let head = head & !REFILLED;
         let withdrawn = (head & WITHDRAWN != 0).then(|| OutcomeStatus::new(head & !WITHDRAWN));
         let confirmation = match usize::from(head) {
             _ if withdrawn.is_some() => None,
@@ -187,6 +197,7 @@ impl Relay {
             confirmation,
             confirmation_due: None,
             withdrawn,
+            origin,
             was_sent: true,
             expires,
             answer: None,
@@ -202,6 +213,9 @@ impl Relay {
 
 /// In the place of a bitmap's length, which is at most 4: the share was withdrawn, and this status told.
 const WITHDRAWN: u8 = 0x80;
+
+/// Beside either: the share leaves by refilled tables.
+const REFILLED: u8 = 0x40;
 
 /// What an upload is answered with, and the key for it.
 pub(super) struct Verdict {

@@ -11,7 +11,7 @@ use skex_wire::dske::{AnswerStatus, Busy, ShareMessage, Tagged};
 use super::relay::{GivenAnswer, Relay, RelayId, Verdict, storage_key};
 use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
-use crate::key::encoded;
+use crate::key::{Origin, encoded};
 use crate::link::{ReceivedShare, Slot, suite_of};
 use crate::psrd::Pad;
 use crate::suite::Need;
@@ -47,8 +47,8 @@ impl<P: Pad> Hub<P> {
         if let Some(given) =
             client.said.iter().flat_map(|said| &said.refusals).find(|given| given.slot == slot)
         {
-            let inner = given.inner.clone();
-            self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
+            let (inner, after) = (given.inner.clone(), given.after);
+            self.send(initiator, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
@@ -64,7 +64,9 @@ impl<P: Pad> Hub<P> {
         let status = self.judge(id, upload, &share);
         let verdict = Verdict { answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
         let Ok(responder) = status else {
-            let given = self.answer(initiator, verdict, Barrier::OPEN);
+            // That it was withdrawn is said once that is durable.
+            let after = self.relays.get(&id).map_or(Barrier::OPEN, |relay| relay.after);
+            let given = self.answer(initiator, verdict, after);
             if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
                 let refusals = &mut client.said.get_or_insert_default().refusals;
                 refusals.truncate(REFUSALS.saturating_sub(1));
@@ -75,8 +77,11 @@ impl<P: Pad> Hub<P> {
         if !self.relays.contains_key(&id) {
             let after = self.journal.after();
             let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
-            let relay = Relay::new(responder, upload, share, expires, after);
-            let elements = relay.need().and_then(Need::elements).unwrap_or(0);
+            let need = suite_of(upload).map(|suite| Need { suite, key_len: upload.terms.key_len });
+            let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
+            let origin = origin.unwrap_or(Origin::Refill);
+            let relay = Relay::new(responder, upload, share, expires, origin, after);
+            let elements = need.and_then(Need::elements).unwrap_or(0);
             self.journal.set(&storage_key(id), relay.encode(now));
             self.timers.insert((expires, Timer::Expiry(id)));
             self.relays.insert(id, relay);
@@ -108,10 +113,12 @@ impl<P: Pad> Hub<P> {
         let own = self.client(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         let peer = self.client(responder).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         if let Some(relay) = self.relays.get(&id) {
-            return if relay.repeats(responder, upload, share) {
-                Ok(responder)
-            } else {
-                Err(AnswerStatus::KEY_ID_IN_USE)
+            return match relay.withdrawn {
+                _ if !relay.repeats(responder, upload, share) => Err(AnswerStatus::KEY_ID_IN_USE),
+                // The share is gone: nobody will deliver it.
+                Some(_) if peer.allows(&own.tag) => Err(AnswerStatus::WITHDRAWN),
+                Some(_) => Err(AnswerStatus::NOT_AUTHORISED),
+                None => Ok(responder),
             };
         }
         if own.said.as_ref().is_some_and(|said| said.withdrawn.contains(&id.1)) {

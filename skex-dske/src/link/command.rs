@@ -8,7 +8,7 @@ use skex_wire::dske::{BlockPosition, Command, CommandBody, Found, Outcome, Outco
 
 use super::share::AnswerKey;
 use super::{Link, Slot};
-use crate::key::{Origin, encoded};
+use crate::key::{Origin, Origins, encoded};
 use crate::onetime::MessageTagKey;
 use crate::psrd::{AllocateError, Block, Outgoing, Pad};
 
@@ -27,7 +27,7 @@ pub(crate) struct SentCommand {
 impl<P: Pad> Link<P> {
     /// The message of a command, in a new block. Without room nothing is spent.
     pub(crate) fn send_command(&mut self, body: CommandBody<'_>) -> Result<SentCommand, AllocateError> {
-        let (block, after) = self.outgoing.allocate(0, Origin::Refill)?;
+        let (block, after) = self.outgoing.allocate(0, Origins::Any)?;
         let Block { place, answer_key, tag_key, .. } = block;
         let table = self.outgoing.get(place.table);
         let origin = table.map_or(Origin::Refill, Outgoing::origin);

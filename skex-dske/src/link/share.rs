@@ -14,7 +14,7 @@ use super::{Epochs, Link};
 use crate::envelope::Side;
 use crate::epoch::{EpochAnswerKey, EpochKeys, Standing};
 use crate::id::ClientTag;
-use crate::key::{Origin, encoded};
+use crate::key::{Origin, Origins, encoded};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
 use crate::psrd::{AllocateError, Block, OpenError, Outgoing, Pad, Place};
 use crate::suite::{KeySuite, Need};
@@ -112,16 +112,16 @@ pub(crate) struct ReceivedShare {
 }
 
 impl<P: Pad> Link<P> {
-    /// Whether a share can be sent without another lease, by a table of an origin as good as `worst`.
-    pub(crate) fn has_room(&self, need: Need, worst: Origin) -> bool {
-        self.next_number(need.suite, worst).is_some()
-            || need.pad_elements().is_some_and(|elements| self.outgoing.has_room(elements, worst))
+    /// Whether a share can be sent without another lease, by a table of `origins`.
+    pub(crate) fn has_room(&self, need: Need, origins: Origins) -> bool {
+        self.next_number(need.suite, origins).is_some()
+            || need.pad_elements().is_some_and(|elements| self.outgoing.has_room(elements, origins))
     }
 
     /// Whether a share could ever be sent, given another lease.
-    pub(crate) fn could_have_room(&self, need: Need, worst: Origin) -> bool {
-        self.next_number(need.suite, worst).is_some()
-            || need.pad_elements().is_some_and(|elements| self.outgoing.could_have_room(elements, worst))
+    pub(crate) fn could_have_room(&self, need: Need, origins: Origins) -> bool {
+        self.next_number(need.suite, origins).is_some()
+            || need.pad_elements().is_some_and(|elements| self.outgoing.could_have_room(elements, origins))
     }
 
     /// The origin of the table by which a share leaves now.
@@ -130,23 +130,23 @@ impl<P: Pad> Link<P> {
         epoch.unwrap_or_else(|| self.outgoing.origin(need.pad_elements().unwrap_or(u32::MAX)))
     }
 
-    fn next_number(&self, suite: KeySuite, worst: Origin) -> Option<(Place, u8, u64)> {
-        self.epochs.as_ref()?.sending.next(suite, worst)
+    fn next_number(&self, suite: KeySuite, origins: Origins) -> Option<(Place, u8, u64)> {
+        self.epochs.as_ref()?.sending.next(suite, origins)
     }
 
-    /// The message that carries `share`, protected as its terms say, by a table of an origin as good as `worst`. Without room
+    /// The message that carries `share`, protected as its terms say, by a table of `origins`. Without room
     /// nothing is spent.
     pub(crate) fn send_share(
         &mut self,
         share: &SecretVec,
         content: &Content<'_>,
-        worst: Origin,
+        origins: Origins,
     ) -> Result<SentShare, AllocateError> {
         let suite = KeySuite::from_id(content.terms.suite).ok_or(AllocateError::Message)?;
         if suite != KeySuite::OneTime {
-            return self.send_sealed(suite, share, content, worst);
+            return self.send_sealed(suite, share, content, origins);
         }
-        let (block, after) = self.allocate(content, worst)?;
+        let (block, after) = self.allocate(content, origins)?;
         let Block { place, elements, answer_key, tag_key, pad } = block;
         let masked = pad.mask(share);
         self.send_in_block((place, elements, after), answer_key, &tag_key, content, &masked)
@@ -156,17 +156,17 @@ impl<P: Pad> Link<P> {
     pub(crate) fn send_direct(
         &mut self,
         content: &Content<'_>,
-        worst: Origin,
+        origins: Origins,
     ) -> Result<(SentShare, SecretVec), AllocateError> {
-        let (block, after) = self.allocate(content, worst)?;
+        let (block, after) = self.allocate(content, origins)?;
         let Block { place, elements, answer_key, tag_key, pad } = block;
         let sent = self.send_in_block((place, elements, after), answer_key, &tag_key, content, &[])?;
         Ok((sent, pad.into_share()))
     }
 
-    fn allocate(&mut self, content: &Content<'_>, worst: Origin) -> Result<(Block, u64), AllocateError> {
+    fn allocate(&mut self, content: &Content<'_>, origins: Origins) -> Result<(Block, u64), AllocateError> {
         let elements = share_elements(content.terms.key_len).ok_or(AllocateError::Message)?;
-        self.outgoing.allocate(elements, worst)
+        self.outgoing.allocate(elements, origins)
     }
 
     fn floor(&self, table: u16) -> u32 {
@@ -207,11 +207,11 @@ impl<P: Pad> Link<P> {
         suite: KeySuite,
         share: &SecretVec,
         content: &Content<'_>,
-        worst: Origin,
+        origins: Origins,
     ) -> Result<SentShare, AllocateError> {
-        let ((id, number, after), elements) = match self.next_number(suite, worst) {
+        let ((id, number, after), elements) = match self.next_number(suite, origins) {
             Some(next) => (next, 0),
-            None => self.begin_epoch(suite, worst)?,
+            None => self.begin_epoch(suite, origins)?,
         };
         let position = BlockPosition::in_epoch(id.table, id.index, number, self.floor(id.table));
         let inner_type = match self.side {
@@ -242,9 +242,9 @@ impl<P: Pad> Link<P> {
     fn begin_epoch(
         &mut self,
         suite: KeySuite,
-        worst: Origin,
+        origins: Origins,
     ) -> Result<((Place, u8, u64), u32), AllocateError> {
-        let (block, after) = self.outgoing.allocate(0, worst)?;
+        let (block, after) = self.outgoing.allocate(0, origins)?;
         let id = block.place;
         let origin = self.outgoing.get(id.table).map_or(Origin::Refill, Outgoing::origin);
         let keys = EpochKeys::new(

@@ -23,6 +23,8 @@ const MAX_TABLES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableMarks {
     direction: Direction,
+    /// Whether it is a refilled table of which a lease was granted; of those that are gone, whether one was.
+    refilled: bool,
     number: u16,
     /// End of the last lease that was asked for, or granted.
     mark: u32,
@@ -35,9 +37,12 @@ pub(crate) struct TableMarks {
 /// Direction 1, number 2, mark 4, erased 4, elements 4.
 const ENTRY_LEN: usize = 15;
 
+/// Beside the direction.
+const REFILLED: u8 = 0x80;
+
 impl TableMarks {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        out.u8(self.direction.value())?;
+        out.u8(self.direction.value() | if self.refilled { REFILLED } else { 0 })?;
         out.u16(self.number)?;
         out.u32(self.mark)?;
         out.u32(self.erased)?;
@@ -45,8 +50,10 @@ impl TableMarks {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, RestoreError> {
+        let head = reader.u8()?;
         Ok(Self {
-            direction: Direction::new(reader.u8()?),
+            direction: Direction::new(head & !REFILLED),
+            refilled: head & REFILLED != 0,
             number: reader.u16()?,
             mark: reader.u32()?,
             erased: reader.u32()?,
@@ -120,6 +127,7 @@ impl<P: Pad> Link<P> {
         while !reader.is_empty() {
             marks.push(TableMarks::decode(&mut reader)?);
         }
+        self.refilled = marks.iter().any(|marks| marks.refilled);
         let (present, absent): (Vec<TableMarks>, Vec<TableMarks>) =
             marks.into_iter().partition(|marks| tables.iter().any(|table| marks.is_of(table)));
         // What the configuration lacks was used up, or it is a table that somebody lost.
@@ -243,6 +251,12 @@ impl<P: Pad> Link<P> {
         (low, u64::from(remaining).saturating_mul(ELEMENT_LEN as u64))
     }
 
+    /// What may be claimed of a share that has not come, while no lease of another table is granted. A copy of it may have been
+    /// sent, and lost, in an earlier session: where a refilled table was leased then, by that.
+    pub(crate) fn unseen_origin(&self) -> Origin {
+        if self.refilled { Origin::Refill } else { self.incoming.next_origin() }
+    }
+
     /// Whether this end sends in this direction.
     pub(crate) fn sends(&self, direction: Direction) -> bool {
         (self.side == Side::Client) == (direction == Direction::UPLINK)
@@ -253,6 +267,7 @@ impl<P: Pad> Link<P> {
         let (sending, receiving) = self.directions();
         let outgoing = self.outgoing.tables().map(|table| TableMarks {
             direction: sending,
+            refilled: false,
             number: table.number(),
             mark: table.mark(),
             erased: table.erased(),
@@ -260,6 +275,7 @@ impl<P: Pad> Link<P> {
         });
         let incoming = self.incoming.tables().map(|table| TableMarks {
             direction: receiving,
+            refilled: table.origin() == Origin::Refill && table.high_water() > 0,
             number: table.number(),
             mark: table.high_water(),
             erased: table.erased(),
@@ -267,7 +283,8 @@ impl<P: Pad> Link<P> {
         });
         let gone = [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(self.gone);
         let gone = gone.filter_map(|(direction, number)| {
-            Some(TableMarks { direction, number: number?, mark: 0, erased: 0, elements: 0 })
+            let refilled = self.refilled && direction == receiving;
+            Some(TableMarks { direction, refilled, number: number?, mark: 0, erased: 0, elements: 0 })
         });
         let entries: Vec<TableMarks> = outgoing.chain(incoming).chain(gone).collect();
         SecretVec::from_fn(entries.len().saturating_mul(ENTRY_LEN), |octets| {

@@ -9,7 +9,7 @@ use super::block::Block;
 use super::incoming::Incoming;
 use super::outgoing::{AllocateError, Outgoing};
 use super::pad::Pad;
-use crate::key::Origin;
+use crate::key::{Origin, Origins};
 
 /// Where a block begins: table and element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,37 +72,37 @@ impl<P: Pad> Sending<P> {
         live.map(Outgoing::elements).fold(0, u32::saturating_add)
     }
 
-    /// The table that serves a block for `pad_elements`, of an origin as good as `worst`: one with a lease that has room, or
+    /// The table that serves a block for `pad_elements`, of `origins`: one with a lease that has room, or
     /// else one that could have it.
-    fn serving(&self, pad_elements: u32, worst: Origin) -> Option<&Outgoing<P>> {
-        let good = || self.0.iter().filter(move |table| table.origin().is_as_good_as(worst));
+    fn serving(&self, pad_elements: u32, origins: Origins) -> Option<&Outgoing<P>> {
+        let good = || self.0.iter().filter(move |table| origins.include(table.origin()));
         let leased = good().find(|table| table.has_room(pad_elements));
         leased.or_else(|| good().find(|table| table.could_have_room(pad_elements)))
     }
 
     /// Whether a block can be had without another lease.
-    pub(crate) fn has_room(&self, pad_elements: u32, worst: Origin) -> bool {
-        self.serving(pad_elements, worst).is_some_and(|table| table.has_room(pad_elements))
+    pub(crate) fn has_room(&self, pad_elements: u32, origins: Origins) -> bool {
+        self.serving(pad_elements, origins).is_some_and(|table| table.has_room(pad_elements))
     }
 
     /// Whether a block could be had, given another lease.
-    pub(crate) fn could_have_room(&self, pad_elements: u32, worst: Origin) -> bool {
-        self.serving(pad_elements, worst).is_some()
+    pub(crate) fn could_have_room(&self, pad_elements: u32, origins: Origins) -> bool {
+        self.serving(pad_elements, origins).is_some()
     }
 
     /// The origin of the table that a block comes from now.
     pub(crate) fn origin(&self, pad_elements: u32) -> Origin {
-        let best = self.serving(pad_elements, Origin::Refill).or_else(|| self.0.last());
+        let best = self.serving(pad_elements, Origins::Any).or_else(|| self.0.last());
         best.map_or(Origin::Refill, Outgoing::origin)
     }
 
-    /// The next block, of an origin as good as `worst`. See [`Outgoing::allocate`].
+    /// The next block, of `origins`. See [`Outgoing::allocate`].
     pub(crate) fn allocate(
         &mut self,
         pad_elements: u32,
-        worst: Origin,
+        origins: Origins,
     ) -> Result<(Block, u64), AllocateError> {
-        let number = self.serving(pad_elements, worst).ok_or(AllocateError::Exhausted)?.number();
+        let number = self.serving(pad_elements, origins).ok_or(AllocateError::Exhausted)?.number();
         self.get_mut(number).ok_or(AllocateError::Exhausted)?.allocate(pad_elements)
     }
 
@@ -119,8 +119,8 @@ impl<P: Pad> Sending<P> {
     }
 
     /// The table of which to ask for a lease.
-    pub(crate) fn wanting(&mut self, pad_elements: u32, worst: Origin) -> Option<&mut Outgoing<P>> {
-        let number = self.serving(pad_elements, worst)?.number();
+    pub(crate) fn wanting(&mut self, pad_elements: u32, origins: Origins) -> Option<&mut Outgoing<P>> {
+        let number = self.serving(pad_elements, origins)?.number();
         self.get_mut(number)
     }
 
@@ -175,11 +175,10 @@ impl<P: Pad> Receiving<P> {
         live.map(Incoming::elements).fold(0, u32::saturating_add)
     }
 
-    /// The worst origin of a table that a share may come by from now on, while no lease of another table is granted.
+    /// The origin of the table of which a lease is granted next.
     pub(crate) fn next_origin(&self) -> Origin {
-        let open = |table: &&Incoming<P>| table.is_open() && table.origin() == Origin::Refill;
         let next = self.0.iter().find(|table| !table.is_used_up()).or_else(|| self.0.last());
-        self.0.iter().find(open).or(next).map_or(Origin::Refill, Incoming::origin)
+        next.map_or(Origin::Refill, Incoming::origin)
     }
 
     /// A new session: nothing granted before is opened any more. Tables that are used up go, but for the last; the highest

@@ -81,7 +81,7 @@ impl Cast {
         self.command(client, |client, now, rng| client.withdraw(now, rng, id)).unwrap().unwrap();
     }
 
-    fn authorise(&mut self, client: usize, peer: usize, allowed: bool) {
+    pub fn authorise(&mut self, client: usize, peer: usize, allowed: bool) {
         let peer = self.tags[peer];
         let told = self.command(client, |client, now, rng| client.authorise(now, rng, peer, allowed));
         told.unwrap().unwrap();

@@ -10,15 +10,16 @@
 //! - a key that differs between its ends, between two times that it was given, or from what its shares make;
 //! - a key that was given before as many hubs as its threshold had a part in it;
 //! - a key that was given twice without a restart in between;
+//! - a key that claims more than the tables by which honest ends sent its shares, whether they arrived or not;
 //! - anything that left before the record on which it depends was stored (and, with a gate, was durable).
 //!
 //! What an end in the adversary's hand says is held against nobody; what honest ends say to it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skex_core::{Expander, KeyId, Label, SecretBytes, Suite, extract};
+use skex_core::{Assurance, Expander, KeyId, Label, SecretBytes, Suite, extract};
 use skex_dske::{
-    ClientEvent, ClientTag, Coordinate, ELEMENT_LEN, MessageVerificationKey, Role, Tag, combine,
+    ClientEvent, ClientTag, Coordinate, ELEMENT_LEN, MessageVerificationKey, Origin, Role, Tag, combine,
 };
 use skex_sim::{Departed, Either, NodeId};
 use skex_wire::dske::{
@@ -118,6 +119,8 @@ struct Making {
     /// By coordinate.
     uploaded: BTreeMap<u8, Vec<u8>>,
     delivered: BTreeSet<u8>,
+    /// Whether a share left by a table that had travelled over the network: to a hub, from a hub.
+    refilled: [bool; 2],
 }
 
 impl Oracle {
@@ -292,7 +295,7 @@ impl Oracle {
         let reaches = |value: &[u8]| {
             assert_eq!(value.len() % 15, 0, "entries of 15 octets");
             value.chunks(15).any(|entry| {
-                let (direction, number) = (entry[0], u16::from_be_bytes([entry[1], entry[2]]));
+                let (direction, number) = (entry[0] & 0x3f, u16::from_be_bytes([entry[1], entry[2]]));
                 let mark = u32::from_be_bytes(*entry[3..].first_chunk::<4>().unwrap());
                 (direction == 0) == uplink && number == table && mark >= end
             })
@@ -403,6 +406,9 @@ impl Oracle {
         self.uses(of, index..index + 2, octets);
         self.verify(cast, of, index, false, outcome.untagged, outcome.tag);
         let Some(command) = self.commands.get(&(of, index)).cloned() else {
+            if self.is_adversarys(pair) {
+                return;
+            }
             return self.charge(format!("{of:?}: an outcome of no command at {index}"));
         };
         if status != OutcomeStatus::DONE {
@@ -489,7 +495,9 @@ impl Oracle {
                 key_len: terms.key_len as usize,
                 uploaded: BTreeMap::new(),
                 delivered: BTreeSet::new(),
+                refilled: [false; 2],
             });
+            making.refilled[0] |= is_refill(cast, table);
             let earlier = making.uploaded.insert(coordinate, plain.clone());
             if making.responder != peer || earlier.is_some_and(|earlier| earlier != plain) {
                 self.charge(format!("{pair:?}: another share or peer under one name"));
@@ -500,6 +508,7 @@ impl Oracle {
             match self.keys.get_mut(&(initiator, key_id)) {
                 Some(making) if making.responder == cast.tags[pair.0] => {
                     making.delivered.insert(coordinate);
+                    making.refilled[1] |= is_refill(cast, table);
                 }
                 None if by_the_adversary => {}
                 _ => self.charge(format!("{pair:?}: a share for somebody else, or that nobody uploaded")),
@@ -656,10 +665,16 @@ impl Oracle {
                 block[48..48 + making.key_len].to_vec()
             });
             let same = made.as_deref() == Some(established.key.secret().expose());
+            // Before it is confirmed, a key says what the initiator's own tables are worth.
+            let refilled = making.refilled[0] || established.confirmed && making.refilled[1];
+            let overstated = refilled && established.key.assurance() == Assurance::InformationTheoretic;
             if parts < threshold || !right || !same {
                 self.charge(format!(
                     "{name:?} at client {client}: {parts} of {threshold} parts, right responder: {right}, right key: {same}"
                 ));
+            }
+            if overstated {
+                self.charge(format!("{name:?}: claims more than the tables of its shares"));
             }
             let times = given.entry((happened.node, name)).or_default();
             if let Some(&before) = times.last() {
@@ -771,6 +786,14 @@ fn original<T>(cast: &Cast, ((client, hub), uplink, number): TableOf, read: impl
     assert_eq!(number, 0, "a table that nobody provisioned");
     let enrolment = &cast.enrolments[hub][client];
     read(if uplink { &enrolment.uplink } else { &enrolment.downlink })
+}
+
+fn is_refill(cast: &Cast, ((client, hub), uplink, number): TableOf) -> bool {
+    let further = cast.further.borrow();
+    let is_it = |table: &&Further| {
+        (table.client, table.hub, table.uplink, table.number) == (client, hub, uplink, number)
+    };
+    further.iter().find(is_it).is_some_and(|table| table.origin == Origin::Refill)
 }
 
 fn position(nodes: &[NodeId], node: NodeId) -> Option<usize> {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use skex_core::Assurance;
 use skex_dske::{ClientError, HubEvent, KeyRequest, Origin, Release, Table, TableError};
-use skex_sim::{Dice, Either, Link, PowerLoss, for_each_seed};
+use skex_sim::{Dice, Either, Link, PowerLoss, Receipts, for_each_seed};
 use skex_wire::dske::Direction;
 
 use crate::oracle::Oracle;
@@ -83,6 +83,45 @@ fn a_table_that_is_not_stored_is_not_used() {
     run(&mut cast, 60);
     assert_eq!(refilled(&cast), 2 * 2 * 2, "one after the other");
     Oracle::acquit(&cast);
+}
+
+/// The hub loses power at every point while a table is added: it says once, and after that is durable, that the client has it.
+/// Carried by what `HubEvent::Refilled` waits for.
+#[test]
+fn a_hub_says_that_a_table_was_added_once_that_is_durable() {
+    let build = || {
+        let mut cast = cast(6, &small(2));
+        cast.settle(2);
+        cast.refill((0, 0), (true, 1), 100);
+        cast.settle(1);
+        assert_eq!(refilled(&cast), 0, "it came, and is not stored yet");
+        cast
+    };
+    let said_by = |cast: &mut Cast, point: Option<u64>| {
+        let hub = cast.hubs[0];
+        // A store that takes its time: what is told too early is told between the write and its receipt.
+        cast.world.set_receipts(hub, Receipts::After(Duration::from_millis(30)));
+        let first = cast.world.points(hub);
+        cast.world.restart_after(Duration::from_millis(400));
+        if let Some(point) = point {
+            cast.world.crash_at(hub, first + point, PowerLoss::Loses);
+        }
+        assert_eq!(cast.store_refills(0), 1);
+        run(cast, 20);
+        cast.world.points(hub) - first
+    };
+    let mut honest = build();
+    let points = said_by(&mut honest, None);
+    assert_eq!(refilled(&honest), 1);
+    let mut crashes = 0;
+    for point in 0..points {
+        let mut cast = build();
+        said_by(&mut cast, Some(point));
+        // A crash after it was durable and before it was said leaves it unsaid.
+        assert!(refilled(&cast) <= 1, "point {point}: said, and taken back");
+        crashes += 1;
+    }
+    assert!(crashes > 2);
 }
 
 /// Scenarios 43 and 48: lost, repeated and reordered parts, starts of both ends at any time, a start of the client between the

@@ -102,6 +102,42 @@ fn the_message_after_the_last_number_opens_another_epoch() {
     assert_eq!(counts.epochs, 8, "two hubs, two legs, two epochs each");
 }
 
+/// Four epochs are open in one table when another comes, of a lower number, from which the next epoch is taken: it begins below
+/// them all, and both ends open it. Carried by `of_table` in `epoch.rs`: the bound is each table's own.
+#[test]
+fn an_epoch_in_a_table_of_a_lower_number_is_opened() {
+    let mut setup = Setup::new(2);
+    setup.table_elements = 0;
+    let mut cast = cast(13, &setup);
+    let links = [(0, 0, true), (1, 0, true), (0, 1, false), (1, 1, false)];
+    let provision = |cast: &mut crate::world::Cast, number, elements| {
+        for (hub, client, uplink) in links {
+            cast.provision((hub, client), (uplink, number), skex_dske::Origin::OutOfBand, elements, true);
+        }
+    };
+    // A lease has room for four epochs.
+    provision(&mut cast, 2, 100);
+    let mut ids = Vec::new();
+    let mut make = |cast: &mut crate::world::Cast, count: usize| {
+        let from = cast.world.events().len();
+        let made: Vec<_> =
+            (0..count).map(|_| cast.request(0, 1, request_under(KeySuite::Aes256Gcm, 2))).collect();
+        cast.settle(3);
+        take(cast, from);
+        made.iter().for_each(|&id| cast.assert_agreed(0, 1, id));
+        ids.extend(made);
+    };
+    for _ in 0..16 {
+        make(&mut cast, 64);
+    }
+    assert_eq!(Oracle::acquit(&cast).epochs, 16, "two hubs, two legs, four epochs each");
+    provision(&mut cast, 1, 100);
+    make(&mut cast, 10);
+    let counts = Oracle::acquit(&cast);
+    assert_eq!((counts.epochs, counts.uploads, counts.deliveries), (20, 2 * 1034, 2 * 1034));
+    assert_eq!(Oracle::tables_used(&cast), 2);
+}
+
 /// The responder says that it has taken the keys that it was given since `from`.
 fn take(cast: &mut crate::world::Cast, from: usize) {
     let (node, peer) = (cast.clients[1], cast.tags[0]);

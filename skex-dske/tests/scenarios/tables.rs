@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use skex_core::Assurance;
 use skex_dske::{ClientError, HubEvent, KeyRequest, Origin, Release};
-use skex_sim::{Dice, Either, Link, PowerLoss, for_each_seed};
+use skex_sim::{Dice, Either, Link, PowerLoss, Verdict, for_each_seed};
 
 use crate::oracle::Oracle;
 use crate::seeds;
@@ -222,17 +222,31 @@ fn a_share_that_was_claimed_out_of_band_does_not_come_by_a_refilled_table() {
     Oracle::acquit(&cast);
 }
 
-/// A share comes by a refilled table, which is used up by it and goes with the session, and once more by one out of band: a
-/// recording of the first and a broken cipher are worth the share all the same, and the key says so.
-/// Carried by `Arrived::origin` in the responder.
-#[test]
-fn a_share_that_came_twice_is_worth_the_worse_of_its_tables() {
-    let mut cast = cast(8, &small(3));
+/// Hub 0's downlink to the responder: nothing is left of the first table, then come a refilled one with room for one share and a
+/// large one out of band.
+fn with_a_small_refill(seed: u64, hubs: usize) -> Cast {
+    let mut cast = cast(seed, &Setup::new(hubs));
     cast.hub_downlinks[0][1].set_octets(&[]);
     cast.client_tables[1][0].1.set_octets(&[]);
     cast.provision((0, 1), (false, 1), Origin::Refill, 20, true);
     cast.provision((0, 1), (false, 2), Origin::OutOfBand, 4096, true);
     cast.settle(2);
+    cast
+}
+
+fn assert_computational(cast: &Cast, id: skex_core::KeyId) {
+    for client in 0..2 {
+        let made = cast.keys(client);
+        let made = made.iter().find(|made| made.key.id() == id).unwrap();
+        assert_eq!(made.key.assurance(), Assurance::Computational, "client {client}");
+    }
+}
+
+/// A share comes by a refilled table, which is used up by it and goes with the session. It does not come by one out of band
+/// after that, and the key says what it is worth.
+#[test]
+fn a_share_that_came_by_a_refilled_table_does_not_come_by_a_better_one() {
+    let mut cast = with_a_small_refill(8, 3);
     for hub in [1, 2] {
         cast.world.net_mut().cut(cast.clients[1], cast.hubs[hub]);
     }
@@ -242,16 +256,105 @@ fn a_share_that_came_twice_is_worth_the_worse_of_its_tables() {
     cast.world.kill(cast.hubs[0]);
     cast.world.restart(cast.hubs[0]);
     cast.settle(60);
-    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 2);
-    assert_eq!(cast.key(1, id), None);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 1);
     cast.world.net_mut().heal();
     cast.settle(60);
     cast.assert_agreed(0, 1, id);
-    for client in 0..2 {
-        let made = cast.keys(client);
-        let made = made.iter().find(|made| made.key.id() == id).unwrap();
-        assert_eq!(made.key.assurance(), Assurance::Computational);
+    assert_computational(&cast, id);
+    Oracle::acquit(&cast);
+}
+
+/// The delivery by the refilled table is lost: whoever recorded it has the share, once the cipher is broken. So the share does not
+/// come out of band later, and count as if that were all; with two hubs, there is no key at all. What the hub gets next comes out
+/// of band. Carried by `Relay::origin` in the hub.
+#[test]
+fn a_share_that_was_lost_by_a_refilled_table_does_not_come_by_a_better_one() {
+    let mut cast = with_a_small_refill(9, 2);
+    let hears = cast.world.net().address(cast.clients[1]);
+    let hub = cast.hubs[0];
+    cast.world.net_mut().intercept(move |sent| {
+        let is_delivery = sent.node == Some(hub) && sent.to == hears && sent.bytes.len() > 200;
+        if is_delivery { Verdict::Drop } else { Verdict::Pass }
+    });
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 100;
+    let id = cast.request(0, 1, request);
+    cast.settle(5);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 1);
+    cast.world.net_mut().stop_intercepting();
+    for _ in 0..2 {
+        cast.world.kill(hub);
+        cast.world.restart(hub);
+        cast.settle(20);
     }
+    cast.settle(300);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 1);
+    assert_eq!(cast.key(1, id), None);
+    let later = cast.request(0, 1, request);
+    cast.settle(20);
+    cast.assert_agreed(0, 1, later);
+    let made = cast.keys(1).pop().unwrap().key.assurance();
+    assert_eq!(made, Assurance::InformationTheoretic, "all of it came out of band");
+    Oracle::acquit(&cast);
+}
+
+/// The same, and the key is made of the shares of two other hubs: what was lost counts in it as well. So it does after a start of
+/// the responder, and when the refilled table is gone. Carried by `Link::refilled`, and by what is durable of it.
+#[test]
+fn a_share_that_was_lost_by_a_refilled_table_counts_though_it_never_came() {
+    let mut cast = with_a_small_refill(10, 3);
+    let hears = cast.world.net().address(cast.clients[1]);
+    let (hub, responder) = (cast.hubs[0], cast.clients[1]);
+    cast.world.net_mut().intercept(move |sent| {
+        if sent.to == hears && sent.bytes.len() > 200 { Verdict::Drop } else { Verdict::Pass }
+    });
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 300;
+    let id = cast.request(0, 1, request);
+    cast.settle(5);
+    for node in [hub, responder, hub, responder] {
+        cast.world.kill(node);
+        cast.world.restart(node);
+        cast.settle(10);
+    }
+    cast.world.kill(hub);
+    cast.world.net_mut().stop_intercepting();
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+    assert_computational(&cast, id);
+    Oracle::acquit(&cast);
+}
+
+/// The responder has a share out of band, said so, and its answer is lost: the hub does not send the share once more by a refilled
+/// table, for what was said of it would be true no longer. Carried by `Relay::origin` in the hub.
+#[test]
+fn a_share_that_came_out_of_band_is_not_repeated_by_a_refilled_table() {
+    let mut cast = cast(11, &small(2));
+    cast.settle(2);
+    let (hub, responder) = (cast.hubs[0], cast.clients[1]);
+    let hears = cast.world.net().address(hub);
+    cast.world.net_mut().intercept(move |sent| {
+        if sent.node == Some(responder) && sent.to == hears && sent.bytes.len() == 42 + 25 {
+            return Verdict::Drop;
+        }
+        Verdict::Pass
+    });
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    assert_eq!(cast.keys(1)[0].key.assurance(), Assurance::InformationTheoretic);
+    cast.world.net_mut().stop_intercepting();
+    cast.world.kill(hub);
+    cast.hub_downlinks[0][1].set_octets(&[]);
+    cast.client_tables[1][0].1.set_octets(&[]);
+    cast.provision((0, 1), (false, 1), Origin::Refill, 4096, true);
+    cast.world.restart(hub);
+    cast.settle(60);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 0), 1);
+    let later = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(20);
+    cast.assert_agreed(0, 1, later);
+    assert_computational(&cast, later);
     Oracle::acquit(&cast);
 }
 

@@ -91,7 +91,7 @@ impl<P: Pad> Client<P> {
         let awaited = (0..self.links.len()).filter(silent).filter_map(|link| {
             let hub = self.links.get(link)?;
             let of_key = judgement.context.hubs().any(|(id, _)| id == hub.link.keys.hub());
-            let claimed = hub.link.incoming.next_origin() == Origin::OutOfBand;
+            let claimed = hub.link.unseen_origin() == Origin::OutOfBand;
             (of_key && claimed).then_some(hub.coordinate.get())
         });
         let awaited = awaited.collect();
@@ -192,6 +192,6 @@ impl<P: Pad> Client<P> {
             return Origin::Refill;
         };
         let share = arrived.iter().find(|share| share.link == at);
-        share.map_or_else(|| link.link.incoming.next_origin(), |share| share.origin)
+        share.map_or_else(|| link.link.unseen_origin(), |share| share.origin)
     }
 }

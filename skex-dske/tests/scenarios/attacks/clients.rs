@@ -2,7 +2,7 @@
 
 use skex_dske::{Authorised, KeyError, KeyRequest};
 use skex_sim::{Link, Receipts};
-use skex_wire::dske::AnswerStatus;
+use skex_wire::dske::{AnswerStatus, CommandBody};
 
 use super::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
@@ -248,4 +248,40 @@ fn scenario_32_a_forged_index_far_ahead_moves_and_erases_nothing() {
     liar.share(&mut cast, &share);
     pass(&mut cast, 100);
     assert_eq!(answers(&mut liar, &cast), 1);
+}
+
+/// An initiator withdraws a key and uploads it anew, to the letter, in another block: the share is gone, and "accepted" would
+/// be a lie. Nor is it accepted where the responder took its authorisation back.
+/// Carried by `Relay::withdrawn` in `Hub::judge`.
+#[test]
+fn a_withdrawn_key_that_is_uploaded_anew_is_refused() {
+    let mut cast = cast(13, &setup(1024));
+    cast.settle(1);
+    cast.world.kill(cast.clients[1]);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    liar.ask(&mut cast, [1; 16], 0, 100).unwrap();
+    let junk = Share::junk([5; 16], cast.tags[1]);
+    let upload = |cast: &mut Cast, liar: &mut Liar| {
+        liar.share(cast, &junk);
+        pass(cast, 20);
+        liar.statuses(cast)
+    };
+    assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::ACCEPTED]);
+    assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::ACCEPTED], "in another block");
+    liar.command(&mut cast, CommandBody::Withdraw([5; 16]));
+    pass(&mut cast, 20);
+    assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::WITHDRAWN]);
+    // And after a start of the hub.
+    cast.world.restart(cast.hubs[0]);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    liar.ask(&mut cast, [2; 16], 200, 100).unwrap();
+    assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::WITHDRAWN]);
+    cast.world.restart(cast.clients[1]);
+    cast.settle(30);
+    assert_eq!(Oracle::delivered(&cast, 2, skex_core::KeyId::new([5; 16]), 0), 0);
+    // What the responder had dropped is not accepted either.
+    cast.authorise(1, 2, false);
+    cast.settle(5);
+    assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::NOT_AUTHORISED]);
+    Oracle::acquit(&cast);
 }

@@ -7,8 +7,8 @@ use skex_core::{Expander, HashSecret, Label, SecretBytes, Suite, extract};
 use skex_dske::{ClientTag, MessageTagKey};
 use skex_sim::{Address, NodeId};
 use skex_wire::dske::{
-    BlockPosition, Direction, DskeSuiteId, Fetch, Hello, Inner, InnerType, LeaseGrant, LeaseRequest, Outer,
-    SealedHeader, ShareMessage, Terms, tag_prefix,
+    AnswerStatus, BlockPosition, Command, CommandBody, Direction, DskeSuiteId, Fetch, Hello, Inner,
+    InnerType, LeaseGrant, LeaseRequest, Outer, SealedHeader, ShareMessage, Terms, tag_prefix,
 };
 use skex_wire::{SuiteId, Writer};
 
@@ -395,6 +395,30 @@ impl Liar {
         let tag = MessageTagKey::from_pad(key.try_into().unwrap()).unwrap().tag(&[&prefix, out.written()]);
         out.bytes(tag.as_bytes()).unwrap();
         octets
+    }
+
+    /// A client's command, in the next block of the lease.
+    pub fn command(&mut self, cast: &mut Cast, body: CommandBody<'_>) {
+        let index = self.next;
+        self.next += 4;
+        let command = Command::new(BlockPosition::new(0, index, index), body).unwrap();
+        let mut octets = vec![0; command.encoded_len()];
+        let mut out = Writer::new(&mut octets);
+        command.encode_untagged(&mut out).unwrap();
+        let prefix = tag_prefix(Direction::UPLINK, self.client as u32, cast.hub_ids[self.hub].as_bytes());
+        let key = &self.table(cast)[index as usize * 16 + 32..index as usize * 16 + 64];
+        let tag = MessageTagKey::from_pad(key.try_into().unwrap()).unwrap().tag(&[&prefix, out.written()]);
+        out.bytes(tag.as_bytes()).unwrap();
+        self.say(cast, &octets);
+    }
+
+    /// The statuses of the answers that came since the last time.
+    pub fn statuses(&mut self, cast: &Cast) -> Vec<AnswerStatus> {
+        let status = |inner: &Vec<u8>| match Inner::decode(inner) {
+            Ok(Inner::Answer(answer)) => Some(answer.message.status),
+            _ => None,
+        };
+        self.hear(cast).iter().filter_map(status).collect()
     }
 
     /// The honest end's last request for a lease, of those not heard yet.
