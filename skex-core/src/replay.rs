@@ -6,12 +6,13 @@
 
 const WORD_BITS: u64 = 64;
 
-/// Which of the last `64 * WORDS` sequence numbers were accepted. `8 * WORDS` octets and 16 more.
+/// Which of the last `64 * WORDS` sequence numbers were accepted. `8 * WORDS` octets and 8 more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayWindow<const WORDS: usize> {
     // Bit `sequence % SIZE`, for the SIZE numbers up to the highest.
     seen: [u64; WORDS],
-    highest: Option<u64>,
+    // Of no meaning before the first: from then on its own bit is always set.
+    highest: u64,
 }
 
 /// Why a sequence number is not accepted.
@@ -36,19 +37,26 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// A window in which nothing was accepted.
     #[must_use]
     pub const fn new() -> Self {
-        Self { seen: [0; WORDS], highest: None }
+        Self { seen: [0; WORDS], highest: 0 }
     }
 
     /// The highest sequence number accepted so far.
     #[must_use]
     pub const fn highest(&self) -> Option<u64> {
-        self.highest
+        let mut words: &[u64] = &self.seen;
+        while let [word, rest @ ..] = words {
+            if *word != 0 {
+                return Some(self.highest);
+            }
+            words = rest;
+        }
+        None
     }
 
     /// The lowest sequence number that is not too old.
     #[must_use]
     pub const fn floor(&self) -> u64 {
-        match self.highest {
+        match self.highest() {
             Some(highest) => highest.saturating_sub(Self::SIZE.saturating_sub(1)),
             None => 0,
         }
@@ -59,7 +67,7 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// # Errors
     /// [`ReplayError`] says why not.
     pub fn check(&self, sequence: u64) -> Result<(), ReplayError> {
-        match self.highest {
+        match self.highest() {
             Some(highest) if sequence <= highest => {
                 if sequence < self.floor() {
                     return Err(ReplayError::TooOld);
@@ -80,13 +88,13 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
     /// [`ReplayError`] where [`Self::check`] refuses it; nothing changes then.
     pub fn update(&mut self, sequence: u64) -> Result<(), ReplayError> {
         self.check(sequence)?;
-        match self.highest {
+        match self.highest() {
             Some(highest) if sequence <= highest => {}
             Some(highest) => {
                 self.forget(highest, sequence);
-                self.highest = Some(sequence);
+                self.highest = sequence;
             }
-            None => self.highest = Some(sequence),
+            None => self.highest = sequence,
         }
         let (word, bit) = Self::place(sequence);
         if let Some(seen) = self.seen.get_mut(word) {

@@ -64,6 +64,8 @@ pub struct Hub<P> {
     relays: BTreeMap<RelayId, Relay>,
     /// The relays whose share waits for a responder.
     waiting: BTreeMap<ClientId, BTreeSet<RelayId>>,
+    /// Elements of a responder's downlink for which shares were accepted, by part.
+    spent: BTreeMap<(ClientId, u8), u32>,
     timers: BTreeSet<(Instant, Timer)>,
     /// Lives for one start only.
     boot_key: SecretBytes<32>,
@@ -89,16 +91,13 @@ struct Client<P> {
     allowed: Option<Box<Allowed>>,
     /// Sessions that were opened since the start.
     generation: u32,
-    /// Where its last authentic message came from.
-    path: Option<PathId>,
+    /// Where its last authentic message came from, once it has a session.
+    path: PathId,
     /// Whether it has sent a message without its salt: it has heard us under this envelope.
     confirmed: bool,
     lease_retry: Option<Box<Backoff>>,
     /// Keys whose lifetime is not over.
     keys: u32,
-    /// Elements of its downlink for which shares were accepted, by part; none before the first.
-    #[expect(clippy::box_collection, reason = "16 octets less for each client that has none")]
-    spent: Option<Box<Vec<u32>>>,
     said: Option<Box<Said>>,
     /// Whether its initial key is another than that of the configuration, or is to be.
     key_replaced: bool,
@@ -221,6 +220,7 @@ impl<P: Pad> Hub<P> {
             offers: BTreeMap::new(),
             relays: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            spent: BTreeMap::new(),
             timers: BTreeSet::new(),
             boot_key,
             clock: Clock::new(now),
@@ -299,11 +299,10 @@ impl<P: Pad> Hub<P> {
                 Authorised::Only(tags) => Some(Box::new(Allowed::only(tags))),
             },
             generation: 0,
-            path: None,
+            path: PathId::new(0),
             confirmed: false,
             lease_retry: None,
             keys: 0,
-            spent: None,
             said: None,
             key_replaced: initial.is_some(),
             low_reported: [false; 2],
@@ -353,9 +352,9 @@ impl<P: Pad> Hub<P> {
     fn table_added(&mut self, id: ClientId) {
         if let Some(client) = self.client_mut(id) {
             client.low_reported = [false; 2];
-            // Every initiator has its part of what is there now.
-            client.spent = None;
         }
+        // Every initiator has its part of what is there now.
+        self.forget_spent(id);
         self.store_marks(id);
     }
 
@@ -471,7 +470,7 @@ impl<P: Pad> Hub<P> {
     ) -> Result<Disposition, DiscardReason> {
         let inner = self.open(id, from, sealed)?;
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
-        client.path = Some(from);
+        client.path = from;
         if sealed.header.salt.is_none() && !core::mem::replace(&mut client.confirmed, true) {
             self.deliver_waiting(now, rng, id);
             self.send_refill(now, id);
@@ -558,14 +557,14 @@ impl<P: Pad> Hub<P> {
     /// it is as good as lost on the way.
     fn send(&mut self, id: ClientId, inner: &[u8], after: u64, class: TransmitClass) {
         let Some(client) = self.client_mut(id) else { return };
-        let Some(path) = client.path else { return };
         // The client's next message finds no session here, and it says hello anew.
         if client.link.is_worn_out() {
             client.link.end();
             return;
         }
         if let Some(datagram) = client.link.seal(inner, false) {
-            let _ = self.queue.push(after, Transmit::new(Destination::Path(path), class, datagram));
+            let to = Destination::Path(client.path);
+            let _ = self.queue.push(after, Transmit::new(to, class, datagram));
         }
     }
 

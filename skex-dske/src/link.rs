@@ -57,7 +57,7 @@ pub(crate) enum LeaseAnswer {
 }
 
 impl<P: Pad> Link<P> {
-    pub(crate) const fn new(side: Side, keys: EnvelopeKeys) -> Self {
+    pub(crate) fn new(side: Side, keys: EnvelopeKeys) -> Self {
         Self {
             side,
             keys,

@@ -3,8 +3,6 @@
 //! Half of the table is divided evenly among the initiators that the responder has authorised, and each has a few blocks at
 //! least: nobody else can spend its part. Beyond it, it gets what is left when the parts of all others are kept.
 
-use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use skex_core::SecretVec;
@@ -36,7 +34,7 @@ impl<P: Pad> Hub<P> {
     }
 
     /// Which part is that of `initiator`.
-    fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<usize> {
+    fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<u8> {
         let place = match &self.client(responder)?.allowed {
             Some(allowed) if !allowed.all_but => {
                 let tag = self.client(initiator)?.tag;
@@ -45,7 +43,12 @@ impl<P: Pad> Hub<P> {
             // Counted without the responder itself.
             _ => usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?,
         };
-        place.checked_rem(self.parts(responder))
+        u8::try_from(place.checked_rem(self.parts(responder))?).ok()
+    }
+
+    /// What was spent of each part.
+    fn spent_of(&self, responder: ClientId) -> impl Iterator<Item = (u8, u32)> + '_ {
+        self.spent.range((responder, 0)..=(responder, u8::MAX)).map(|((_, part), spent)| (*part, *spent))
     }
 
     /// Whether a share may still be carried by the responder's downlink.
@@ -62,16 +65,16 @@ impl<P: Pad> Hub<P> {
         let table = client.link.outgoing.elements();
         let even = (table / 2).checked_div(others.saturating_add(1)).unwrap_or(0);
         let own_part = even.max(block.saturating_mul(SMALLEST_PART));
-        let spent = client.spent.as_ref().map_or(&[][..], |spent| spent.as_slice());
-        if spent.get(own).copied().unwrap_or(0).saturating_add(block) <= own_part {
+        let spent = self.spent.get(&(responder, own)).copied().unwrap_or(0);
+        if spent.saturating_add(block) <= own_part {
             return true;
         }
         let undelivered = self.waiting.get(&responder).into_iter().flatten();
         let undelivered =
             undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
         let promised = undelivered.filter_map(|relay| relay.need()?.elements()).fold(0, u32::saturating_add);
-        let spent = spent.iter().enumerate().filter(|(part, _)| *part != own);
-        let used = spent.map(|(_, spent)| *spent.min(&own_part)).fold(0, u32::saturating_add);
+        let spent = self.spent_of(responder).filter(|(part, _)| *part != own);
+        let used = spent.map(|(_, spent)| spent.min(own_part)).fold(0, u32::saturating_add);
         let kept = others.saturating_mul(own_part).min(table / 2).saturating_sub(used);
         let needed = block.saturating_add(promised).saturating_add(kept);
         client.link.outgoing.remaining() >= needed
@@ -81,54 +84,40 @@ impl<P: Pad> Hub<P> {
     pub(super) fn spend(&mut self, initiator: ClientId, responder: ClientId, block: u32) {
         let (parts, part) = (self.parts(responder), self.part_of(initiator, responder));
         let Some(part) = part.filter(|_| parts > 1) else { return };
-        let Some(client) = self.client_mut(responder) else { return };
-        let spent = client.spent.get_or_insert_with(|| Box::new(vec![0; parts]));
-        let number = client.link.outgoing.newest();
-        let Some(spent) = spent.get_mut(part) else { return };
+        let number = self.client(responder).map_or(0, |client| client.link.outgoing.newest());
+        let spent = self.spent.entry((responder, part)).or_default();
         *spent = spent.saturating_add(block);
-        let value = stored(number, *spent);
-        self.journal.set(&spent_key(responder, part), value);
+        self.journal.set(&spent_key(responder, part), stored(number, *spent));
     }
 
-    /// The parts are divided anew, and every count begins anew.
+    /// The parts are divided anew, and every count begins anew; or the client is gone.
     pub(super) fn forget_spent(&mut self, responder: ClientId) {
-        let Some(client) = self.client_mut(responder) else { return };
-        let parts = client.spent.take().map_or(0, |spent| spent.len());
-        (0..parts).for_each(|part| self.journal.remove(&spent_key(responder, part)));
-    }
-
-    /// Nothing is left of what was spent of a client's downlink.
-    pub(super) fn remove_spent(&mut self, responder: ClientId) {
-        (0..PARTS).for_each(|part| self.journal.remove(&spent_key(responder, part)));
+        let parts: Vec<u8> = self.spent_of(responder).map(|(part, _)| part).collect();
+        for part in parts {
+            self.spent.remove(&(responder, part));
+            self.journal.remove(&spent_key(responder, part));
+        }
     }
 
     /// What was spent before the last start. What was spent before a table was added counts no more.
     pub(super) fn restore_spent(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let (mut key, mut value) = (Reader::new(key), Reader::new(value));
-        let (responder, part) = (ClientId::new(key.u32()?), usize::from(key.u8()?));
+        let (responder, part) = (ClientId::new(key.u32()?), key.u8()?);
         let (number, elements) = (value.u16()?, value.u32()?);
         key.finish()?;
         value.finish()?;
-        let parts = self.parts(responder);
-        let client = self.client_mut(responder).ok_or(RestoreError::Configuration)?;
-        if number != client.link.outgoing.newest() || parts < 2 {
-            return Ok(());
-        }
-        let spent = client.spent.get_or_insert_with(|| Box::new(vec![0; parts]));
-        if let Some(spent) = spent.get_mut(part) {
-            *spent = elements;
+        let client = self.client(responder).ok_or(RestoreError::Configuration)?;
+        if number == client.link.outgoing.newest() && usize::from(part) < self.parts(responder) {
+            self.spent.insert((responder, part), elements);
         }
         Ok(())
     }
 
     /// What a snapshot has to hold of it.
     pub(super) fn store_spent(&mut self) {
-        for client in self.clients.iter() {
-            let (id, number) = (client.link.keys.client(), client.link.outgoing.newest());
-            let spent = client.spent.iter().flat_map(|spent| spent.iter());
-            for (part, spent) in spent.enumerate().filter(|(_, spent)| **spent > 0) {
-                self.journal.set(&spent_key(id, part), stored(number, *spent));
-            }
+        for (&(responder, part), &spent) in &self.spent {
+            let number = self.clients.get(responder).map_or(0, |client| client.link.outgoing.newest());
+            self.journal.set(&spent_key(responder, part), stored(number, spent));
         }
     }
 }
@@ -140,7 +129,6 @@ fn stored(number: u16, elements: u32) -> SecretVec {
     SecretVec::copied_from(&[n, m, a, b, c, d])
 }
 
-fn spent_key(responder: ClientId, part: usize) -> Vec<u8> {
-    let part = u8::try_from(part).unwrap_or(u8::MAX);
+fn spent_key(responder: ClientId, part: u8) -> Vec<u8> {
     [&[STORED_SPENT], responder.number().to_be_bytes().as_slice(), &[part]].concat()
 }

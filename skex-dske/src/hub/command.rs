@@ -208,9 +208,7 @@ impl<P: Pad> Hub<P> {
         self.journal.set(&storage_key(id), relay.encode(now));
         let responder = relay.responder;
         let delivery = relay.delivery.take();
-        if let Some(waiting) = self.waiting.get_mut(&responder) {
-            waiting.remove(&id);
-        }
+        self.waits_no_more(responder, id);
         if let Some((sent, backoff)) = delivery {
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(responder) {

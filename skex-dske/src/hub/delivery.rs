@@ -99,12 +99,20 @@ impl<P: Pad> Hub<P> {
         });
         relay.after = self.journal.after();
         self.journal.set(&storage_key(id), relay.encode(now));
-        if let Some(waiting) = self.waiting.get_mut(&responder) {
-            waiting.remove(&id);
-        }
+        self.waits_no_more(responder, id);
         self.relayed = self.relayed.saturating_add(1);
         self.pass_on_confirmation(now, id);
         Ok(Disposition::Accepted)
+    }
+
+    /// The share of a relay does not wait for its responder any more.
+    pub(super) fn waits_no_more(&mut self, responder: ClientId, id: RelayId) {
+        if let Some(waiting) = self.waiting.get_mut(&responder) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.waiting.remove(&responder);
+            }
+        }
     }
 
     pub(super) fn repeat_delivery(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {

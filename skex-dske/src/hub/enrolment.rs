@@ -61,7 +61,7 @@ impl<P: Pad> Hub<P> {
         self.journal.remove(&key(STORED_ALLOWED, client));
         self.journal.remove(&key(STORED_OFFER, client));
         self.journal.remove(&key(STORED_INITIAL, client));
-        self.remove_spent(client);
+        self.forget_spent(client);
         self.journal.wipe_soon(now);
         self.offers.remove(&client);
         self.names.retain(|_, owner| *owner != client);
@@ -125,9 +125,7 @@ impl<P: Pad> Hub<P> {
                 client.link.settle(&sent);
             }
         }
-        if let Some(waiting) = self.waiting.get_mut(&relay.responder) {
-            waiting.remove(&id);
-        }
+        self.waits_no_more(relay.responder, id);
         if let Some(client) = self.client_mut(id.0) {
             client.keys = client.keys.saturating_sub(1);
         }

@@ -26,7 +26,7 @@ pub(crate) struct Outgoing<P> {
     /// or is lost; it is erased when the next answer shows that the mark above it is durable.
     erased: u32,
     /// In the order in which they are used; the first is the current one.
-    leases: Vec<Lease>,
+    leases: Box<[Lease]>,
     asked: Option<Box<Asked>>,
     /// The receiver said that nothing is left. Advisory: it holds for this session and moves no mark.
     denied: bool,
@@ -57,14 +57,14 @@ pub(crate) struct Asked {
 impl<P: Pad> Outgoing<P> {
     /// A table as it was stored: its durable `mark`, no lease. Everything below `erased` is erased; what lies between was
     /// lost with the last start.
-    pub(crate) const fn new(pad: P, number: u16, origin: Origin, mark: u32, erased: u32) -> Self {
+    pub(crate) fn new(pad: P, number: u16, origin: Origin, mark: u32, erased: u32) -> Self {
         Self {
             pad,
             number,
             origin,
             mark,
             erased,
-            leases: Vec::new(),
+            leases: Box::default(),
             asked: None,
             denied: false,
             unsettled: Vec::new(),
@@ -169,13 +169,19 @@ impl<P: Pad> Outgoing<P> {
             // What is left of this lease is too short; the next one has begun.
             let rest = end.min(lease.end).saturating_sub(index);
             self.pad.erase(index, rest)?;
-            self.leases.remove(0);
+            let mut leases = core::mem::take(&mut self.leases).into_vec();
+            leases.remove(0);
+            self.leases = leases.into_boxed_slice();
         }
     }
 
     /// No message of the block at `index` will be sent again.
     pub(crate) fn settle(&mut self, index: u32) {
         self.unsettled.retain(|&unsettled| unsettled != index);
+        // What a burst took is given back.
+        if self.unsettled.is_empty() {
+            self.unsettled.shrink_to(1);
+        }
     }
 
     /// Everything below this element is over: the receiver may erase it.
@@ -255,8 +261,9 @@ impl<P: Pad> Outgoing<P> {
         (self.asked, self.erased) = (None, self.mark);
         if usable {
             // There is mostly one, and a hub has many tables.
-            self.leases.reserve_exact(1);
-            self.leases.push(Lease { next: first, end, after });
+            let mut leases = core::mem::take(&mut self.leases).into_vec();
+            leases.push(Lease { next: first, end, after });
+            self.leases = leases.into_boxed_slice();
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
     }
@@ -277,7 +284,7 @@ impl<P: Pad> Outgoing<P> {
 
     /// A new session: leases end with the one in which they were granted.
     pub(crate) fn end_session(&mut self) {
-        for lease in self.leases.drain(..) {
+        for lease in core::mem::take(&mut self.leases) {
             // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
             let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
         }

@@ -40,6 +40,10 @@ impl Ranges {
             self.0.reserve_exact(1);
         }
         self.0.splice(first..last.max(first), [(merged_start, merged_end)]);
+        // What a burst out of order took is given back.
+        if self.0.len() == 1 {
+            self.0.shrink_to(1);
+        }
         true
     }
 }

@@ -3,6 +3,7 @@
 //! Several may be there: the sender takes from the lowest number that has room, so that a table is used up before the
 //! next is begun, except where a long key does not fit the rest of one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::block::Block;
@@ -20,11 +21,11 @@ pub(crate) struct Place {
 
 /// The tables that this end sends from, in ascending order of their numbers.
 #[derive(Debug)]
-pub(crate) struct Sending<P>(Vec<Outgoing<P>>);
+pub(crate) struct Sending<P>(Box<[Outgoing<P>]>);
 
 /// The tables that this end receives from, in ascending order of their numbers.
 #[derive(Debug)]
-pub(crate) struct Receiving<P>(Vec<Incoming<P>>);
+pub(crate) struct Receiving<P>(Box<[Incoming<P>]>);
 
 impl<P: Pad> Sending<P> {
     /// Erases every table.
@@ -32,8 +33,8 @@ impl<P: Pad> Sending<P> {
         self.0.iter_mut().for_each(Outgoing::destroy);
     }
 
-    pub(crate) const fn new() -> Self {
-        Self(Vec::new())
+    pub(crate) fn new() -> Self {
+        Self(Box::default())
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Outgoing<P>> {
@@ -51,9 +52,11 @@ impl<P: Pad> Sending<P> {
     /// Adds a table, whose number is a new one.
     pub(crate) fn add(&mut self, table: Outgoing<P>) {
         let place = self.0.partition_point(|other| other.number() < table.number());
-        // Most links have one, and a hub has many links.
-        self.0.reserve_exact(1);
-        self.0.insert(place, table);
+        // As long as it must be: most links have one, and a hub has many links.
+        let mut tables = core::mem::take(&mut self.0).into_vec();
+        tables.reserve_exact(1);
+        tables.insert(place, table);
+        self.0 = tables.into_boxed_slice();
     }
 
     /// The number of the newest table.
@@ -129,8 +132,14 @@ impl<P: Pad> Sending<P> {
     pub(crate) fn end_session(&mut self) -> Option<u16> {
         self.0.iter_mut().for_each(Outgoing::end_session);
         let last = self.0.last().map(Outgoing::number);
-        let spent = self.0.extract_if(.., |table| table.is_used_up() && Some(table.number()) != last);
-        spent.map(|mut table| table.clear()).max()
+        let is_spent = |table: &Outgoing<P>| table.is_used_up() && Some(table.number()) != last;
+        if !self.0.iter().any(is_spent) {
+            return None;
+        }
+        let tables = core::mem::take(&mut self.0).into_vec();
+        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
+        self.0 = kept.into_boxed_slice();
+        spent.into_iter().map(|mut table| table.clear()).max()
     }
 }
 
@@ -140,8 +149,8 @@ impl<P: Pad> Receiving<P> {
         self.0.iter_mut().for_each(Incoming::destroy);
     }
 
-    pub(crate) const fn new() -> Self {
-        Self(Vec::new())
+    pub(crate) fn new() -> Self {
+        Self(Box::default())
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Incoming<P>> {
@@ -159,9 +168,11 @@ impl<P: Pad> Receiving<P> {
     /// Adds a table, whose number is a new one.
     pub(crate) fn add(&mut self, table: Incoming<P>) {
         let place = self.0.partition_point(|other| other.number() < table.number());
-        // Most links have one, and a hub has many links.
-        self.0.reserve_exact(1);
-        self.0.insert(place, table);
+        // As long as it must be: most links have one, and a hub has many links.
+        let mut tables = core::mem::take(&mut self.0).into_vec();
+        tables.reserve_exact(1);
+        tables.insert(place, table);
+        self.0 = tables.into_boxed_slice();
     }
 
     /// Elements that are not granted yet.
@@ -186,7 +197,13 @@ impl<P: Pad> Receiving<P> {
     pub(crate) fn end_session(&mut self) -> Option<u16> {
         self.0.iter_mut().for_each(Incoming::end_session);
         let last = self.0.last().map(Incoming::number);
-        let spent = self.0.extract_if(.., |table| table.is_used_up() && Some(table.number()) != last);
-        spent.map(|mut table| table.clear()).max()
+        let is_spent = |table: &Incoming<P>| table.is_used_up() && Some(table.number()) != last;
+        if !self.0.iter().any(is_spent) {
+            return None;
+        }
+        let tables = core::mem::take(&mut self.0).into_vec();
+        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
+        self.0 = kept.into_boxed_slice();
+        spent.into_iter().map(|mut table| table.clear()).max()
     }
 }
