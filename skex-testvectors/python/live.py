@@ -9,6 +9,7 @@ loopback interface and in a temporary directory. The exit status is 0 if all wen
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -415,6 +416,116 @@ class Dske(Live):
             self.hub(number, ours=number != 1)
         self.make_key(True, False, "--threshold", "3", out="-1")
         self.make_key(False, True, "--threshold", "3", out="-2")
+
+    def test_computational_suites_in_every_role(self) -> None:
+        """Two keys in a row, so that the second takes the next number of each epoch where a process lives on."""
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=number == 2)
+        for suite in ("aes-256-gcm", "chacha20-poly1305"):
+            self.make_key(True, False, "--threshold", "2", "--suite", suite, out=f"-{suite}-1")
+            self.make_key(False, True, "--threshold", "2", "--suite", suite, out=f"-{suite}-2")
+
+    def test_computational_keys_of_one_start_share_epochs(self) -> None:
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=number == 3)
+        waits = self.client("bob", False, "bob", "wait", "--count", "3")
+        gets = self.client("alice", True, "alice", "get", "bob", "--threshold", "2", "--count", "3", "--suite", "aes-256-gcm")
+        self.assertEqual(gets.ended(), 0, gets.output + waits.output)
+        self.assertEqual(waits.ended(), 0, waits.output)
+        self.same_fingerprints(gets, waits, 3)
+
+    def command(self, name: str, ours: bool, *action: str) -> Process:
+        addresses = {number: port for number, port in self.addresses.items()}
+        reach = [f"--hub-address=hub-{number}=127.0.0.1:{port}" for number, port in addresses.items()]
+        listen = [] if ours else ["--listen", "127.0.0.1:0"]
+        program = self.reference if ours else self.skex
+        timeout = ["--timeout", "15"] if ours else []
+        return program("client", "--dir", f"net/{name}", *listen, *reach, *timeout, *action)
+
+    def commands(self, ours: bool, hubs_ours: Callable[[int], bool]) -> None:
+        """Everything that a client of one program can ask of hubs of the other."""
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=hubs_ours(number))
+        tag = self.tag_of("bob")
+        for action in (["publish"], ["lookup", "bob"], ["authorise", "bob", "--no"], ["authorise", "bob"]):
+            asked = self.command("alice", ours, *action)
+            self.assertEqual(asked.ended(), 0, asked.output)
+            if action[0] == "lookup":
+                self.assertIn(tag, asked.output)
+        nobody = self.command("alice", ours, "lookup", "carol")
+        self.assertNotEqual(nobody.ended(), 0, nobody.output)
+        taken = self.command("alice", ours, "withdraw", "00" * 16)
+        taken.ended()
+        self.assertRegex(taken.output, r"nothing of it is there|:1\b")
+
+    def tag_of(self, name: str) -> str:
+        tag: str = json.loads((self.folder / "net" / name / "skex.json").read_text())["tag"]
+        return tag
+
+    def test_commands_of_the_reference_at_hubs_of_the_program(self) -> None:
+        self.commands(True, lambda _: False)
+
+    def test_commands_of_the_program_at_hubs_of_the_reference(self) -> None:
+        self.commands(False, lambda _: True)
+
+    def test_a_client_that_is_not_authorised_gets_no_key(self) -> None:
+        """Bob says so at hubs of both programs; alice is refused at once, and gets a key when he allows her again."""
+        self.provision()
+        for number in (1, 2, 3):
+            self.hub(number, ours=number == 1)
+        for ours, answer in ((True, "--no"), (False, "")):
+            said = self.command("bob", ours, "authorise", "alice", *([answer] if answer else []))
+            self.assertEqual(said.ended(), 0, said.output)
+            if answer:
+                refused = self.client("alice", True, "none", "get", "bob", "--threshold", "2", seconds=5)
+                self.assertEqual(refused.ended(), 1, refused.output)
+                self.assertIn("refused", refused.output)
+        self.make_key(True, True, "--threshold", "2")
+
+    def more_tables(self, hub: int, client: str, *how: str) -> None:
+        made = self.skex("provision", "add", "--dir", f"net/hub-{hub}", "--client", client, "--table-size", "32KiB", *how)
+        self.assertEqual(made.ended(), 0, made.output)
+
+    def test_several_tables_are_used_one_after_the_other(self) -> None:
+        """The first ones have room for one key; the second key needs those that came in files."""
+        self.provision(table_size="4KiB")
+        for number in (1, 2, 3):
+            for client in ("alice", "bob"):
+                self.more_tables(number, client, "--out", f"net/{client}/hub-{number}.1.provision")
+        hubs = [self.hub(number, ours=number == 2) for number in (1, 2, 3)]
+        for round_number in range(8):
+            alice = round_number % 2 == 0
+            self.make_key(alice, not alice, "--threshold", "2", "--key-len", "256", out=f"-{round_number}")
+        del hubs
+
+    def refilled(self, alice: bool, hubs_ours: Callable[[int], bool]) -> None:
+        """Alice's tables come over the network; then one key too long for her first tables."""
+        self.provision(table_size="4KiB")
+        for number in (1, 2, 3):
+            self.more_tables(number, "alice", "--over-network")
+            self.more_tables(number, "bob", "--out", f"net/bob/hub-{number}.1.provision")
+        hubs = [self.hub(number, ours=hubs_ours(number)) for number in (1, 2, 3)]
+        if alice:
+            came = self.command("alice", True, "tables", "--count", "6")
+            self.assertEqual(came.ended(), 0, came.output)
+        else:
+            # The program has no command that only waits: it takes tables while it waits for keys.
+            waits = self.client("alice", False, "none", "wait", "--count", "1", seconds=6)
+            waits.ended()
+        tables = sorted(path.name for path in (self.folder / "net" / "alice").glob("*.1.table"))
+        self.assertEqual(len(tables), 6, tables)
+        self.make_key(alice, not alice, "--threshold", "2", "--key-len", "6000")
+        for hub in hubs:
+            hub.stop()
+
+    def test_tables_of_the_program_come_to_the_reference_over_the_network(self) -> None:
+        self.refilled(True, lambda _: False)
+
+    def test_tables_of_the_reference_come_to_the_program_over_the_network(self) -> None:
+        self.refilled(False, lambda _: True)
 
     def test_all_restart_and_no_table_is_used_twice(self) -> None:
         """Hubs are killed between keys, and clients start for each key anyhow."""

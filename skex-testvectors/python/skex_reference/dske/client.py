@@ -9,11 +9,17 @@ from typing import Any
 
 from ..octets import DecodeError
 from . import link, wire
+from .commands import Task
 from .initiator import Request
 from .link import AWAIT_REPLY, FETCH_EVERY, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
+from .ledger import Table
 from .responder import Responder
 
 FRESH_FETCHES = 5
+# Elements of the longest table that is taken over the network.
+LONGEST_REFILL = 65536
+# Commands under way.
+COMMANDS = 8
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class ClientConfig:
     # The tags of the initiators whose keys are accepted.
     accepts: frozenset[bytes]
     minimum_threshold: int = 2
+    information_theoretic: bool = False
+    maximum_lifetime: int = 65535
+    # The suites that are accepted of others.
+    suites: tuple[int, ...] = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,45 @@ class Report:
     proven: bool
 
 
-Effect = Persist | Send | Confirmed | Refused | Received | Report
+@dataclass(frozen=True)
+class CameTable:
+    """A table came over the network. It is to be stored, then given to `add_table` with origin 1."""
+
+    hub: int
+    direction: int
+    number: int
+    octets: bytes
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """What the hubs say of a name (D "Look-up"): the tag that k of them agree on, if there is one."""
+
+    name: bytes
+    tag: bytes | None
+    offer: wire.Offer | None
+    contradicted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CommandEnded:
+    """What each hub said of a command, by its coordinate."""
+
+    what: wire.Publish | wire.Withdraw | wire.Authorise
+    outcomes: dict[int, int | None]
+
+
+Effect = Persist | Send | Confirmed | Refused | Received | Report | CameTable | LookedUp | CommandEnded
+
+
+@dataclass
+class Coming:
+    """A table on its way."""
+
+    direction: int
+    number: int
+    elements: int
+    octets: bytes = b""
 
 
 class Client:
@@ -96,15 +144,50 @@ class Client:
         self._envelopes = [ClientEnvelope(hub.link, random, now) for hub in config.hubs]
         self._fetch_due = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
-        self._responder = Responder(self, stored.get("accepted", []))
+        self._tasks: list[Task] = []
+        self._coming: dict[int, Coming] = {}
+        # Clients that a look-up found: they can be asked for keys until the next start.
+        self.found: set[bytes] = set()
+        self._responder = Responder(self, stored.get("accepted", []), now)
 
     # ---- the application
 
-    def request_key(self, now: float, peer: bytes, threshold: int, length: int, lifetime: int = 600) -> bytes:
+    def request_key(
+        self, now: float, peer: bytes, threshold: int, length: int, lifetime: int = 600, suite: int = 1
+    ) -> bytes:
         """Asks for a key with the client of this tag. Gives the key id."""
-        request = Request(self, now, peer, threshold, length, lifetime)
+        request = Request(self, now, peer, threshold, length, lifetime, suite)
         self._requests[request.key_id] = request
         return request.key_id
+
+    def command(self, now: float, what: wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise) -> None:
+        """Asks every hub (D "Commands")."""
+        if len(self._tasks) >= COMMANDS:
+            raise ValueError("too many commands under way")
+        if isinstance(what, wire.Withdraw):
+            # Nothing of the key is sent any more.
+            self._requests.pop(what.key_id, None)
+        self._tasks.append(Task(self, now, what))
+
+    def offer(self) -> wire.Offer:
+        """What this client accepts, as it publishes it."""
+        config = self.config
+        return wire.Offer(
+            config.minimum_threshold,
+            config.information_theoretic,
+            config.maximum_lifetime,
+            tuple(suite for suite in config.suites if suite == 1 or not config.information_theoretic),
+            tuple(hub.coordinate for hub in config.hubs),
+        )
+
+    def add_table(self, hub: int, direction: int, table: Table) -> None:
+        """A table that is stored: it came over the network, or out of band while this client runs."""
+        self.ends[hub].add_table(direction, table)
+        self.persist()
+        coming = self._coming.get(hub)
+        if coming and (coming.direction, coming.number) == (direction, table.number):
+            del self._coming[hub]
+            self.send(hub, wire.Refilled(direction, table.number, len(table)).encode())
 
     # ---- what the two roles use
 
@@ -121,18 +204,20 @@ class Client:
         if self._envelopes[hub].state != AWAIT_REPLY:
             self.effects.append(Send(hub, self._envelopes[hub].seal(inner)))
 
-    def ask_for_lease(self, now: float, hub: int, elements: int) -> None:
+    def ask_for_lease(self, now: float, hub: int, elements: int, worst: int = 1) -> None:
         """Asks, or asks again; only where the hub has answered under the envelope."""
         ends = self.ends[hub]
-        if not self.is_open(hub) or ends.sender.denied:
+        if not self.is_open(hub):
             return
-        if ends.sender.request is None:
-            ends.sender.ask(self.random(16), elements)
+        is_new = ends.asking is None
+        request = ends.ask(self.random, elements, worst)
+        if request is None:
+            return
+        if is_new:
             ends.lease_backoff = Backoff(now)
             self.persist()
-        assert ends.sender.request is not None
         if ends.lease_backoff is not None and now >= ends.lease_backoff.due:
-            self.send(hub, ends.sender.request.encode())
+            self.send(hub, request.encode())
             ends.lease_backoff.again(now)
 
     # ---- input
@@ -164,32 +249,43 @@ class Client:
                     self._fetch_due[hub] = now + FETCH_EVERY
                     for request in self._requests.values():
                         request.new_session(hub)
+                    for task in self._tasks:
+                        task.new_session(hub)
                 try:
-                    self._inner(now, hub, wire.decode_inner(inner))
+                    self._inner(now, hub, inner)
                 except DecodeError:
                     pass
         self._step(now)
 
-    def _inner(self, now: float, hub: int, message: wire.Inner) -> None:
+    def _inner(self, now: float, hub: int, octets: bytes) -> None:
         ends = self.ends[hub]
+        number, message = link.decode_inner(octets)
         match message:
             case wire.LeaseRequest():
-                if message.table == ends.receiver.table.number:
-                    answer = ends.grant(message)
+                receiver = ends.receivers.get(message.table)
+                refilled = receiver is not None and receiver.table.origin == 1
+                # A share of which was said that it comes out of band must not come otherwise (D "Several tables").
+                if refilled and self._responder.waits_out_of_band(now, hub):
+                    return
+                answer = ends.grant(message)
+                if answer is not None:
                     self.persist()
                     self.send(hub, answer.encode())
             case wire.LeaseGrant():
                 if ends.take_grant(message):
-                    ends.lease_backoff = None
                     self.persist()
             case wire.LeaseDenied():
-                if ends.sender.take_denied(message):
-                    ends.lease_backoff = None
+                ends.take_denied(message)
             case wire.Delivery():
-                self._responder.delivery(now, hub, message)
+                self._responder.delivery(now, hub, octets, message, number)
             case wire.Answer():
                 for request in self._requests.values():
-                    request.answer(hub, message)
+                    request.answer(hub, octets, message, number)
+            case wire.Outcome():
+                for task in self._tasks:
+                    task.outcome(hub, octets, message)
+            case wire.Refill():
+                self._refill(hub, message)
             case wire.Confirm():
                 asked = self._requests.get(message.key_id)
                 if asked is not None:
@@ -197,6 +293,30 @@ class Client:
             case _:
                 # BUSY only asks to wait longer, and FETCHED tells a number.
                 pass
+
+    def _refill(self, hub: int, message: wire.Refill) -> None:
+        """A part of a table (D "Refill over the network")."""
+        direction, number, elements = message.direction, message.table, message.elements
+        coming = self._coming.get(hub)
+        if self.ends[hub].has_table(direction, number) and not (
+            coming and (coming.direction, coming.number) == (direction, number)
+        ):
+            self.send(hub, wire.Refilled(direction, number, elements).encode())
+            return
+        if elements > LONGEST_REFILL:
+            return
+        if coming is None or (coming.direction, coming.number, coming.elements) != (direction, number, elements):
+            if message.first:
+                self.send(hub, wire.Refilled(direction, number, 0).encode())
+                return
+            coming = self._coming[hub] = Coming(direction, number, elements)
+        if 16 * message.first == len(coming.octets):
+            coming.octets += message.pad
+            if len(coming.octets) == 16 * elements:
+                self.effects.append(CameTable(hub, direction, number, coming.octets))
+        # Behind the last element only once it is durable.
+        following = min(len(coming.octets) // 16, elements - 1)
+        self.send(hub, wire.Refilled(direction, number, following).encode())
 
     # ---- time
 
@@ -217,13 +337,17 @@ class Client:
         self._step(now)
 
     def next_timeout(self, now: float) -> float:
-        return now + 0.05 if self._requests else now + 0.25
+        return now + 0.05 if self._requests or self._tasks else now + 0.25
 
     def _step(self, now: float) -> None:
         for name, request in list(self._requests.items()):
             request.step(now)
             if request.done:
-                del self._requests[name]
+                self._requests.pop(name, None)
+        for task in self._tasks[:]:
+            task.step(now)
+            if task.done:
+                self._tasks.remove(task)
 
     def _fetch(self, now: float, hub: int) -> None:
         """In Fresh: as SEALED_FRESH, with a backoff of its own."""
@@ -237,4 +361,5 @@ class Client:
     def _restart(self, now: float, hub: int) -> None:
         """The hub has no session: this one and its leases are over."""
         self.ends[hub].end_session()
+        self._responder.end_session(hub)
         self._envelopes[hub].hello(now)

@@ -38,6 +38,12 @@ def nonce(number: int) -> bytes:
     return bytes(11) + bytes([number])
 
 
+def head(body: bytes, number: int) -> bytes:
+    """The octets before what is sealed, of a message as its one-time counterpart would be, without share and tag."""
+    sealed = {one_time: kind for kind, one_time in ONE_TIME.items()}[body[0]]
+    return bytes([sealed]) + body[1:NUMBER] + bytes([number]) + body[NUMBER:]
+
+
 def decode(octets: bytes) -> tuple[int, wire.Share | wire.Answer]:
     """The number, and the message as its one-time counterpart would be."""
     if not octets or octets[0] not in ONE_TIME:

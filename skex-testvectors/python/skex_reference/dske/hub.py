@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..octets import DecodeError, xor
+from ..octets import DecodeError
 from . import key as keys
-from . import ledger, link, wire
-from .link import Backoff, Ends, HubEnvelope, LinkConfig
+from . import link, wire
+from .ledger import Table
+from .link import EPOCH_BLOCK, Backoff, Ends, HubEnvelope, LinkConfig, Sending
 
 # Shares that wait for one responder from one initiator.
 WAITING = 16
 # Sendings of a delivery in one session.
 SENDINGS = 8
 REQUEST_EVERY = 1.0
+# Of a table that is sent: elements of a part, and parts ahead of what was acknowledged.
+PART = 64
+WINDOW = 16
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class ClientConfig:
     link: LinkConfig
     # The tags of the initiators whose keys this client has authorised.
     authorised: frozenset[bytes]
+    # The names that the operator enrolled.
+    names: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class HubConfig:
     coordinate: int
     # By client id.
     clients: tuple[ClientConfig, ...]
+    # The suites of keys that it relays.
+    suites: tuple[int, ...] = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,27 @@ class Stored:
     key_id: bytes
 
 
-Effect = Persist | Send | Stored
+@dataclass(frozen=True)
+class Refilled:
+    """A client has the table that was sent to it."""
+
+    client_id: int
+    direction: int
+    number: int
+
+
+Effect = Persist | Send | Stored | Refilled
+
+
+@dataclass
+class Refill:
+    """A table on its way to a client."""
+
+    direction: int
+    table: Table
+    acknowledged: int = 0
+    sent: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.0))
 
 
 @dataclass
@@ -73,8 +101,11 @@ class Key:
     share: bytes | None
     confirmation: wire.Confirmation | None = None
     # Of the delivery in the session of B.
-    block: ledger.Block | None = None
+    sending: Sending | None = None
     delivery: bytes | None = None
+    # Whether a delivery ever left: an older start may have sent one.
+    left: bool = False
+    withdrawn: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(0.0))
     confirmed_at: Backoff = field(default_factory=lambda: Backoff(0.0))
 
@@ -94,6 +125,25 @@ class Hub:
             for number, client in enumerate(config.clients)
         ]
         self._envelopes = [HubEnvelope(client.link, boot_key) for client in config.clients]
+        self._offers: dict[int, wire.Offer] = {
+            int(client): _offer_from(offer) for client, offer in stored.get("offers", {}).items()
+        }
+        # What clients said of whom they accept keys from; it goes before the configuration.
+        self._allowed: dict[tuple[int, bytes], bool] = {
+            (entry["client"], bytes.fromhex(entry["initiator"])): entry["allowed"]
+            for entry in stored.get("allowed", [])
+        }
+        self._withdrawn: dict[int, set[bytes]] = {}
+        self._refills = [
+            [
+                # What the client has not got yet goes to it over the network.
+                Refill(direction, table)
+                for direction, tables in enumerate((client.link.uplinks, client.link.downlinks))
+                for table in tables
+                if table.origin == 1 and not self._ends[number].has_table(direction, table.number)
+            ]
+            for number, client in enumerate(config.clients)
+        ]
         self._requested = [-REQUEST_EVERY for _ in config.clients]
         self._keys: dict[tuple[int, bytes], Key] = {}
         for entry in stored.get("keys", []):
@@ -106,6 +156,11 @@ class Hub:
                 {
                     "links": {str(number): ends.stored() for number, ends in enumerate(self._ends)},
                     "keys": [_key_to(key) for key in self._keys.values()],
+                    "offers": {str(client): offer.encode().hex() for client, offer in self._offers.items()},
+                    "allowed": [
+                        {"client": client, "initiator": initiator.hex(), "allowed": allowed}
+                        for (client, initiator), allowed in self._allowed.items()
+                    ],
                 }
             )
         )
@@ -133,7 +188,7 @@ class Hub:
             if new:
                 self._new_session(now, client_id)
             try:
-                self._inner(now, client_id, wire.decode_inner(inner))
+                self._inner(now, client_id, inner)
             except DecodeError:
                 pass
             return client_id
@@ -145,36 +200,44 @@ class Hub:
 
     def _new_session(self, now: float, client_id: int) -> None:
         self._ends[client_id].end_session()
+        self._withdrawn.pop(client_id, None)
         for key in self._keys.values():
             if key.responder == client_id:
-                key.block, key.delivery, key.backoff = None, None, Backoff(now)
+                key.sending, key.delivery, key.backoff = None, None, Backoff(now)
+        for refill in self._refills[client_id]:
+            refill.acknowledged, refill.sent, refill.backoff = 0, 0, Backoff(now)
 
-    def _inner(self, now: float, client_id: int, message: wire.Inner) -> None:
+    def _inner(self, now: float, client_id: int, octets: bytes) -> None:
         ends = self._ends[client_id]
+        number, message = link.decode_inner(octets)
         match message:
             case wire.LeaseRequest():
-                if message.table == ends.receiver.table.number:
-                    answer = ends.grant(message)
+                answer = ends.grant(message)
+                if answer is not None:
                     self._persist()
                     self._send(client_id, answer.encode())
             case wire.LeaseGrant():
                 if ends.take_grant(message):
-                    ends.lease_backoff = None
                     self._persist()
             case wire.LeaseDenied():
-                if ends.sender.take_denied(message):
-                    ends.lease_backoff = None
+                ends.take_denied(message)
             case wire.Upload():
-                self._upload(now, client_id, message)
+                self._upload(now, client_id, octets, message, number)
             case wire.Answer():
-                self._answer(now, client_id, message)
+                self._answer(now, client_id, octets, message, number)
+            case wire.Command():
+                self._command(client_id, octets, message)
+            case wire.Refilled():
+                self._refilled(now, client_id, message)
             case wire.Busy():
                 for key in self._keys.values():
-                    if key.responder == client_id and key.block and key.block.index == message.index:
+                    at = key.sending and key.sending.answerable
+                    if key.responder == client_id and at and (at.table, at.index) == (message.table, message.index):
                         key.backoff.again(now)
             case wire.Fetch():
                 self._fetch(now, client_id)
         self._deliver(now)
+        self._send_refills(now)
 
     def timeout(self, now: float) -> None:
         over = [name for name, key in self._keys.items() if now >= key.ends]
@@ -183,9 +246,11 @@ class Hub:
         if over:
             self._persist()
         self._deliver(now)
+        self._send_refills(now)
 
     def next_timeout(self, now: float) -> float:
-        return now + 0.1 if any(key.share is not None for key in self._keys.values()) else now + 1.0
+        busy = any(key.share is not None for key in self._keys.values()) or any(self._refills)
+        return now + 0.1 if busy else now + 1.0
 
     def _send(self, client_id: int, inner: bytes) -> None:
         if self._envelopes[client_id].session is not None:
@@ -193,22 +258,25 @@ class Hub:
 
     # ---- uploads
 
-    def _upload(self, now: float, client_id: int, message: wire.Upload) -> None:
+    def _upload(
+        self, now: float, client_id: int, octets: bytes, message: wire.Upload, number: int | None
+    ) -> None:
         ends = self._ends[client_id]
-        if message.table == ends.receiver.table.number and message.index in ends.answers:
-            before = ends.answers[message.index]
+        place = (message.table, message.index, number or 0)
+        if ends.known(place):
+            before = ends.answers[place]
             if before is not None:
-                self._send(client_id, before.encode())
+                self._send(client_id, before)
                 self._confirm_if_known(now, (client_id, message.key_id))
             return
-        block = ends.open_share(message)
-        if block is None:
+        opened = ends.open_share(octets, message, number)
+        if opened is None:
             return
-        share = self.accepted_share(xor(message.share, block.pad) if message.share else block.pad)
-        status = self._judge(now, client_id, message, share)
+        answerable, share = opened
+        status = self._judge(now, client_id, message, self.accepted_share(share), number is not None)
         if status == wire.Status.ACCEPTED:
             self._persist()
-        self._send(client_id, ends.answer(block, status).encode())
+        self._send(client_id, ends.answer(answerable, status))
         if status == wire.Status.ACCEPTED:
             self._confirm_if_known(now, (client_id, message.key_id))
 
@@ -216,7 +284,13 @@ class Hub:
         """What is handed out later: for an honest hub, the share itself."""
         return share
 
-    def _judge(self, now: float, client_id: int, message: wire.Upload, share: bytes) -> wire.Status:
+    def _authorised(self, responder: int, initiator: bytes) -> bool:
+        configured = initiator in self._config.clients[responder].authorised
+        return self._allowed.get((responder, initiator), configured)
+
+    def _judge(
+        self, now: float, client_id: int, message: wire.Upload, share: bytes, is_sealed: bool
+    ) -> wire.Status:
         """The first row of D "Hub" that fits. ACCEPTED stores the share."""
         terms = message.terms
         tags = [client.link.client_tag for client in self._config.clients]
@@ -224,14 +298,17 @@ class Hub:
             return wire.Status.UNKNOWN_PEER
         responder = tags.index(message.peer)
         known = self._keys.get((client_id, message.key_id))
+        if message.key_id in self._withdrawn.get(client_id, ()) or (known is not None and known.withdrawn):
+            return wire.Status.WITHDRAWN
         if known is not None:
             same = (known.responder, known.terms, known.secret_tag) == (responder, terms, message.secret_tag)
             if same and known.share in (None, share):
                 return wire.Status.ACCEPTED
             return wire.Status.KEY_ID_IN_USE
-        if responder == client_id or tags[client_id] not in self._config.clients[responder].authorised:
+        if responder == client_id or not self._authorised(responder, tags[client_id]):
             return wire.Status.NOT_AUTHORISED
-        if terms.suite != keys.ITS:
+        # The suite is that of the protection.
+        if terms.suite not in self._config.suites or (terms.suite == keys.ITS) == is_sealed:
             return wire.Status.POLICY
         if self._config.coordinate not in terms.coordinates:
             return wire.Status.MALFORMED_CONTEXT
@@ -261,72 +338,154 @@ class Hub:
                 key.backoff.again(now)
 
     def _make_delivery(self, now: float, key: Key, heard: bool) -> bool:
-        """The delivery in a new block, if there is a lease for it; else a lease is asked for."""
+        """The delivery in a new block or under a new number, if there is a lease for it; else a lease is asked for."""
         ends = self._ends[key.responder]
         assert key.share is not None
-        elements = 4 + wire.secret_block_elements(key.terms.key_length)
-        index = ends.sender.allocate(elements)
-        if index is None:
+        is_its = key.terms.suite == keys.ITS
+        length = wire.secret_block_elements(key.terms.key_length) if is_its else 0
+        key.sending = ends.allocate(length) if is_its else ends.in_epoch(key.terms.suite)
+        if key.sending is None:
             if heard:
-                self._ask_for_lease(now, key.responder, elements)
+                self._ask_for_lease(now, key.responder, EPOCH_BLOCK + length)
             return False
-        table = ends.sender.table
-        key.block = block = ledger.block_at(table, index, elements)
-        # Blocks that are still repeated must stay above the floor.
-        open_blocks = [
-            other.block.index
-            for other in self._keys.values()
-            if other.responder == key.responder and other.block is not None and other.share is not None
-        ]
-        unsigned = wire.Delivery(
-            table.number,
-            index,
-            min(open_blocks),
-            key.key_id,
-            self._config.clients[key.initiator].link.client_tag,
-            key.terms,
-            key.secret_tag,
-            xor(key.share, block.pad),
-            b"",
-        )
-        body = unsigned.body()
-        key.delivery = body + ends.tagger.tag(block.message_key, ends.sends, body)
-        table.erase(index, index + elements)
+        initiator = self._config.clients[key.initiator].link.client_tag
+        message = wire.Delivery(0, 0, 0, key.key_id, initiator, key.terms, key.secret_tag, b"", b"")
+        key.delivery, key.left = ends.share_message(key.sending, message, key.share), True
         return True
 
     def _ask_for_lease(self, now: float, client_id: int, elements: int) -> None:
         ends = self._ends[client_id]
-        if ends.sender.denied:
+        is_new = ends.asking is None
+        request = ends.ask(self._random, elements)
+        if request is None:
             return
-        if ends.sender.request is None:
-            ends.sender.ask(self._random(16), elements)
+        if is_new:
             ends.lease_backoff = Backoff(now)
             self._persist()
-        assert ends.sender.request is not None
         if ends.lease_backoff is not None and now >= ends.lease_backoff.due:
-            self._send(client_id, ends.sender.request.encode())
+            self._send(client_id, request.encode())
             ends.lease_backoff.again(now)
 
-    def _answer(self, now: float, client_id: int, message: wire.Answer) -> None:
+    def _answer(
+        self, now: float, client_id: int, octets: bytes, message: wire.Answer, number: int | None
+    ) -> None:
         """B's answer: the share is dropped, and (A, key id) kept until the lifetime ends."""
         ends = self._ends[client_id]
         for key in self._keys.values():
-            block = key.block
-            if key.responder != client_id or block is None or key.share is None:
+            if key.responder != client_id or key.sending is None or key.share is None:
                 continue
-            if (message.table, message.index) != (ends.sender.table.number, block.index):
+            if not ends.answer_verifies(octets, number, key.sending.answerable):
                 continue
-            if not ends.answer_verifies(message, block):
-                return
             confirmation = message.confirmation
             if message.status == wire.Status.ACCEPTED:
                 if confirmation is None or not confirmation.fits(key.terms.hubs):
                     return
                 key.confirmation = confirmation
+            ends.answered(key.sending.answerable)
             key.share, key.delivery = None, None
             self._persist()
             self._confirm_if_known(now, (key.initiator, key.key_id))
             return
+
+    # ---- commands
+
+    def _command(self, client_id: int, octets: bytes, message: wire.Command) -> None:
+        """D "Commands": once carried out, durably, once answered."""
+        ends = self._ends[client_id]
+        place = (message.table, message.index, 0)
+        if ends.known(place):
+            before = ends.answers[place]
+            if before is not None:
+                self._send(client_id, before)
+            return
+        answerable = ends.open_command(octets, message)
+        if answerable is None:
+            return
+        found = None
+        match message.what:
+            case wire.Lookup():
+                found = self._look_up(message.what.name)
+                status = wire.OutcomeStatus.UNKNOWN if found is None else wire.OutcomeStatus.DONE
+            case wire.Publish():
+                status = wire.OutcomeStatus.DONE
+                if message.what.offer is None:
+                    self._offers.pop(client_id, None)
+                else:
+                    self._offers[client_id] = message.what.offer
+            case wire.Withdraw():
+                status = self._withdraw(client_id, message.what.key_id)
+            case wire.Authorise():
+                status = wire.OutcomeStatus.DONE
+                self._authorise(client_id, message.what.client, message.what.allowed)
+        self._persist()
+        self._send(client_id, ends.outcome(answerable, status, found))
+
+    def _look_up(self, name: bytes) -> wire.Found | None:
+        for number, client in enumerate(self._config.clients):
+            if name in client.names:
+                return wire.Found(client.link.client_tag, self._offers.get(number))
+        return None
+
+    def _withdraw(self, client_id: int, key_id: bytes) -> wire.OutcomeStatus:
+        key = self._keys.get((client_id, key_id))
+        if key is None:
+            # One may still be on its way, in this session.
+            self._withdrawn.setdefault(client_id, set()).add(key_id)
+            return wire.OutcomeStatus.UNKNOWN
+        if key.share is None and not key.withdrawn:
+            return wire.OutcomeStatus.ANSWERED
+        self._drop(key)
+        return wire.OutcomeStatus.SENT if key.left else wire.OutcomeStatus.DONE
+
+    def _drop(self, key: Key) -> None:
+        key.share, key.delivery, key.withdrawn = None, None, True
+
+    def _authorise(self, client_id: int, initiator: bytes, allowed: bool) -> None:
+        self._allowed[client_id, initiator] = allowed
+        for key in self._keys.values():
+            tag = self._config.clients[key.initiator].link.client_tag
+            if not allowed and (key.responder, tag) == (client_id, initiator) and key.share is not None:
+                self._drop(key)
+
+    # ---- tables over the network
+
+    def _send_refills(self, now: float) -> None:
+        """One table a client, in ascending order, at most so many parts ahead (D "Refill over the network")."""
+        for client_id, refills in enumerate(self._refills):
+            session = self._envelopes[client_id].session
+            if not refills or session is None or not session.heard:
+                continue
+            refill = refills[0]
+            if now >= refill.backoff.due:
+                refill.sent = refill.acknowledged
+                refill.backoff.again(now)
+            limit = min(refill.acknowledged + WINDOW * PART, len(refill.table))
+            while refill.sent < limit:
+                count = min(PART, limit - refill.sent)
+                pad = refill.table.read(refill.sent, count)
+                part = wire.Refill(refill.direction, refill.table.number, len(refill.table), refill.sent, pad)
+                self._send(client_id, part.encode())
+                refill.sent += count
+
+    def _refilled(self, now: float, client_id: int, message: wire.Refilled) -> None:
+        refills = self._refills[client_id]
+        if not refills:
+            return
+        refill = refills[0]
+        at = (refill.direction, refill.table.number)
+        if at != (message.direction, message.table) or message.next > len(refill.table):
+            return
+        if message.next == len(refill.table):
+            refills.pop(0)
+            self._ends[client_id].add_table(refill.direction, refill.table)
+            self._persist()
+            self.effects.append(Refilled(client_id, *at))
+        elif message.next == 0 and refill.acknowledged:
+            # The client has started since.
+            refill.acknowledged = refill.sent = 0
+        elif message.next > refill.acknowledged:
+            refill.acknowledged, refill.sent = message.next, max(refill.sent, message.next)
+            refill.backoff = Backoff(now + 0.25)
 
     # ---- what is asked for
 
@@ -354,6 +513,7 @@ def _key_to(key: Key) -> dict[str, Any]:
         "secretTag": key.secret_tag.hex(),
         "share": None if key.share is None else key.share.hex(),
         "confirmation": None if key.confirmation is None else key.confirmation.encode().hex(),
+        "withdrawn": key.withdrawn,
     }
 
 
@@ -372,4 +532,11 @@ def _key_from(entry: dict[str, Any], now: float) -> Key:
         None if entry["share"] is None else octets(entry["share"]),
         None if confirmation is None else wire.decode_confirmation(octets(confirmation)),
         backoff=Backoff(now),
+        # An older start may have sent it.
+        left=True,
+        withdrawn=entry["withdrawn"],
     )
+
+
+def _offer_from(octets: str) -> wire.Offer:
+    return wire.decode_offer(bytes.fromhex(octets))

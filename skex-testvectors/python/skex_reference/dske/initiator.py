@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..octets import xor
 from ..suites import equal
 from . import key as keys
-from . import ledger, sharing, wire
-from .link import Backoff
+from . import epochs, sharing, wire
+from .link import EPOCH_BLOCK, Backoff, Ends, Sending
 
 if TYPE_CHECKING:
     from .client import Client
@@ -24,7 +23,9 @@ class Part:
     """What concerns one hub."""
 
     share: bytes = b""
-    block: ledger.Block | None = None
+    # The worst table by which the share may go: what the context says.
+    origin: int = 1
+    sending: Sending | None = None
     upload: bytes = b""
     status: int | None = None
     backoff: Backoff = field(default_factory=lambda: Backoff(0.0))
@@ -33,41 +34,37 @@ class Part:
 
 class Request:
     def __init__(
-        self, client: Client, now: float, peer: bytes, threshold: int, length: int, lifetime: int
+        self, client: Client, now: float, peer: bytes, threshold: int, length: int, lifetime: int, suite: int
     ) -> None:
         hubs = client.config.hubs
-        if not 2 <= threshold <= len(hubs) or not 16 <= length <= 1_048_576:
+        if not 2 <= threshold <= len(hubs) or not 16 <= length <= 1_048_576 or suite not in (keys.ITS, *epochs.AEADS):
             raise ValueError("a request outside the limits")
+        if peer not in client.config.accepts | client.found:
+            raise ValueError("an unknown peer")
         self._client = client
         self._peer = peer
+        self._suite = suite
+        self._threshold, self._length, self._lifetime = threshold, length, lifetime
+        # Of a block of its own, or of that of an epoch.
+        self._pad = wire.secret_block_elements(length) if suite == keys.ITS else 0
+        self._elements = EPOCH_BLOCK + self._pad
+        if sum(ends.may_have_room(self._elements) or self._has_number(ends) for ends in client.ends) < threshold:
+            raise ValueError("too little is left of the tables")
         self.key_id = client.random(16)
         self.done = False
-        origins = [hub.link.uplink.origin for hub in hubs]
-        self._terms = wire.Terms(
-            keys.ITS,
-            threshold,
-            length,
-            lifetime,
-            tuple(hub.coordinate for hub in hubs),
-            wire.bitmap([origin == 1 for origin in origins]),
-        )
-        self._context = keys.context(
-            keys.ITS,
-            self.key_id,
-            client.config.tag,
-            peer,
-            threshold,
-            length,
-            lifetime,
-            [keys.HubOfKey(hub.link.hub_id, hub.coordinate, origin) for hub, origin in zip(hubs, origins)],
-        )
-        self._elements = 4 + wire.secret_block_elements(length)
         self._ends = now + lifetime
         self._ready: float | None = None
         self._parts = [Part() for _ in hubs]
         self._block = b""
         self._secret_tag = b""
         self._fetch = Backoff(now)
+
+    def _has_number(self, ends: Ends) -> bool:
+        return any(epoch.suite == self._suite and epoch.next_number <= 255 for epoch in ends.sending_epochs)
+
+    def _has_room(self, hub: int, worst: int = 1) -> bool:
+        ends = self._client.ends[hub]
+        return ends.has_room(self._elements, worst) or (self._pad == 0 and self._has_number(ends))
 
     @property
     def _sharing(self) -> bool:
@@ -87,83 +84,96 @@ class Request:
 
     def _gather(self, now: float) -> None:
         client = self._client
-        leased = [i for i in range(len(self._parts)) if client.ends[i].sender.has_room(self._elements)]
+        leased = [i for i in range(len(self._parts)) if self._has_room(i)]
         for i in range(len(self._parts)):
             if i not in leased:
                 client.ask_for_lease(now, i, self._elements)
-        if len(leased) < self._terms.threshold:
+        if len(leased) < self._threshold:
             return
         self._ready = self._ready if self._ready is not None else now
         if len(leased) == len(self._parts) or now >= self._ready + GRACE:
             self._make(now, leased)
 
     def _make(self, now: float, leased: list[int]) -> None:
-        """The key and its shares: those of the direct hubs are the pads of their blocks."""
-        client, terms = self._client, self._terms
+        """The key and its shares: those of the direct hubs are the pads of their blocks; in a computational suite as
+        many shares are drawn."""
+        client, hubs = self._client, self._client.config.hubs
+        coordinates = [hub.coordinate for hub in hubs]
         points: dict[int, bytes] = {}
-        for i in leased:
-            if len(points) < terms.threshold - 1 and self._take_block(i):
-                block = self._parts[i].block
-                assert block is not None
-                points[terms.coordinates[i]] = block.pad
-        if len(points) < terms.threshold - 1:
-            return
-        u, key = client.random(48), client.random(terms.key_length)
+        self._state_terms()
+        if self._suite == keys.ITS:
+            for i in leased:
+                if len(points) < self._threshold - 1:
+                    self._parts[i].sending = sending = client.ends[i].allocate(self._pad, self._parts[i].origin)
+                    if sending is not None:
+                        points[coordinates[i]] = sending.pad
+            if len(points) < self._threshold - 1:
+                return
+        u, key = client.random(48), client.random(self._length)
         self._block = keys.secret_block(u, key, client.random(keys.CONFIRM_KEY))
         self._secret_tag = keys.tag_of_block(self._block, self._context)
+        if self._suite != keys.ITS:
+            for x in coordinates[: self._threshold - 1]:
+                points[x] = client.random(len(self._block))
         points[0] = self._block
-        for part, x in zip(self._parts, terms.coordinates):
+        for part, x in zip(self._parts, coordinates):
             part.share = sharing.interpolate(points, x)
         for i, part in enumerate(self._parts):
-            if part.block is not None:
-                self._make_upload(i, b"")
+            if part.sending is not None:
+                part.upload = self._upload(i, part.sending, None)
         self._share(now)
 
-    def _take_block(self, hub: int) -> bool:
-        ends = self._client.ends[hub]
-        index = ends.sender.allocate(self._elements)
-        if index is None:
-            return False
-        self._parts[hub].block = ledger.block_at(ends.sender.table, index, self._elements)
-        ends.sender.table.erase(index, index + self._elements)
-        return True
-
-    def _make_upload(self, hub: int, masked: bytes) -> None:
-        part, ends = self._parts[hub], self._client.ends[hub]
-        assert part.block is not None
-        index = part.block.index
-        unsigned = wire.Upload(
-            ends.sender.table.number,
-            index,
-            index,
-            self.key_id,
-            self._peer,
-            self._terms,
-            self._secret_tag,
-            masked,
-            b"",
+    def _state_terms(self) -> None:
+        """The terms, with the origins of the tables from which the blocks would be taken now."""
+        client, hubs = self._client, self._client.config.hubs
+        for part, ends in zip(self._parts, client.ends):
+            part.origin = ends.origin(self._elements)
+        self._terms = wire.Terms(
+            self._suite,
+            self._threshold,
+            self._length,
+            self._lifetime,
+            tuple(hub.coordinate for hub in hubs),
+            wire.bitmap([part.origin == 1 for part in self._parts]),
         )
-        body = unsigned.body()
-        part.upload = body + ends.tagger.tag(part.block.message_key, wire.UPLINK, body)
+        self._context = keys.context(
+            self._suite,
+            self.key_id,
+            client.config.tag,
+            self._peer,
+            self._threshold,
+            self._length,
+            self._lifetime,
+            [keys.HubOfKey(hub.link.hub_id, hub.coordinate, part.origin) for hub, part in zip(hubs, self._parts)],
+        )
+
+    def _upload(self, hub: int, sending: Sending, share: bytes | None) -> bytes:
+        message = wire.Upload(0, 0, 0, self.key_id, self._peer, self._terms, self._secret_tag, b"", b"")
+        return self._client.ends[hub].share_message(sending, message, share)
 
     def _share(self, now: float) -> None:
         client = self._client
         for i, part in enumerate(self._parts):
             if part.status is not None or not client.is_open(i):
                 continue
-            if part.block is None:
+            if part.sending is not None and not client.ends[i].remembers(part.sending):
+                part.sending = None
+            if part.sending is None:
                 # Not direct: in full, as soon as its lease allows.
-                if not client.ends[i].sender.has_room(self._elements) or not self._take_block(i):
-                    client.ask_for_lease(now, i, self._elements)
+                ends = client.ends[i]
+                part.sending = (
+                    ends.allocate(self._pad, part.origin) if self._pad else ends.in_epoch(self._suite, part.origin)
+                )
+                if part.sending is None:
+                    client.ask_for_lease(now, i, self._elements, part.origin)
                     continue
-                assert part.block is not None
-                self._make_upload(i, xor(part.share, part.block.pad))
+                part.upload = self._upload(i, part.sending, part.share)
                 part.backoff = Backoff(now)
             if now >= part.backoff.due:
                 client.send(i, part.upload)
                 part.backoff.again(now)
         accepted = [i for i, part in enumerate(self._parts) if part.status == wire.Status.ACCEPTED]
-        if len(accepted) >= self._terms.threshold and now >= self._fetch.due:
+        if len(accepted) >= self._threshold and now >= self._fetch.due:
             if self._fetch.sent:
                 for i in accepted:
                     client.fetch(now, i)
@@ -175,20 +185,18 @@ class Request:
         """The share of a hub whose answer is missing goes again, in full, in a new block."""
         part = self._parts[hub]
         if self._sharing and part.status is None:
-            part.block = None
+            part.sending = None
 
-    def answer(self, hub: int, message: wire.Answer) -> None:
+    def answer(self, hub: int, octets: bytes, message: wire.Answer, number: int | None) -> None:
         part, ends = self._parts[hub], self._client.ends[hub]
-        block = part.block
-        if not self._sharing or block is None or part.status is not None:
+        if not self._sharing or part.sending is None or part.status is not None or message.confirmation is not None:
             return
-        if (message.table, message.index) != (ends.sender.table.number, block.index):
+        if not ends.answer_verifies(octets, number, part.sending.answerable):
             return
-        if message.confirmation is not None or not ends.answer_verifies(message, block):
-            return
+        ends.answered(part.sending.answerable)
         part.status = message.status
         refused = [other for other in self._parts if other.status not in (None, wire.Status.ACCEPTED)]
-        if len(self._parts) - len(refused) < self._terms.threshold:
+        if len(self._parts) - len(refused) < self._threshold:
             self._refuse()
 
     def confirm(self, hub: int, message: wire.Confirm) -> None:

@@ -8,9 +8,11 @@ from typing import Protocol
 
 from . import tags, wire
 
-# Two elements of head, and a block.
+# Two elements of head, and a block: the smallest one, of an epoch or a command, has no pad.
 HEAD = 2
-SMALLEST_BLOCK = 4 + 6
+SMALLEST_BLOCK = 4
+# Room for four blocks of the longest key: more is never granted at once.
+LONGEST_LEASE = 262_182
 MAX_FAILED = 4096
 MAX_INTERVALS = 256
 
@@ -60,6 +62,15 @@ class Sender:
     room: list[tuple[int, int]] = field(default_factory=list)
     request: wire.LeaseRequest | None = None
     denied: bool = False
+
+    def may_have_room(self, elements: int) -> bool:
+        """Whether a lease could still bring a block of so many elements."""
+        return not self.denied and self.mark + HEAD + elements <= len(self.table)
+
+    @property
+    def used_up(self) -> bool:
+        """Not even the smallest lease is left."""
+        return self.mark + HEAD + SMALLEST_BLOCK > len(self.table)
 
     def wants(self, elements: int) -> int:
         """Small against the table, but with room for four blocks (D "Operational considerations")."""
@@ -124,15 +135,25 @@ class Receiver:
     leases: list[tuple[int, int]] = field(default_factory=list)
     used: list[tuple[int, int]] = field(default_factory=list)
     last_grant: wire.LeaseGrant | None = None
+    last_mark: int = 0
     failed: int = 0
 
-    def grant(self, request: wire.LeaseRequest, sign: Callable[[bytes, bytes], bytes]) -> wire.LeaseGrant | wire.LeaseDenied:
-        """The answer. The high water is durable before it leaves."""
+    @property
+    def used_up(self) -> bool:
+        return self.high_water + HEAD + SMALLEST_BLOCK > len(self.table)
+
+    def grant(
+        self, request: wire.LeaseRequest, sign: Callable[[bytes, bytes], bytes]
+    ) -> wire.LeaseGrant | wire.LeaseDenied | None:
+        """The answer, if there is one. The high water is durable before it leaves."""
         if self.last_grant and self.last_grant.nonce == request.nonce:
             return self.last_grant
+        if self.last_grant and request.mark <= self.last_mark:
+            # A repetition that came late.
+            return None
         start = max(request.mark, self.high_water)
         while True:
-            end = min(start + request.want, len(self.table))
+            end = min(start + min(request.want, LONGEST_LEASE), len(self.table))
             if end - start < HEAD + SMALLEST_BLOCK:
                 return wire.LeaseDenied(request.table, request.nonce, self.high_water)
             erased = holds_erased(self.table, start, end - start)
@@ -142,13 +163,13 @@ class Receiver:
         unsigned = wire.LeaseGrant(request.table, request.nonce, start, end, b"")
         tag = sign(self.table.read(start, HEAD), unsigned.body())
         self.last_grant = wire.LeaseGrant(request.table, request.nonce, start, end, tag)
-        self.high_water, self.failed = end, 0
+        self.high_water, self.last_mark, self.failed = end, request.mark, 0
         self.leases.append((start, end))
         return self.last_grant
 
-    def opens(self, table: int, index: int, elements: int) -> bool:
+    def opens(self, index: int, elements: int) -> bool:
         """Whether a block lies wholly inside leases of this session, outside their heads, and overlaps nothing used."""
-        if table != self.table.number or self.failed >= MAX_FAILED:
+        if self.failed >= MAX_FAILED:
             return False
         end = index + elements
         if not any(start + HEAD <= index and end <= limit for start, limit in self.leases):

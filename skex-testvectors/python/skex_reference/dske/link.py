@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..octets import xor
 from ..suites import SUITES, NotAuthentic, Suite, equal
-from . import envelope, ledger, wire
+from . import envelope, epochs, ledger, wire
 from .envelope import ReplayWindow, SessionKeys
 from .ledger import Receiver, Sender, Table
 
@@ -41,8 +42,9 @@ class LinkConfig:
     client_tag: bytes
     k0: bytes
     suite: Suite
-    uplink: Table
-    downlink: Table
+    # In ascending order of their numbers.
+    uplinks: tuple[Table, ...]
+    downlinks: tuple[Table, ...]
 
 
 def suite_of(code: int) -> Suite:
@@ -55,6 +57,9 @@ class Tagger:
     def __init__(self, config: LinkConfig) -> None:
         self._config = config
 
+    def before(self, direction: int) -> bytes:
+        return wire.tag_input(direction, self._config.client_id, self._config.hub_id, b"")
+
     def tag(self, key: bytes, direction: int, body: bytes) -> bytes:
         return ledger.tag(key, direction, self._config.client_id, self._config.hub_id, body)
 
@@ -63,74 +68,386 @@ class Tagger:
         return any(key) and equal(self.tag(key, direction, body), tag)
 
 
+@dataclass(frozen=True)
+class Answerable:
+    """What one message can be answered with, once: a block, or a number in an epoch (D "Blocks", "Epochs")."""
+
+    table: int
+    index: int
+    origin: int
+    key: bytes
+    # In an epoch: the number, and the suite.
+    number: int | None = None
+    suite: int = 0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        return self.table, self.index, self.number or 0
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Where a message goes: a block of its own, or a number in an epoch."""
+
+    answerable: Answerable
+    # The message key and pad of a block; of an epoch, the share key.
+    key: bytes
+    pad: bytes = b""
+
+
+@dataclass
+class Epoch:
+    """An epoch at either end."""
+
+    table: int
+    index: int
+    origin: int
+    suite: int
+    answer_key: bytes
+    share_key: bytes
+    next_number: int = 0
+    received: set[int] = field(default_factory=set)
+
+
+# An epoch's block, and that of a command: answer key and message key.
+EPOCH_BLOCK = 4
+OPEN_EPOCHS = 4
+
+
 @dataclass
 class Ends:
     """What one end holds of a link: it sends in one direction and receives in the other."""
 
     config: LinkConfig
-    sender: Sender
-    receiver: Receiver
+    senders: dict[int, Sender]
+    receivers: dict[int, Receiver]
     sends: int
     tagger: Tagger
-    # The answers of this session, by the first element of the block; `None` where none was given yet.
-    answers: dict[int, wire.Answer | None] = field(default_factory=dict)
+    # The highest number of a table that was dropped, by direction: neither it nor a lower one is taken again.
+    dropped: list[int]
+    # The answers of this session; `None` where none was given yet.
+    answers: dict[tuple[int, int, int], bytes | None] = field(default_factory=dict)
+    # The table of which a lease was asked for: one request at a time.
+    asking: int | None = None
     lease_backoff: Backoff | None = None
+    sending_epochs: list[Epoch] = field(default_factory=list)
+    receiving_epochs: dict[tuple[int, int], Epoch] = field(default_factory=dict)
+    # Where messages of this end wait for an answer: their blocks hold the floor down.
+    waiting: dict[tuple[int, int, int], Answerable] = field(default_factory=dict)
+    # Whether a lease of a table of origin 1 was granted in this session.
+    granted_refilled: bool = False
 
     @property
     def receives(self) -> int:
         return 1 - self.sends
 
     def stored(self) -> dict[str, Any]:
-        return {"mark": self.sender.mark, "highWater": self.receiver.high_water}
+        return {
+            "marks": {str(number): sender.mark for number, sender in self.senders.items()},
+            "highWaters": {str(number): receiver.high_water for number, receiver in self.receivers.items()},
+            "dropped": self.dropped,
+        }
 
     def end_session(self) -> None:
-        self.sender.end_session()
-        self.receiver.end_session()
-        self.answers = {}
-        self.lease_backoff = None
+        for sender in self.senders.values():
+            sender.end_session()
+        for receiver in self.receivers.values():
+            receiver.end_session()
+        self.answers, self.waiting, self.asking, self.lease_backoff = {}, {}, None, None
+        self.sending_epochs, self.receiving_epochs, self.granted_refilled = [], {}, False
+        # Used-up tables are dropped, but for the one with the highest number (D "Several tables").
+        for direction, tables in ((self.sends, self.senders), (self.receives, self.receivers)):
+            last = max(tables)
+            for number in [number for number, end in tables.items() if end.used_up and number != last]:
+                del tables[number]
+                self.dropped[direction] = max(self.dropped[direction], number)
 
-    def grant(self, request: wire.LeaseRequest) -> wire.LeaseGrant | wire.LeaseDenied:
-        # A grant goes the way that answers to the request go: the direction of the message is the receiver's.
-        return self.receiver.grant(request, lambda key, body: self.tagger.tag(key, self.sends, body))
+    def has_table(self, direction: int, number: int) -> bool:
+        """Whether it is here, or was."""
+        tables = self.senders if direction == self.sends else self.receivers
+        return number in tables or number <= self.dropped[direction]
 
-    def take_grant(self, grant: wire.LeaseGrant) -> bool:
-        return self.sender.take_grant(
-            grant, lambda key, message: self.tagger.verifies(key, self.receives, message.body(), message.tag)
+    def add_table(self, direction: int, table: Table) -> None:
+        if direction == self.sends:
+            self.senders[table.number] = Sender(table)
+        else:
+            self.receivers[table.number] = Receiver(table)
+
+    # ---- leases
+
+    def _in_order(self, worst: int) -> list[Sender]:
+        return [sender for _, sender in sorted(self.senders.items()) if sender.table.origin <= worst]
+
+    def has_room(self, elements: int, worst: int = 1) -> bool:
+        return any(sender.has_room(elements) for sender in self._in_order(worst))
+
+    def may_have_room(self, elements: int, worst: int = 1) -> bool:
+        return any(
+            sender.has_room(elements) or sender.may_have_room(elements) for sender in self._in_order(worst)
         )
 
-    def open_share(self, message: wire.Share) -> ledger.Block | None:
-        """The block of an upload or delivery whose tag verifies. It is used from now on."""
-        elements = 4 + wire.secret_block_elements(message.terms.key_length)
-        if not self.receiver.opens(message.table, message.index, elements):
-            return None
-        block = ledger.block_at(self.receiver.table, message.index, elements)
-        if not self.tagger.verifies(block.message_key, self.receives, message.body(), message.tag):
-            self.receiver.failed += 1
-            return None
-        self.receiver.use(message.index, elements)
-        self.receiver.table.erase(message.index, message.index + elements)
-        self.answers[message.index] = None
-        return block
+    def origin(self, elements: int) -> int:
+        """The origin of the table from which a block would be taken now."""
+        in_order = self._in_order(1)
+        for sender in in_order:
+            if sender.has_room(elements):
+                return sender.table.origin
+        return next((sender.table.origin for sender in in_order if sender.may_have_room(elements)), 0)
 
-    def answer(
-        self, block: ledger.Block, status: int, confirmation: wire.Confirmation | None = None
-    ) -> wire.Answer:
-        """The one answer that a block ever gets."""
-        unsigned = wire.Answer(self.receiver.table.number, block.index, status, confirmation, b"")
-        tag = self.tagger.tag(block.answer_key, self.sends, unsigned.body())
-        answer = wire.Answer(self.receiver.table.number, block.index, status, confirmation, tag)
-        self.answers[block.index] = answer
+    def ask(self, random: Callable[[int], bytes], elements: int, worst: int = 1) -> wire.LeaseRequest | None:
+        """The open request, or a new one of the table with the lowest number that may have room."""
+        if self.asking is not None:
+            return self.senders[self.asking].request
+        for sender in self._in_order(worst):
+            if sender.may_have_room(elements):
+                self.asking = sender.table.number
+                return sender.ask(random(16), elements)
+        return None
+
+    def grant(self, request: wire.LeaseRequest) -> wire.LeaseGrant | wire.LeaseDenied | None:
+        # A grant goes the way that answers to the request go: the direction of the message is the receiver's.
+        receiver = self.receivers.get(request.table)
+        if receiver is None:
+            return wire.LeaseDenied(request.table, request.nonce, 0)
+        answer = receiver.grant(request, lambda key, body: self.tagger.tag(key, self.sends, body))
+        if isinstance(answer, wire.LeaseGrant) and receiver.table.origin:
+            self.granted_refilled = True
         return answer
 
-    def answer_verifies(self, answer: wire.Answer, block: ledger.Block) -> bool:
-        return self.tagger.verifies(block.answer_key, self.receives, answer.body(), answer.tag)
+    def take_grant(self, grant: wire.LeaseGrant) -> bool:
+        sender = self.senders.get(grant.table)
+        taken = sender is not None and sender.take_grant(
+            grant, lambda key, message: self.tagger.verifies(key, self.receives, message.body(), message.tag)
+        )
+        if taken:
+            self.asking, self.lease_backoff = None, None
+        return taken
+
+    def take_denied(self, denied: wire.LeaseDenied) -> bool:
+        sender = self.senders.get(denied.table)
+        if sender is None or not sender.take_denied(denied):
+            return False
+        self.asking, self.lease_backoff = None, None
+        return True
+
+    # ---- sending
+
+    def allocate(self, length: int, worst: int = 1) -> Sending | None:
+        """A block with a pad of so many elements; it is erased from the table."""
+        for sender in self._in_order(worst):
+            index = sender.allocate(EPOCH_BLOCK + length)
+            if index is not None:
+                table = sender.table
+                block = ledger.block_at(table, index, EPOCH_BLOCK + length)
+                table.erase(index, index + EPOCH_BLOCK + length)
+                answerable = Answerable(table.number, index, table.origin, block.answer_key)
+                self.waiting[answerable.place] = answerable
+                return Sending(answerable, block.message_key, block.pad)
+        return None
+
+    def in_epoch(self, suite: int, worst: int = 1) -> Sending | None:
+        """The next number of the newest epoch of the suite, or the first of a new one."""
+        epoch = next(
+            (
+                epoch
+                for epoch in reversed(self.sending_epochs)
+                if epoch.suite == suite and epoch.next_number <= 255 and epoch.origin <= worst
+            ),
+            None,
+        )
+        if epoch is None:
+            block = self.allocate(0, worst)
+            if block is None:
+                return None
+            del self.waiting[block.answerable.place]
+            epoch = self._epoch(self.sends, suite, block.answerable, block.key)
+            # The four that were opened last are remembered; a message of an earlier one is void.
+            self.sending_epochs = [*self.sending_epochs[1 - OPEN_EPOCHS :], epoch]
+        number, epoch.next_number = epoch.next_number, epoch.next_number + 1
+        answerable = Answerable(epoch.table, epoch.index, epoch.origin, epoch.answer_key, number, suite)
+        self.waiting[answerable.place] = answerable
+        return Sending(answerable, epoch.share_key)
+
+    def _epoch(self, direction: int, suite: int, block: Answerable, message_key: bytes) -> Epoch:
+        answer_key, share_key = epochs.keys(
+            self.config.suite,
+            direction,
+            self.config.client_id,
+            self.config.hub_id,
+            suite,
+            block.table,
+            block.index,
+            block.key,
+            message_key,
+        )
+        return Epoch(block.table, block.index, block.origin, suite, answer_key, share_key)
+
+    def remembers(self, sending: Sending) -> bool:
+        """Whether a message in an epoch can still be opened by the other end."""
+        place = sending.answerable
+        return place.number is None or any(
+            (epoch.table, epoch.index) == (place.table, place.index) for epoch in self.sending_epochs
+        )
+
+    def answered(self, answerable: Answerable) -> None:
+        self.waiting.pop(answerable.place, None)
+
+    def floor(self, table: int) -> int:
+        """No block below will be sent again: the lowest that waits, else behind all that was allocated."""
+        waiting = [place.index for place in self.waiting.values() if place.table == table]
+        return min(waiting)
+
+    def share_message(self, sending: Sending, message: wire.Share, share: bytes | None) -> bytes:
+        """The octets of an upload or delivery, whose table, index, floor, share and tag are filled in. Without a share it
+        is direct."""
+        at = sending.answerable
+        travels = b"" if share is None or at.number is not None else xor(share, sending.pad)
+        whole = replace(message, table=at.table, index=at.index, floor=self.floor(at.table), share=travels)
+        body = whole.body()
+        if at.number is None:
+            return body + self.tagger.tag(sending.key, self.sends, body)
+        assert share is not None
+        head = epochs.head(body, at.number)
+        aad = self.tagger.before(self.sends) + head
+        return head + epochs.seal(at.suite, sending.key, epochs.nonce(at.number), aad, share)
+
+    def command(self, sending: Sending, what: wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise) -> bytes:
+        at = sending.answerable
+        body = wire.Command(at.table, at.index, self.floor(at.table), what, b"").body()
+        return body + self.tagger.tag(sending.key, self.sends, body)
+
+    # ---- receiving
+
+    def known(self, place: tuple[int, int, int]) -> bool:
+        """Whether the block or number was used before in this session."""
+        return place in self.answers
+
+    def open_share(self, octets: bytes, message: wire.Share, number: int | None) -> tuple[Answerable, bytes] | None:
+        """How to answer an upload or delivery whose tag verifies, and its share. The block is used from now on."""
+        if number is not None:
+            return self._open_sealed(octets, message, number)
+        length = wire.secret_block_elements(message.terms.key_length)
+        opened = self._open(message.table, message.index, length, octets)
+        if opened is None:
+            return None
+        answerable, pad = opened
+        return answerable, xor(message.share, pad) if message.share else pad
+
+    def open_command(self, octets: bytes, message: wire.Command) -> Answerable | None:
+        opened = self._open(message.table, message.index, 0, octets)
+        return opened and opened[0]
+
+    def _open(self, table: int, index: int, length: int, octets: bytes) -> tuple[Answerable, bytes] | None:
+        receiver = self.receivers.get(table)
+        if receiver is None or not receiver.opens(index, EPOCH_BLOCK + length):
+            return None
+        block = ledger.block_at(receiver.table, index, EPOCH_BLOCK + length)
+        if not self.tagger.verifies(block.message_key, self.receives, octets[: -wire.TAG], octets[-wire.TAG :]):
+            receiver.failed += 1
+            return None
+        self._use(receiver, index, EPOCH_BLOCK + length)
+        answerable = Answerable(table, index, receiver.table.origin, block.answer_key)
+        self.answers[answerable.place] = None
+        return answerable, block.pad
+
+    def _use(self, receiver: Receiver, index: int, elements: int) -> None:
+        receiver.use(index, elements)
+        receiver.table.erase(index, index + elements)
+
+    def _open_sealed(self, octets: bytes, message: wire.Share, number: int) -> tuple[Answerable, bytes] | None:
+        """D "Epochs", "Receiver"."""
+        receiver, at = self.receivers.get(message.table), (message.table, message.index)
+        if receiver is None or message.terms.suite not in epochs.AEADS:
+            return None
+        epoch = self.receiving_epochs.get(at)
+        is_new = epoch is None
+        if epoch is None:
+            lowest = sorted([*self.receiving_epochs, at])[-OPEN_EPOCHS:]
+            if at not in lowest or not receiver.opens(message.index, EPOCH_BLOCK):
+                return None
+            block = ledger.block_at(receiver.table, message.index, EPOCH_BLOCK)
+            place = Answerable(message.table, message.index, receiver.table.origin, block.answer_key)
+            epoch = self._epoch(self.receives, message.terms.suite, place, block.message_key)
+        if epoch.suite != message.terms.suite or number in epoch.received or receiver.failed >= ledger.MAX_FAILED:
+            return None
+        try:
+            share = epochs.open_sealed(epoch.suite, epoch.share_key, self.tagger.before(self.receives), octets)
+        except NotAuthentic:
+            receiver.failed += 1
+            return None
+        if is_new:
+            self._use(receiver, message.index, EPOCH_BLOCK)
+            kept = sorted([*self.receiving_epochs, at])[-OPEN_EPOCHS:]
+            self.receiving_epochs[at] = epoch
+            self.receiving_epochs = {place: self.receiving_epochs[place] for place in kept}
+        epoch.received.add(number)
+        answerable = Answerable(*at, epoch.origin, epoch.answer_key, number, epoch.suite)
+        self.answers[answerable.place] = None
+        return answerable, share
+
+    def answer(
+        self, answerable: Answerable, status: int, confirmation: wire.Confirmation | None = None
+    ) -> bytes:
+        """The one answer that a block or number ever gets."""
+        body = wire.Answer(answerable.table, answerable.index, status, confirmation, b"").body()
+        if answerable.number is None:
+            octets = body + self.tagger.tag(answerable.key, self.sends, body)
+        else:
+            head = epochs.head(body, answerable.number)
+            aad = self.tagger.before(self.sends) + head
+            octets = head + epochs.seal(
+                answerable.suite, answerable.key, epochs.nonce(answerable.number), aad, b""
+            )
+        self.answers[answerable.place] = octets
+        return octets
+
+    def outcome(self, answerable: Answerable, status: int, found: wire.Found | None = None) -> bytes:
+        body = wire.Outcome(answerable.table, answerable.index, status, found, b"").body()
+        octets = body + self.tagger.tag(answerable.key, self.sends, body)
+        self.answers[answerable.place] = octets
+        return octets
+
+    def answer_verifies(self, octets: bytes, number: int | None, answerable: Answerable) -> bool:
+        """Whether an ANSWER or OUTCOME is the one to this message."""
+        message_place = (int.from_bytes(octets[1:3], "big"), int.from_bytes(octets[3:7], "big"), number or 0)
+        if message_place != answerable.place or (number is None) != (answerable.number is None):
+            return False
+        if number is None:
+            return self.tagger.verifies(answerable.key, self.receives, octets[: -wire.TAG], octets[-wire.TAG :])
+        try:
+            epochs.open_sealed(answerable.suite, answerable.key, self.tagger.before(self.receives), octets)
+        except NotAuthentic:
+            return False
+        return True
 
 
 def ends_of(config: LinkConfig, sends: int, stored: dict[str, Any]) -> Ends:
-    own, theirs = (config.uplink, config.downlink) if sends == wire.UPLINK else (config.downlink, config.uplink)
-    sender = Sender(own, stored.get("mark", 0))
-    receiver = Receiver(theirs, stored.get("highWater", 0))
-    return Ends(config, sender, receiver, sends, Tagger(config))
+    own, theirs = (config.uplinks, config.downlinks) if sends == wire.UPLINK else (config.downlinks, config.uplinks)
+    marks, high_waters = stored.get("marks", {}), stored.get("highWaters", {})
+    dropped = stored.get("dropped", [-1, -1])
+
+    def there(table: Table, direction: int, known: dict[str, int]) -> bool:
+        """A hub has a refilled table only once its client has it."""
+        waits = sends == wire.DOWNLINK and table.origin == 1 and str(table.number) not in known
+        return table.number > dropped[direction] and not waits
+
+    senders = {
+        table.number: Sender(table, marks.get(str(table.number), 0)) for table in own if there(table, sends, marks)
+    }
+    receivers = {
+        table.number: Receiver(table, high_waters.get(str(table.number), 0))
+        for table in theirs
+        if there(table, 1 - sends, high_waters)
+    }
+    return Ends(config, senders, receivers, sends, Tagger(config), list(dropped))
+
+
+def decode_inner(octets: bytes) -> tuple[int | None, wire.Inner]:
+    """The number in its epoch of a sealed message, and the message."""
+    if octets and octets[0] in epochs.ONE_TIME:
+        number, message = epochs.decode(octets)
+        return number, message
+    return None, wire.decode_inner(octets)
 
 
 # ---- the client's envelope (D "Sessions", first table)

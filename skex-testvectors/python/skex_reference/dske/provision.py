@@ -85,6 +85,13 @@ def provision_key(link: Link, k0: bytes) -> bytes:
     return expand(suite, prk0(suite, k0), "skex d1 provision", link.hub_id, 32)
 
 
+def identity(octets: bytes) -> Link:
+    """Whose link the file is for, not verified."""
+    reader = Reader(octets)
+    reader.take(len(MAGIC) + 2)
+    return Link(reader.take(16), reader.number(1), reader.take(16), reader.number(4), reader.number(1))
+
+
 def decode(octets: bytes, k0: bytes | None = None) -> File:
     """Reads a file, and verifies every tag, under the K0 in it or that of before."""
     reader = Reader(octets)

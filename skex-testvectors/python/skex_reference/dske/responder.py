@@ -6,12 +6,12 @@ by which (A, key id) is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..octets import xor
-from . import decoding, ledger, wire
+from . import decoding, wire
 from . import key as keys
+from .link import Answerable
 
 if TYPE_CHECKING:
     from .client import Client
@@ -29,9 +29,10 @@ class Group:
     context: bytes
     secret_tag: bytes
     ends: float
-    # By hub: the share, and the block that is to be answered.
+    # By hub: the share, what is to be answered, and the worst table by which the share came.
     shares: dict[int, bytes] = field(default_factory=dict)
-    blocks: dict[int, ledger.Block] = field(default_factory=dict)
+    blocks: dict[int, Answerable] = field(default_factory=dict)
+    origins: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Accepted:
     confirmation: wire.Confirmation
     context: bytes
     secret_tag: bytes
+    # The hubs whose share had not come when this was said, and whose origin was said to be 0; until when that matters.
+    missing: frozenset[int] = frozenset()
+    ends: float = 0.0
 
 
 @dataclass
@@ -56,7 +60,7 @@ Name = tuple[bytes, bytes]
 
 
 class Responder:
-    def __init__(self, client: Client, stored: list[dict[str, str]]) -> None:
+    def __init__(self, client: Client, stored: list[dict[str, str]], now: float) -> None:
         self._client = client
         self._groups: dict[tuple[Name, bytes, bytes], Group] = {}
         self._accepted: dict[Name, Accepted] = {}
@@ -64,7 +68,12 @@ class Responder:
         for entry in stored:
             octets = {name: bytes.fromhex(value) for name, value in entry.items()}
             self._accepted[octets["initiator"], octets["keyId"]] = Accepted(
-                wire.decode_confirmation(octets["confirmation"]), octets["context"], octets["secretTag"]
+                wire.decode_confirmation(octets["confirmation"]),
+                octets["context"],
+                octets["secretTag"],
+                frozenset(octets["missing"]),
+                # How long this client was down is not known: stored lifetimes count anew.
+                now + int.from_bytes(octets["lifetime"], "big"),
             )
 
     def stored(self) -> list[dict[str, Any]]:
@@ -75,6 +84,8 @@ class Responder:
                 "confirmation": accepted.confirmation.encode().hex(),
                 "context": accepted.context.hex(),
                 "secretTag": accepted.secret_tag.hex(),
+                "missing": bytes(accepted.missing).hex(),
+                "lifetime": accepted.context[56:58].hex(),
             }
             for (initiator, key_id), accepted in self._accepted.items()
         ]
@@ -84,24 +95,35 @@ class Responder:
         for name in [name for name, judged in self._judged.items() if now >= judged.due]:
             self._report(name, self._judged.pop(name))
 
-    def delivery(self, now: float, hub: int, message: wire.Delivery) -> None:
+    def waits_out_of_band(self, now: float, hub: int) -> bool:
+        """Whether a share may still come of which was said that no refilled table carries it."""
+        return any(hub in accepted.missing and now < accepted.ends for accepted in self._accepted.values())
+
+    def end_session(self, hub: int) -> None:
+        """Nothing of the old session can be answered any more."""
+        for group in self._groups.values():
+            group.blocks.pop(hub, None)
+
+    def delivery(self, now: float, hub: int, octets: bytes, message: wire.Delivery, number: int | None) -> None:
         """The first row of D "Responder" that fits."""
         ends = self._client.ends[hub]
-        if message.table == ends.receiver.table.number and message.index in ends.answers:
-            before = ends.answers[message.index]
+        place = (message.table, message.index, number or 0)
+        if ends.known(place):
+            before = ends.answers[place]
             if before is not None:
-                self._client.send(hub, before.encode())
+                self._client.send(hub, before)
             return
         if len(self._groups) >= MAX_GROUPS:
             # Before the block is used: the hub tries again.
             self._client.send(hub, wire.Busy(message.table, message.index).encode())
             return
-        block = ends.open_share(message)
-        if block is None:
+        opened = ends.open_share(octets, message, number)
+        if opened is None:
             return
-        refusal = self._refusal(hub, message)
+        block, share = opened
+        refusal = self._refusal(hub, message, number is not None)
         if refusal is not None:
-            self._client.send(hub, ends.answer(block, refusal).encode())
+            self._client.send(hub, ends.answer(block, refusal))
             return
         name = (message.peer, message.key_id)
         context = self._context(message)
@@ -109,27 +131,35 @@ class Responder:
         if accepted is not None:
             judged = self._judged.get(name)
             if judged and (context, message.secret_tag) == (judged.group.context, judged.group.secret_tag):
-                judged.group.shares.setdefault(hub, xor(message.share, block.pad))
-            self._client.send(hub, ends.answer(block, wire.Status.ACCEPTED, accepted.confirmation).encode())
+                judged.group.shares.setdefault(hub, share)
+            if hub in accepted.missing:
+                self._accepted[name] = replace(accepted, missing=accepted.missing - {hub})
+            self._client.send(hub, ends.answer(block, wire.Status.ACCEPTED, accepted.confirmation))
             return
         for (known, other_context, other_tag), group in self._groups.items():
             if known == name and hub in group.shares and (other_context, other_tag) != (context, message.secret_tag):
-                self._client.send(hub, ends.answer(block, wire.Status.KEY_ID_IN_USE).encode())
+                self._client.send(hub, ends.answer(block, wire.Status.KEY_ID_IN_USE))
                 return
         group = self._groups.setdefault(
             (name, context, message.secret_tag),
             Group(message.terms, context, message.secret_tag, now + message.terms.lifetime),
         )
-        group.shares.setdefault(hub, xor(message.share, block.pad))
+        group.shares.setdefault(hub, share)
         group.blocks[hub] = block
+        group.origins[hub] = max(group.origins.get(hub, 0), block.origin)
         self._try(now, name, group)
 
-    def _refusal(self, hub: int, message: wire.Delivery) -> wire.Status | None:
+    def _refusal(self, hub: int, message: wire.Delivery, is_sealed: bool) -> wire.Status | None:
         config, terms = self._client.config, message.terms
         if message.peer not in config.accepts:
             return wire.Status.NOT_AUTHORISED
         roster = {hub.coordinate for hub in config.hubs}
-        if terms.suite != keys.ITS or terms.threshold < config.minimum_threshold:
+        # The suite is that of the protection.
+        if terms.suite not in config.suites or (terms.suite == keys.ITS) == is_sealed:
+            return wire.Status.POLICY
+        if terms.threshold < config.minimum_threshold or terms.lifetime > config.maximum_lifetime:
+            return wire.Status.POLICY
+        if config.information_theoretic and (terms.suite != keys.ITS or any(terms.origins)):
             return wire.Status.POLICY
         if not roster.issuperset(terms.coordinates):
             return wire.Status.POLICY
@@ -159,7 +189,15 @@ class Responder:
         if found is None:
             return
         confirmation = self._confirmation(name, group, found)
-        self._accepted[name] = Accepted(confirmation, group.context, group.secret_tag)
+        said = wire.named(confirmation.origins, group.terms.coordinates)
+        missing = frozenset(
+            number
+            for number, hub in enumerate(client.config.hubs)
+            if hub.coordinate in group.terms.coordinates
+            and number not in group.shares
+            and hub.coordinate not in said
+        )
+        self._accepted[name] = Accepted(confirmation, group.context, group.secret_tag, missing, group.ends)
         self._groups = {other: kept for other, kept in self._groups.items() if other[0] != name}
         client.persist()
         from .client import Received
@@ -168,7 +206,7 @@ class Responder:
         key = keys.key_of_block(found.secret, group.terms.key_length)
         client.effects.append(Received(name[1], name[0], key))
         for hub, block in group.blocks.items():
-            client.send(hub, client.ends[hub].answer(block, wire.Status.ACCEPTED, confirmation).encode())
+            client.send(hub, client.ends[hub].answer(block, wire.Status.ACCEPTED, confirmation))
 
     def _shares(self, group: Group) -> list[tuple[int, bytes]]:
         """The coordinate of a share is that of the link on which it came."""
@@ -191,7 +229,17 @@ class Responder:
             for hub in other.shares
         }
         coordinates = group.terms.coordinates
-        origins = wire.bitmap([hubs[x][1].link.downlink.origin == 1 for x in coordinates])
+        origins = wire.bitmap([self._origin(hubs[x][0], group) == 1 for x in coordinates])
         lying = wire.bitmap([x in found.culprits or hubs[x][0] in others for x in coordinates])
         tag = keys.confirmation_tag(keys.confirm_key_of_block(found.secret), group.context, origins, lying)
         return wire.Confirmation(origins, lying, tag)
+
+    def _origin(self, hub: int, group: Group) -> int:
+        """D "Several tables", "Origins"."""
+        if hub in group.origins:
+            return group.origins[hub]
+        ends = self._client.ends[hub]
+        if ends.granted_refilled:
+            return 1
+        left = [receiver.table.origin for _, receiver in sorted(ends.receivers.items()) if not receiver.used_up]
+        return left[0] if left else 0

@@ -1,8 +1,8 @@
 """A hub and a client over UDP, from a directory that `skex provision` made: `python3 -m skex_reference hub|client`.
 
 `skex.json`, `NAME.link` and the tables are formats of the program `skex`. What this implementation stores, it stores
-beside them in `reference.json`; so a directory belongs to one of both programs, once it was used. Of several tables in
-a direction it takes the first.
+beside them in `reference.json`; so a directory belongs to one of both programs, once it was used. Provisioning files that
+lie in the directory are taken in at a start.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import keyfile, udp
-from ..octets import Reader
+from ..octets import Reader, u8, u16, u32
 from . import client as clients
 from . import hub as hubs
-from . import provision
+from . import provision, wire
 from .link import LinkConfig, suite_of
 from .sharing import scale
 
@@ -49,6 +49,40 @@ class TableFile:
         os.pwrite(self._file.fileno(), bytes(16 * (end - first)), self.HEADER + 16 * first)
 
 
+    @staticmethod
+    def write(path: Path, link: provision.Link, part: provision.Part, elements: bytes) -> None:
+        """Returns when all of it is durable, under its name."""
+        header = b"SKEXPAD2" + link.hub_id + link.client_tag + u8(part.direction) + u8(part.origin)
+        header += u16(part.number) + u32(part.elements) + u32(part.end)
+        beside = path.with_suffix(".new")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(header.ljust(TableFile.HEADER, b"\0") + elements)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+
+
+WAYS = ("uplink", "downlink")
+
+
+def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
+    """Makes tables of the provisioning files in the directory, and erases those. `names` are those of the links, by hub
+    id and client tag."""
+    for path in sorted(folder.glob("*.provision")):
+        octets = path.read_bytes()
+        link = provision.identity(octets)
+        name = names[link.hub_id, link.client_tag]
+        known = provision.decode((folder / f"{name}.link").read_bytes())
+        for part, elements in provision.decode(octets, known.k0).parts:
+            table = folder / f"{name}.{WAYS[part.direction]}.{part.number}.table"
+            if part.first:
+                raise ValueError(f"{path} is a portion; this program takes whole tables")
+            if not table.exists():
+                TableFile.write(table, link, part, elements)
+        path.write_bytes(bytes(len(octets)))
+        path.unlink()
+
+
 class Store:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "reference.json"
@@ -70,7 +104,7 @@ class Store:
 
 
 def _link(folder: Path, name: str) -> LinkConfig:
-    """The link with a hub or client of this name: the head of its provisioning file, and the first table each way."""
+    """The link with a hub or client of this name: the head of its provisioning file, and its tables."""
     file = provision.decode((folder / f"{name}.link").read_bytes())
     if file.k0 is None:
         raise ValueError(f"{name}.link brings no initial key")
@@ -80,9 +114,14 @@ def _link(folder: Path, name: str) -> LinkConfig:
         client_tag=file.link.client_tag,
         k0=file.k0,
         suite=suite_of(file.link.suite),
-        uplink=TableFile(folder / f"{name}.uplink.0.table"),
-        downlink=TableFile(folder / f"{name}.downlink.0.table"),
+        uplinks=_tables(folder, name, "uplink"),
+        downlinks=_tables(folder, name, "downlink"),
     )
+
+
+def _tables(folder: Path, name: str, way: str) -> tuple[TableFile, ...]:
+    tables = [TableFile(path) for path in folder.glob(f"{name}.{way}.*.table")]
+    return tuple(sorted(tables, key=lambda table: table.number))
 
 
 # ---- hub
@@ -96,10 +135,14 @@ def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
 
 def hub_config(folder: Path) -> hubs.HubConfig:
     config = json.loads((folder / "skex.json").read_text())
+    hub_id = bytes.fromhex(config["id"])
     tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
+    _take_in(folder, {(hub_id, tag): name for name, tag in tags.items()})
     served = [
         hubs.ClientConfig(
-            _link(folder, client["name"]), frozenset(tags[name] for name in client["accepts_keys_from"])
+            _link(folder, client["name"]),
+            frozenset(tags[name] for name in client["accepts_keys_from"]),
+            (client["name"].encode(),),
         )
         for client in config["clients"]
     ]
@@ -107,7 +150,12 @@ def hub_config(folder: Path) -> hubs.HubConfig:
     served.sort(key=lambda client: client.link.client_id)
     if [client.link.client_id for client in served] != list(range(len(served))):
         raise ValueError("the client ids are not dense")
-    return hubs.HubConfig(bytes.fromhex(config["id"]), config["coordinate"], tuple(served))
+    suites = tuple(SUITE_NAMES.index(name) + 1 for name in config.get("suites") or SUITE_NAMES)
+    return hubs.HubConfig(hub_id, config["coordinate"], tuple(served), suites)
+
+
+# As skex.json and the options of both programs call the suites of keys.
+SUITE_NAMES = ("one-time", "aes-256-gcm", "chacha20-poly1305")
 
 
 class _LyingHub(hubs.Hub):
@@ -145,6 +193,8 @@ def run_hub(arguments: argparse.Namespace) -> int:
                         endpoint.send(effect.octets, endpoint.paths.address(path))
                 case hubs.Stored():
                     print(f"share of {effect.key_id.hex()}", flush=True)
+                case hubs.Refilled():
+                    print(f"client {effect.client_id} has table {effect.number}", flush=True)
 
 
 # ---- client
@@ -162,13 +212,27 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("--threshold", type=int, default=3)
     get.add_argument("--key-len", type=int, default=32)
     get.add_argument("--count", type=int, default=1)
+    get.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0])
     wait = actions.add_parser("wait", help="await keys of other clients")
     wait.add_argument("--count", type=int, default=1)
+    tables = actions.add_parser("tables", help="await tables that hubs send")
+    tables.add_argument("--count", type=int, default=1)
+    look_up = actions.add_parser("lookup", help="ask the hubs which client has a name")
+    look_up.add_argument("name")
+    publish = actions.add_parser("publish", help="tell the hubs what this client accepts")
+    publish.add_argument("--withdraw", action="store_true", help="take it back")
+    authorise = actions.add_parser("authorise", help="say at the hubs whether another client may ask for keys")
+    authorise.add_argument("peer", help="its name, or its tag")
+    authorise.add_argument("--no", action="store_true")
+    withdraw = actions.add_parser("withdraw", help="take a key back that has not arrived")
+    withdraw.add_argument("key_id")
 
 
 def client_config(folder: Path) -> clients.ClientConfig:
     config = json.loads((folder / "skex.json").read_text())
     roster = sorted(config["hubs"], key=lambda hub: int(hub["coordinate"]))
+    tag = bytes.fromhex(config["tag"])
+    _take_in(folder, {(bytes.fromhex(hub["id"]), tag): hub["name"] for hub in roster})
     return clients.ClientConfig(
         bytes.fromhex(config["tag"]),
         tuple(
@@ -189,17 +253,20 @@ class _ClientRunner:
         roster = sorted(self._names["hubs"], key=lambda hub: int(hub["coordinate"]))
         self._addresses = [udp.parse(replaced.get(hub["name"], hub["address"])) for hub in roster]
         self._machine = clients.Client(client_config(folder), self._store.read(), os.urandom, time.monotonic())
-        self._keys = 0
+        self._done = 0
         self._failed = False
 
     def run(self) -> int:
         end = time.monotonic() + self._arguments.timeout
-        for number in range(self._arguments.count):
+        count = getattr(self._arguments, "count", 1)
+        for number in range(count):
             if self._arguments.action == "get":
                 self._request()
-            while self._keys <= number and not self._failed and time.monotonic() < end:
+            elif self._arguments.action not in ("wait", "tables"):
+                self._command()
+            while self._done <= number and not self._failed and time.monotonic() < end:
                 self._once(end)
-        done = self._keys >= self._arguments.count
+        done = self._done >= count and not self._failed
         linger = time.monotonic() + (self._arguments.linger if done else 0)
         while time.monotonic() < linger:
             self._once(linger)
@@ -210,8 +277,27 @@ class _ClientRunner:
         tags = {peer["name"]: bytes.fromhex(peer["tag"]) for peer in self._names["peers"]}
         arguments = self._arguments
         self._machine.request_key(
-            time.monotonic(), tags[arguments.peer], arguments.threshold, arguments.key_len
+            time.monotonic(),
+            tags[arguments.peer],
+            arguments.threshold,
+            arguments.key_len,
+            suite=SUITE_NAMES.index(arguments.suite) + 1,
         )
+
+    def _command(self) -> None:
+        arguments, machine = self._arguments, self._machine
+        what: wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise
+        match arguments.action:
+            case "lookup":
+                what = wire.Lookup(arguments.name.encode())
+            case "publish":
+                what = wire.Publish(None if arguments.withdraw else machine.offer())
+            case "authorise":
+                tags = {peer["name"]: peer["tag"] for peer in self._names["peers"]}
+                what = wire.Authorise(not arguments.no, bytes.fromhex(tags.get(arguments.peer, arguments.peer)))
+            case _:
+                what = wire.Withdraw(bytes.fromhex(arguments.key_id))
+        machine.command(time.monotonic(), what)
 
     def _once(self, end: float) -> None:
         came = self._endpoint.receive(min(end, self._machine.next_timeout(time.monotonic())))
@@ -243,13 +329,40 @@ class _ClientRunner:
                 case clients.Refused():
                     print(f"refused {effect.key_id.hex()} {list(effect.statuses)}", flush=True)
                     self._failed = True
+                case clients.CameTable():
+                    self._store_table(effect)
+                case clients.LookedUp():
+                    tag = "nobody" if effect.tag is None else effect.tag.hex()
+                    offer = "no offer" if effect.offer is None else f"offer {effect.offer.encode().hex()}"
+                    print(f"found {tag}, {offer}", flush=True)
+                    self._done += 1
+                    self._failed = effect.tag is None
+                case clients.CommandEnded():
+                    outcomes = " ".join(f"{x}:{outcome}" for x, outcome in effect.outcomes.items())
+                    print(f"outcomes {outcomes}", flush=True)
+                    self._done += 1
 
     def _give(self, key_id: bytes, key: bytes) -> None:
-        self._keys += 1
+        self._done += self._arguments.action in ("get", "wait")
         fingerprint = keyfile.fingerprint(key_id, 0, key)
         print(f"key {key_id.hex()} fingerprint {fingerprint}", flush=True)
         if self._arguments.out_dir:
             keyfile.write(self._arguments.out_dir, f"{key_id.hex()}-0.key", key)
+
+
+    def _store_table(self, came: clients.CameTable) -> None:
+        folder: Path = self._arguments.dir
+        config = self._machine.config
+        hub = config.hubs[came.hub].link
+        roster = sorted(self._names["hubs"], key=lambda entry: int(entry["coordinate"]))
+        path = folder / f"{roster[came.hub]['name']}.{WAYS[came.direction]}.{came.number}.table"
+        elements = len(came.octets) // 16
+        link = provision.Link(hub.hub_id, config.hubs[came.hub].coordinate, config.tag, hub.client_id, 1)
+        part = provision.Part(came.direction, 1, came.number, elements, 0, elements)
+        TableFile.write(path, link, part, came.octets)
+        self._machine.add_table(came.hub, came.direction, TableFile(path))
+        print(f"table {came.number} {WAYS[came.direction]} of {roster[came.hub]['name']}", flush=True)
+        self._done += self._arguments.action == "tables"
 
 
 def _listed(coordinates: tuple[int, ...]) -> str:

@@ -665,6 +665,13 @@ def _decode_offer(reader: Reader) -> Offer:
     return Offer(threshold, information_theoretic, lifetime, suites, coordinates)
 
 
+def decode_offer(octets: bytes) -> Offer:
+    reader = Reader(octets)
+    offer = _decode_offer(reader)
+    reader.end()
+    return offer
+
+
 # ---- the input of one-time tags
 
 UPLINK = 0

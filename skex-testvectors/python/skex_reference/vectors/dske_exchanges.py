@@ -418,7 +418,7 @@ class World:
             own.epochs[at["table"], at["index"]] = stated["suite"]
             plain = message(at["table"], at["index"], at["floor"], key.key_id, peer, terms, key.secret_tag, b"", b"")
             body = plain.body()
-            head = bytes([11 if way == wire.UPLINK else 12]) + body[1:7] + bytes([at["number"]]) + body[7:]
+            head = epochs.head(body, at["number"])
             _, share_key = link.epoch_keys(way, stated["suite"], at["table"], at["index"])
             nonce = epochs.nonce(at["number"])
             return head + epochs.seal(stated["suite"], share_key, nonce, link.before(way) + head, share)
@@ -439,7 +439,7 @@ class World:
         if kind == "ANSWER":
             return body + link.tag(link.elements(1 - way, at["table"], at["index"], 2), way, body)
         suite = self.epochs[self.links.index(link), 1 - way, at["table"], at["index"]]
-        head = bytes([13]) + body[1:7] + bytes([at["number"]]) + body[7:]
+        head = epochs.head(body, at["number"])
         answer_key, _ = link.epoch_keys(1 - way, suite, at["table"], at["index"])
         return head + epochs.seal(suite, answer_key, epochs.nonce(at["number"]), link.before(way) + head, b"")
 

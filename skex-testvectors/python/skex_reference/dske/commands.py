@@ -1,0 +1,128 @@
+"""What a client asks of its hubs beside keys (D "Commands")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import wire
+from .link import EPOCH_BLOCK, Backoff, Sending
+
+if TYPE_CHECKING:
+    from .client import Client
+
+# D "Commands" and "Timers", in seconds.
+PATIENCE = 30.0
+GRACE = 0.5
+
+What = wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise
+
+
+@dataclass
+class Part:
+    """What concerns one hub."""
+
+    sending: Sending | None = None
+    octets: bytes = b""
+    outcome: wire.Outcome | None = None
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.0))
+
+
+class Task:
+    """One command, at every hub."""
+
+    def __init__(self, client: Client, now: float, what: What) -> None:
+        self._client = client
+        self._what = what
+        self._ends = now + PATIENCE
+        self._agreed: float | None = None
+        self._parts = [Part() for _ in client.config.hubs]
+        self.done = False
+
+    def step(self, now: float) -> None:
+        client = self._client
+        for i, part in enumerate(self._parts):
+            if part.outcome is not None or not client.is_open(i):
+                continue
+            if part.sending is None:
+                part.sending = client.ends[i].allocate(0)
+                if part.sending is None:
+                    client.ask_for_lease(now, i, EPOCH_BLOCK)
+                    continue
+                part.octets = client.ends[i].command(part.sending, self._what)
+                part.backoff = Backoff(now)
+            if now >= part.backoff.due:
+                client.send(i, part.octets)
+                part.backoff.again(now)
+        self._end(now)
+
+    def new_session(self, hub: int) -> None:
+        """Without an outcome, the same command in a new block."""
+        if self._parts[hub].outcome is None:
+            self._parts[hub].sending = None
+
+    def outcome(self, hub: int, octets: bytes, message: wire.Outcome) -> None:
+        part, ends = self._parts[hub], self._client.ends[hub]
+        if part.outcome is not None or part.sending is None:
+            return
+        if not ends.answer_verifies(octets, None, part.sending.answerable):
+            return
+        # DONE to a look-up has whom it found, and nothing else has.
+        is_found = isinstance(self._what, wire.Lookup) and message.status == wire.OutcomeStatus.DONE
+        if is_found == (message.found is not None):
+            ends.answered(part.sending.answerable)
+            part.outcome = message
+
+    # ---- what the hubs say
+
+    def _end(self, now: float) -> None:
+        complete = all(part.outcome is not None for part in self._parts)
+        if isinstance(self._what, wire.Lookup) and self._agreement() is not None:
+            # The others have a little longer.
+            self._agreed = self._agreed if self._agreed is not None else now
+            complete = complete or now >= self._agreed + GRACE
+        if complete or now >= self._ends:
+            self.done = True
+            self._tell()
+
+    def _said(self) -> Counter[bytes | None]:
+        """How many hubs say which tag; `None`: that nobody has the name."""
+        said: Counter[bytes | None] = Counter()
+        for part in self._parts:
+            if part.outcome is not None and part.outcome.status in (
+                wire.OutcomeStatus.DONE,
+                wire.OutcomeStatus.UNKNOWN,
+            ):
+                said[part.outcome.found.client if part.outcome.found else None] += 1
+        return said
+
+    def _agreement(self) -> bytes | None:
+        """The tag that k hubs say, where no other k say otherwise (D "Look-up")."""
+        threshold = self._client.config.minimum_threshold
+        believed = [tag for tag, count in self._said().items() if count >= threshold]
+        return believed[0] if len(believed) == 1 else None
+
+    def _tell(self) -> None:
+        from .client import CommandEnded, LookedUp
+
+        client = self._client
+        coordinates = [hub.coordinate for hub in client.config.hubs]
+        if not isinstance(self._what, wire.Lookup):
+            outcomes = {
+                x: None if part.outcome is None else part.outcome.status for x, part in zip(coordinates, self._parts)
+            }
+            client.effects.append(CommandEnded(self._what, outcomes))
+            return
+        tag = self._agreement()
+        found = [part.outcome.found if part.outcome else None for part in self._parts]
+        offers = Counter(said.offer for said in found if said and said.client == tag and said.offer)
+        agreed = [offer for offer, count in offers.items() if count >= client.config.minimum_threshold]
+        others = tuple(
+            x
+            for x, part in zip(coordinates, self._parts)
+            if tag is not None and part.outcome and (part.outcome.found is None or part.outcome.found.client != tag)
+        )
+        if tag is not None:
+            client.found.add(tag)
+        client.effects.append(LookedUp(self._what.name, tag, agreed[0] if len(agreed) == 1 else None, others))
