@@ -64,12 +64,20 @@ class World:
         self.tag = secrets.token_hex(3)
         self.host = {side: f"skex{self.tag}{side}" for side in "ab"}
         self.address = {"a": "10.90.0.1", "b": "10.90.0.2"}
+        self.port = {"a": 4700, "b": 4800}
         self.processes = []
         self.feeds = []
         atexit.register(self.close)
 
     def path(self, name):
         return os.path.join(self.directory, name)
+
+    def loopback(self):
+        """Without namespaces, and so without privileges: both hosts are here."""
+        free = 20000 + secrets.randbelow(8000)
+        self.address = {"a": "127.0.0.1", "b": "127.0.0.1"}
+        self.port = {"a": free, "b": free + 10}
+        return self
 
     def wire(self):
         for side in "ab":
@@ -107,7 +115,7 @@ class World:
     def feed(self, side, *consumer, options=(), program=None):
         """`skex peer feed` on a host. Both know where the other is."""
         other = "b" if side == "a" else "a"
-        port = {"a": 4700, "b": 4800}  # apart, as without a wire both are here
+        port = self.port
         feed = Feed(self, side, [
             program or self.skex, "peer", "--dir", self.path(side), "feed", "--steered",
             "--bind", f"{self.address[side]}:{port[side]}", "--peer", f"{self.address[other]}:{port[other]}",
@@ -201,6 +209,14 @@ class Feed:
     def generation(self):
         """The highest one that both ends transmitted with."""
         return max((report["generation"] for report in self.reports if report.get("step") == "rotated"), default=0)
+
+
+def words(command, **values):
+    """A command as a document shows it, behind `skex peer --dir DIR feed ...` if it begins so, with its values put in."""
+    text = command.replace("\\\n", " ").split(" feed ... ")[-1]
+    for name, value in values.items():
+        text = text.replace(name.upper().replace("_", "-"), value)
+    return text.split()
 
 
 class Flood:

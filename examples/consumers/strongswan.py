@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle
+from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle, words
 
 INSIDE = {"a": "10.92.1.1", "b": "10.92.2.1"}  # the tunnel must not carry its own messages
 
@@ -29,6 +29,16 @@ CONNECTION = """
     }
   }
 }
+"""
+# end of configuration
+# configuration: strongswan-feed
+INITIATOR = """
+skex peer --dir DIR feed ... strongswan \\
+    --connection CONNECTION --vici SOCKET --initiate net
+"""
+RESPONDER = """
+skex peer --dir DIR feed ... strongswan \\
+    --connection CONNECTION --vici SOCKET
 """
 # end of configuration
 
@@ -94,8 +104,8 @@ class Charon:
         self.process.wait()
 
     def feed(self, options=(), socket=None):
-        child = ["--initiate", "net"] if self.side == "a" else []
-        return self.world.feed(self.side, "strongswan", "--connection", self.connection, "--vici", socket or self.socket, *child, options=options)
+        feed = INITIATOR if self.side == "a" else RESPONDER
+        return self.world.feed(self.side, *words(feed, connection=self.connection, socket=socket or self.socket), options=options)
 
 
 def test(skex):

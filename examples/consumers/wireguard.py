@@ -5,7 +5,26 @@ import os
 import subprocess
 import time
 
-from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle
+from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle, words
+
+# configuration: wireguard
+TUNNEL = """
+[Interface]
+PrivateKey = PRIVATE-KEY
+ListenPort = 51820
+
+[Peer]
+PublicKey = PUBLIC-KEY
+Endpoint = PEER:51820
+AllowedIPs = INSIDE/32
+"""
+# end of configuration
+# configuration: wireguard-feed
+FEED = """
+skex peer --dir DIR feed ... wireguard \\
+    --interface INTERFACE --public-key PUBLIC-KEY
+"""
+# end of configuration
 
 
 class Tunnel:
@@ -26,10 +45,10 @@ class Tunnel:
         socket = f"/var/run/wireguard/{self.interface}.sock"
         eventually(f"{self.side}: wireguard-go is up", lambda: os.path.exists(socket) and not self.wg("show", check=False).returncode)
         peer = "b" if self.side == "a" else "a"
-        # configuration: wireguard
-        self.wg("set", self.interface, "listen-port", "51820", "private-key", self.key, "peer", other.public,
-                "endpoint", f"{self.world.address[peer]}:51820", "allowed-ips", f"{self.inside[peer]}/32")
-        # end of configuration
+        with open(self.key) as key:
+            text = TUNNEL.replace("PRIVATE-KEY", key.read().strip()).replace("PUBLIC-KEY", other.public)
+        text = text.replace("PEER", self.world.address[peer]).replace("INSIDE", self.inside[peer])
+        self.wg("setconf", self.interface, "/dev/stdin", input=text)
         self.world.run(self.side, "ip", "addr", "add", self.inside[self.side] + "/24", "dev", self.interface)
         self.world.run(self.side, "ip", "link", "set", self.interface, "up")
 
@@ -60,7 +79,7 @@ class Tunnel:
                 "endpoint", f"{self.world.address[peer]}:51820", "allowed-ips", f"{self.inside[peer]}/32", input=psk)
 
     def feed(self, program=None, options=()):
-        return self.world.feed(self.side, "wireguard", "--interface", self.interface, "--public-key", self.other.public, options=options, program=program)
+        return self.world.feed(self.side, *words(FEED, interface=self.interface, public_key=self.other.public), options=options, program=program)
 
 
 def test(skex):

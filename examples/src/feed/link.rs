@@ -58,6 +58,8 @@ pub(super) struct Link {
     unconfirmed: Option<u64>,
     /// When to make the next key.
     next_key: Option<Instant>,
+    /// How often in a row a key was made in vain.
+    in_vain: u32,
     /// The last refusal that was told, so that each is told once.
     refused: Option<String>,
 }
@@ -111,6 +113,7 @@ impl Link {
             look: now,
             unconfirmed: None,
             next_key: settings.every.map(|_| now),
+            in_vain: 0,
             refused: None,
         })
     }
@@ -268,6 +271,9 @@ impl Link {
         match event {
             RotationEvent::Install(generation) => {
                 let done = self.with_key(generation, |consumer, key| consumer.install(key));
+                if matches!(done, Some(Ok(()))) {
+                    self.in_vain = 0;
+                }
                 self.answer(event, done, |rotation, now| rotation.installed(now, generation))
             }
             // An order that another one has overtaken.
@@ -311,7 +317,7 @@ impl Link {
             }
             RotationEvent::Refused(generation) => {
                 self.drop_key(generation)?;
-                self.want_key();
+                self.want_key_later();
                 self.tell("given up", generation, "making another key")
             }
             RotationEvent::PeerLost(generation) => {
@@ -320,6 +326,13 @@ impl Link {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A key that was made in vain: the next one has more time, up to a minute.
+    fn want_key_later(&mut self) {
+        let delay = Duration::from_secs(1_u64 << self.in_vain.min(6));
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.next_key = Some(self.driver.now().saturating_add(delay));
     }
 
     fn want_key_if_pacing(&mut self) {
