@@ -80,8 +80,9 @@ pub enum MixError {
     /// The key does not have 32 octets.
     #[error("a block of fresh secret material must have 32 octets")]
     Length,
-    /// Two blocks are held, and neither was withdrawn, or the peer may have moved on with those that were.
-    #[error("two blocks are held already: establish a session, or withdraw them first")]
+    /// Two blocks are held, and neither was withdrawn, or the peer may have moved on with those that were. Where the peer
+    /// answers an attempt it has not: then there is room for another, whether a session comes of it or not.
+    #[error("two blocks are held already: withdraw them, establish a session, and try again once the peer has answered")]
     Full,
     /// The configuration says never.
     #[error("the configuration of this end never mixes fresh secret material in")]

@@ -58,8 +58,8 @@ pub enum Event {
     /// The peer moved on with a block of fresh secret material that this end held and has lost: its store was rolled
     /// back. Provide the block again if it can be had, or enrol the pair anew; nothing else helps.
     MixLost,
-    /// This end requires fresh secret material, and the peer holds none of what was offered (or never mixes). The
-    /// attempt goes on: it is answered as soon as the peer has the block.
+    /// One of the ends requires fresh secret material, and they have no block in common. An attempt that offers one goes on:
+    /// it is answered as soon as the peer has the block. Blocks that were withdrawn here give their places to others now.
     MixRefused,
     /// Nobody answered the first messages. Nothing is lost; try again.
     Unanswered,

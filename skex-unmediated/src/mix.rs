@@ -119,6 +119,11 @@ impl Blocks {
         any
     }
 
+    /// No slot is free, and nothing in them counts.
+    pub(crate) fn are_all_withdrawn(&self) -> bool {
+        self.standing.iter().all(|standing| *standing == Standing::Withdrawn)
+    }
+
     /// The lane moved to its next epoch: what it used is erased, and what was withdrawn.
     pub(crate) fn move_on(&mut self, used: Option<usize>) {
         for (slot, (octets, standing)) in self.octets.iter_mut().zip(&mut self.standing).enumerate() {

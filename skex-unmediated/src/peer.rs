@@ -344,8 +344,11 @@ impl Peer {
 
     /// Wants a new session: starts a handshake, or hurries the one that is not finished. The answer is an event.
     ///
+    /// Where fresh secret material is required and all that is held was withdrawn, no session comes of it: it asks whether
+    /// there is room for another block, and [`Event::MixRefused`] says so.
+    ///
     /// # Errors
-    /// [`Error::RolledBack`], [`Error::Exhausted`].
+    /// [`Error::RolledBack`], [`Error::Exhausted`], [`Error::NoBlock`].
     pub fn establish(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let now = self.clock.observe(now);
         if self.rolled_back {

@@ -175,38 +175,57 @@ pub(crate) struct Third {
 
 /// Which of the blocks that a first message offers the second message chose: its extension block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Choice([u8; 1]);
+pub(crate) enum Choice {
+    /// None, and the handshake goes on without.
+    None,
+    /// None, and it does not: the responder requires one.
+    Refused,
+    /// That of the first reference.
+    First,
+    /// That of the second.
+    Second,
+}
 
 impl Choice {
-    pub(crate) const NONE: Self = Self([0]);
-
     /// The reference at this place, counted from 0.
-    pub(crate) fn of(place: usize) -> Self {
-        Self([u8::try_from(place.saturating_add(1)).unwrap_or(0)])
+    pub(crate) const fn of(place: usize) -> Self {
+        if place == 0 { Self::First } else { Self::Second }
     }
 
     /// What an extension block says; `None` where it says nothing that a second message may.
-    pub(crate) fn from_extension(extension: &[u8]) -> Option<Self> {
+    pub(crate) const fn from_extension(extension: &[u8]) -> Option<Self> {
         match extension {
-            [] => Some(Self::NONE),
-            [octet @ 1..=2] => Some(Self([*octet])),
+            [] => Some(Self::None),
+            [0] => Some(Self::Refused),
+            [1] => Some(Self::First),
+            [2] => Some(Self::Second),
             _ => None,
         }
     }
 
     /// The extension block: no octet, or one.
-    pub(crate) fn octets(&self) -> &[u8] {
-        if *self == Self::NONE { &[] } else { &self.0 }
+    pub(crate) const fn octets(self) -> &'static [u8] {
+        match self {
+            Self::None => &[],
+            Self::Refused => &[0],
+            Self::First => &[1],
+            Self::Second => &[2],
+        }
     }
 
     /// The place of the chosen reference, counted from 0.
-    pub(crate) fn place(self) -> Option<usize> {
-        usize::from(self.0[0]).checked_sub(1)
+    pub(crate) const fn place(self) -> Option<usize> {
+        match self {
+            Self::None | Self::Refused => None,
+            Self::First => Some(0),
+            Self::Second => Some(1),
+        }
     }
 
+    /// The choice in the record of an end that moved with it.
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let octets = reader.array::<1>()?;
-        Self::from_extension(&octets).ok_or_else(|| reader.error(DecodeErrorKind::BadValue))
+        let choice = Self::from_extension(&reader.array::<1>()?);
+        choice.filter(|choice| choice.place().is_some()).ok_or_else(|| reader.error(DecodeErrorKind::BadValue))
     }
 }
 
@@ -375,7 +394,7 @@ impl Link {
                 good_tag: reader.array()?,
                 void_tag: reader.array()?,
                 mix_offer: if kind & OFFERED == 0 { None } else { Some(reader.array()?) },
-                choice: if kind & CHOSEN == 0 { Choice::NONE } else { Choice::read(reader)? },
+                choice: if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? },
             })),
             _ => Err(reader.error(DecodeErrorKind::BadValue)),
         }

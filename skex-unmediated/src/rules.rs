@@ -48,6 +48,10 @@ pub(crate) enum Rule {
     StoreBlock,
     /// Whoever requires fresh secret material goes on with nothing less.
     RequireBlock,
+    /// A second message that says that the responder requires a block, and none is in common, moves nobody.
+    HeedRefusal,
+    /// Who requires fresh secret material and has no room for it asks the peer whether it is in this epoch still.
+    AskForRoom,
     /// A third message that needs a block that is lost is told to the application.
     TellLostBlock,
     /// So many third messages with a wrong tag are looked at in a second, and no more.

@@ -102,8 +102,9 @@ impl Peer {
         if holds(Rule::ChosenWasOffered) && !first.suites.contains(second.suite) {
             return Err(DiscardReason::Policy);
         }
-        if block.is_none() && self.settings.mix == MixPolicy::Require && holds(Rule::RequireBlock) {
-            self.due.events.insert(Events::MIX_REFUSED);
+        let requires = self.settings.mix == MixPolicy::Require && holds(Rule::RequireBlock);
+        if (choice == Choice::Refused && holds(Rule::HeedRefusal)) || (block.is_none() && requires) {
+            self.on_mix_refused(&attempt);
             return Err(DiscardReason::Policy);
         }
         let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
@@ -283,7 +284,7 @@ impl Peer {
             good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
             void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
             mix_offer: None,
-            choice: Choice::NONE,
+            choice: Choice::None,
         })
     }
 

@@ -57,11 +57,26 @@ impl Peer {
         self.state.blocks.active().count()
     }
 
-    /// Whether an attempt can come to anything under our own policy.
+    /// Whether an attempt can come to anything under our own policy: to a session, or to room for another block.
     pub(super) fn may_start(&self) -> bool {
         self.settings.mix != MixPolicy::Require
             || self.state.blocks.active().next().is_some()
+            || (self.state.blocks.are_all_withdrawn() && holds(Rule::AskForRoom))
             || !holds(Rule::RequireBlock)
+    }
+
+    /// The peer answers our attempt, without a block: it is in this epoch still, and its own attempts are over. So it
+    /// never moves with what we chose before, and blocks that were withdrawn may give their places to others.
+    pub(super) fn on_mix_refused(&mut self, attempt: &Attempt) {
+        if holds(Rule::AskForRoom) {
+            self.mix_needed = 0;
+        }
+        if attempt.mix_slots == 0 && self.settings.mix == MixPolicy::Require {
+            // It asked for nothing else.
+            self.forget_exchange();
+            self.wanted = false;
+        }
+        self.due.events.insert(Events::MIX_REFUSED);
     }
 
     /// The slots of the blocks that an attempt offers. They hold until the lane moves on, which ends the attempt.
@@ -108,20 +123,17 @@ impl Peer {
     }
 
     /// What we choose of what a first message offers: the place of the reference, and the slot of the block.
-    pub(super) fn choose_mix(
-        &self,
-        first: &FirstMessage<'_>,
-    ) -> Result<(Choice, Option<usize>), DiscardReason> {
+    pub(super) fn choose_mix(&self, first: &FirstMessage<'_>) -> (Choice, Option<usize>) {
         let found = match <&[u8; MIX_OFFER_LEN]>::try_from(first.extension) {
             Ok(offer) if self.settings.mix != MixPolicy::Never => self.find_offered(offer, first.nonce),
             _ => None,
         };
         match found {
-            Some((place, slot)) => Ok((Choice::of(place), Some(slot))),
+            Some((place, slot)) => (Choice::of(place), Some(slot)),
             None if self.settings.mix == MixPolicy::Require && holds(Rule::RequireBlock) => {
-                Err(DiscardReason::Policy)
+                (Choice::Refused, None)
             }
-            None => Ok((Choice::NONE, None)),
+            None => (Choice::None, None),
         }
     }
 

@@ -90,14 +90,14 @@ impl Peer {
         }
         self.heed_first(first);
         self.highest_round = self.highest_round.max(rank(first.nonce).0);
-        let (Some(suite), Ok(mix)) = (self.settings.choose(&first.suites), self.choose_mix(first)) else {
+        let Some(suite) = self.settings.choose(&first.suites) else {
             // What the message said of the session before may have been heeded all the same.
             return if self.dirty { Ok(()) } else { Err(DiscardReason::Policy) };
         };
         if !self.gives_way(first) {
             return Ok(());
         }
-        self.answer(now, from, first, suite, mix)
+        self.answer(now, from, first, suite, self.choose_mix(first))
     }
 
     /// What a first message of this epoch says of the session that began it: the peer is here, and has it or not.
@@ -152,7 +152,10 @@ impl Peer {
                 self.forget_exchange();
                 self.arm_answer();
             }
-            self.keep_answer(suite, slot, block, &master);
+            // Nobody may go on with a refusal.
+            if choice != Choice::Refused {
+                self.keep_answer(suite, slot, block, &master);
+            }
         }
         self.due.reply(
             from,
@@ -272,7 +275,9 @@ impl Peer {
         if !long.short.extension.is_empty() {
             return Err(DiscardReason::Policy);
         }
-        let choice = Choice::from_extension(long.second_extension).ok_or(DiscardReason::Policy)?;
+        let choice = Choice::from_extension(long.second_extension)
+            .filter(|choice| *choice != Choice::Refused)
+            .ok_or(DiscardReason::Policy)?;
         let mut first = long.first();
         let body =
             Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;

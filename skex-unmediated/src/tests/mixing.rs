@@ -110,7 +110,8 @@ fn who_requires_fresh_material_has_no_session_without() {
         assert_eq!(pair.b.peer.as_mut().unwrap().establish(now, &mut pair.b.rng), Err(Error::NoBlock));
         pair.handshake(Side::A);
         assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
-        assert_eq!(pair.b.peer().counters().count(DiscardReason::Policy), 1);
+        assert_eq!(pair.a.peer().counters().count(DiscardReason::Policy), 1);
+        assert!(matches!(pair.a.events.last(), Some(Event::MixRefused)), "the peer says so");
         for _ in 0..5 {
             pair.a.wake();
         }
@@ -215,7 +216,7 @@ fn withdrawn_blocks_go_with_the_next_move() {
 /// Both ends require fresh material and hold two blocks each, of which none is in common: no handshake would free them.
 #[test]
 fn ends_that_require_blocks_and_hold_different_ones_get_others() {
-    for again in [false, true] {
+    for restarted in [false, true] {
         let mut pair =
             Pair::new(Options { mix: Some(MixPolicy::Require), one_try: true, ..Options::default() });
         for (side, octets) in [(Side::A, [1, 2]), (Side::B, [3, 4])] {
@@ -232,22 +233,138 @@ fn ends_that_require_blocks_and_hold_different_ones_get_others() {
             end.peer().withdraw_mixes();
             end.drain();
             assert_eq!(end.peer().mix_blocks(), 0);
-            // After a start nobody knows any more that the peer did not move with them; but they count again.
-            let common = if again {
-                end.crash();
-                end.boot();
-                assert_eq!(end.peer().provide_mix(&block(5)), Err(MixError::Full));
-                if side == Side::A { 1 } else { 3 }
-            } else {
-                5
-            };
-            end.provide(common);
-            assert_eq!(end.peer().mix_blocks(), 1);
+            if !restarted {
+                end.provide(5);
+            }
+        }
+        for side in BOTH.into_iter().filter(|_| restarted) {
+            // After a start nobody knows any more that the peer did not move with them.
+            ask_for_room(&mut pair, side);
         }
         pair.handshake(Side::B);
-        let epoch = u64::from(!again);
-        assert_eq!((pair.a.epoch(), pair.b.epoch()), (epoch, epoch));
+        assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
     }
+}
+
+/// An end that is restarted, and holds nothing but what was withdrawn, asks its peer whether it may take block 5.
+fn ask_for_room(pair: &mut Pair, side: Side) {
+    let end = pair.end(side);
+    end.crash();
+    end.boot();
+    assert_eq!(end.peer().provide_mix(&block(5)), Err(MixError::Full));
+    pair.handshake(side);
+    let end = pair.end(side);
+    assert!(matches!(end.events.last(), Some(Event::MixRefused)));
+    end.provide(5);
+    assert_eq!(end.peer().mix_blocks(), 1);
+}
+
+#[test]
+fn who_requires_a_block_and_has_no_room_for_one_asks_whether_the_peer_moved() {
+    load_bearing(Rule::AskForRoom, || {
+        for policy in [MixPolicy::Require, MixPolicy::Accept, MixPolicy::Never] {
+            let mut pair = Pair::new(Options::default());
+            pair.b.options.mix = Some(policy);
+            pair.b.crash();
+            pair.b.boot();
+            pair.a.options.mix = Some(MixPolicy::Require);
+            pair.a.crash();
+            pair.a.boot();
+            pair.a.provide(1);
+            pair.a.provide(2);
+            pair.a.peer().withdraw_mixes();
+            pair.a.drain();
+            ask_for_room(&mut pair, Side::A);
+            assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
+            // It asked for nothing else: the next attempt offers the new block.
+            pair.recorded.clear();
+            pair.handshake(Side::A);
+            assert_eq!(pair.recorded[0].1.len(), 60 + skex_core::Suite::all().count());
+        }
+    });
+}
+
+/// The peer moved with a block that was withdrawn here since, and this end was restarted: asking brings the third message.
+#[test]
+fn who_asks_for_room_is_brought_along_where_the_peer_has_moved() {
+    let options = Options { mix: Some(MixPolicy::Require), ..Options::default() };
+    let mut pair = with_block(options);
+    pair.b.provide(2);
+    pair.a.establish();
+    pass(&mut pair, 2);
+    pair.a.sent.clear();
+    pair.b.peer().withdraw_mixes();
+    pair.b.crash();
+    pair.b.boot();
+    pair.b.peer().withdraw_mixes();
+    pair.b.drain();
+    assert_eq!(pair.b.peer().provide_mix(&block(3)), Err(MixError::Full));
+    pair.handshake(Side::B);
+    assert_eq!((pair.a.epoch(), pair.b.epoch()), (1, 1));
+    pair.b.provide(3);
+}
+
+/// A second message that says "none" is no proof that an earlier one does not arrive late, unless the attempt that drew
+/// it came after.
+#[test]
+fn an_old_refusal_makes_no_room() {
+    let mut pair = Pair::new(Options { mix: Some(MixPolicy::Require), one_try: true, ..Options::default() });
+    pair.a.provide(1);
+    pair.b.provide(2);
+    pair.a.establish();
+    let (_, first) = pair.next_message().unwrap();
+    let _ = pair.b.deliver(&first);
+    let (_, refusal) = pair.next_message().unwrap();
+    // b gets the block, and starts; a answers with it, which ends its own attempt.
+    pair.b.provide(1);
+    pair.a.wake();
+    pair.b.establish();
+    let (_, of_b) = pair.next_message().unwrap();
+    let _ = pair.a.deliver(&of_b);
+    pair.a.peer().withdraw_mixes();
+    pair.a.drain();
+    pair.a.provide(3);
+    let answer = pair.a.deliver(&refusal).unwrap();
+    assert!(matches!(answer, Disposition::Discarded(DiscardReason::Stale)));
+    assert_eq!(pair.a.peer().provide_mix(&block(4)), Err(MixError::Full));
+    pair.settle();
+    assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
+}
+
+/// Who moves on a refusal is lost: its peer does not follow.
+#[test]
+fn a_refusal_moves_nobody_whatever_the_policy() {
+    load_bearing(Rule::HeedRefusal, || {
+        let mut pair = Pair::new(Options { one_try: true, ..Options::default() });
+        pair.b.options.mix = Some(MixPolicy::Require);
+        pair.b.crash();
+        pair.b.boot();
+        pair.handshake(Side::A);
+        pair.a.provide(5);
+        pair.b.provide(5);
+        pair.assert_lives(Side::A);
+    });
+}
+
+/// Only an end that breaks the rules could have moved so.
+#[test]
+fn nobody_follows_a_third_message_of_a_refused_handshake() {
+    let mut pair = Pair::new(Options::default());
+    pair.b.options.mix = Some(MixPolicy::Require);
+    pair.b.crash();
+    pair.b.boot();
+    pair.a.establish();
+    let (_, first) = pair.next_message().unwrap();
+    let _ = pair.b.deliver(&first);
+    let (_, refusal) = pair.next_message().unwrap();
+    assert_eq!((refusal.len(), refusal[27], refusal[28]), (45, 1, 0));
+    crate::rules::without(Rule::HeedRefusal, || pair.a.deliver(&refusal));
+    let (_, third) = pair.next_message().unwrap();
+    assert!(matches!(pair.b.deliver(&third), Some(Disposition::Discarded(_))));
+    pair.a.wake();
+    let (_, long) = pair.next_message().unwrap();
+    assert_eq!(pair.b.deliver(&long), Some(Disposition::Discarded(DiscardReason::Policy)));
+    assert_eq!(pair.b.epoch(), 0);
 }
 
 /// The peer may have moved with it, and a new block must not take its place.
