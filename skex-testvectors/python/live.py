@@ -204,16 +204,16 @@ class Unmediated(Live):
             *("--secret-file", "secret", "--count", str(count), "--out-dir", "ours", *arguments),
         )
 
-    def their_listener(self, count: int = 1) -> Process:
+    def their_listener(self, *arguments: str, count: int = 1) -> Process:
         return self.skex(
             *("peer", "--dir", "their-end", "listen", "--bind", "127.0.0.1:0"),
-            *("--count", str(count), "--out-dir", "theirs"),
+            *("--count", str(count), "--out-dir", "theirs", *arguments),
         )
 
-    def their_connect(self, port: int, count: int = 1) -> Process:
+    def their_connect(self, port: int, *arguments: str, count: int = 1) -> Process:
         return self.skex(
             *("peer", "--dir", "their-end", "connect", f"127.0.0.1:{port}"),
-            *("--count", str(count), "--out-dir", "theirs"),
+            *("--count", str(count), "--out-dir", "theirs", *arguments),
         )
 
     def finish(self, ours: Process, theirs: Process) -> None:
@@ -222,7 +222,7 @@ class Unmediated(Live):
 
     def we_start(self, *arguments: str, count: int = 1, lose: Callable[[bool, bytes], bool] | None = None) -> None:
         # The program ends with its last key, and would not hear what is repeated: one that waits for another does.
-        theirs = self.their_listener(count + 1 if lose else count)
+        theirs = self.their_listener(count=count + 1 if lose else count)
         port = theirs.port()
         relay = self.relay(port, lose) if lose else None
         ours = self.ours("--connect", f"127.0.0.1:{relay.port if relay else port}", *arguments, count=count)
@@ -238,7 +238,7 @@ class Unmediated(Live):
         ours = self.ours("--linger", "1.5" if lose else "0.1", *arguments, count=count)
         port = ours.port()
         relay = self.relay(port, lose) if lose else None
-        theirs = self.their_connect(relay.port if relay else port, count)
+        theirs = self.their_connect(relay.port if relay else port, count=count)
         self.finish(ours, theirs)
         self.same_fingerprints(ours, theirs, count)
         if relay:
@@ -279,6 +279,43 @@ class Unmediated(Live):
     def test_a_stateless_responder(self) -> None:
         self.they_start("--stateless", count=2)
         self.same_keys(2)
+
+    def block(self, name: str, octets: bytes | None = None) -> str:
+        (self.folder / name).write_bytes(octets or os.urandom(32))
+        return name
+
+    def test_a_block_is_mixed_in_whoever_starts(self) -> None:
+        block = ("--block", self.block("first"))
+        theirs = self.their_listener(*block, "--erase-blocks")
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", *block)
+        theirs.wait_for("a block was mixed into session")
+        self.finish(ours, theirs)
+        self.assertIn("a block was mixed into session", ours.output)
+        self.assertFalse((self.folder / "first").exists())
+        block = ("--block", self.block("second"))
+        ours = self.ours("--linger", "0.1", "--stateless", "--mix", "require", *block)
+        theirs = self.their_connect(ours.port(), "--require-block", *block)
+        theirs.wait_for("a block was mixed into session")
+        self.finish(ours, theirs)
+        self.same_keys(2)
+
+    def test_who_requires_a_block_refuses_aloud(self) -> None:
+        theirs = self.their_listener("--require-block")
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", "--timeout", "3")
+        ours.wait_for("one end requires a block")
+        self.assertEqual(ours.ended(), 1)
+        theirs.stop()
+        ours = self.ours("--mix", "require", "--timeout", "10")
+        theirs = self.their_connect(ours.port(), "--block", self.block("mine"), "--timeout", "3")
+        theirs.wait_for("one end requires a block")
+        self.assertNotEqual(theirs.ended(), 0)
+        ours.stop()
+        # What was not used is held still, and each end may take it back.
+        block = ("--block", self.block("common"))
+        theirs = self.their_listener("--require-block", "--withdraw-blocks", *block)
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", "--mix", "require", *block)
+        self.finish(ours, theirs)
+        self.same_keys(1)
 
     def test_second_third_and_fourth_are_lost_once_and_the_reference_starts(self) -> None:
         self.we_start(lose=first_of_types(2, 3, 4))

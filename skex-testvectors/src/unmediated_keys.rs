@@ -1,6 +1,7 @@
 //! The unmediated key schedule: enrolment, epochs, handshakes, and every tag.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,10 @@ pub struct Handshake {
     pub h2: Hex,
     /// TH.
     pub transcript_hash: Hex,
+    /// The block of fresh secret material that the second message chooses, 32 octets; `None` for none.
+    pub block: Option<Hex>,
+    /// What is mixed in of it, as long as the hash; `None` for no block.
+    pub mix_key: Option<Hex>,
     /// MS.
     pub master_secret: Hex,
     /// MAC2, 16 octets.
@@ -141,8 +146,32 @@ case! {
         first: Hex,
         /// H1.
         h1: Hex,
+        /// The extension block of the second message.
+        extension: Hex,
         /// Nr, 16 octets.
         nonce: Hex,
+    }
+}
+
+case! {
+    /// What a first message offers of fresh secret material.
+    OfferTest {
+        /// The epoch.
+        epoch: u64,
+        /// Its chain key.
+        chain_key: Hex,
+        /// The side of the initiator, `a` or `b`.
+        initiator: String,
+        /// Ni, 16 octets.
+        nonce: Hex,
+        /// The blocks, one or two, of 32 octets.
+        blocks: Vec<Hex>,
+        /// The reference to each, 8 octets.
+        references: Vec<Hex>,
+        /// What fills places for which there is no block, 16 octets before references overwrite the front.
+        filling: Hex,
+        /// The extension block.
+        extension: Hex,
     }
 }
 
@@ -205,6 +234,14 @@ group! {
 }
 
 group! {
+    /// Offers of fresh secret material.
+    OfferGroup(OfferTest) {
+        /// The suite of the epochs.
+        suite: u8,
+    }
+}
+
+group! {
     /// Cookies (informative).
     CookieGroup(CookieTest) {
         /// The suite of the epoch in which the cookie is made.
@@ -223,6 +260,8 @@ file!("unmediated-keys", {
     Tag(TagGroup),
     /// Responders' nonces (informative).
     Nonce(NonceGroup),
+    /// Offers of fresh secret material.
+    Offer(OfferGroup),
     /// Cookies (informative).
     Cookie(CookieGroup),
 });

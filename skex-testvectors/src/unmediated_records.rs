@@ -68,7 +68,22 @@ pub enum Link {
         guard: Hex,
         mac4_good: Hex,
         mac4_void: Hex,
+        /// The extension block of the first message, 16 octets; `None` for none.
+        mix_offer: Option<Hex>,
+        /// What the second message chooses of it, 1 or 2; `None` for nothing.
+        choice: Option<u8>,
     },
+}
+
+/// A block of fresh secret material.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Held {
+    /// Its 32 octets.
+    pub block: Hex,
+    /// Whether it was withdrawn: it is neither offered nor chosen, but a third message may need it.
+    pub withdrawn: bool,
 }
 
 /// What a record says.
@@ -84,6 +99,8 @@ pub struct State {
     pub session_status: u8,
     /// Whether this end was the initiator of its handshake.
     pub initiator: bool,
+    /// Whether fresh secret material was mixed into its handshake.
+    pub mixed: bool,
     /// The session id, 16 octets; zeros in epoch 0.
     pub session_id: Hex,
     /// CK of the epoch.
@@ -94,6 +111,8 @@ pub struct State {
     pub answering: Option<Answering>,
     /// The link.
     pub link: Link,
+    /// The blocks of fresh secret material that are held, at most two.
+    pub blocks: Vec<Held>,
 }
 
 case! {

@@ -22,6 +22,8 @@ pub struct End {
     pub consumer_confirms: bool,
     /// Whether it keeps nothing between the second and the third message.
     pub stateless: bool,
+    /// Whether handshakes mix fresh secret material in: `never`, `accept` or `require`.
+    pub mix: String,
     /// How often a first message is sent; the first repetition is after 1000 ms.
     pub tries: u8,
     /// All that it draws, in this order. At each start: 8 octets that are not seen on the wire, and BK (32). For
@@ -43,6 +45,10 @@ pub enum Input {
     Load { demanded: bool },
     /// Its application wants a session.
     Establish {},
+    /// Its application provides the block of this number.
+    Provide { block: u32 },
+    /// Its application withdraws all blocks.
+    Withdraw {},
     /// A message arrives on a path. `accepted`: it was authentic and taken into account.
     Message { path: u64, octets: Hex, accepted: bool },
     /// The time has come for which it waited.
@@ -108,6 +114,8 @@ case! {
         context: Hex,
         /// The suite of epoch 0.
         initial_suite: u8,
+        /// The blocks of fresh secret material that the ends are provided with, by their numbers.
+        blocks: Vec<Hex>,
         /// Both ends, a first.
         ends: [End; 2],
         /// What happens.

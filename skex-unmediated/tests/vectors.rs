@@ -14,11 +14,13 @@ use core::time::Duration;
 use rand_core::{TryCryptoRng, TryRng};
 use skex_core::machine::{Destination, DiscardReason, Disposition, Instant, Output, PathId};
 use skex_core::record::RecordError;
-use skex_core::{KeyId, Label, Suite};
+use skex_core::{KeyId, Label, SecretBytes, Suite};
 use skex_testvectors::unmediated_records::{self, RestoreGroup, RestoreTest};
 use skex_testvectors::unmediated_transcripts::{self, End, ExchangeTest, Input, Step};
 use skex_testvectors::{Hex, Layer, Verdict};
-use skex_unmediated::{Confirmation, Event, Peer, PeerConfig, RestoreError, Side};
+use skex_unmediated::{
+    Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, RestoreError, Side,
+};
 use skex_wire::SuiteId;
 
 /// What an end draws, in order; nothing more.
@@ -67,11 +69,21 @@ fn side(letter: &str) -> Side {
     if letter == "a" { Side::A } else { Side::B }
 }
 
+fn policy(name: &str) -> MixPolicy {
+    match name {
+        "never" => MixPolicy::Never,
+        "accept" => MixPolicy::Accept,
+        "require" => MixPolicy::Require,
+        other => panic!("no policy {other}"),
+    }
+}
+
 /// One end of an exchange.
 struct Player<'a> {
     peer: Option<Peer>,
     tape: Tape<'a>,
     config: PeerConfig<'a>,
+    blocks: &'a [Hex],
     slots: [Vec<u8>; 2],
     writes: usize,
 }
@@ -86,12 +98,13 @@ impl<'a> Player<'a> {
             .initial_suite(suite(test.initial_suite))
             .suites(suites)
             .stateless(end.stateless)
+            .mix(policy(&end.mix))
             .retransmit(Duration::from_secs(1), end.tries);
         if end.consumer_confirms {
             config = config.confirmation(Confirmation::Consumer);
         }
         let tape = Tape { octets: end.random.as_bytes(), used: 0 };
-        Self { peer: None, tape, config, slots: [Vec::new(), Vec::new()], writes: 0 }
+        Self { peer: None, tape, config, blocks: &test.blocks, slots: [Vec::new(), Vec::new()], writes: 0 }
     }
 
     fn play(&mut self, secret: &Hex, step: &Step, place: &str) -> Option<DiscardReason> {
@@ -124,6 +137,11 @@ impl<'a> Player<'a> {
         match input {
             Input::Load { demanded } => peer.demand_cookies(*demanded),
             Input::Establish {} => peer.establish(now, &mut self.tape).unwrap(),
+            Input::Provide { block } => {
+                let block = self.blocks[*block as usize].as_bytes();
+                peer.provide_mix(&MixBlock::new(SecretBytes::try_copied_from(block).unwrap())).unwrap();
+            }
+            Input::Withdraw {} => peer.withdraw_mixes(),
             Input::Timeout {} => peer.handle_timeout(now, &mut self.tape).unwrap(),
             Input::Confirm { session_id } => peer.confirm(id(session_id)).unwrap(),
             Input::Message { path, octets, accepted } => {
@@ -206,6 +224,9 @@ fn named(event: &Event) -> (String, Option<KeyId>) {
         Event::Expired(id) => ("expired", Some(*id)),
         Event::Unanswered => ("unanswered", None),
         Event::RolledBack => ("rolledBack", None),
+        Event::MixStored => ("mixStored", None),
+        Event::MixLost => ("mixLost", None),
+        Event::MixRefused => ("mixRefused", None),
         other => panic!("an event that is not known here: {other:?}"),
     };
     (name.to_owned(), session)
@@ -302,6 +323,8 @@ fn restore(group: &RestoreGroup, test: &RestoreTest) {
     assert_eq!(restored.epoch(), state.epoch, "{place}");
     assert_eq!(restored.suite(), suite(state.suite), "{place}");
     assert_eq!(restored.is_ahead(), test.sends.is_some(), "{place}");
+    let active = state.blocks.iter().filter(|held| !held.withdrawn).count();
+    assert_eq!(restored.mix_blocks(), active, "{place}");
     let has_keys = (1..=2).contains(&state.session_status);
     assert_eq!(
         restored.session().map(|session| session.id),

@@ -1,5 +1,6 @@
 //! `skex peer`: keys between two, with nobody's help.
 
+mod mixing;
 mod running;
 
 use core::time::Duration;
@@ -21,6 +22,7 @@ use crate::keys::KeyOutlet;
 use crate::report::{Report, Reporter};
 use crate::store::atomic::{create_private_directory, parent, sync_directory};
 use crate::store::{DirectoryLock, SlotContents, Slots, Store as _};
+use mixing::Mixing;
 use running::Running;
 
 /// Make fresh keys with one other device, with nobody's help.
@@ -29,7 +31,7 @@ use running::Running;
 /// device later cannot compute those of before. A key made by `skex client` is a good secret to enrol with.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  skex peer --dir a enrol --role a --id alice --peer-id bob --secret-file secret\n  skex peer --dir b listen --bind 0.0.0.0:4500\n  skex peer --dir a connect b.example.net:4500 --count 3 --out-dir keys"
+    after_help = "Examples:\n  skex peer --dir a enrol --role a --id alice --peer-id bob --secret-file secret\n  skex peer --dir b listen --bind 0.0.0.0:4500\n  skex peer --dir a connect b.example.net:4500 --count 3 --out-dir keys\n  skex peer --dir a connect b.example.net:4500 --block fresh --erase-blocks --require-block"
 )]
 pub(crate) struct Arguments {
     /// The directory of this end; `enrol` makes it.
@@ -73,6 +75,8 @@ enum Action {
         /// Write each key to a new file in this directory.
         #[arg(long, value_name = "DIR")]
         out_dir: Option<PathBuf>,
+        #[command(flatten)]
+        mixing: Mixing,
     },
     /// Make keys with the other end.
     Connect {
@@ -88,6 +92,8 @@ enum Action {
         /// Seconds after which to give up, for each handshake.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         timeout: u32,
+        #[command(flatten)]
+        mixing: Mixing,
     },
     /// Feed a consumer, key after key: WireGuard and others take what both ends make.
     ///
@@ -103,6 +109,8 @@ enum Action {
         /// Where the other end listens. At one end at least.
         #[arg(long, value_name = "HOST:PORT")]
         peer: Option<String>,
+        #[command(flatten)]
+        mixing: Mixing,
         #[command(flatten)]
         feed: crate::feed::Arguments,
     },
@@ -134,18 +142,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             }
             Ok(())
         }
-        Action::Listen { bind: address, count, out_dir } => {
+        Action::Listen { bind: address, count, out_dir, mixing } => {
             let outlet = KeyOutlet { directory: out_dir, ..KeyOutlet::default() };
-            start(directory, &address, None, outlet, Reporter::new(false))?.listen(count)
+            start(directory, &address, None, outlet, mixing, Reporter::new(false))?.listen(count)
         }
-        Action::Connect { address, count, out_dir, timeout } => {
+        Action::Connect { address, count, out_dir, timeout, mixing } => {
             let peer = resolve(&address)?;
             let any = if peer.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
             let outlet = KeyOutlet { directory: out_dir, ..KeyOutlet::default() };
-            let mut peer = start(directory, any, Some(peer), outlet, Reporter::new(false))?;
+            let mut peer = start(directory, any, Some(peer), outlet, mixing, Reporter::new(false))?;
             peer.connect(&address, count, Duration::from_secs(timeout.into()))
         }
-        Action::Feed { bind, peer, feed } => {
+        Action::Feed { bind, peer, feed, mixing } => {
             let peer = peer.as_deref().map(resolve).transpose()?;
             let outlet = KeyOutlet {
                 directory: Some(crate::feed::inbox(directory)),
@@ -153,11 +161,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
                 ..KeyOutlet::default()
             };
             let reporter = Reporter::new(feed.steered);
-            let mut running = start(directory, &bind, peer, outlet, reporter)?;
+            let mut running = start(directory, &bind, peer, outlet, mixing, reporter)?;
             Feed::open(&feed, directory, running.end(), reporter)?.run(&mut running)
         }
-        Action::Steered { bind } => start(directory, &bind, None, KeyOutlet::default(), Reporter::new(true))?
-            .steered(Orders::from_stdin()),
+        Action::Steered { bind } => {
+            let (outlet, mixing) = (KeyOutlet::default(), Mixing::default());
+            start(directory, &bind, None, outlet, mixing, Reporter::new(true))?.steered(Orders::from_stdin())
+        }
     }
 }
 
@@ -229,22 +239,33 @@ fn start(
     address: &str,
     peer: Option<core::net::SocketAddr>,
     outlet: KeyOutlet,
+    mixing: Mixing,
     reporter: Reporter,
 ) -> Result<Running> {
     let file: PeerFile = load(directory)?;
     outlet.check()?;
+    let blocks = mixing.blocks()?;
     let lock = DirectoryLock::acquire(directory)?;
     let mut entropy = Entropy::open()?;
     let socket = bind(address)?;
     let (slots, contents) = Slots::open(&directory.join(SLOTS))?;
     let clock = Clock::start();
-    let machine = Peer::restore(&config(&file), contents.slots(0), clock.now(), &mut entropy)
+    let config = config(&file).mix(mixing.policy());
+    let machine = Peer::restore(&config, contents.slots(0), clock.now(), &mut entropy)
         .context("the stored state of this end cannot be used")?;
     drop(contents);
-    let driver = Driver::start(machine, slots, socket, Paths::new(vec![peer]), clock, entropy)?;
+    let mut driver = Driver::start(machine, slots, socket, Paths::new(vec![peer]), clock, entropy)?;
     let address = driver.local_address()?.to_string();
     reporter.tell(&Report::Ready { name: file.id.clone(), address })?;
-    Ok(Running::new(driver, lock, file.peer_id, outlet, reporter))
+    if mixing.withdraws() {
+        driver.call(|peer, _, _| peer.withdraw_mixes())?;
+    }
+    for (path, block) in blocks {
+        driver
+            .call(|peer, _, _| peer.provide_mix(&block))?
+            .with_context(|| format!("cannot take the block {}", path.display()))?;
+    }
+    Ok(Running::new(driver, lock, file.peer_id, outlet, mixing, reporter))
 }
 
 /// The machine as it is stored, for `skex status`. It must not be driven.

@@ -98,9 +98,26 @@ fn keys_of_enrolments_epochs_and_handshakes_are_those_of_the_vectors() {
                     let suite = suite(group.suite);
                     let h1 = first_hash(suite, &test.first, &test.h1);
                     let (boot, head) = (key(&test.boot_key), [test.second_flags, test.next_suite]);
+                    let (boot, extension) = (&boot, test.extension.as_bytes());
                     let found =
-                        schedule::responder_nonce(suite, &boot, test.epoch, &h1, test.slot, head, &[]);
+                        schedule::responder_nonce(suite, boot, test.epoch, &h1, test.slot, head, extension);
                     assert_eq!(found, test.nonce.as_bytes(), "{}", test.tc_id);
+                }
+            }
+            TestGroup::Offer(group) => {
+                for test in group.tests {
+                    let suite = suite(group.suite);
+                    let chain = Expander::new(suite, &secret(suite, &test.chain_key));
+                    let (initiator, nonce) = (side(&test.initiator), test.nonce.array().unwrap());
+                    let mut offer = schedule::empty_mix_offer(&chain, test.epoch, initiator, &nonce);
+                    assert_eq!(offer, test.filling.as_bytes(), "{}", test.tc_id);
+                    for (at, block) in test.blocks.iter().enumerate() {
+                        let found =
+                            schedule::mix_reference(suite, &key(block), test.epoch, initiator, &nonce);
+                        assert_eq!(found, test.references[at].as_bytes(), "{}", test.tc_id);
+                        offer[8 * at..8 * at + 8].copy_from_slice(&found);
+                    }
+                    assert_eq!(offer, test.extension.as_bytes(), "{}", test.tc_id);
                 }
             }
             TestGroup::Cookie(group) => {
@@ -149,7 +166,8 @@ fn handshake(test: &HandshakeTest) {
     assert_eq!(second.as_bytes(), wanted.h2.as_bytes(), "H2, {id}");
     let binding = wanted.binding.array().unwrap();
     let context = Context { binding: &binding, epoch: wanted.epoch, initiator };
-    let master = schedule::master_secret(own, &chain_key, &context, &first, &second, None);
+    let block = wanted.block.as_ref().map(key);
+    let master = schedule::master_secret(own, &chain_key, &context, &first, &second, block.as_ref());
     assert_eq!(master.expose(), wanted.master_secret.as_bytes(), "MS, {id}");
 
     let keys = Handshake::new(own, &master);

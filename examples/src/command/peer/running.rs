@@ -9,6 +9,7 @@ use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{KeyId, Label, OutputKey};
 use skex_unmediated::{Event, ExportError, Peer, Role, Session, Side, index_owner};
 
+use super::mixing::Mixing;
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, resolve};
 use crate::feed::Source;
@@ -21,6 +22,7 @@ pub(super) struct Running {
     _lock: DirectoryLock,
     peer: String,
     outlet: KeyOutlet,
+    mixing: Mixing,
     reporter: Reporter,
     /// When the handshake of ours began that is not over.
     began: Option<std::time::Instant>,
@@ -45,9 +47,10 @@ impl Running {
         lock: DirectoryLock,
         peer: String,
         outlet: KeyOutlet,
+        mixing: Mixing,
         reporter: Reporter,
     ) -> Self {
-        Self { driver, _lock: lock, peer, outlet, reporter, began: None }
+        Self { driver, _lock: lock, peer, outlet, mixing, reporter, began: None }
     }
 
     /// Answers until `count` keys are there, or the process is stopped.
@@ -164,8 +167,26 @@ impl Running {
                 "the peer is ahead: this directory was brought back from an old copy, or copied and run twice; enrol \
                  both ends anew, with a new secret"
             ),
+            Event::MixStored => self.blocks_are_stored(),
+            Event::MixRefused => {
+                self.reporter.note(
+                    "one end requires a block, and none is in common: give both ends the same with --block, or                      --withdraw-blocks first where two others are held",
+                )?;
+                Ok(News::Other)
+            }
+            Event::MixLost => bail!(
+                "the peer has used a block that this directory has lost: give it again with --block; without it, only a                  new enrolment of both ends helps"
+            ),
             _ => Ok(News::Other),
         }
+    }
+
+    /// The blocks are durable here: every other copy is one too many.
+    fn blocks_are_stored(&mut self) -> Result<News> {
+        for path in self.mixing.after_storing()? {
+            self.reporter.note(format!("the block is stored: erase {} now", path.display()))?;
+        }
+        Ok(News::Other)
     }
 
     /// Another handshake, if this end still waits for the key of its last one.
@@ -179,6 +200,7 @@ impl Running {
 
     /// The initiator names the first key of a session.
     fn name_key(&mut self, session: Session) -> Result<News> {
+        self.note_mixed(session)?;
         let named = self.driver.call(|peer, _, _| peer.export_next(LABEL, b""))?;
         let key = named.with_context(|| format!("session {} gives no key", session.id))?;
         self.tell_key(key, true)
@@ -186,6 +208,7 @@ impl Running {
 
     /// The responder asks for the same one. It comes as an event, once its erasure is durable.
     fn ask_for_key(&mut self, session: Session) -> Result<News> {
+        self.note_mixed(session)?;
         let initiator = self.driver.machine.side().other();
         let (id, index) = (session.id, first_index(initiator));
         match self.driver.call(|peer, _, _| peer.export_at(id, index, LABEL, b""))? {
@@ -196,6 +219,13 @@ impl Running {
             }
             Err(error) => Err(anyhow!("session {id} gives no key: {error}")),
         }
+    }
+
+    fn note_mixed(&mut self, session: Session) -> Result<()> {
+        if session.mixed {
+            self.reporter.note(format!("a block was mixed into session {}", session.id))?;
+        }
+        Ok(())
     }
 
     fn tell_key(&mut self, key: OutputKey, initiator: bool) -> Result<News> {

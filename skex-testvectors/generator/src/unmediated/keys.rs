@@ -6,8 +6,8 @@ use skex_testvectors::Layer;
 use skex_testvectors::unmediated_keys::TestGroup;
 
 use super::schedule::{
-    Enrolment, Epoch, cookie, expand, first_and_second, first_body, handshake, mac16, nonce, second_body,
-    typed,
+    Enrolment, Epoch, cookie, expand, extended, filling, first_and_second, first_body, handshake, mac16,
+    nonce, reference, second_body, typed,
 };
 use super::{VERSION, number, other, suite};
 use crate::file::{File, Group, flipped};
@@ -28,6 +28,7 @@ pub(crate) fn file() -> (&'static str, String) {
                 "BASIC",
                 "The next epoch has another suite, with a hash of the same or another length.",
             ),
+            ("Mixed", "BASIC", "Fresh secret material is offered, and mixed in."),
             ("ShortSecret", "MISSING_CHECK", "An enrolment secret of fewer than 32 octets."),
             ("SameName", "MISSING_CHECK", "Both ends have one name."),
             ("NameLength", "MISSING_CHECK", "A name of no octet, or of more than 255."),
@@ -49,6 +50,7 @@ pub(crate) fn file() -> (&'static str, String) {
         add("Handshake", "handshake", &|group| handshakes(suite, group));
         add("Tag", "tags", &|group| tags(suite, group));
         add("Nonce", "nonces", &|group| nonces(suite, group));
+        add("Offer", "offers", &|group| offers(suite, group));
         add("Cookie", "cookies", &|group| cookies(suite, group));
     }
     file.finish::<TestGroup>()
@@ -99,12 +101,16 @@ fn epochs(suite: Suite, group: &mut Group) {
 }
 
 /// A handshake as it stands in a test of this name.
+#[derive(Clone, Copy)]
 struct Wanted<'a> {
     epoch: u64,
     initiator: u8,
     flags: [u8; 2],
     offer: &'a [u8],
     next: u8,
+    /// How many blocks are offered, and which one is chosen (from 1 on; 0 for none).
+    blocks: usize,
+    choice: u8,
 }
 
 fn handshakes(own: Suite, group: &mut Group) {
@@ -117,12 +123,28 @@ fn handshakes(own: Suite, group: &mut Group) {
         // Parts of the bodies, so they are no fields that a reader could derive.
         let nonces = crate::seed::octets("unmediated-keys", &suite_name(own), &format!("{name}.nonces"), 32);
         let own_name = epoch.pseudonym(wanted.initiator);
-        let first = first_body(wanted.flags[0], &own_name, &nonces[..16], wanted.offer);
-        let second = second_body(wanted.flags[1], &nonces[..8], &nonces[16..], wanted.next);
-        case.set("handshake", handshake(&binding, &epoch, wanted.initiator, &first, &second));
+        let mut first = first_body(wanted.flags[0], &own_name, &nonces[..16], wanted.offer);
+        let mut second = second_body(wanted.flags[1], &nonces[..8], &nonces[16..], wanted.next);
+        let mut block = None;
+        if wanted.choice > 0 {
+            block = Some(case.derive("handshake.block", 32));
+            // The other place of the offer has a block of which nothing else is said, or is filled.
+            let other = crate::seed::octets("unmediated-keys", &suite_name(own), &format!("{name}.other"), 32);
+            let mut offer = filling(&epoch, wanted.initiator, &nonces[..16]);
+            for place in 0..wanted.blocks {
+                let chosen = place + 1 == usize::from(wanted.choice);
+                let held = block.as_ref().filter(|_| chosen).unwrap_or(&other);
+                let of_it = reference(own, held, wanted.epoch, wanted.initiator, &nonces[..16]);
+                offer[8 * place..8 * place + 8].copy_from_slice(&of_it);
+            }
+            first = extended(&first, &offer);
+            second = extended(&second, &[wanted.choice]);
+        }
+        let made = handshake(&binding, &epoch, wanted.initiator, &first, &second, block.as_deref());
+        case.set("handshake", made);
         case.valid(&[flag]);
     };
-    let basic = |initiator| Wanted { epoch: 0, initiator, flags: [0, 0], offer: &[1, 2], next: 1 };
+    let basic = |initiator| Wanted { epoch: 0, initiator, flags: [0, 0], offer: &[1, 2], next: 1, blocks: 0, choice: 0 };
     let offers: [&[u8]; 6] = [&[], &[1], &[2], &[3], &[4], &[5]];
     let same = offers[usize::from(own_number)];
     add("a starts", &Wanted { offer: same, next: own_number, ..basic(b'a') }, "Minimum");
@@ -132,6 +154,14 @@ fn handshakes(own: Suite, group: &mut Group) {
     for next in Suite::all().map(number).filter(|next| *next != own_number) {
         let wanted = Wanted { epoch: 1 << 40, offer: &[1, 2, 3, 4, 5], next, ..basic(b'b') };
         add(&format!("to {}", suite_name(suite(next))), &wanted, "SuiteChange");
+    }
+    let mixed = Wanted { offer: same, next: own_number, blocks: 1, choice: 1, ..basic(b'a') };
+    add("a block", &mixed, "Mixed");
+    let second = Wanted { epoch: 9, flags: [1, 3], blocks: 2, choice: 2, initiator: b'b', ..mixed };
+    add("the second of two blocks", &second, "Mixed");
+    for next in Suite::all().map(number).filter(|next| *next != own_number) {
+        let wanted = Wanted { offer: &[1, 2, 3, 4, 5], next, ..mixed };
+        add(&format!("a block, to {}", suite_name(suite(next))), &wanted, "Mixed");
     }
     let private = [0x80, 0x81, 0x82, 0xfd, 0xfe, 0xff, own_number, 0x90];
     let longest = Wanted { epoch: u64::MAX - 1, offer: &private, next: own_number, ..basic(b'a') };
@@ -146,7 +176,7 @@ fn tags(suite: Suite, group: &mut Group) {
     let made = |initiator: u8, nonces: &[u8]| {
         let first = first_body(0, &epoch.pseudonym(initiator), &nonces[..16], &[1, 2]);
         let second = second_body(0, &nonces[..8], &nonces[16..], 1);
-        typed(&handshake(&seed("binding", 32), &epoch, initiator, &first, &second))
+        typed(&handshake(&seed("binding", 32), &epoch, initiator, &first, &second, None))
     };
     let right = made(b'a', &seed("nonces", 32));
     let elsewhere = made(b'a', &seed("others", 32));
@@ -207,15 +237,39 @@ fn tags(suite: Suite, group: &mut Group) {
 }
 
 fn nonces(suite: Suite, group: &mut Group) {
-    for (name, epoch, slot, flags, next) in
-        [("first", 0, 0, 0, 1), ("all flags", 9, 1_000, 3, 5), ("late", u64::MAX - 1, u64::MAX, 0, 2)]
-    {
+    for (name, epoch, slot, flags, next, extension) in [
+        ("first", 0, 0, 0, 1, &[][..]),
+        ("all flags", 9, 1_000, 3, 5, &[]),
+        ("late", u64::MAX - 1, u64::MAX, 0, 2, &[]),
+        ("a choice", 1, 7, 0, 1, &[2]),
+        ("a refusal", 1, 7, 0, 1, &[0]),
+    ] {
         let mut case = group.case(name, "Nr");
         let (boot, h1) = (case.secret("bootKey", 32), hash(suite, &case.secret("first", 46)));
         case.hex("h1", &h1);
         case.set("epoch", epoch).set("slot", slot).set("secondFlags", flags).set("nextSuite", next);
-        case.hex("nonce", &nonce(suite, &boot, epoch, slot, [flags, next], &h1));
+        case.hex("extension", extension);
+        case.hex("nonce", &nonce(suite, &boot, (epoch, slot), [flags, next], &h1, extension));
         case.valid(&["Normal"]);
+    }
+}
+
+fn offers(suite: Suite, group: &mut Group) {
+    for (name, number, initiator, count) in
+        [("one block", 0, b'a', 1), ("two blocks", 0, b'b', 2), ("a late epoch", u64::MAX - 1, b'a', 2)]
+    {
+        let mut case = group.case(name, "the extension block of a first message");
+        let epoch = Epoch { number, suite, chain_key: case.secret("chainKey", suite.hash_len()) };
+        let nonce = case.secret("nonce", 16);
+        let blocks: Vec<Vec<u8>> = (0..count).map(|at| case.derive(&format!("blocks[{at}]"), 32)).collect();
+        let references: Vec<Vec<u8>> =
+            blocks.iter().map(|block| reference(suite, block, number, initiator, &nonce)).collect();
+        let filling = filling(&epoch, initiator, &nonce);
+        let front = references.concat();
+        case.set("epoch", number).set("initiator", super::letter(initiator));
+        case.hexes("blocks", &blocks).hexes("references", &references).hex("filling", &filling);
+        case.hex("extension", &[&front[..], &filling[front.len()..]].concat());
+        case.valid(&["Mixed"]);
     }
 }
 

@@ -72,6 +72,11 @@ struct Wanted {
     position: u32,
     link: &'static str,
     offer: &'static [u8],
+    mixed: bool,
+    /// Whether an offer of blocks is in the long third message, and what it chooses.
+    mix: (bool, Option<u8>),
+    /// Of each block that is held: whether it was withdrawn.
+    blocks: &'static [bool],
 }
 
 const LIVE: Wanted = Wanted {
@@ -83,7 +88,12 @@ const LIVE: Wanted = Wanted {
     position: 0,
     link: "None",
     offer: &[1, 2],
+    mixed: false,
+    mix: (false, None),
+    blocks: &[],
 };
+
+const FRESH: Wanted = Wanted { epoch: 0, session: 0, initiator: false, ..LIVE };
 
 struct Maker<'a> {
     side: u8,
@@ -94,7 +104,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn all(&mut self) {
         for (name, wanted, flag) in [
-            ("epoch 0", Wanted { epoch: 0, session: 0, initiator: false, ..LIVE }, "Minimum"),
+            ("epoch 0", FRESH, "Minimum"),
             ("live, initiator", LIVE, "Normal"),
             ("followed", Wanted { initiator: false, link: "Followed", ..LIVE }, "Normal"),
             (
@@ -112,6 +122,31 @@ impl Maker<'_> {
                 Wanted { suite: 5, kept: &[0, 7], position: 8, link: "Ahead", ..LIVE },
                 "Normal",
             ),
+            ("epoch 0, a block", Wanted { blocks: &[false], ..FRESH }, "Normal"),
+            ("epoch 0, two blocks withdrawn", Wanted { blocks: &[true, true], ..FRESH }, "Normal"),
+            ("mixed, and another block", Wanted { mixed: true, blocks: &[false], ..LIVE }, "Normal"),
+            (
+                "followed, mixed",
+                Wanted { initiator: false, link: "Followed", mixed: true, ..LIVE },
+                "Normal",
+            ),
+            (
+                "ahead, the second of two blocks chosen",
+                Wanted {
+                    session: 1,
+                    link: "Ahead",
+                    mixed: true,
+                    mix: (true, Some(2)),
+                    blocks: &[false, true],
+                    ..LIVE
+                },
+                "Normal",
+            ),
+            (
+                "ahead, nothing chosen of what was offered",
+                Wanted { session: 1, link: "Ahead", mix: (true, None), blocks: &[false], ..LIVE },
+                "Normal",
+            ),
             (
                 "as long as can be",
                 Wanted {
@@ -122,6 +157,9 @@ impl Maker<'_> {
                     position: 65_536,
                     link: "Ahead",
                     offer: &[5, 4, 3, 2, 1, 0xfe, 0xff, 0x80],
+                    mixed: true,
+                    mix: (true, Some(1)),
+                    blocks: &[true, false],
                     ..LIVE
                 },
                 "Maximum",
@@ -192,7 +230,10 @@ impl Maker<'_> {
         let mut later_frame = good.clone();
         later_frame[4] = 2;
         let longer = [&live[..], &[0]].concat();
-        let started = made(&Wanted { epoch: 0, session: 0, initiator: false, ..LIVE });
+        let started = made(&FRESH);
+        let holding = made(&Wanted { blocks: &[false], ..LIVE });
+        let chosen = made(&Wanted { session: 1, link: "Ahead", mix: (true, Some(1)), ..LIVE });
+        let third = [&made(&Wanted { blocks: &[false, false], ..LIVE })[..], &[1], &[7; 32]].concat();
         let mut early = started.clone();
         early[12] = 2;
         for (name, slots, layer, flag) in [
@@ -219,6 +260,12 @@ impl Maker<'_> {
             ("a position that no chain has", [framed(&made(&far)), Vec::new()], Layer::Decode, "Content"),
             ("status 2", altered(&followed, 33, 2), Layer::Decode, "Content"),
             ("an offer of no suite", altered(&ahead, 75, 0), Layer::Decode, "Content"),
+            ("a block of no standing", altered(&holding, 33, 0), Layer::Decode, "Content"),
+            ("a block of standing 3", altered(&holding, 33, 3), Layer::Decode, "Content"),
+            ("half a block", [framed(&holding[..holding.len() - 16]), Vec::new()], Layer::Decode, "Content"),
+            ("three blocks", [framed(&third), Vec::new()], Layer::Decode, "Content"),
+            ("a refusal as a choice", altered(&chosen, 1, 0), Layer::Decode, "Content"),
+            ("choice 3", altered(&chosen, 1, 3), Layer::Decode, "Content"),
             ("an offer of one suite twice", altered(&ahead, 75, 2), Layer::Decode, "Content"),
         ] {
             let mut case = self.group.case(name, "not a state to go on from");
@@ -288,6 +335,8 @@ fn state_with(wanted: &Wanted, mut octets: impl FnMut(&str, usize) -> Vec<u8>) -
             "guard": take("link.guard", 8),
             "mac4Good": take("link.mac4Good", 16),
             "mac4Void": take("link.mac4Void", 16),
+            "mixOffer": wanted.mix.0.then(|| take("link.mixOffer", 16)),
+            "choice": wanted.mix.1,
         }),
         followed => json!({
             "type": "Followed",
@@ -296,16 +345,22 @@ fn state_with(wanted: &Wanted, mut octets: impl FnMut(&str, usize) -> Vec<u8>) -
             "mac4": take("link.mac4", 16),
         }),
     };
+    let mut block = |(at, withdrawn): (usize, &bool)| {
+        json!({ "block": take(&format!("blocks[{at}].block"), 32), "withdrawn": withdrawn })
+    };
+    let blocks: Vec<Value> = wanted.blocks.iter().enumerate().map(&mut block).collect();
     json!({
         "epoch": wanted.epoch,
         "suite": wanted.suite,
         "sessionStatus": wanted.session,
         "initiator": wanted.initiator,
+        "mixed": wanted.mixed,
         "sessionId": session_id,
         "chainKey": take("chainKey", own.hash_len()),
         "previous": previous,
         "answering": answering,
         "link": link,
+        "blocks": blocks,
     })
 }
 
@@ -314,12 +369,16 @@ fn body(side: u8, state: &State) -> Vec<u8> {
     let mut out = vec![1, side];
     out.extend(state.epoch.to_be_bytes());
     out.push(state.suite);
-    out.push(match state.link {
+    out.push(match &state.link {
         Link::None {} => 0,
         Link::Followed { .. } => 1,
-        _ => 2,
+        Link::Ahead { mix_offer, choice, .. } => {
+            2 | if mix_offer.is_some() { 0x10 } else { 0 } | if choice.is_some() { 0x20 } else { 0 }
+        }
+        _ => panic!("a link that is not known here"),
     });
-    out.push(state.session_status | if state.initiator { 0x10 } else { 0 });
+    let role = if state.initiator { 0x10 } else { 0 };
+    out.push(state.session_status | role | if state.mixed { 0x20 } else { 0 });
     out.extend(state.session_id.as_bytes());
     out.extend(state.chain_key.as_bytes());
     if let Some(previous) = &state.previous {
@@ -352,6 +411,8 @@ fn body(side: u8, state: &State) -> Vec<u8> {
             guard,
             mac4_good,
             mac4_void,
+            mix_offer,
+            choice,
         } => {
             out.push(*first_flags);
             out.extend(initiator_nonce.as_bytes());
@@ -361,8 +422,14 @@ fn body(side: u8, state: &State) -> Vec<u8> {
             for octets in [responder_nonce, mac3, guard, mac4_good, mac4_void] {
                 out.extend(octets.as_bytes());
             }
+            out.extend(mix_offer.iter().flat_map(|offer| offer.as_bytes()));
+            out.extend(choice);
         }
         _ => {}
+    }
+    for held in &state.blocks {
+        out.push(if held.withdrawn { 2 } else { 1 });
+        out.extend(held.block.as_bytes());
     }
     out
 }
@@ -370,7 +437,16 @@ fn body(side: u8, state: &State) -> Vec<u8> {
 /// The third message that the end owes.
 fn long_third(state: &State) -> Option<Vec<u8>> {
     let Link::Ahead {
-        first_flags, initiator_nonce, offer, second_flags, responder_nonce, mac3, guard, ..
+        first_flags,
+        initiator_nonce,
+        offer,
+        second_flags,
+        responder_nonce,
+        mac3,
+        guard,
+        mix_offer,
+        choice,
+        ..
     } = &state.link
     else {
         return None;
@@ -384,9 +460,13 @@ fn long_third(state: &State) -> Option<Vec<u8>> {
     out.extend(initiator_nonce.as_bytes());
     out.push(offer.len() as u8);
     out.extend(offer);
-    out.extend([0, *second_flags]);
+    let mix_offer = mix_offer.as_ref().map_or(&[][..], |offer| offer.as_bytes());
+    out.push(mix_offer.len() as u8);
+    out.extend(mix_offer);
+    out.push(*second_flags);
     out.extend(responder_nonce.as_bytes());
-    out.extend([state.suite, 0]);
+    out.extend([state.suite, u8::from(choice.is_some())]);
+    out.extend(choice);
     out.extend(guard.as_bytes());
     Some(out)
 }

@@ -82,6 +82,23 @@ pub(super) fn second_body(flags: u8, attempt: &[u8], nonce: &[u8], suite: u8) ->
     [&[0x12, flags], attempt, nonce, &[suite, 0]].concat()
 }
 
+/// A body of a first or second message without extension, with this one.
+pub(super) fn extended(body: &[u8], extension: &[u8]) -> Vec<u8> {
+    [&body[..body.len() - 1], &[extension.len() as u8], extension].concat()
+}
+
+/// The reference to a block.
+pub(super) fn reference(suite: Suite, block: &[u8], epoch: u64, initiator: u8, nonce: &[u8]) -> Vec<u8> {
+    let context = [&epoch.to_be_bytes()[..], &[initiator], nonce].concat();
+    expand(suite, block, "mix ref", &context, 8)
+}
+
+/// What fills an offer.
+pub(super) fn filling(epoch: &Epoch, initiator: u8, nonce: &[u8]) -> Vec<u8> {
+    let context = [&epoch.number.to_be_bytes()[..], &[initiator], nonce].concat();
+    expand(epoch.suite, &epoch.chain_key, "mix none", &context, 16)
+}
+
 /// The parts of a first message: what a responder reads of it.
 pub(super) fn first_body_of(message: &[u8]) -> &[u8] {
     let suites = usize::from(message[26]);
@@ -96,6 +113,7 @@ pub(super) fn handshake(
     initiator: u8,
     first_body: &[u8],
     second_body: &[u8],
+    block: Option<&[u8]>,
 ) -> Value {
     let suite = epoch.suite;
     let own = epoch.pseudonym(initiator);
@@ -106,6 +124,8 @@ pub(super) fn handshake(
     let transcript = [binding, &epoch.number.to_be_bytes(), &[initiator], &h1, &h2].concat();
     let th = labelled_hash(suite, "th", &transcript);
     let ms = expand(suite, &epoch.chain_key, "hs", &th, suite.hash_len());
+    let mix_key = block.map(|block| expand(suite, block, "mix key", &th, suite.hash_len()));
+    let ms = mix_key.as_ref().map_or_else(|| ms.clone(), |key| extract(suite, &ms, key));
     let mac2 = expand(suite, &ms, "m2 mac", b"", 16);
     let third_body = [&[0x13, 0], &own[..], &[0]].concat();
     let third = [&third_body[..], &expand(suite, &ms, "m3 mac", &third_body, 16)].concat();
@@ -137,6 +157,8 @@ pub(super) fn handshake(
         "secondBody": hex(second_body),
         "h2": hex(&h2),
         "transcriptHash": hex(&th),
+        "block": block.map(hex),
+        "mixKey": mix_key.as_deref().map(hex),
         "masterSecret": hex(&ms),
         "mac2": hex(&mac2),
         "third": hex(&third),
@@ -164,8 +186,15 @@ pub(super) fn first_and_second(handshake: &Handshake) -> [Vec<u8>; 2] {
 }
 
 /// A responder's nonce.
-pub(super) fn nonce(suite: Suite, boot: &[u8], epoch: u64, slot: u64, head: [u8; 2], h1: &[u8]) -> Vec<u8> {
-    let context = [&epoch.to_be_bytes()[..], &slot.to_be_bytes(), &head, h1].concat();
+pub(super) fn nonce(
+    suite: Suite,
+    boot: &[u8],
+    (epoch, slot): (u64, u64),
+    head: [u8; 2],
+    h1: &[u8],
+    extension: &[u8],
+) -> Vec<u8> {
+    let context = [&epoch.to_be_bytes()[..], &slot.to_be_bytes(), &head, h1, extension].concat();
     expand(suite, boot, "nonce", &context, 16)
 }
 

@@ -1,5 +1,6 @@
 //! unmediated-transcripts.json
 
+mod mixed;
 mod refused;
 mod scenarios;
 mod witness;
@@ -8,6 +9,7 @@ mod world;
 use serde_json::{Value, json};
 use skex_testvectors::Layer;
 use skex_testvectors::unmediated_transcripts::TestGroup;
+use skex_unmediated::MixPolicy;
 
 use self::world::{Options, TRIES, World};
 use super::{VERSION, letter};
@@ -38,6 +40,7 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Expired", "BASIC", "The session's time is over."),
             ("RolledBack", "BASIC", "One end was rolled back, and learns it."),
             ("Restart", "BASIC", "An end loses its memory."),
+            ("Mixed", "BASIC", "Fresh secret material is offered, and mixed in or not."),
             ("Exporter", "BASIC", "Keys out of order, and over a restart."),
             ("Version", "MISSING_CHECK", "A version that is not known."),
             ("Type", "MISSING_CHECK", "A type that is not known."),
@@ -52,11 +55,16 @@ pub(crate) fn file() -> (&'static str, String) {
             ("NotAnswered", "MISSING_CHECK", "A short third message, and no answer is remembered."),
             ("Repeated", "MISSING_CHECK", "It was taken before and means nothing now."),
             ("NotOffered", "DOWNGRADE", "An authentic second message names a suite that was not offered."),
+            ("BadChoice", "MISSING_CHECK", "The extension block of a second or third message is none that it may have."),
+            ("NoBlock", "DOWNGRADE", "A block is required, and none is in common."),
+            ("LostBlock", "MISSING_CHECK", "A third message needs a block that this end has lost."),
             ("NoCommonSuite", "DOWNGRADE", "An authentic first message offers nothing that is allowed."),
         ],
     );
     file.group("Exchange", "exchanges", json!({}), scenarios::all);
+    file.group("Exchange", "fresh secret material", json!({}), mixed::all);
     file.group("Exchange", "discarded", json!({}), refused::all);
+    file.group("Exchange", "fresh secret material, discarded", json!({}), mixed::refused);
     file.finish::<TestGroup>()
 }
 
@@ -72,7 +80,9 @@ fn exchange(
     let mut case = group.case(name, comment);
     let secret = case.secret("secret", 32);
     let tapes = [0, 1].map(|at| case.derive(&format!("ends[{at}].random"), TAPE));
-    let mut world = World::new(options, secret, tapes.clone());
+    let blocks: Vec<Vec<u8>> =
+        (0..options.blocks).map(|at| case.derive(&format!("blocks[{at}]"), 32)).collect();
+    let mut world = World::new(options, secret, blocks, tapes.clone());
     world.enrol();
     play(&mut world);
     let handshakes = witness::handshakes(&world);
@@ -85,6 +95,7 @@ fn exchange(
                 "suites": world.options.suites[at],
                 "consumerConfirms": world.options.consumer,
                 "stateless": world.options.stateless,
+                "mix": policy(world.options.mix[at]),
                 "tries": TRIES,
                 "random": crate::file::hex(&tapes[at][..world.used(at)]),
             })
@@ -92,11 +103,20 @@ fn exchange(
         .collect();
     case.hex("nameA", &world.enrolment.names[0]).hex("nameB", &world.enrolment.names[1]);
     case.set("lane", world.enrolment.lane).hex("context", &world.enrolment.context);
+    case.hexes("blocks", &world.blocks);
     case.set("initialSuite", world.options.initial).set("ends", ends);
     case.set("steps", world.steps).set("handshakes", handshakes);
     match result {
         (None, flag) => case.valid(&[flag]),
         (Some(layer), flag) => case.invalid(layer, flag),
+    }
+}
+
+fn policy(policy: MixPolicy) -> &'static str {
+    match policy {
+        MixPolicy::Never => "never",
+        MixPolicy::Require => "require",
+        _ => "accept",
     }
 }
 

@@ -6,7 +6,7 @@ What it wants done is a list of effects, to be done in order: a `Persist` is dur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..octets import DecodeError, Policy, WrongState, u32
@@ -14,7 +14,7 @@ from ..suites import SUITES, NotAuthentic, equal
 from . import schedule, wire
 from .exporter import Answering, Naming
 from .schedule import Enrolment, EpochKeys, Handshake, other
-from .state import LIVE, UNCONFIRMED, VOID, Ahead, Durable, Followed, Previous, Session
+from .state import LIVE, UNCONFIRMED, VOID, Ahead, Durable, Followed, Held, Previous, Session
 
 # U "Timers", in seconds.
 FIRST_WAIT = 1.0
@@ -32,6 +32,8 @@ class Config:
     suites: tuple[int, ...] = (1, 2, 3, 4, 5)
     stateless: bool = False
     consumer_confirms: bool = False
+    # "never", "accept" or "require" (U "Fresh Secret Material").
+    mix: str = "accept"
 
 
 # ---- effects
@@ -82,7 +84,26 @@ class GaveUp:
     """No answer to an attempt."""
 
 
-Effect = Persist | Send | Established | Resumed | Ended | RolledBack | GaveUp
+@dataclass(frozen=True)
+class MixStored:
+    """The blocks that were provided are durable."""
+
+
+@dataclass(frozen=True)
+class MixLost:
+    """The peer moved with a block that this end has lost. Provided again, it lets the pair live."""
+
+
+@dataclass(frozen=True)
+class MixRefused:
+    """One of the ends requires a block, and none is in common."""
+
+
+Effect = Persist | Send | Established | Resumed | Ended | RolledBack | GaveUp | MixStored | MixLost | MixRefused
+
+
+class Full(Exception):
+    """There is no place for another block."""
 
 
 # ---- what is in memory only
@@ -94,6 +115,8 @@ class Attempt:
     h1: bytes
     sent: int
     due: float
+    # The places of the blocks that it offers, in this order.
+    offered: tuple[int, ...]
     # Taken from the network once between two repetitions, and not authentic.
     cookie: bytes | None = None
 
@@ -106,6 +129,10 @@ class Answer:
     ends: float
     # Whether an own attempt was given up for it.
     yielded: bool
+    # The place of the block that it chooses.
+    place: int | None = None
+    # Nobody may go on with it: it only ends.
+    refusal: bool = False
 
 
 class Peer:
@@ -130,6 +157,8 @@ class Peer:
         self._third_drawn = -THIRD_LONGEST
         self._session_from = now
         self._stopped = False
+        # The places of blocks with which the peer may have moved.
+        self._needed = {place for place, held in enumerate(durable.places) if held is not None}
         self._events: list[Effect] = []
         self._change(durable)
         self._persist()
@@ -165,11 +194,52 @@ class Peer:
         """A new session is wanted (U "Start"). To be asked again where nothing comes of it."""
         if self._stopped or self._attempt:
             return
+        if not self._may_start():
+            raise WrongState("a block is required, and none is held")
         link = self._durable.link
         if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < 3:
             self._send_third(now, link.third.encode())
             return
         self._begin_attempt(now)
+
+    def _may_start(self) -> bool:
+        places = self._durable.places
+        asks_for_room = all(held is not None and held.withdrawn for held in places)
+        return self._config.mix != "require" or bool(self._active()) or asks_for_room
+
+    def provide(self, block: bytes) -> None:
+        """A block of fresh secret material (U "Fresh Secret Material")."""
+        if self._config.mix == "never" or len(block) != 32:
+            raise WrongState("no block is taken")
+        places = list(self._durable.places)
+        at = next((i for i, held in enumerate(places) if held and equal(held.block, block)), None)
+        if at is None:
+            needed = self._needed | set(self._attempt.offered if self._attempt else ())
+            free = [i for i, held in enumerate(places) if held is None]
+            withdrawn = [i for i, held in enumerate(places) if held and held.withdrawn and i not in needed]
+            if not free + withdrawn:
+                raise Full
+            at = (free + withdrawn)[0]
+        if places[at] != Held(block):
+            places[at] = Held(block)
+            self._change(replace(self._durable, places=(places[0], places[1])))
+            self._persist()
+        self._events.append(MixStored())
+        self._tell()
+
+    def withdraw(self) -> None:
+        """No block is offered or chosen any more; all are held still."""
+        if self._active():
+            first, second = (held and replace(held, withdrawn=True) for held in self._durable.places)
+            self._change(replace(self._durable, places=(first, second)))
+            self._persist()
+
+    def _active(self) -> list[int]:
+        return [i for i, held in enumerate(self._durable.places) if held and not held.withdrawn]
+
+    def _block(self, place: int | None) -> bytes | None:
+        held = None if place is None else self._durable.places[place]
+        return held.block if held else None
 
     def confirmed_by_consumer(self, now: float) -> None:
         """The consumer verified a message of the peer under an exported key. The link stays AHEAD."""
@@ -237,7 +307,7 @@ class Peer:
                 self._send_first(now)
         if self._answer and now >= self._answer.ends:
             answer, self._answer = self._answer, None
-            if answer.yielded:
+            if answer.yielded and self._may_start():
                 # Nothing came of it: the next attempt outbids whoever made this end yield (U "Glare").
                 self._round = self._highest_round + 1
                 self._begin_attempt(now)
@@ -263,15 +333,20 @@ class Peer:
         return wire.VOID if self._durable.session.status == VOID else 0
 
     def _begin_attempt(self, now: float) -> None:
+        side, epoch = self._durable.side, self._durable.epoch
         first = wire.First(
-            self._void_flag(),
-            self._keys.pseudonyms[self._durable.side],
-            self._random(12) + u32(self._round),
-            self._config.suites,
+            self._void_flag(), self._keys.pseudonyms[side], self._random(12) + u32(self._round), self._config.suites
         )
+        offered = () if self._config.mix == "never" else tuple(self._active())
+        if offered:
+            blocks = [held.block for held in map(self._durable.places.__getitem__, offered) if held]
+            offer = schedule.mix_offer(
+                self._keys.suite, self._durable.chain_key, epoch, side, first.nonce, blocks
+            )
+            first = replace(first, extension=offer)
         first = replace(first, mac=schedule.mac1(self._keys.suite, self._keys.k1[self._durable.side], first))
         h1 = schedule.hash1(self._keys.suite, first)
-        self._attempt = Attempt(first, h1, 0, now)
+        self._attempt = Attempt(first, h1, 0, now, offered)
         self._answer = None
         self._send_first(now)
 
@@ -313,7 +388,8 @@ class Peer:
             self._tell()
             return "policy"
         except WrongState:
-            # A cookie message may have been drawn.
+            # A cookie message may have been drawn, or a loss told.
+            self._tell()
             return "state"
         self._tell()
         return None
@@ -367,19 +443,18 @@ class Peer:
         suite = next((code for code in self._config.suites if code in first.offer), None)
         if suite is None:
             raise Policy("no suite in common")
-        yielded = bool(self._answer and self._answer.yielded)
         if self._attempt:
             if self._wins(self._attempt.first, first):
                 return
-            yielded = True
-        self._attempt = None
-        self._persist()
-        answered = self._answer
-        if answered and answered.first.mac == first.mac:
-            # A copy draws the same second message, and does not prolong the answer's life.
-            self._send(answered.second.encode(), path)
+            self._attempt = None
+            # It may turn out fruitless. What was answered before ends when it would have.
+            self._answer = None
+            yielded, ends = True, now + ATTEMPT_LIFE
         else:
-            self._answer_first(now, path, first, suite, yielded)
+            yielded = bool(self._answer and self._answer.yielded)
+            ends = self._answer.ends if self._answer else now + ATTEMPT_LIFE
+        self._persist()
+        self._answer_first(now, path, first, suite, yielded, ends)
 
     def _wins(self, own: wire.First, theirs: wire.First) -> bool:
         """U "Glare": the round, then the first 12 octets of Ni, then side a."""
@@ -387,24 +462,54 @@ class Peer:
         other_one = (theirs.round, theirs.nonce[:12])
         return mine > other_one or (mine == other_one and self._durable.side == "a")
 
-    def _answer_first(self, now: float, path: int, first: wire.First, suite: int, yielded: bool) -> None:
+    def _choose(self, first: wire.First) -> tuple[bytes, int | None]:
+        """The extension block of the second message, and the place of the block that it chooses."""
+        if self._config.mix != "never" and len(first.extension) == 16:
+            references = (first.extension[:8], first.extension[8:])
+            for number, reference in enumerate(references, 1):
+                place = self._refers(first, reference, self._active())
+                if place is not None:
+                    return bytes([number]), place
+        return (b"\0" if self._config.mix == "require" else b""), None
+
+    def _refers(self, first: wire.First, reference: bytes, places: Sequence[int]) -> int | None:
+        """The place of the block that a reference of the peer's is to."""
+        peer, epoch = other(self._durable.side), self._durable.epoch
+        for place in places:
+            block = self._block(place)
+            if block and equal(
+                schedule.mix_reference(self._keys.suite, block, epoch, peer, first.nonce), reference
+            ):
+                return place
+        return None
+
+    def _answer_first(
+        self, now: float, path: int, first: wire.First, suite: int, yielded: bool, ends: float
+    ) -> None:
+        """A copy draws the same second message, and does not prolong the answer's life."""
         flags = self._void_flag() | (wire.STATELESS if self._config.stateless else 0)
         h1 = schedule.hash1(self._keys.suite, first)
-        second = wire.Second(flags, first.attempt, b"", suite)
+        extension, place = self._choose(first)
+        second = wire.Second(flags, first.attempt, b"", suite, extension=extension)
         nonce = schedule.responder_nonce(
             self._keys.suite, self._boot_key, self._durable.epoch, self._slot(now), h1, second
         )
         second = replace(second, nonce=nonce)
-        keys = self._handshake(other(self._durable.side), h1, second)
+        keys = self._handshake(other(self._durable.side), h1, second, place)
         second = replace(second, mac=keys.mac2())
-        self._answer = Answer(first, second, keys, now + ATTEMPT_LIFE, yielded)
+        if place is not None:
+            self._needed.add(place)
+        answered = self._answer
+        # A refusal takes nothing away but an attempt.
+        if extension != b"\0" or answered is None or answered.refusal:
+            self._answer = Answer(first, second, keys, ends, yielded, place, extension == b"\0")
         self._send(second.encode(), path)
 
-    def _handshake(self, initiator: str, h1: bytes, second: wire.Second) -> Handshake:
+    def _handshake(self, initiator: str, h1: bytes, second: wire.Second, place: int | None) -> Handshake:
         binding = self._config.enrolment.binding
-        return schedule.handshake(
-            self._keys.suite, self._durable.chain_key, binding, self._durable.epoch, initiator, h1, second
-        )
+        chain_key, epoch = self._durable.chain_key, self._durable.epoch
+        block = self._block(place)
+        return schedule.handshake(self._keys.suite, chain_key, binding, epoch, initiator, h1, second, block)
 
     def _first_of_the_last_epoch(self, now: float, path: int, first: wire.First, h1: bytes, k1: bytes) -> None:
         previous, link = self._durable.previous, self._durable.link
@@ -433,15 +538,33 @@ class Peer:
         attempt = self._attempt
         if attempt is None or not equal(second.attempt, attempt.first.attempt):
             raise WrongState("no such attempt")
-        keys = self._handshake(self._durable.side, attempt.h1, second)
+        place = self._chosen(attempt, second.extension)
+        keys = self._handshake(self._durable.side, attempt.h1, second, place)
         if second.suite not in SUITES or not equal(keys.mac2(), second.mac):
             raise NotAuthentic("MAC2")
-        if second.suite not in attempt.first.offer or second.extension:
-            raise Policy("a suite or a block that was not offered")
+        if second.suite not in attempt.first.offer:
+            raise Policy("a suite that was not offered")
+        if second.extension == b"\0" or (place is None and self._config.mix == "require"):
+            # The peer has not moved: what was chosen before is not needed any more.
+            self._needed = set()
+            if not attempt.offered and self._config.mix == "require":
+                self._attempt = None
+            self._events.append(MixRefused())
+            raise Policy("a block is required, and none is in common")
         self._peer_path = path
-        self._move_ahead(now, attempt.first, second, keys)
+        self._move_ahead(now, attempt.first, second, keys, place)
 
-    def _move_ahead(self, now: float, first: wire.First, second: wire.Second, keys: Handshake) -> None:
+    def _chosen(self, attempt: Attempt, extension: bytes) -> int | None:
+        """The place of the block that a second message chooses of those that were offered."""
+        if extension in (b"", b"\0"):
+            return None
+        if extension not in (b"\1", b"\2") or extension[0] > len(attempt.offered):
+            raise Policy("a choice of what was not offered")
+        return attempt.offered[extension[0] - 1]
+
+    def _move_ahead(
+        self, now: float, first: wire.First, second: wire.Second, keys: Handshake, place: int | None
+    ) -> None:
         """The initiator's commit: the link is AHEAD, the session unconfirmed."""
         third = wire.Third(first.pseudonym)
         third = replace(third, mac=keys.mac3(third))
@@ -451,7 +574,7 @@ class Peer:
         long_third = replace(long_third, guard=schedule.guard(self._keys.suite, k1, long_third))
         statuses = (wire.GOOD_STATUS, wire.VOID_STATUS)
         mac4 = {status: keys.mac4(wire.Fourth(first.pseudonym, status)) for status in statuses}
-        self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4))
+        self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4), place)
         self._third_wait, self._third_sent = FIRST_WAIT, 0
         stateless = bool(second.flags & wire.STATELESS)
         self._send_third(now, long_third.encode() if stateless else third.encode())
@@ -459,7 +582,15 @@ class Peer:
             # It may export now, and is the one to find out.
             self._established()
 
-    def _step(self, now: float, keys: Handshake, status: int, initiated: bool, link: Ahead | Followed) -> None:
+    def _step(
+        self,
+        now: float,
+        keys: Handshake,
+        status: int,
+        initiated: bool,
+        link: Ahead | Followed,
+        place: int | None,
+    ) -> None:
         """To epoch e + 1, durably. What is not kept here is gone: CK_e, MS and the own k1."""
         side = self._durable.side
         peer = other(side)
@@ -468,6 +599,10 @@ class Peer:
         if status != VOID:
             answering = Answering(peer, keys.next_suite, keys.export_chain(peer))
             self._naming = Naming(side, keys.next_suite, keys.export_chain(side))
+        # The block that was mixed in goes, and what was withdrawn.
+        places = enumerate(self._durable.places)
+        kept = [None if held is None or held.withdrawn or i == place else held for i, held in places]
+        self._needed = set()
         self._attempt, self._answer = None, None
         self._round, self._highest_round = 0, 0
         self._third_due = None
@@ -478,9 +613,10 @@ class Peer:
                 epoch=self._durable.epoch + 1,
                 suite=keys.next_suite,
                 chain_key=keys.chain_key(),
-                session=Session(status, keys.session_id(), initiated, answering),
+                session=Session(status, keys.session_id(), initiated, place is not None, answering),
                 previous=Previous(self._durable.suite, self._keys.pseudonyms, self._keys.k1[peer]),
                 link=link,
+                places=(kept[0], kept[1]),
             )
         )
         self._persist()
@@ -490,12 +626,15 @@ class Peer:
         if not equal(third.pseudonym, self._keys.pseudonyms[peer]):
             self._third_again(path, third)
             return
-        if self._answer is None:
+        if self._answer is None or self._answer.refusal:
             # The initiator repeats it in the long form.
             raise WrongState("no answer is remembered")
+        if third.extension:
+            raise Policy("a third message has no block of its own")
         if not equal(self._answer.keys.mac3(third), third.mac):
             raise NotAuthentic("MAC3")
-        self._follow(now, path, third, self._answer.first, self._answer.second, self._answer.keys)
+        answer = self._answer
+        self._follow(now, path, third, answer.first, answer.second, answer.keys, answer.place)
 
     def _long_third(self, now: float, path: int, message: wire.LongThird) -> None:
         peer = other(self._durable.side)
@@ -504,13 +643,14 @@ class Peer:
             suite, k1 = self._keys.suite, self._keys.k1[peer]
             if not equal(schedule.guard(suite, k1, message), message.guard):
                 raise NotAuthentic("the guard tag")
-            if message.second.extension:
-                raise WrongState("no block is held")
+            if message.third.extension or message.second.extension not in (b"", b"\1", b"\2"):
+                raise Policy("no such block in a third message")
             first = replace(message.first, mac=schedule.mac1(suite, k1, message.first))
-            keys = self._handshake(peer, schedule.hash1(suite, first), message.second)
+            place = self._needed_by(message)
+            keys = self._handshake(peer, schedule.hash1(suite, first), message.second, place)
             if message.second.suite not in SUITES or not equal(keys.mac3(message.third), message.third.mac):
                 raise NotAuthentic("MAC3")
-            self._follow(now, path, message.third, first, message.second, keys)
+            self._follow(now, path, message.third, first, message.second, keys, place)
         elif previous and equal(message.third.pseudonym, previous.pseudonyms[peer]):
             if not equal(schedule.guard(SUITES[previous.suite], previous.peer_k1, message), message.guard):
                 raise NotAuthentic("the guard tag")
@@ -518,8 +658,31 @@ class Peer:
         else:
             raise WrongState("an unknown pseudonym")
 
+    def _needed_by(self, message: wire.LongThird) -> int | None:
+        """The place of the block with which the peer moved: the guard tag says that it did."""
+        choice, offer = message.second.extension, message.first.extension
+        if not choice:
+            return None
+        reference = offer[8 * (choice[0] - 1) :][:8]
+        if len(reference) != 8:
+            raise Policy("a choice of what was not offered")
+        held = [i for i, held in enumerate(self._durable.places) if held]
+        place = self._refers(message.first, reference, held)
+        if place is None:
+            self._needed = set()
+            self._events.append(MixLost())
+            raise WrongState("the block is lost")
+        return place
+
     def _follow(
-        self, now: float, path: int, third: wire.Third, first: wire.First, second: wire.Second, keys: Handshake
+        self,
+        now: float,
+        path: int,
+        third: wire.Third,
+        first: wire.First,
+        second: wire.Second,
+        keys: Handshake,
+        place: int | None,
     ) -> None:
         """The responder's commit, whatever its policy says: the peer has moved."""
         self._peer_path = path
@@ -535,7 +698,7 @@ class Peer:
         status = wire.GOOD_STATUS if good else wire.VOID_STATUS
         fourth = wire.Fourth(third.pseudonym, status)
         fourth = replace(fourth, mac=keys.mac4(fourth))
-        self._step(now, keys, LIVE if good else VOID, False, Followed(third.mac, status, fourth.mac))
+        self._step(now, keys, LIVE if good else VOID, False, Followed(third.mac, status, fourth.mac), place)
         if not (good and self._config.consumer_confirms):
             self._send(fourth.encode(), path)
         if good:
@@ -550,6 +713,8 @@ class Peer:
             raise WrongState("an unknown pseudonym")
         if not isinstance(link, Followed):
             raise WrongState("nothing is owed")
+        if third.extension:
+            raise NotAuthentic("a third message has no block of its own")
         if not equal(third.mac, link.mac3):
             raise NotAuthentic("MAC3")
         self._peer_path = path

@@ -9,7 +9,20 @@ from pathlib import Path
 
 from .. import keyfile, udp
 from .exporter import RAW, index_of
-from .peer import Config, Ended, Established, GaveUp, Peer, Persist, Resumed, RolledBack, Send
+from .peer import (
+    Config,
+    Ended,
+    Established,
+    GaveUp,
+    MixLost,
+    MixRefused,
+    MixStored,
+    Peer,
+    Persist,
+    Resumed,
+    RolledBack,
+    Send,
+)
 from .schedule import Enrolment, other
 from .state import Durable, Store
 
@@ -24,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", default="skex program", help="of the enrolment; this is that of the program `skex`")
     parser.add_argument("--suites", default="1,2,3,4,5", help="in the order of preference")
     parser.add_argument("--stateless", action="store_true", help="ask for long third messages")
+    parser.add_argument("--block", type=Path, action="append", default=[], help="fresh secret material, 32 octets")
+    parser.add_argument("--mix", choices=("never", "accept", "require"), default="accept")
     parser.add_argument("--bind", type=udp.parse, default=("127.0.0.1", 0), metavar="HOST:PORT")
     parser.add_argument("--connect", type=udp.parse, metavar="HOST:PORT", help="start handshakes with a peer there")
     parser.add_argument("--count", type=int, default=1, help="how many keys")
@@ -43,8 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         secret = arguments.secret_file.read_bytes()
         durable = Durable(arguments.role, 0, enrolment.suite, enrolment.first_chain_key(secret))
     suites = tuple(int(code) for code in arguments.suites.split(","))
-    config = Config(enrolment, suites, stateless=arguments.stateless)
+    config = Config(enrolment, suites, stateless=arguments.stateless, mix=arguments.mix)
     machine = Peer(config, durable, os.urandom, time.monotonic())
+    for path in arguments.block:
+        machine.provide(path.read_bytes())
     return _Runner(arguments, machine, store).run()
 
 
@@ -103,6 +120,8 @@ class _Runner:
                     if address:
                         self._endpoint.send(effect.octets, address)
                 case Established():
+                    if self._machine.durable.session.mixed:
+                        print(f"a block was mixed into session {effect.session_id.hex()}", flush=True)
                     self._export(effect)
                 case Ended():
                     print(f"session {effect.session_id.hex()} ended: {effect.why}", flush=True)
@@ -111,6 +130,12 @@ class _Runner:
                 case RolledBack():
                     print("the peer is ahead: this state is an old copy; enrol anew", flush=True)
                     self._failed = True
+                case MixStored():
+                    print("the blocks are stored: erase their files", flush=True)
+                case MixLost():
+                    print("the peer has used a block that is lost here", flush=True)
+                case MixRefused():
+                    print("one end requires a block, and none is in common", flush=True)
                 case GaveUp():
                     print("no answer", flush=True)
                     self._failed = True

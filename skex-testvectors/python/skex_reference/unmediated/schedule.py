@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,6 +98,8 @@ class Handshake:
     # s', the suite of the next epoch.
     next_suite: int
     ms: bytes
+    # What was mixed in, if a block was.
+    mix_key: bytes | None = None
 
     def mac2(self) -> bytes:
         return expand(self.suite, self.ms, "skex u1 m2 mac", b"", 16)
@@ -131,10 +134,40 @@ def transcript_hash(
 
 
 def handshake(
-    suite: Suite, chain_key: bytes, binding: bytes, epoch: int, initiator: str, h1: bytes, second: wire.Second
+    suite: Suite,
+    chain_key: bytes,
+    binding: bytes,
+    epoch: int,
+    initiator: str,
+    h1: bytes,
+    second: wire.Second,
+    block: bytes | None = None,
 ) -> Handshake:
     th = transcript_hash(suite, binding, epoch, initiator, h1, second)
-    return Handshake(suite, second.suite, expand(suite, chain_key, "skex u1 hs", th, suite.hash_length))
+    ms = expand(suite, chain_key, "skex u1 hs", th, suite.hash_length)
+    if block is None:
+        return Handshake(suite, second.suite, ms)
+    mix_key = expand(suite, block, "skex u1 mix key", th, suite.hash_length)
+    return Handshake(suite, second.suite, extract(suite, ms, mix_key), mix_key)
+
+
+# ---- fresh secret material (U "Fresh Secret Material")
+
+
+def mix_reference(suite: Suite, block: bytes, epoch: int, initiator: str, nonce: bytes) -> bytes:
+    return expand(suite, block, "skex u1 mix ref", u64(epoch) + initiator.encode("ascii") + nonce, 8)
+
+
+def mix_filling(suite: Suite, chain_key: bytes, epoch: int, initiator: str, nonce: bytes) -> bytes:
+    return expand(suite, chain_key, "skex u1 mix none", u64(epoch) + initiator.encode("ascii") + nonce, 16)
+
+
+def mix_offer(
+    suite: Suite, chain_key: bytes, epoch: int, initiator: str, nonce: bytes, blocks: Sequence[bytes]
+) -> bytes:
+    """The extension block of a first message: references, and what fills the rest."""
+    front = b"".join(mix_reference(suite, block, epoch, initiator, nonce) for block in blocks)
+    return front + mix_filling(suite, chain_key, epoch, initiator, nonce)[len(front) :]
 
 
 def responder_nonce(

@@ -1,5 +1,5 @@
 """What is durable (U "Durable State"), in the form that the README of the vectors gives ("unmediated-records"), and a
-file that keeps it. Blocks of fresh secret material are not part of it here."""
+file that keeps it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ LAYOUT = 1
 
 NONE, UNCONFIRMED, LIVE, VOID = range(4)
 INITIATED = 0x10
+MIXED = 0x20
+
+# In the link octet.
+OFFERED = 0x10
+CHOSEN = 0x20
+
+ACTIVE, WITHDRAWN = 1, 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Session:
     status: int = NONE
     session_id: bytes = bytes(16)
     initiated: bool = False
+    # Whether fresh secret material was mixed into its handshake.
+    mixed: bool = False
     # The outputs that the peer names; of a live or unconfirmed session.
     answering: Answering | None = None
 
@@ -65,6 +74,19 @@ Link = None | Followed | Ahead
 
 
 @dataclass(frozen=True)
+class Held:
+    """A block of fresh secret material, in its place."""
+
+    block: bytes
+    withdrawn: bool = False
+
+
+# The two places of a lane. Which one a block is in shows nowhere but in the order of an offer.
+Places = tuple[Held | None, Held | None]
+NO_BLOCKS: Places = (None, None)
+
+
+@dataclass(frozen=True)
 class Durable:
     side: str
     epoch: int
@@ -73,6 +95,10 @@ class Durable:
     session: Session = Session()
     previous: Previous | None = None
     link: Link = None
+    places: Places = NO_BLOCKS
+
+    def held(self) -> list[Held]:
+        return [held for held in self.places if held is not None]
 
     def with_status(self, status: int, link: Link) -> Durable:
         answering = self.session.answering if status in (LIVE, UNCONFIRMED) else None
@@ -83,8 +109,9 @@ class Durable:
     def encode(self) -> bytes:
         session, previous, link = self.session, self.previous, self.link
         body = u8(LAYOUT) + self.side.encode("ascii") + u64(self.epoch) + u8(self.suite)
-        body += u8(0 if link is None else 1 if isinstance(link, Followed) else 2)
-        body += u8(session.status | (INITIATED if session.initiated else 0)) + session.session_id + self.chain_key
+        body += u8(_link_octet(link))
+        flags = (INITIATED if session.initiated else 0) | (MIXED if session.mixed else 0)
+        body += u8(session.status | flags) + session.session_id + self.chain_key
         if previous is not None:
             own, peer = previous.pseudonyms[self.side], previous.pseudonyms[other(self.side)]
             body += u8(previous.suite) + own + peer + previous.peer_k1
@@ -95,7 +122,20 @@ class Durable:
                 body += u8(link.status) + link.mac3 + link.mac4
             case Ahead():
                 body += _encode_ahead(link)
+        for held in self.held():
+            body += u8(WITHDRAWN if held.withdrawn else ACTIVE) + held.block
         return body
+
+
+def _link_octet(link: Link) -> int:
+    match link:
+        case None:
+            return 0
+        case Followed():
+            return 1
+        case Ahead():
+            third = link.third
+            return 2 | (OFFERED if third.first.extension else 0) | (CHOSEN if third.second.extension else 0)
 
 
 def _encode_answering(answering: Answering) -> bytes:
@@ -118,6 +158,8 @@ def _encode_ahead(link: Ahead) -> bytes:
         + link.third.guard
         + link.mac4[wire.GOOD_STATUS]
         + link.mac4[wire.VOID_STATUS]
+        + first.extension
+        + second.extension
     )
 
 
@@ -132,8 +174,11 @@ def decode(body: bytes, side: str) -> Durable:
         raise WrongState("the record of the other end")
     epoch, suite, kind = reader.number(8), _suite(reader), reader.number(1)
     status = reader.number(1)
-    initiated, status = bool(status & INITIATED), status & ~INITIATED
-    if kind > 2 or status > VOID or (epoch == 0) != (status == NONE) or (epoch == 0 and (kind or initiated)):
+    initiated, mixed, status = bool(status & INITIATED), bool(status & MIXED), status & ~(INITIATED | MIXED)
+    kind, extensions = kind & 15, kind & ~15
+    if kind > 2 or extensions & ~(OFFERED | CHOSEN) or (extensions and kind != 2):
+        raise DecodeError("no such link")
+    if status > VOID or (epoch == 0) != (status == NONE) or (epoch == 0 and (kind or initiated)):
         raise DecodeError("no such link or session")
     session_id = reader.take(16)
     chain_key = reader.take(SUITES[suite].hash_length)
@@ -146,10 +191,20 @@ def decode(body: bytes, side: str) -> Durable:
     if kind == 1:
         link = _decode_followed(reader)
     elif kind == 2 and previous is not None:
-        link = _decode_ahead(reader, previous.pseudonyms[side], suite)
+        link = _decode_ahead(reader, previous.pseudonyms[side], suite, extensions)
+    places = (_decode_held(reader), _decode_held(reader))
     reader.end()
-    session = Session(status, session_id, initiated, answering)
-    return Durable(side, epoch, suite, chain_key, session, previous, link)
+    session = Session(status, session_id, initiated, mixed, answering)
+    return Durable(side, epoch, suite, chain_key, session, previous, link, places)
+
+
+def _decode_held(reader: Reader) -> Held | None:
+    if not reader.left:
+        return None
+    standing = reader.number(1)
+    if standing not in (ACTIVE, WITHDRAWN):
+        raise DecodeError("no such standing of a block")
+    return Held(reader.take(32), standing == WITHDRAWN)
 
 
 def _suite(reader: Reader) -> int:
@@ -182,15 +237,23 @@ def _decode_followed(reader: Reader) -> Followed:
     return Followed(reader.take(wire.MAC), status, reader.take(wire.MAC))
 
 
-def _decode_ahead(reader: Reader, pseudonym: bytes, suite: int) -> Ahead:
+def _decode_ahead(reader: Reader, pseudonym: bytes, suite: int, extensions: int) -> Ahead:
     flags, nonce = reader.number(1), reader.take(16)
     offer = tuple(reader.take(reader.number(1)))
     first = wire.First(flags, pseudonym, nonce, offer)
     second = wire.Second(reader.number(1), first.attempt, reader.take(16), suite)
-    third = wire.LongThird(wire.Third(pseudonym, reader.take(wire.MAC)), first, second, reader.take(wire.GUARD))
+    short, guard = wire.Third(pseudonym, reader.take(wire.MAC)), reader.take(wire.GUARD)
+    mac4 = {status: reader.take(wire.MAC) for status in (wire.GOOD_STATUS, wire.VOID_STATUS)}
+    if extensions & OFFERED:
+        first = replace(first, extension=reader.take(16))
+    if extensions & CHOSEN:
+        second = replace(second, extension=reader.take(1))
+        if second.extension not in (b"\1", b"\2"):
+            raise DecodeError("no such choice")
+    third = wire.LongThird(short, first, second, guard)
     if wire.decode(third.encode()) != third:
         raise DecodeError("no such message was ever sent")
-    return Ahead(third, {status: reader.take(wire.MAC) for status in (wire.GOOD_STATUS, wire.VOID_STATUS)})
+    return Ahead(third, mac4)
 
 
 # ---- records

@@ -61,7 +61,7 @@ class Second:
     nonce: bytes
     suite: int
     mac: bytes = b""
-    # Empty, or one octet: the choice of a block (U "Fresh Secret Material").
+    # Empty, or one octet: a choice or a refusal (U "Fresh Secret Material"), which is for the machine to say.
     extension: bytes = b""
 
     def body(self) -> bytes:
@@ -79,9 +79,12 @@ class Third:
     TYPE: ClassVar[int] = 3
     pseudonym: bytes
     mac: bytes = b""
+    # Of this version always empty.
+    extension: bytes = b""
 
     def body(self) -> bytes:
-        return _first_octet(self.TYPE) + u8(0) + self.pseudonym + u8(0)
+        head = _first_octet(self.TYPE) + u8(0) + self.pseudonym
+        return head + u8(len(self.extension)) + self.extension
 
     def encode(self) -> bytes:
         return self.body() + self.mac
@@ -174,8 +177,8 @@ def decode(octets: bytes) -> Message:
         case Second.TYPE:
             flags = _flags(reader, VOID | STATELESS)
             attempt, nonce = reader.take(8), reader.take(16)
-            suite, choice = _suite(reader), _choice(reader)
-            message = Second(flags, attempt, nonce, suite, reader.take(MAC), choice)
+            suite, extension = _suite(reader), _extension(reader)
+            message = Second(flags, attempt, nonce, suite, reader.take(MAC), extension)
         case Third.TYPE:
             message = _decode_third(reader)
         case LongThird.TYPE:
@@ -229,18 +232,6 @@ def _extension(reader: Reader) -> bytes:
     return reader.take(length)
 
 
-def _choice(reader: Reader) -> bytes:
-    choice = _extension(reader)
-    if choice not in (b"", b"\1", b"\2"):
-        raise DecodeError("not a choice")
-    return choice
-
-
-def _no_extension(reader: Reader) -> None:
-    if _extension(reader):
-        raise DecodeError("a third message has no block of its own")
-
-
 def _decode_first(reader: Reader) -> First:
     flags = _flags(reader, VOID)
     pseudonym, nonce = reader.take(8), reader.take(16)
@@ -258,8 +249,8 @@ def _decode_first(reader: Reader) -> First:
 def _decode_third(reader: Reader) -> Third:
     _flags(reader, 0)
     pseudonym = reader.take(8)
-    _no_extension(reader)
-    return Third(pseudonym, reader.take(MAC))
+    extension = _extension(reader)
+    return Third(pseudonym, reader.take(MAC), extension)
 
 
 def _decode_long_third(reader: Reader) -> LongThird:
@@ -268,5 +259,5 @@ def _decode_long_third(reader: Reader) -> LongThird:
     offer = _offer(reader)
     first = First(flags, third.pseudonym, nonce, offer, extension=_extension(reader))
     flags, nonce = _flags(reader, VOID | STATELESS), reader.take(16)
-    second = Second(flags, first.attempt, nonce, _suite(reader), extension=_choice(reader))
+    second = Second(flags, first.attempt, nonce, _suite(reader), extension=_extension(reader))
     return LongThird(third, first, second, reader.take(GUARD))

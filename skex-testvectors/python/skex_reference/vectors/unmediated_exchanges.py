@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from ..suites import SUITES
@@ -10,13 +11,19 @@ from ..unmediated import peer, state, wire
 from ..unmediated.exporter import Answering
 from ..unmediated.peer import Config, Peer
 from ..unmediated.schedule import Enrolment, other
-from ..unmediated.state import Ahead, Durable, Followed, Previous, Session
+from ..unmediated.state import Ahead, Durable, Followed, Held, Previous, Session
 from . import unmediated_keys
 from .case import Case, Json, Kind, layer_of
 
 # ---- unmediated-transcripts: one end, as a step sees it
 
-EVENTS = {peer.GaveUp: "unanswered", peer.RolledBack: "rolledBack"}
+EVENTS = {
+    peer.GaveUp: "unanswered",
+    peer.RolledBack: "rolledBack",
+    peer.MixStored: "mixStored",
+    peer.MixLost: "mixLost",
+    peer.MixRefused: "mixRefused",
+}
 
 
 class End:
@@ -34,7 +41,9 @@ class End:
             tuple(chosen["suites"]),
             stateless=chosen["stateless"],
             consumer_confirms=chosen["consumerConfirms"],
+            mix=chosen["mix"],
         )
+        self._blocks = [bytes.fromhex(block) for block in test["blocks"]]
         if chosen["tries"] != peer.SENDINGS:
             raise ValueError("another number of sendings")
         self._sequence = 0
@@ -71,6 +80,10 @@ class End:
                 self.machine().under_load = given["demanded"]
             case "Establish":
                 self.machine().establish(now)
+            case "Provide":
+                self.machine().provide(self._blocks[given["block"]])
+            case "Withdraw":
+                self.machine().withdraw()
             case "Message":
                 layer = self.machine().receive(now, given["path"], bytes.fromhex(given["octets"]))
                 given["accepted"] = layer is None
@@ -208,16 +221,23 @@ def _durable_from(side: str, fields: Json) -> Durable:
         pseudonym = previous.pseudonyms[side]
         first = wire.First(about["firstFlags"], pseudonym, octets(about["initiatorNonce"]), tuple(about["offer"]))
         second = wire.Second(about["secondFlags"], first.attempt, octets(about["responderNonce"]), fields["suite"])
+        if about["mixOffer"] is not None:
+            first = replace(first, extension=octets(about["mixOffer"]))
+        if about["choice"] is not None:
+            second = replace(second, extension=bytes([about["choice"]]))
         third = wire.LongThird(wire.Third(pseudonym, octets(about["mac3"])), first, second, octets(about["guard"]))
         link = Ahead(third, {0: octets(about["mac4Good"]), 1: octets(about["mac4Void"])})
+    held = [Held(octets(one["block"]), one["withdrawn"]) for one in fields["blocks"]]
+    places = (held[0] if held else None, held[1] if held[1:] else None)
     return Durable(
         side,
         fields["epoch"],
         fields["suite"],
         octets(fields["chainKey"]),
-        Session(fields["sessionStatus"], octets(fields["sessionId"]), fields["initiator"], answering),
+        Session(fields["sessionStatus"], octets(fields["sessionId"]), fields["initiator"], fields["mixed"], answering),
         previous,
         link,
+        places,
     )
 
 

@@ -50,7 +50,7 @@ EPOCH = Kind(always("pseudonymA", "pseudonymB", "macKeyA", "macKeyB"), _epoch, l
 # ---- unmediated-keys: handshakes
 
 # What a handshake is made of; all else follows.
-HANDSHAKE_INPUTS = ("epoch", "suite", "binding", "chainKey", "initiator", "firstBody", "secondBody")
+HANDSHAKE_INPUTS = ("epoch", "suite", "binding", "chainKey", "initiator", "firstBody", "secondBody", "block")
 
 
 def handshake(given: Json) -> Json:
@@ -63,7 +63,8 @@ def handshake(given: Json) -> Json:
     first = replace(first, mac=schedule.mac1(suite, k1, first))
     second = _parse_second(bytes.fromhex(given["secondBody"]))
     h1 = schedule.hash1(suite, first)
-    keys = schedule.handshake(suite, chain_key, binding, epoch, side, h1, second)
+    block = None if given["block"] is None else bytes.fromhex(given["block"])
+    keys = schedule.handshake(suite, chain_key, binding, epoch, side, h1, second, block)
     third = wire.Third(first.pseudonym)
     third = replace(third, mac=keys.mac3(third))
     long_third = wire.LongThird(third, first, second)
@@ -91,7 +92,8 @@ def handshake(given: Json) -> Json:
         "exportB": keys.export_chain("b"),
         "nextChainKey": keys.chain_key(),
     }
-    return {"nextSuite": second.suite} | {name: value.hex() for name, value in values.items()}
+    mix_key = None if keys.mix_key is None else keys.mix_key.hex()
+    return {"nextSuite": second.suite, "mixKey": mix_key} | {name: value.hex() for name, value in values.items()}
 
 
 def _parse_first(body: bytes) -> wire.First:
@@ -181,7 +183,8 @@ TAG = Kind(_tag_outputs, _tagged, _judge_tag, _tag_body)
 
 def _nonce(case: Case) -> Json:
     h1 = case.suite.hash(case.octets("first"))
-    second = wire.Second(case.number("secondFlags"), b"", b"", case.number("nextSuite"))
+    suite, extension = case.number("nextSuite"), case.octets("extension")
+    second = wire.Second(case.number("secondFlags"), b"", b"", suite, extension=extension)
     nonce = schedule.responder_nonce(
         case.suite, case.octets("bootKey"), case.number("epoch"), case.number("slot"), h1, second
     )
@@ -189,6 +192,24 @@ def _nonce(case: Case) -> Json:
 
 
 NONCE = Kind(always("h1", "nonce"), _nonce, lambda _: None)
+
+
+def _offer_outputs(case: Case) -> list[str]:
+    return [*(f"references[{i}]" for i in range(len(case.test["blocks"]))), "filling", "extension"]
+
+
+def _offer(case: Case) -> Json:
+    chain_key, nonce = case.octets("chainKey"), case.octets("nonce")
+    about = case.number("epoch"), case.test["initiator"], nonce
+    blocks = [bytes.fromhex(block) for block in case.test["blocks"]]
+    references = [schedule.mix_reference(case.suite, block, *about).hex() for block in blocks]
+    return {f"references[{i}]": reference for i, reference in enumerate(references)} | {
+        "filling": schedule.mix_filling(case.suite, chain_key, *about).hex(),
+        "extension": schedule.mix_offer(case.suite, chain_key, *about, blocks).hex(),
+    }
+
+
+OFFER = Kind(_offer_outputs, _offer, lambda _: None)
 
 
 def _cookie(case: Case) -> Json:
@@ -274,6 +295,7 @@ FILES = {
         "Handshake": HANDSHAKE,
         "Tag": TAG,
         "Nonce": NONCE,
+        "Offer": OFFER,
         "Cookie": COOKIE,
     },
     "unmediated-exporter": {"Chain": CHAIN, "Key": KEY, "Window": WINDOW},

@@ -17,7 +17,7 @@ pub(super) fn all(group: &mut Group) {
 }
 
 /// The messages of a handshake that a starts, up to the one numbered `last`; all were sent, that one is not delivered.
-fn up_to(world: &mut World, last: usize) -> Vec<u8> {
+pub(super) fn up_to(world: &mut World, last: usize) -> Vec<u8> {
     let first = one(world.establish(b'a'));
     if last == 1 {
         return first;
@@ -37,7 +37,7 @@ fn up_to(world: &mut World, last: usize) -> Vec<u8> {
 }
 
 /// Who gets the message of this number.
-fn receiver(number: usize) -> u8 {
+pub(super) fn receiver(number: usize) -> u8 {
     if number.is_multiple_of(2) { b'a' } else { b'b' }
 }
 
@@ -167,7 +167,7 @@ fn misplaced(group: &mut Group) {
         let (loser, own) = if from_b.is_empty() { (b'a', of_a) } else { (b'b', of_b) };
         let epoch = world.epoch_0();
         let second = second_body(0, &own[10..18], &[9; 16], 1);
-        let made = schedule(&world.enrolment.binding(), &epoch, loser, first_body_of(&own), &second);
+        let made = schedule(&world.enrolment.binding(), &epoch, loser, first_body_of(&own), &second, None);
         let [_, second] = first_and_second(&typed(&made));
         world.refuse(loser, &second);
     });
@@ -218,7 +218,7 @@ fn forbidden(group: &mut Group) {
         let mut body = second[..second.len() - 16].to_vec();
         body[26] = 5;
         let epoch = world.epoch_0();
-        let made = schedule(&world.enrolment.binding(), &epoch, b'a', first_body_of(&first), &body);
+        let made = schedule(&world.enrolment.binding(), &epoch, b'a', first_body_of(&first), &body, None);
         let [_, forged] = first_and_second(&typed(&made));
         world.refuse(b'a', &forged);
     });

@@ -4,7 +4,8 @@ use serde_json::Value;
 use skex_core::Suite;
 
 use super::super::schedule::{
-    Epoch, consumer_key, cookie, first_and_second, first_body_of, handshake, mac16, nonce, step, typed,
+    Epoch, consumer_key, cookie, filling, first_and_second, first_body_of, handshake, mac16, nonce,
+    reference, step, typed,
 };
 use super::super::suite;
 use super::world::{Sent, TRIES, World};
@@ -57,7 +58,31 @@ impl Witness {
         let first = first_of(world, &second[2..10]);
         let (epoch, initiator) = self.owner(&first[2..10]);
         let second_body = &second[..second.len() - 16];
-        handshake(&world.enrolment.binding(), epoch, initiator, first_body_of(first), second_body)
+        let first_body = first_body_of(first);
+        // The block whose reference the second message chooses: none is chosen by no octet, or by 0.
+        let place = second_body.get(28).map_or(0, |choice| usize::from(*choice));
+        let block = place.checked_sub(1).map(|place| {
+            let at = first_body.len() - 16 + 8 * place;
+            let wanted = &first_body[at..at + 8];
+            let refers = |block: &&Vec<u8>| {
+                reference(epoch.suite, block, epoch.number, initiator, &first[10..26]) == wanted
+            };
+            world.blocks.iter().find(refers).expect("a block that was provided")
+        });
+        let block = block.map(|block| &block[..]);
+        handshake(&world.enrolment.binding(), epoch, initiator, first_body, second_body, block)
+    }
+
+    /// Every reference of an offer is to a block, or what fills an offer.
+    fn check_offer(world: &World, epoch: &Epoch, side: u8, body: &[u8]) {
+        let extension = &body[28 + usize::from(body[26])..];
+        assert!(extension.is_empty() || extension.len() == 16, "no offer, or two references");
+        let nonce = &body[10..26];
+        for (place, filled) in extension.chunks(8).zip(filling(epoch, side, nonce).chunks(8)) {
+            let refers =
+                |block: &Vec<u8>| reference(epoch.suite, block, epoch.number, side, nonce) == place;
+            assert!(place == filled || world.blocks.iter().any(refers), "a reference");
+        }
     }
 
     /// The handshake that ended the last epoch: the one of which a third message was sent.
@@ -86,6 +111,7 @@ impl Witness {
                 let tag = mac16(epoch.suite, &epoch.mac_key(side), body);
                 assert_eq!(octets[body.len()..body.len() + 16], tag, "MAC1");
                 assert!(world.drew(side, &octets[10..22]), "Ni");
+                Self::check_offer(world, epoch, side, body);
                 let rest = &octets[body.len() + 16..];
                 assert!(rest.is_empty() || (rest[0] == 16 && rest.len() == 17), "a cookie or nothing");
             }
@@ -95,7 +121,9 @@ impl Witness {
                 let head = [octets[1], octets[26]];
                 let h1 = known.h1.as_bytes();
                 let slot = sent.time / ATTEMPT_LIFE;
-                let expected = nonce(suite(known.suite), &sent.boot, known.epoch, slot, head, h1);
+                let extension = &octets[28..octets.len() - 16];
+                let when = (known.epoch, slot);
+                let expected = nonce(suite(known.suite), &sent.boot, when, head, h1, extension);
                 assert_eq!(octets[10..26], expected, "Nr");
             }
             0x13..=0x15 => {

@@ -5,8 +5,8 @@ use core::time::Duration;
 use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId};
-use skex_core::{KeyId, Label, Suite};
-use skex_unmediated::{Confirmation, Event, Peer, PeerConfig, Side};
+use skex_core::{KeyId, Label, SecretBytes, Suite};
+use skex_unmediated::{Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
 
 use super::super::schedule::{Enrolment, Epoch};
 use super::super::{letter, number, other, suite};
@@ -24,11 +24,23 @@ pub(super) struct Options {
     pub(super) consumer: bool,
     pub(super) stateless: bool,
     pub(super) lane: u8,
+    /// Of a and of b.
+    pub(super) mix: [MixPolicy; 2],
+    /// How many blocks of fresh secret material there are.
+    pub(super) blocks: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { initial: 1, suites: [vec![1, 2], vec![1, 2]], consumer: false, stateless: false, lane: 0 }
+        Self {
+            initial: 1,
+            suites: [vec![1, 2], vec![1, 2]],
+            consumer: false,
+            stateless: false,
+            lane: 0,
+            mix: [MixPolicy::Accept; 2],
+            blocks: 0,
+        }
     }
 }
 
@@ -105,6 +117,7 @@ pub(super) struct World {
     pub(super) options: Options,
     pub(super) enrolment: Enrolment,
     pub(super) secret: Vec<u8>,
+    pub(super) blocks: Vec<Vec<u8>>,
     ends: [End; 2],
     pub(super) now: u64,
     pub(super) steps: Vec<Value>,
@@ -119,7 +132,12 @@ pub(super) struct World {
 
 impl World {
     /// Two ends before their enrolment; `tapes` are longer than they need.
-    pub(super) fn new(options: Options, secret: Vec<u8>, tapes: [Vec<u8>; 2]) -> Self {
+    pub(super) fn new(
+        options: Options,
+        secret: Vec<u8>,
+        blocks: Vec<Vec<u8>>,
+        tapes: [Vec<u8>; 2],
+    ) -> Self {
         let end = |octets| End {
             peer: None,
             slots: [Vec::new(), Vec::new()],
@@ -138,6 +156,7 @@ impl World {
             options,
             enrolment,
             secret,
+            blocks,
             ends: tapes.map(end),
             now: 0,
             steps: Vec::new(),
@@ -190,6 +209,7 @@ impl World {
             .initial_suite(self.enrolment.suite)
             .suites(&suites)
             .stateless(self.options.stateless)
+            .mix(self.options.mix[at])
             .retransmit(Duration::from_secs(1), TRIES);
         if self.options.consumer {
             config = config.confirmation(Confirmation::Consumer);
@@ -267,6 +287,16 @@ impl World {
         assert!(self.sent.len() == sent && outputs.as_array().is_some_and(Vec::is_empty), "{outputs}");
     }
 
+    /// An end gets a message that it must discard, and of which it tells its application this and nothing else.
+    pub(super) fn discard_aloud(&mut self, side: u8, octets: &[u8], event: &str) {
+        let sent = self.sent.len();
+        let _ = self.deliver_from(PATH, side, octets);
+        assert!(!self.accepted, "{} takes {}", letter(side), hex(octets));
+        let outputs = &self.steps.last().expect("a step")["outputs"];
+        let told = json!([{ "type": "Event", "event": event, "sessionId": null }]);
+        assert!(self.sent.len() == sent && *outputs == told, "{outputs}");
+    }
+
     /// The time comes for which the end waits.
     pub(super) fn timeout(&mut self, side: u8) -> Vec<Vec<u8>> {
         let deadline = self.end(side).deadline.expect("it waits for something");
@@ -282,6 +312,26 @@ impl World {
         let before = self.end(side).tape.used;
         self.peer(side).demand_cookies(demanded);
         self.finish(side, json!({ "type": "Load", "demanded": demanded }), before);
+    }
+
+    /// The end is provided with the block of this number.
+    pub(super) fn provide(&mut self, side: u8, number: usize) {
+        let (before, block) = (self.end(side).tape.used, self.blocks[number].clone());
+        let block = MixBlock::new(SecretBytes::try_copied_from(&block).expect("32 octets"));
+        self.peer(side).provide_mix(&block).expect("room");
+        self.finish(side, json!({ "type": "Provide", "block": number }), before);
+    }
+
+    /// Both are.
+    pub(super) fn provide_both(&mut self, number: usize) {
+        self.provide(b'a', number);
+        self.provide(b'b', number);
+    }
+
+    pub(super) fn withdraw(&mut self, side: u8) {
+        let before = self.end(side).tape.used;
+        self.peer(side).withdraw_mixes();
+        self.finish(side, json!({ "type": "Withdraw" }), before);
     }
 
     pub(super) fn session(&mut self, side: u8) -> KeyId {
@@ -400,6 +450,9 @@ impl World {
             Event::Expired(id) => named("expired", Some(id)),
             Event::Unanswered => named("unanswered", None),
             Event::RolledBack => named("rolledBack", None),
+            Event::MixStored => named("mixStored", None),
+            Event::MixLost => named("mixLost", None),
+            Event::MixRefused => named("mixRefused", None),
             Event::KeyReady(key) => {
                 let octets = key.secret().expose().to_vec();
                 let (label, context) = self.asked.clone();
