@@ -285,9 +285,9 @@ class Unmediated(Live):
         return name
 
     def test_a_block_is_mixed_in_whoever_starts(self) -> None:
-        block = ("--block", self.block("first"))
-        theirs = self.their_listener(*block, "--erase-blocks")
-        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", *block)
+        octets = os.urandom(32)
+        theirs = self.their_listener("--block", self.block("first", octets), "--erase-blocks")
+        ours = self.ours("--connect", f"127.0.0.1:{theirs.port()}", "--block", self.block("copy", octets))
         theirs.wait_for("a block was mixed into session")
         self.finish(ours, theirs)
         self.assertIn("a block was mixed into session", ours.output)
@@ -349,7 +349,7 @@ class Unmediated(Live):
     def test_the_reference_crashes_when_it_is_ahead(self) -> None:
         """It moved, and what it sent was lost; after its start the long third message heals the pair. It names nothing
         in that session, and makes another."""
-        theirs = self.their_listener(3)
+        theirs = self.their_listener(count=3)
         port = theirs.port()
         deaf = self.relay(port, lambda there, octets: there and octets[0] & 15 in (3, 5))
         ours = self.ours("--connect", f"127.0.0.1:{deaf.port}")

@@ -18,6 +18,9 @@ pub(crate) const MIN_SECRET: usize = 32;
 /// Octets of the hash that binds an enrolment.
 pub(crate) const BINDING_LEN: usize = 32;
 
+/// The lane that is used for nothing but recovery: see [`Peer::establish`](crate::Peer::establish) and `PeerTable::recover`.
+pub const RECOVERY_LANE: u8 = 255;
+
 const MAX_NAME: usize = 255;
 const MAX_TRIES: u8 = 10;
 
@@ -228,7 +231,10 @@ impl<'a> PeerConfig<'a> {
         let settings = Settings {
             handle: self.handle,
             offer: self.offer()?,
-            consumer_confirms: self.confirmation == Confirmation::Consumer,
+            // The recovery lane has no consumer.
+            consumer_confirms: self.confirmation == Confirmation::Consumer && self.lane != RECOVERY_LANE,
+            is_recovery: self.lane == RECOVERY_LANE,
+            initial_suite,
             mix: self.mix,
             window: self.window,
             stateless: self.stateless,
@@ -286,6 +292,8 @@ pub(crate) struct Settings {
     pub(crate) handle: PeerHandle,
     pub(crate) offer: Offer,
     pub(crate) consumer_confirms: bool,
+    pub(crate) is_recovery: bool,
+    pub(crate) initial_suite: Suite,
     pub(crate) mix: MixPolicy,
     pub(crate) window: u8,
     pub(crate) stateless: bool,

@@ -65,6 +65,12 @@ pub enum Error {
     /// Fresh secret material is required, and no block is held.
     #[error("fresh secret material is required: provide a block first")]
     NoBlock,
+    /// A recovery enrolled this lane, and is not concluded at this end.
+    #[error("a recovery enrolled this lane and is not concluded: conclude it, with all lanes of the pair at hand")]
+    Held,
+    /// No recovery has gone through on the recovery lane, or that is not durable yet.
+    #[error("no recovery has gone through, or it is not stored yet: poll the outputs")]
+    NotRecovered,
     /// There is no such session, or no more.
     #[error("no such session")]
     UnknownSession,

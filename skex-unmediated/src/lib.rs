@@ -24,7 +24,7 @@ mod table;
 mod tests;
 
 pub use bytes::{Datagram, Record};
-pub use config::{Confirmation, PeerConfig, Side};
+pub use config::{Confirmation, PeerConfig, RECOVERY_LANE, Side};
 pub use error::{ConfigError, Error, ExportError, MixError, RestoreError};
 pub use event::{Event, Role, Session};
 pub use exporter::{MAX_OUTPUTS, WINDOW, index_owner};
@@ -33,5 +33,5 @@ pub use peer::Peer;
 pub use record::MAX_RECORD;
 #[cfg(feature = "alloc")]
 pub use table::{
-    LaneId, LaneRecord, PeerTable, RECOVERY_LANE, RecoveryCause, TableConfig, TableError, TableEvent,
+    LaneId, LaneRecord, PeerTable, RecoveryCause, TableConfig, TableError, TableEvent,
 };

@@ -27,6 +27,7 @@ mod initiator;
 mod limits;
 mod mixing;
 mod output;
+mod recovery;
 mod responder;
 #[cfg(feature = "alloc")]
 mod tags;
@@ -52,7 +53,7 @@ use crate::config::{BINDING_LEN, Checked, MIN_SECRET, PeerConfig, Settings, Side
 use crate::error::{ConfigError, Error, RestoreError};
 use crate::event::{Event, Session};
 use crate::exporter::NamingChain;
-use crate::record::{Link, State, Status};
+use crate::record::{Link, Recovery, State, Status};
 use crate::rules::{Rule, holds};
 use crate::schedule::{self, MAC_KEY_LEN};
 
@@ -209,6 +210,9 @@ impl Peer {
         let checked = config.checked()?;
         let (state, sequence) =
             State::from_slots(config.side(), checked.initial_suite, &checked.binding, slots)?;
+        if !state.recovery.fits(checked.settings.is_recovery, state.epoch) {
+            return Err(RestoreError::Content);
+        }
         let mut peer = Self::start(checked, state, sequence, now, rng);
         peer.resume();
         Ok(peer)
@@ -268,6 +272,8 @@ impl Peer {
         if self.owes_third() {
             self.due.sends.insert(Sends::THIRD_LONG);
             self.arm_heal();
+        } else if self.state.recovery == Recovery::Wanted && holds(Rule::RecoveryIsDurable) {
+            self.begin_soon();
         }
     }
 
@@ -347,12 +353,18 @@ impl Peer {
     /// Where fresh secret material is required and all that is held was withdrawn, no session comes of it: it asks whether
     /// there is room for another block, and [`Event::MixRefused`] says so.
     ///
+    /// On the recovery lane ([`RECOVERY_LANE`](crate::RECOVERY_LANE)) it begins a recovery, which is wanted from then on until it has
+    /// gone through: only where another lane of the pair [was rolled back](Self::is_rolled_back), or the operator wishes it.
+    ///
     /// # Errors
-    /// [`Error::RolledBack`], [`Error::Exhausted`], [`Error::NoBlock`].
+    /// [`Error::RolledBack`], [`Error::Held`], [`Error::Exhausted`], [`Error::NoBlock`].
     pub fn establish(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let now = self.clock.observe(now);
         if self.rolled_back {
             return Err(Error::RolledBack);
+        }
+        if self.is_held() && holds(Rule::HoldRecovered) {
+            return Err(Error::Held);
         }
         if self.state.epoch == u64::MAX {
             return Err(Error::Exhausted);
@@ -360,6 +372,7 @@ impl Peer {
         if !self.may_start() {
             return Err(Error::NoBlock);
         }
+        self.want_recovery();
         if self.is_ahead() && !self.consumer_confirmed {
             self.wanted = true;
             self.heal(now);
@@ -390,7 +403,8 @@ impl Peer {
     }
 
     fn on_message(&mut self, now: Instant, from: PathId, message: &[u8]) -> Result<(), DiscardReason> {
-        if self.dirty || self.barrier.is_pending() {
+        let held = self.is_held() && holds(Rule::HoldRecovered);
+        if held || self.dirty || self.barrier.is_pending() {
             return Err(DiscardReason::Busy);
         }
         if !holds(Rule::LearnAuthentic) {

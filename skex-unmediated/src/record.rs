@@ -10,7 +10,8 @@
 //!       1  suite of the epoch; H is the length of its hash
 //!       1  link: 0 none, 1 followed, 2 ahead
 //!       1  session: 0 none, 1 unconfirmed, 2 live, 3 void; plus 0x10 where this end was the initiator, and 0x20 where
-//!          fresh secret material was mixed in
+//!          fresh secret material was mixed in. In its two high bits: 0 nothing of a recovery; 1 this lane was enrolled by one that is
+//!          not concluded; 2 one is allowed on this recovery lane; 3 one is wanted
 //!      16  session id
 //!       H  chain key
 //! after epoch 0:
@@ -19,7 +20,7 @@
 //!       8  the peer's
 //!      32  key of the peer's first messages in it
 //! session unconfirmed or live:
-//!       H  link of the chain of the outputs that the peer names
+//!       H  link of the chain of the outputs that the peer names; on the recovery lane, that the initiator names
 //!       4  its position
 //!       1  which slots of the window hold a key
 //!     n*H  those keys
@@ -65,6 +66,7 @@ use crate::schedule::MAC_KEY_LEN;
 const LAYOUT: u8 = 1;
 const INITIATOR: u8 = 0x10;
 const MIXED: u8 = 0x20;
+const RECOVERY_SHIFT: u32 = 6;
 
 // In the link octet.
 const OFFERED: u8 = 0x10;
@@ -105,6 +107,39 @@ pub(crate) struct State {
     pub(crate) link: Link,
     pub(crate) answering: AnsweringChain,
     pub(crate) blocks: Blocks,
+    pub(crate) recovery: Recovery,
+}
+
+/// What is going on of a recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    None,
+    /// This lane was enrolled by one that is not concluded.
+    Held,
+    /// This recovery lane answers the peer.
+    Allowed,
+    /// It does, and starts handshakes itself.
+    Wanted,
+}
+
+impl Recovery {
+    const fn of(octet: u8) -> Self {
+        match octet >> RECOVERY_SHIFT {
+            0 => Self::None,
+            1 => Self::Held,
+            2 => Self::Allowed,
+            _ => Self::Wanted,
+        }
+    }
+
+    /// Whether a record of a lane in this epoch may say so.
+    pub(crate) const fn fits(self, is_recovery_lane: bool, epoch: u64) -> bool {
+        match self {
+            Self::None => true,
+            Self::Held => !is_recovery_lane && epoch == 0,
+            Self::Allowed | Self::Wanted => is_recovery_lane,
+        }
+    }
 }
 
 /// The session of this epoch.
@@ -252,6 +287,7 @@ impl State {
             link: Link::None,
             answering: AnsweringChain::none(suite),
             blocks: Blocks::none(),
+            recovery: Recovery::None,
         }
     }
 
@@ -295,7 +331,8 @@ impl State {
         })?;
         let role = if self.session.role == Role::Initiator { INITIATOR } else { 0 };
         let mixed = if self.session.mixed { MIXED } else { 0 };
-        writer.u8(self.session.status as u8 | role | mixed)?;
+        let recovery = (self.recovery as u8) << RECOVERY_SHIFT;
+        writer.u8(self.session.status as u8 | role | mixed | recovery)?;
         writer.bytes(self.session.id.as_bytes())?;
         writer.bytes(self.chain.expose())?;
         if self.epoch > 0 {
@@ -326,7 +363,9 @@ impl State {
         self.epoch = reader.u64().map_err(bad)?;
         self.suite = read_suite(reader)?;
         let link = reader.u8().map_err(bad)?;
-        self.session = read_session(reader).map_err(bad)?;
+        let session = reader.u8().map_err(bad)?;
+        self.recovery = Recovery::of(session);
+        self.session = read_session(session, reader).map_err(bad)?;
         self.chain.overwrite(&HashSecret::zeroed(self.suite));
         self.chain.expose_mut().copy_from_slice(reader.take(self.suite.hash_len()).map_err(bad)?);
         if self.epoch > 0 {
@@ -406,9 +445,8 @@ fn read_suite(reader: &mut Reader<'_>) -> Result<Suite, RestoreError> {
     Suite::from_id(SuiteId::new(value)).ok_or(RestoreError::Suite)
 }
 
-fn read_session(reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
-    let octet = reader.u8()?;
-    let status = match octet & !(INITIATOR | MIXED) {
+fn read_session(octet: u8, reader: &mut Reader<'_>) -> Result<SessionState, DecodeError> {
+    let status = match octet & !(INITIATOR | MIXED | (3 << RECOVERY_SHIFT)) {
         0 => Status::None,
         1 => Status::Unconfirmed,
         2 => Status::Live,

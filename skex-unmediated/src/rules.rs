@@ -56,6 +56,16 @@ pub(crate) enum Rule {
     TellLostBlock,
     /// So many third messages with a wrong tag are looked at in a second, and no more.
     LimitThirds,
+    /// The recovery lane answers no first message that nobody allowed.
+    ShutRecovery,
+    /// That a recovery is wanted or allowed, and its secret until all lanes are enrolled, outlives a restart.
+    RecoveryIsDurable,
+    /// The session of a recovery lane does not expire.
+    RecoveryNeverExpires,
+    /// A recovery whose session is void leaves the recovery lane open.
+    VoidIsNoRecovery,
+    /// A lane that a recovery enrolled is silent until the secret is erased.
+    HoldRecovered,
     /// Only a notice that is bound to the current first message proves that this end was rolled back.
     ProveStale,
     /// The suite that was chosen must have been offered.

@@ -32,12 +32,13 @@ use self::lane::{Lane, Lanes};
 use self::load::{Load, Sources};
 use self::routes::{Candidates, Routes};
 use crate::bytes::Datagram;
-use crate::config::PeerConfig;
+use crate::config::{PeerConfig, RECOVERY_LANE};
+use crate::event::Event;
 use crate::peer::{Peer, Tag};
 
 pub use self::config::TableConfig;
 pub use self::event::{RecoveryCause, TableError, TableEvent};
-pub use self::lane::{LaneId, LaneRecord, RECOVERY_LANE};
+pub use self::lane::{LaneId, LaneRecord};
 
 /// Many [`Peer`]s, called by pair and lane, behind one queue of outputs.
 ///
@@ -99,7 +100,7 @@ impl PeerTable {
     ) -> Result<LaneId, TableError> {
         let id = self.check_room(config, 1)?;
         let now = self.clock.observe(now);
-        let peer = Peer::enrol(&for_lane(config, id), secret, now, rng)?;
+        let peer = Peer::enrol(config, secret, now, rng)?;
         self.add(id, peer)
     }
 
@@ -142,14 +143,15 @@ impl PeerTable {
     ) -> Result<LaneId, TableError> {
         let id = self.check_room(config, 1)?;
         let now = self.clock.observe(now);
-        let peer = Peer::restore(&for_lane(config, id), slots, now, rng)?;
+        let peer = Peer::restore(config, slots, now, rng)?;
         self.add(id, peer)
     }
 
     /// Takes the place of a lane with a new enrolment, in epoch 0: [`Peer::enrol_anew`]. The other end has to do the same.
     ///
     /// # Errors
-    /// [`TableError::UnknownLane`], [`TableError::Config`]; nothing changed.
+    /// [`TableError::UnknownLane`], [`TableError::Config`], [`TableError::RecoveryUnderWay`] (a recovery enrolled this lane anew: conclude
+    /// it first, or enrol the recovery lane anew before the others); nothing changed.
     pub fn enrol_anew(
         &mut self,
         config: &PeerConfig<'_>,
@@ -160,15 +162,18 @@ impl PeerTable {
         let id = config.lane_id();
         let place = self.place(id)?;
         let now = self.clock.observe(now);
+        if !id.is_recovery() && self.has_recovered(id.pair()) {
+            return Err(TableError::RecoveryUnderWay);
+        }
         let lane = self.lanes.get_mut(place).ok_or(TableError::UnknownLane)?;
-        lane.peer.enrol_anew(&for_lane(config, id), secret, now, rng)?;
-        lane.behind = None;
-        lane.behind_untold = false;
+        lane.peer.enrol_anew(config, secret, now, rng)?;
+        lane.forget_recovery();
         // Its receipt is foreign to the new one.
         if let Some(instance) = lane.awaiting.take() {
             self.awaiting.remove(&instance);
         }
         self.touch(place);
+        self.tend_recovery(id.pair());
         Ok(())
     }
 
@@ -262,11 +267,10 @@ impl PeerTable {
         if is_third && self.sources.is_shut(from, now) {
             return Ok(Err(DiscardReason::Busy));
         }
-        let is_first = message_type == MessageType::FIRST;
-        if is_first {
+        if message_type == MessageType::FIRST {
             self.load.note(now);
         }
-        let done = self.offer(&candidates, is_first, now, rng, from, message)?;
+        let done = self.offer(&candidates, now, rng, from, message)?;
         if is_third && done == Err(DiscardReason::Unauthentic) {
             self.sources.note_forged(from, now);
         }
@@ -278,7 +282,6 @@ impl PeerTable {
     fn offer(
         &mut self,
         candidates: &Candidates,
-        is_first: bool,
         now: Instant,
         rng: &mut dyn CryptoRng,
         from: PathId,
@@ -289,10 +292,6 @@ impl PeerTable {
         let mut refused = DiscardReason::UnknownPeer;
         for place in candidates.as_slice() {
             let Some(lane) = self.lanes.get_mut(*place) else { continue };
-            if is_first && lane.id.is_recovery() && !lane.open {
-                refused = DiscardReason::Policy;
-                continue;
-            }
             lane.peer.demand_cookies(demanded);
             match lane.peer.handle_message(now, rng, from, message)? {
                 Disposition::Discarded(DiscardReason::Busy) => refused = DiscardReason::Busy,
@@ -303,10 +302,14 @@ impl PeerTable {
                     continue;
                 }
                 _ => {
+                    let id = lane.id;
                     if lane.peer.owes_stale_notice() {
                         self.note_behind(*place);
                     }
                     self.touch(*place);
+                    if id.is_recovery() {
+                        self.tend_recovery(id.pair());
+                    }
                     return Ok(Ok(()));
                 }
             }
@@ -341,8 +344,12 @@ impl PeerTable {
         let lane = self.lanes.get_mut(place).ok_or(ReceiptError::Foreign)?;
         lane.peer.handle_persisted(receipt)?;
         lane.awaiting = None;
+        let tended = (lane.id.is_recovery() || lane.peer.is_held()).then(|| lane.id.pair());
         self.awaiting.remove(&instance);
         self.touch(place);
+        if let Some(pair) = tended {
+            self.tend_recovery(pair);
+        }
         Ok(())
     }
 
@@ -363,6 +370,9 @@ impl PeerTable {
         if core::mem::take(&mut lane.behind_untold) {
             return Some(Output::Event(TableEvent::PeerBehind(id)));
         }
+        if core::mem::take(&mut lane.recovered_untold) {
+            return Some(Output::Event(TableEvent::Recovered(id.pair())));
+        }
         #[cfg(test)]
         {
             self.asked = self.asked.saturating_add(1);
@@ -374,7 +384,8 @@ impl PeerTable {
                 Some(Output::Persist(checkpoint.map(|record| LaneRecord::new(id, record))))
             }
             Output::Transmit(transmit) => Some(Output::Transmit(transmit)),
-            Output::Event(event) if id.is_recovery() => recovery::on_event(lane, event).map(Output::Event),
+            // That is told once the other lanes are enrolled.
+            Output::Event(Event::Established(_) | Event::Resumed(_)) if id.is_recovery() => None,
             Output::Event(event) => Some(Output::Event(TableEvent::Lane(id, event))),
             Output::Wait(deadline) => {
                 self.agenda.wait(place, lane, deadline);
@@ -398,10 +409,13 @@ impl PeerTable {
 
     fn add(&mut self, id: LaneId, peer: Peer) -> Result<LaneId, TableError> {
         let mut lane = Lane::new(id, peer);
-        lane.open = id.is_recovery() && self.is_recovery_due(id.pair());
+        if id.is_recovery() && self.is_recovery_due(id.pair()) {
+            lane.peer.allow_recovery();
+        }
         let place = self.lanes.insert(lane).ok_or(TableError::TableFull)?;
         self.names.insert(id, place);
         self.touch(place);
+        self.tend_recovery(id.pair());
         Ok(id)
     }
 
@@ -426,11 +440,6 @@ impl PeerTable {
         }
         self.agenda.make_ready(place, lane);
     }
-}
-
-/// The recovery lane waits for the fourth message whatever the others do: it has no consumer.
-fn for_lane<'a>(config: &PeerConfig<'a>, id: LaneId) -> PeerConfig<'a> {
-    if id.is_recovery() { config.confirmation(crate::Confirmation::FourthMessage) } else { *config }
 }
 
 impl core::fmt::Debug for PeerTable {

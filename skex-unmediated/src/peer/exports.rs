@@ -142,7 +142,8 @@ impl Peer {
 
     fn check_session(&self, session: KeyId) -> Result<(), ExportError> {
         let live = self.live_session().is_some_and(|live| live.id == session);
-        if live { Ok(()) } else { Err(ExportError::UnknownSession) }
+        // What the recovery lane gives, it gives to the other lanes alone.
+        if live && !self.settings.is_recovery { Ok(()) } else { Err(ExportError::UnknownSession) }
     }
 
     fn check_answer(&self, session: KeyId, index: u64) -> Result<(), ExportError> {

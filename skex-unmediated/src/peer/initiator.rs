@@ -17,7 +17,7 @@ use crate::bytes::Datagram;
 use crate::config::Side;
 use crate::event::Role;
 use crate::mix::MixPolicy;
-use crate::record::{Choice, Link, SessionState, Status, Third};
+use crate::record::{Choice, Link, Recovery, SessionState, Status, Third};
 use crate::rules::{Rule, holds};
 use crate::schedule::{self, Context, Handshake};
 
@@ -162,6 +162,9 @@ impl Peer {
         self.timers.stop(Timer::Heal);
         if self.state.session.status == Status::Unconfirmed && good {
             self.state.session.status = Status::Live;
+            if self.settings.is_recovery {
+                self.state.recovery = Recovery::None;
+            }
             self.arm_session_life();
             // It is the session that was wanted.
             self.wanted = false;
@@ -177,6 +180,7 @@ impl Peer {
             self.end_session();
             self.due.events.insert(Events::VOID);
             self.commit(Rule::EraseBeforeKey);
+            self.recover_again();
         }
     }
 
@@ -243,10 +247,17 @@ impl Peer {
         keys.chain_into(next, &mut self.state.chain);
         if status.has_keys() {
             let side = self.state.side;
-            keys.export_into(side, next, self.naming.begin());
-            keys.export_into(side.other(), next, self.state.answering.begin());
+            if self.settings.is_recovery {
+                // One chain is for both ends: nobody but its initiator names anything, and that once.
+                let initiator = if role == Role::Initiator { side } else { side.other() };
+                keys.export_into(initiator, next, self.state.answering.begin());
+            } else {
+                keys.export_into(side, next, self.naming.begin());
+                keys.export_into(side.other(), next, self.state.answering.begin());
+            }
             self.arm_session_life();
         }
+        self.after_move(role, status);
         self.enter_epoch();
         self.forget_firsts();
         self.forget_exchange();

@@ -13,7 +13,7 @@ use super::{Answered, Exchange, Peer};
 use crate::bytes::Datagram;
 use crate::config::Side;
 use crate::event::Role;
-use crate::record::{Choice, Link, Status};
+use crate::record::{Choice, Link, Recovery, Status};
 use crate::rules::{Rule, holds};
 use crate::schedule::{self, Handshake, MAC_KEY_LEN};
 
@@ -30,6 +30,9 @@ impl Peer {
         from: PathId,
         first: &FirstMessage<'_>,
     ) -> Result<(), DiscardReason> {
+        if self.settings.is_recovery && self.state.recovery == Recovery::None && holds(Rule::ShutRecovery) {
+            return Err(DiscardReason::Policy);
+        }
         if self.wants_cookie(now) && holds(Rule::CookieUnderLoad) {
             let suite = self.suite_of_first(first)?;
             let digest = first_digest(suite, first)?;

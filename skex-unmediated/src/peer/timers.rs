@@ -100,6 +100,10 @@ impl Peer {
     }
 
     pub(super) fn arm_session_life(&mut self) {
+        // Whether a recovery has gone through must be known however long it takes, and to both ends alike.
+        if self.settings.is_recovery && holds(Rule::RecoveryNeverExpires) {
+            return;
+        }
         let life = match self.state.session.status {
             Status::Unconfirmed => self.settings.unconfirmed_life,
             _ => self.settings.session_life,

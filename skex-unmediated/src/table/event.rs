@@ -1,6 +1,5 @@
 //! What a table tells the application, and what it refuses.
 
-use skex_core::OutputKey;
 use skex_core::machine::{PeerHandle, ReceiptError};
 
 use super::lane::LaneId;
@@ -16,17 +15,10 @@ pub enum TableEvent {
     /// An authentic first message came from the epoch before on this lane, although the peer had left it: the peer was
     /// rolled back, or somebody sent a copy of an old message. Told once an epoch. The pair's recovery lane answers now.
     PeerBehind(LaneId),
-    /// A recovery went through, here and at the other end. The secret is the same there: enrol every lane of the pair
-    /// anew with it, but for the recovery lane ([`PeerTable::enrol_anew`](crate::PeerTable::enrol_anew)).
-    Recovered {
-        /// The pair.
-        pair: PeerHandle,
-        /// The enrolment secret that both ends have now.
-        secret: OutputKey,
-    },
-    /// A recovery went through, but this end was restarted in its middle and cannot name its secret:
-    /// [`PeerTable::recover`](crate::PeerTable::recover) once more.
-    RecoveryLost(PeerHandle),
+    /// A recovery went through: all lanes of the pair that are in the table are enrolled anew, durably, from a secret that the
+    /// other end has too. They are silent until [`PeerTable::conclude_recovery`](crate::PeerTable::conclude_recovery), which is to be
+    /// called once **every** lane of the pair is in the table. Told again after a start.
+    Recovered(PeerHandle),
 }
 
 /// Why a recovery may run.
@@ -58,6 +50,9 @@ pub enum TableError {
     /// The pair has no recovery lane in this table.
     #[error("the pair has no recovery lane here: restore it into the table, or enrol the pair anew")]
     NoRecoveryLane,
+    /// The pair has a recovery under way here, or none that could be concluded.
+    #[error("a recovery of this pair is under way, or none is ready: wait until it is told, then conclude it")]
+    RecoveryUnderWay,
     /// No lane of the pair has proof that it was rolled back.
     #[error("no lane of the pair had a stale notice: only the operator may want a recovery")]
     NotRolledBack,

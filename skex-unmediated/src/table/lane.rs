@@ -6,10 +6,8 @@ use alloc::vec::Vec;
 use skex_core::machine::{Instant, PeerHandle};
 
 use crate::bytes::Record;
+use crate::config::RECOVERY_LANE;
 use crate::peer::{MAX_TAGS, Peer, Tag};
-
-/// The lane that is used for nothing but recovery; see [`PeerTable::recover`](crate::PeerTable::recover).
-pub const RECOVERY_LANE: u8 = 255;
 
 /// Which machine of a table: the pair, as the embedder calls the device at its other end, and the lane.
 ///
@@ -92,8 +90,10 @@ pub(super) struct Lane {
     /// The epoch in which the peer was last seen to be behind, and whether that is still to be told.
     pub(super) behind: Option<u64>,
     pub(super) behind_untold: bool,
-    /// Whether this recovery lane answers first messages.
-    pub(super) open: bool,
+    /// By the session of which epoch of the recovery lane this lane was enrolled, since the last start. Of the recovery lane: of
+    /// which epoch it was told that all others are.
+    pub(super) recovered: Option<u64>,
+    pub(super) recovered_untold: bool,
 }
 
 impl Lane {
@@ -107,8 +107,19 @@ impl Lane {
             awaiting: None,
             behind: None,
             behind_untold: false,
-            open: false,
+            recovered: None,
+            recovered_untold: false,
         }
+    }
+}
+
+impl Lane {
+    /// It was enrolled anew from outside.
+    pub(super) const fn forget_recovery(&mut self) {
+        self.behind = None;
+        self.behind_untold = false;
+        self.recovered = None;
+        self.recovered_untold = false;
     }
 }
 
@@ -138,6 +149,17 @@ impl Lanes {
         let lane = self.places.get_mut(place as usize)?.take()?;
         self.free.push(place);
         Some(lane)
+    }
+
+    /// Takes a lane out for a moment: its place stays its own.
+    pub(super) fn take(&mut self, place: u32) -> Option<Box<Lane>> {
+        self.places.get_mut(place as usize)?.take()
+    }
+
+    pub(super) fn put_back(&mut self, place: u32, lane: Box<Lane>) {
+        if let Some(slot) = self.places.get_mut(place as usize) {
+            *slot = Some(lane);
+        }
     }
 
     pub(super) fn get(&self, place: u32) -> Option<&Lane> {

@@ -1,20 +1,26 @@
 //! Recovery: a lane that is touched only to heal gives the secret with which all others are enrolled anew.
 //!
+//! Whatever crashes, the same is done again: as long as the recovery lane holds the secret the others are enrolled with it, and
+//! are silent; once it is erased they are released.
+//!
 //! Specification: section "Recovery".
+
+use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{Instant, PeerHandle};
-use skex_core::{Label, OutputKey};
 
 use super::PeerTable;
-use super::event::{RecoveryCause, TableError, TableEvent};
-use super::lane::{Lane, LaneId, RECOVERY_LANE};
-use crate::event::{Event, Role, Session};
-use crate::exporter::index_of;
+use super::event::{RecoveryCause, TableError};
+use super::lane::{Lane, LaneId};
+use crate::config::RECOVERY_LANE;
+use crate::peer::Peer;
 
 impl PeerTable {
-    /// Starts a recovery of the pair, after this end was rolled back or on the operator's wish: a handshake on the
-    /// recovery lane. Its answer is [`TableEvent::Recovered`] at both ends.
+    /// Starts a recovery of the pair, after this end was rolled back or on the operator's wish: a handshake on the recovery
+    /// lane. It is wanted from then on, over every restart, until it has gone through. Its answer is
+    /// [`TableEvent::Recovered`](crate::TableEvent::Recovered) at both ends. After
+    /// [`Event::Unanswered`](crate::Event::Unanswered) on the recovery lane, call it again.
     ///
     /// The other end answers only if a lane of the pair has shown it that this end is behind, or after
     /// [`allow_recovery`](Self::allow_recovery).
@@ -29,14 +35,13 @@ impl PeerTable {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), TableError> {
         let place = self.recovery_place(pair)?;
-        if cause == RecoveryCause::RolledBack
-            && !self.lanes_of(pair).any(|lane| self.lane(lane).is_some_and(|peer| peer.is_rolled_back()))
-        {
+        let is_rolled_back = |lane| self.lane(lane).is_some_and(Peer::is_rolled_back);
+        let is_wanted = self.lanes.get(place).is_some_and(|lane| lane.peer.wants_recovery());
+        if cause == RecoveryCause::RolledBack && !is_wanted && !self.lanes_of(pair).any(is_rolled_back) {
             return Err(TableError::NotRolledBack);
         }
         let lane = self.lanes.get_mut(place).ok_or(TableError::NoRecoveryLane)?;
         let done = lane.peer.establish(now, rng);
-        lane.open |= done.is_ok();
         self.touch(place);
         Ok(done?)
     }
@@ -47,12 +52,41 @@ impl PeerTable {
     /// [`TableError::NoRecoveryLane`].
     pub fn allow_recovery(&mut self, pair: PeerHandle) -> Result<(), TableError> {
         let place = self.recovery_place(pair)?;
-        self.lanes.get_mut(place).ok_or(TableError::NoRecoveryLane)?.open = true;
+        self.lanes.get_mut(place).ok_or(TableError::NoRecoveryLane)?.peer.allow_recovery();
+        self.touch(place);
         Ok(())
+    }
+
+    /// Ends a recovery at this end: every lane of the pair is in the table, and was enrolled anew. The secret is erased, and
+    /// then the lanes speak again. A lane that comes into the table later was left out, and is lost.
+    ///
+    /// # Errors
+    /// [`TableError::NoRecoveryLane`], [`TableError::RecoveryUnderWay`]; nothing changed.
+    pub fn conclude_recovery(&mut self, pair: PeerHandle) -> Result<(), TableError> {
+        let place = self.recovery_place(pair)?;
+        if !self.others(pair).iter().all(|place| self.is_enrolled(*place)) {
+            return Err(TableError::RecoveryUnderWay);
+        }
+        let lane = self.lanes.get_mut(place).ok_or(TableError::NoRecoveryLane)?;
+        lane.peer.conclude_recovery().map_err(|_| TableError::RecoveryUnderWay)?;
+        self.touch(place);
+        Ok(())
+    }
+
+    /// Whether the secret of a recovery is there.
+    pub(super) fn has_recovered(&self, pair: PeerHandle) -> bool {
+        let place = self.recovery_place(pair).ok();
+        place.and_then(|place| self.lanes.get(place)).is_some_and(|lane| lane.peer.has_recovered())
     }
 
     fn recovery_place(&self, pair: PeerHandle) -> Result<u32, TableError> {
         self.names.get(&LaneId::new(pair, RECOVERY_LANE)).copied().ok_or(TableError::NoRecoveryLane)
+    }
+
+    /// The lanes of the pair but for the recovery lane.
+    fn others(&self, pair: PeerHandle) -> Vec<u32> {
+        let others = LaneId::new(pair, 0)..LaneId::new(pair, RECOVERY_LANE);
+        self.names.range(others).map(|(_, place)| *place).collect()
     }
 
     /// A lane of the pair has sent a stale notice: the recovery lane may be needed.
@@ -75,41 +109,72 @@ impl PeerTable {
             self.lanes.get(*place).is_some_and(|lane| lane.behind == Some(lane.peer.epoch()))
         })
     }
+
+    /// Brings the lanes of a pair in line with what its recovery lane holds.
+    pub(super) fn tend_recovery(&mut self, pair: PeerHandle) {
+        let Ok(place) = self.recovery_place(pair) else { return };
+        if self.has_recovered(pair) {
+            self.enrol_others(pair, place);
+        } else {
+            self.release_others(pair, place);
+        }
+    }
+
+    fn enrol_others(&mut self, pair: PeerHandle, recovery: u32) {
+        let others = self.others(pair);
+        let epoch = self.lanes.get(recovery).map(|lane| lane.peer.epoch());
+        for place in &others {
+            let done = self.with_recovery(*place, recovery, |lane, recovery| {
+                if lane.recovered != epoch && lane.peer.enrol_by_recovery(recovery).is_ok() {
+                    lane.forget_recovery();
+                    lane.recovered = epoch;
+                    return true;
+                }
+                false
+            });
+            if done {
+                self.touch(*place);
+            }
+        }
+        let all = !others.is_empty() && others.iter().all(|place| self.is_enrolled(*place));
+        let Some(lane) = self.lanes.get_mut(recovery) else { return };
+        if !all {
+            lane.recovered = None;
+        } else if lane.recovered != epoch {
+            lane.recovered = epoch;
+            lane.recovered_untold = true;
+            self.touch(recovery);
+        }
+    }
+
+    fn release_others(&mut self, pair: PeerHandle, recovery: u32) {
+        for place in self.others(pair) {
+            let released = self.with_recovery(place, recovery, |lane, recovery| {
+                lane.peer.is_held() && lane.peer.release(recovery).is_ok()
+            });
+            if released {
+                self.touch(place);
+            }
+        }
+    }
+
+    /// Whether a recovery enrolled this lane since the last start, durably.
+    fn is_enrolled(&self, place: u32) -> bool {
+        self.lanes.get(place).is_some_and(|lane| {
+            lane.recovered.is_some() && lane.peer.is_held() && lane.peer.is_settled()
+        })
+    }
+
+    /// Runs `with` with a lane and the recovery lane of its pair.
+    fn with_recovery(&mut self, place: u32, recovery: u32, with: impl FnOnce(&mut Lane, &Peer) -> bool) -> bool {
+        let Some(mut lane) = self.lanes.take(place) else { return false };
+        let done = self.lanes.get(recovery).is_some_and(|recovery| with(&mut lane, &recovery.peer));
+        self.lanes.put_back(place, lane);
+        done
+    }
 }
 
 /// All lanes that a pair can have.
 pub(super) fn lanes_of(pair: PeerHandle) -> core::ops::RangeInclusive<LaneId> {
     LaneId::new(pair, 0)..=LaneId::new(pair, u8::MAX)
-}
-
-/// What the event of a recovery lane means for the pair. `None`: the secret follows once its erasure is durable.
-pub(super) fn on_event(lane: &mut Lane, event: Event) -> Option<TableEvent> {
-    let pair = lane.id.pair();
-    match event {
-        Event::Established(session) | Event::Resumed(session) if session.role == Role::Responder => {
-            // An index that was taken before is refused: then the recovery went through before the start.
-            let index = index_of(lane.peer.side().other(), 0);
-            let _ = lane.peer.export_at(session.id, index, Label::EXPORT_LANE, &[]);
-            None
-        }
-        Event::Established(session) => Some(name_secret(lane, &session)),
-        Event::KeyReady(secret) => Some(recovered(lane, secret)),
-        event @ Event::Resumed(_) => Some(TableEvent::Lane(LaneId::new(pair, RECOVERY_LANE), event)),
-        event => Some(TableEvent::Lane(lane.id, event)),
-    }
-}
-
-fn name_secret(lane: &mut Lane, session: &Session) -> TableEvent {
-    if !session.may_name {
-        return TableEvent::RecoveryLost(lane.id.pair());
-    }
-    match lane.peer.export_next(Label::EXPORT_LANE, &[]) {
-        Ok(secret) => recovered(lane, secret),
-        Err(_) => TableEvent::RecoveryLost(lane.id.pair()),
-    }
-}
-
-fn recovered(lane: &mut Lane, secret: OutputKey) -> TableEvent {
-    lane.open = false;
-    TableEvent::Recovered { pair: lane.id.pair(), secret }
 }

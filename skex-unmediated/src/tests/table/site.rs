@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::vec::Vec;
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
-use skex_core::OutputKey;
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId, PeerHandle};
 
 use crate::{Event, LaneId, PeerConfig, PeerTable, Side, TableConfig, TableError, TableEvent};
@@ -38,10 +37,16 @@ pub(super) struct Site {
     pub(super) sent: VecDeque<Vec<u8>>,
     pub(super) destinations: Vec<Destination>,
     pub(super) events: Vec<TableEvent>,
-    pub(super) recovered: Vec<OutputKey>,
+    /// How often a recovery was told.
+    pub(super) recovered: usize,
     pub(super) rng: ChaCha20Rng,
     pub(super) now: Instant,
     pub(super) polls: usize,
+    /// Of writes, in two parts each, sendings and events.
+    pub(super) steps: usize,
+    /// Power is lost before the step of this number.
+    pub(super) crash_at: Option<usize>,
+    pub(super) is_down: bool,
 }
 
 impl Site {
@@ -55,10 +60,13 @@ impl Site {
             sent: VecDeque::new(),
             destinations: Vec::new(),
             events: Vec::new(),
-            recovered: Vec::new(),
+            recovered: 0,
             rng,
             now,
             polls: 0,
+            steps: 0,
+            crash_at: None,
+            is_down: false,
         }
     }
 
@@ -79,12 +87,13 @@ impl Site {
         done
     }
 
-    pub(super) fn enrol_anew(&mut self, lane: LaneId, secret: &[u8]) {
+    pub(super) fn enrol_anew(&mut self, lane: LaneId, secret: &[u8]) -> Result<(), TableError> {
         let (table, rng, now) = (&mut self.table, &mut self.rng, self.now);
-        with_config(self.side, lane.pair().number(), |config| {
-            table.enrol_anew(&config.lane(lane.lane()), secret, now, rng).unwrap();
+        let done = with_config(self.side, lane.pair().number(), |config| {
+            table.enrol_anew(&config.lane(lane.lane()), secret, now, rng)
         });
         self.drain();
+        done
     }
 
     pub(super) fn restore(&mut self, lane: LaneId) -> Result<LaneId, TableError> {
@@ -101,15 +110,37 @@ impl Site {
     pub(super) fn restart(&mut self, config: TableConfig) {
         self.table = PeerTable::new(config, self.now, &mut self.rng);
         self.sent.clear();
+        self.is_down = false;
         let lanes: Vec<_> = self.slots.keys().copied().collect();
         for lane in lanes {
-            self.restore(lane).unwrap();
+            let (table, rng, now) = (&mut self.table, &mut self.rng, self.now);
+            let slots = &self.slots[&lane];
+            with_config(self.side, lane.pair().number(), |config| {
+                table.restore(&config.lane(lane.lane()), [&slots[0], &slots[1]], now, rng).unwrap();
+            });
         }
+        self.drain();
+    }
+
+    /// Whether power is lost here instead of the next step.
+    fn crashes(&mut self) -> bool {
+        if self.crash_at == Some(self.steps) {
+            self.crash_at = None;
+            self.is_down = true;
+            return true;
+        }
+        self.steps += 1;
+        false
     }
 
     pub(super) fn establish(&mut self, lane: LaneId) {
-        self.table.establish(lane, self.now, &mut self.rng).unwrap();
+        self.try_establish(lane).unwrap();
+    }
+
+    pub(super) fn try_establish(&mut self, lane: LaneId) -> Result<(), TableError> {
+        let done = self.table.establish(lane, self.now, &mut self.rng);
         self.drain();
+        done
     }
 
     pub(super) fn deliver(&mut self, message: &[u8]) -> Disposition {
@@ -117,6 +148,9 @@ impl Site {
     }
 
     pub(super) fn deliver_from(&mut self, path: PathId, message: &[u8]) -> Disposition {
+        if self.is_down {
+            return Disposition::Discarded(skex_core::machine::DiscardReason::Busy);
+        }
         let done = self.table.handle_message(self.now, &mut self.rng, path, message).unwrap();
         self.drain();
         done
@@ -124,34 +158,37 @@ impl Site {
 
     /// Carries out what the table wants, until it waits. The answer is until when.
     pub(super) fn drain(&mut self) -> Option<Instant> {
-        loop {
+        while !self.is_down {
             self.polls += 1;
             match self.table.poll_output() {
                 Output::Persist(checkpoint) => {
+                    if self.crashes() {
+                        return None;
+                    }
                     let slots = self.slots.entry(checkpoint.record().lane()).or_default();
-                    let receipt = checkpoint
-                        .commit_with(|record| {
-                            slots.rotate_left(1);
-                            slots[0] = record.as_bytes().to_vec();
-                            slots[1].clear();
-                            Ok::<(), ()>(())
-                        })
-                        .unwrap();
+                    slots.rotate_left(1);
+                    slots[0] = checkpoint.record().as_bytes().to_vec();
+                    slots[1].clear();
+                    if self.crashes() {
+                        return None;
+                    }
+                    let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
                     self.table.handle_persisted(receipt).unwrap();
                 }
+                Output::Transmit(_) | Output::Event(_) if self.crashes() => return None,
                 Output::Transmit(transmit) => {
                     self.destinations.push(transmit.to);
                     self.sent.push_back(transmit.payload.as_bytes().to_vec());
                 }
-                Output::Event(TableEvent::Recovered { pair, secret }) => {
-                    assert_eq!(pair, PeerHandle::new(1));
-                    self.recovered.push(secret);
+                Output::Event(event) => {
+                    self.recovered += usize::from(matches!(event, TableEvent::Recovered(_)));
+                    self.events.push(event);
                 }
-                Output::Event(event) => self.events.push(event),
                 Output::Wait(deadline) => return deadline,
             }
             self.table.check_invariants();
         }
+        None
     }
 
     pub(super) fn wake(&mut self) {
