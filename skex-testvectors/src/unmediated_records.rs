@@ -101,6 +101,8 @@ pub struct State {
     pub initiator: bool,
     /// Whether fresh secret material was mixed into its handshake.
     pub mixed: bool,
+    /// Of a recovery: 0 nothing, 1 the lane is held, 2 the recovery lane is open, 3 a recovery is wanted.
+    pub recovery: u8,
     /// The session id, 16 octets; zeros in epoch 0.
     pub session_id: Hex,
     /// CK of the epoch.

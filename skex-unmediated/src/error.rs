@@ -66,7 +66,9 @@ pub enum Error {
     #[error("fresh secret material is required: provide a block first")]
     NoBlock,
     /// A recovery enrolled this lane, and is not concluded at this end.
-    #[error("a recovery enrolled this lane and is not concluded: conclude it, with all lanes of the pair at hand")]
+    #[error(
+        "a recovery enrolled this lane and is not concluded: conclude it, with all lanes of the pair at hand"
+    )]
     Held,
     /// No recovery has gone through on the recovery lane, or that is not durable yet.
     #[error("no recovery has gone through, or it is not stored yet: poll the outputs")]
@@ -88,7 +90,9 @@ pub enum MixError {
     Length,
     /// Two blocks are held, and neither was withdrawn, or the peer may have moved on with those that were. Where the peer
     /// answers an attempt it has not: then there is room for another, whether a session comes of it or not.
-    #[error("two blocks are held already: withdraw them, establish a session, and try again once the peer has answered")]
+    #[error(
+        "two blocks are held already: withdraw them, establish a session, and try again once the peer has answered"
+    )]
     Full,
     /// The configuration says never.
     #[error("the configuration of this end never mixes fresh secret material in")]

@@ -32,6 +32,4 @@ pub use mix::{MixBlock, MixPolicy};
 pub use peer::Peer;
 pub use record::MAX_RECORD;
 #[cfg(feature = "alloc")]
-pub use table::{
-    LaneId, LaneRecord, PeerTable, RecoveryCause, TableConfig, TableError, TableEvent,
-};
+pub use table::{LaneId, LaneRecord, PeerTable, RecoveryCause, TableConfig, TableError, TableEvent};

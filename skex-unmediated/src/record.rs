@@ -260,7 +260,9 @@ impl Choice {
     /// The choice in the record of an end that moved with it.
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let choice = Self::from_extension(&reader.array::<1>()?);
-        choice.filter(|choice| choice.place().is_some()).ok_or_else(|| reader.error(DecodeErrorKind::BadValue))
+        choice
+            .filter(|choice| choice.place().is_some())
+            .ok_or_else(|| reader.error(DecodeErrorKind::BadValue))
     }
 }
 

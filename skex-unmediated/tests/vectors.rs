@@ -18,9 +18,7 @@ use skex_core::{KeyId, Label, SecretBytes, Suite};
 use skex_testvectors::unmediated_records::{self, RestoreGroup, RestoreTest};
 use skex_testvectors::unmediated_transcripts::{self, End, ExchangeTest, Input, Step};
 use skex_testvectors::{Hex, Layer, Verdict};
-use skex_unmediated::{
-    Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, RestoreError, Side,
-};
+use skex_unmediated::{Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, RestoreError, Side};
 use skex_wire::SuiteId;
 
 /// What an end draws, in order; nothing more.

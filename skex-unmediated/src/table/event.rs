@@ -51,7 +51,9 @@ pub enum TableError {
     #[error("the pair has no recovery lane here: restore it into the table, or enrol the pair anew")]
     NoRecoveryLane,
     /// The pair has a recovery under way here, or none that could be concluded.
-    #[error("a recovery of this pair is under way, or none is ready: wait until it is told, then conclude it")]
+    #[error(
+        "a recovery of this pair is under way, or none is ready: wait until it is told, then conclude it"
+    )]
     RecoveryUnderWay,
     /// No lane of the pair has proof that it was rolled back.
     #[error("no lane of the pair had a stale notice: only the operator may want a recovery")]

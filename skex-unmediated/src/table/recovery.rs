@@ -160,13 +160,18 @@ impl PeerTable {
 
     /// Whether a recovery enrolled this lane since the last start, durably.
     fn is_enrolled(&self, place: u32) -> bool {
-        self.lanes.get(place).is_some_and(|lane| {
-            lane.recovered.is_some() && lane.peer.is_held() && lane.peer.is_settled()
-        })
+        self.lanes
+            .get(place)
+            .is_some_and(|lane| lane.recovered.is_some() && lane.peer.is_held() && lane.peer.is_settled())
     }
 
     /// Runs `with` with a lane and the recovery lane of its pair.
-    fn with_recovery(&mut self, place: u32, recovery: u32, with: impl FnOnce(&mut Lane, &Peer) -> bool) -> bool {
+    fn with_recovery(
+        &mut self,
+        place: u32,
+        recovery: u32,
+        with: impl FnOnce(&mut Lane, &Peer) -> bool,
+    ) -> bool {
         let Some(mut lane) = self.lanes.take(place) else { return false };
         let done = self.lanes.get(recovery).is_some_and(|recovery| with(&mut lane, &recovery.peer));
         self.lanes.put_back(place, lane);

@@ -129,7 +129,8 @@ fn handshakes(own: Suite, group: &mut Group) {
         if wanted.choice > 0 {
             block = Some(case.derive("handshake.block", 32));
             // The other place of the offer has a block of which nothing else is said, or is filled.
-            let other = crate::seed::octets("unmediated-keys", &suite_name(own), &format!("{name}.other"), 32);
+            let other =
+                crate::seed::octets("unmediated-keys", &suite_name(own), &format!("{name}.other"), 32);
             let mut offer = filling(&epoch, wanted.initiator, &nonces[..16]);
             for place in 0..wanted.blocks {
                 let chosen = place + 1 == usize::from(wanted.choice);
@@ -144,7 +145,15 @@ fn handshakes(own: Suite, group: &mut Group) {
         case.set("handshake", made);
         case.valid(&[flag]);
     };
-    let basic = |initiator| Wanted { epoch: 0, initiator, flags: [0, 0], offer: &[1, 2], next: 1, blocks: 0, choice: 0 };
+    let basic = |initiator| Wanted {
+        epoch: 0,
+        initiator,
+        flags: [0, 0],
+        offer: &[1, 2],
+        next: 1,
+        blocks: 0,
+        choice: 0,
+    };
     let offers: [&[u8]; 6] = [&[], &[1], &[2], &[3], &[4], &[5]];
     let same = offers[usize::from(own_number)];
     add("a starts", &Wanted { offer: same, next: own_number, ..basic(b'a') }, "Minimum");

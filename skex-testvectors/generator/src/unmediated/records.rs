@@ -37,9 +37,11 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Content", "MISSING_CHECK", "An intact record that makes no sense."),
         ],
     );
-    for (name, side, enrolment) in
-        [("side a", b'a', enrolment(0, 1, b"")), ("side b, lane 3", b'b', enrolment(3, 5, b"a tunnel"))]
-    {
+    for (name, side, enrolment) in [
+        ("side a", b'a', enrolment(0, 1, b"")),
+        ("side b, lane 3", b'b', enrolment(3, 5, b"a tunnel")),
+        ("side a, recovery lane", b'a', enrolment(255, 1, b"")),
+    ] {
         let parameters = json!({
             "side": letter(side),
             "nameA": hex(&enrolment.names[0]),
@@ -49,7 +51,8 @@ pub(crate) fn file() -> (&'static str, String) {
             "initialSuite": super::number(enrolment.suite),
         });
         file.group("Restore", name, parameters, |group| {
-            Maker { side, enrolment, group }.all();
+            let mut maker = Maker { side, enrolment, group };
+            if maker.enrolment.lane == 255 { maker.recovery_lane() } else { maker.all() }
         });
     }
     file.finish::<TestGroup>()
@@ -77,6 +80,8 @@ struct Wanted {
     mix: (bool, Option<u8>),
     /// Of each block that is held: whether it was withdrawn.
     blocks: &'static [bool],
+    /// 0 nothing, 1 held, 2 open, 3 wanted.
+    recovery: u8,
 }
 
 const LIVE: Wanted = Wanted {
@@ -91,6 +96,7 @@ const LIVE: Wanted = Wanted {
     mixed: false,
     mix: (false, None),
     blocks: &[],
+    recovery: 0,
 };
 
 const FRESH: Wanted = Wanted { epoch: 0, session: 0, initiator: false, ..LIVE };
@@ -125,11 +131,7 @@ impl Maker<'_> {
             ("epoch 0, a block", Wanted { blocks: &[false], ..FRESH }, "Normal"),
             ("epoch 0, two blocks withdrawn", Wanted { blocks: &[true, true], ..FRESH }, "Normal"),
             ("mixed, and another block", Wanted { mixed: true, blocks: &[false], ..LIVE }, "Normal"),
-            (
-                "followed, mixed",
-                Wanted { initiator: false, link: "Followed", mixed: true, ..LIVE },
-                "Normal",
-            ),
+            ("followed, mixed", Wanted { initiator: false, link: "Followed", mixed: true, ..LIVE }, "Normal"),
             (
                 "ahead, the second of two blocks chosen",
                 Wanted {
@@ -165,16 +167,50 @@ impl Maker<'_> {
                 "Maximum",
             ),
         ] {
-            let mut case = self.group.case(name, "written anew before anything else");
-            let state = state(&mut case, &wanted);
-            let (body, machine) = (body(self.side, &typed(&state)), machine(&self.enrolment));
-            case.hexes("slots", &[record(KIND, &machine, 7, &body), Vec::new()]).set("sequence", 7);
-            case.hex("rewritten", &record(KIND, &machine, 8, &body));
-            case.set("sends", long_third(&typed(&state)).map(|octets| hex(&octets))).set("state", state);
-            case.valid(&[flag]);
+            self.written_anew(name, &wanted, flag);
         }
+        self.written_anew("held", &Wanted { recovery: 1, ..FRESH }, "Normal");
         self.two_slots();
         self.refused();
+    }
+
+    /// What a recovery lane stores, and what only others do or only it.
+    fn recovery_lane(&mut self) {
+        for (name, wanted) in [
+            ("shut", FRESH),
+            ("open", Wanted { recovery: 2, ..FRESH }),
+            ("wanted", Wanted { recovery: 3, ..FRESH }),
+            ("ahead, wanted", Wanted { session: 1, link: "Ahead", recovery: 3, ..LIVE }),
+            ("followed, the secret is there", Wanted { initiator: false, link: "Followed", ..LIVE }),
+            (
+                "followed, void, open",
+                Wanted { initiator: false, session: 3, link: "FollowedVoid", recovery: 2, ..LIVE },
+            ),
+            ("concluded", Wanted { position: 1, ..LIVE }),
+        ] {
+            self.written_anew(name, &wanted, "Normal");
+        }
+        self.refuse("a recovery lane that is held", &Wanted { recovery: 1, ..FRESH });
+    }
+
+    fn written_anew(&mut self, name: &str, wanted: &Wanted, flag: &str) {
+        let mut case = self.group.case(name, "written anew before anything else");
+        let state = state(&mut case, wanted);
+        let (body, machine) = (body(self.side, &typed(&state)), machine(&self.enrolment));
+        case.hexes("slots", &[record(KIND, &machine, 7, &body), Vec::new()]).set("sequence", 7);
+        case.hex("rewritten", &record(KIND, &machine, 8, &body));
+        case.set("sends", long_third(&typed(&state)).map(|octets| hex(&octets))).set("state", state);
+        case.valid(&[flag]);
+    }
+
+    /// A state that no lane like this has.
+    fn refuse(&mut self, name: &str, wanted: &Wanted) {
+        let body = body(self.side, &typed(&fixed(wanted)));
+        let slots = [record(KIND, &machine(&self.enrolment), 7, &body), Vec::new()];
+        let mut case = self.group.case(name, "not a state to go on from");
+        case.hexes("slots", &slots).set("sequence", Value::Null).set("state", Value::Null);
+        case.set("rewritten", Value::Null).set("sends", Value::Null);
+        case.invalid(Layer::Decode, "Content");
     }
 
     fn two_slots(&mut self) {
@@ -236,6 +272,9 @@ impl Maker<'_> {
         let third = [&made(&Wanted { blocks: &[false, false], ..LIVE })[..], &[1], &[7; 32]].concat();
         let mut early = started.clone();
         early[12] = 2;
+        self.refuse("held in epoch 1", &Wanted { recovery: 1, ..LIVE });
+        self.refuse("open, of no recovery lane", &Wanted { recovery: 2, ..FRESH });
+        self.refuse("wanted, of no recovery lane", &Wanted { recovery: 3, ..FRESH });
         for (name, slots, layer, flag) in [
             ("nothing", [Vec::new(), Vec::new()], Layer::State, "Empty"),
             ("erased", [vec![0; 200], vec![0xff; 200]], Layer::State, "Empty"),
@@ -345,9 +384,7 @@ fn state_with(wanted: &Wanted, mut octets: impl FnMut(&str, usize) -> Vec<u8>) -
             "mac4": take("link.mac4", 16),
         }),
     };
-    let mut block = |(at, withdrawn): (usize, &bool)| {
-        json!({ "block": take(&format!("blocks[{at}].block"), 32), "withdrawn": withdrawn })
-    };
+    let mut block = |(at, withdrawn): (usize, &bool)| json!({ "block": take(&format!("blocks[{at}].block"), 32), "withdrawn": withdrawn });
     let blocks: Vec<Value> = wanted.blocks.iter().enumerate().map(&mut block).collect();
     json!({
         "epoch": wanted.epoch,
@@ -355,6 +392,7 @@ fn state_with(wanted: &Wanted, mut octets: impl FnMut(&str, usize) -> Vec<u8>) -
         "sessionStatus": wanted.session,
         "initiator": wanted.initiator,
         "mixed": wanted.mixed,
+        "recovery": wanted.recovery,
         "sessionId": session_id,
         "chainKey": take("chainKey", own.hash_len()),
         "previous": previous,
@@ -378,7 +416,7 @@ fn body(side: u8, state: &State) -> Vec<u8> {
         _ => panic!("a link that is not known here"),
     });
     let role = if state.initiator { 0x10 } else { 0 };
-    out.push(state.session_status | role | if state.mixed { 0x20 } else { 0 });
+    out.push(state.session_status | role | if state.mixed { 0x20 } else { 0 } | state.recovery << 6);
     out.extend(state.session_id.as_bytes());
     out.extend(state.chain_key.as_bytes());
     if let Some(previous) = &state.previous {

@@ -55,7 +55,11 @@ pub(crate) fn file() -> (&'static str, String) {
             ("NotAnswered", "MISSING_CHECK", "A short third message, and no answer is remembered."),
             ("Repeated", "MISSING_CHECK", "It was taken before and means nothing now."),
             ("NotOffered", "DOWNGRADE", "An authentic second message names a suite that was not offered."),
-            ("BadChoice", "MISSING_CHECK", "The extension block of a second or third message is none that it may have."),
+            (
+                "BadChoice",
+                "MISSING_CHECK",
+                "The extension block of a second or third message is none that it may have.",
+            ),
             ("NoBlock", "DOWNGRADE", "A block is required, and none is in common."),
             ("LostBlock", "MISSING_CHECK", "A third message needs a block that this end has lost."),
             ("NoCommonSuite", "DOWNGRADE", "An authentic first message offers nothing that is allowed."),

@@ -613,7 +613,7 @@ class Peer:
                 epoch=self._durable.epoch + 1,
                 suite=keys.next_suite,
                 chain_key=keys.chain_key(),
-                session=Session(status, keys.session_id(), initiated, place is not None, answering),
+                session=Session(status, keys.session_id(), initiated, place is not None, answering=answering),
                 previous=Previous(self._durable.suite, self._keys.pseudonyms, self._keys.k1[peer]),
                 link=link,
                 places=(kept[0], kept[1]),

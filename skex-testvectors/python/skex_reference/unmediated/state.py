@@ -28,6 +28,8 @@ CHOSEN = 0x20
 
 ACTIVE, WITHDRAWN = 1, 2
 
+RECOVERY_LANE = 255
+
 
 @dataclass(frozen=True)
 class Session:
@@ -38,6 +40,8 @@ class Session:
     initiated: bool = False
     # Whether fresh secret material was mixed into its handshake.
     mixed: bool = False
+    # Of a recovery, which this program does not do: see the README of the vectors.
+    recovery: int = 0
     # The outputs that the peer names; of a live or unconfirmed session.
     answering: Answering | None = None
 
@@ -110,7 +114,7 @@ class Durable:
         session, previous, link = self.session, self.previous, self.link
         body = u8(LAYOUT) + self.side.encode("ascii") + u64(self.epoch) + u8(self.suite)
         body += u8(_link_octet(link))
-        flags = (INITIATED if session.initiated else 0) | (MIXED if session.mixed else 0)
+        flags = (INITIATED if session.initiated else 0) | (MIXED if session.mixed else 0) | session.recovery << 6
         body += u8(session.status | flags) + session.session_id + self.chain_key
         if previous is not None:
             own, peer = previous.pseudonyms[self.side], previous.pseudonyms[other(self.side)]
@@ -163,7 +167,7 @@ def _encode_ahead(link: Ahead) -> bytes:
     )
 
 
-def decode(body: bytes, side: str) -> Durable:
+def decode(body: bytes, side: str, lane: int) -> Durable:
     reader = Reader(body)
     if reader.number(1) != LAYOUT:
         raise DecodeError("another layout")
@@ -174,7 +178,10 @@ def decode(body: bytes, side: str) -> Durable:
         raise WrongState("the record of the other end")
     epoch, suite, kind = reader.number(8), _suite(reader), reader.number(1)
     status = reader.number(1)
-    initiated, mixed, status = bool(status & INITIATED), bool(status & MIXED), status & ~(INITIATED | MIXED)
+    initiated, mixed, recovery = bool(status & INITIATED), bool(status & MIXED), status >> 6
+    status &= 15
+    if recovery and (recovery == 1) == (lane == RECOVERY_LANE) or (recovery == 1 and epoch):
+        raise DecodeError("no such recovery on this lane")
     kind, extensions = kind & 15, kind & ~15
     if kind > 2 or extensions & ~(OFFERED | CHOSEN) or (extensions and kind != 2):
         raise DecodeError("no such link")
@@ -186,7 +193,8 @@ def decode(body: bytes, side: str) -> Durable:
     if epoch > 0:
         code, own, peer = _suite(reader), reader.take(8), reader.take(8)
         previous = Previous(code, {side: own, other(side): peer}, reader.take(32))
-    answering = _decode_answering(reader, other(side), suite) if status in (UNCONFIRMED, LIVE) else None
+    owner = side if lane == RECOVERY_LANE and initiated else other(side)
+    answering = _decode_answering(reader, owner, suite) if status in (UNCONFIRMED, LIVE) else None
     link: Link = None
     if kind == 1:
         link = _decode_followed(reader)
@@ -194,7 +202,7 @@ def decode(body: bytes, side: str) -> Durable:
         link = _decode_ahead(reader, previous.pseudonyms[side], suite, extensions)
     places = (_decode_held(reader), _decode_held(reader))
     reader.end()
-    session = Session(status, session_id, initiated, mixed, answering)
+    session = Session(status, session_id, initiated, mixed, recovery, answering)
     return Durable(side, epoch, suite, chain_key, session, previous, link, places)
 
 
@@ -268,7 +276,7 @@ def restore(enrolment: Enrolment, slots: Sequence[bytes], side: str) -> tuple[Du
     found = records.ruling(slots, KIND, enrolment.binding[:8])
     if found is None:
         raise WrongState("nothing was ever stored")
-    return decode(found[1].body, side), found[1].sequence
+    return decode(found[1].body, side, enrolment.lane), found[1].sequence
 
 
 class Store:

@@ -192,7 +192,7 @@ def _enrolment(case: Case) -> Enrolment:
     return Enrolment(*names, group["lane"], group["initialSuite"], bytes.fromhex(group["context"]))
 
 
-def _durable_from(side: str, fields: Json) -> Durable:
+def _durable_from(side: str, lane: int, fields: Json) -> Durable:
     def octets(value: str) -> bytes:
         return bytes.fromhex(value)
 
@@ -211,7 +211,8 @@ def _durable_from(side: str, fields: Json) -> Durable:
         kept = {
             position - 1 - (position - 1 - entry["slot"]) % 8: octets(entry["output"]) for entry in chain["kept"]
         }
-        answering = Answering(other(side), fields["suite"], octets(chain["link"]), position, kept)
+        owner = side if lane == state.RECOVERY_LANE and fields["initiator"] else other(side)
+        answering = Answering(owner, fields["suite"], octets(chain["link"]), position, kept)
     link: state.Link = None
     about = fields["link"]
     if about["type"] == "Followed":
@@ -234,7 +235,7 @@ def _durable_from(side: str, fields: Json) -> Durable:
         fields["epoch"],
         fields["suite"],
         octets(fields["chainKey"]),
-        Session(fields["sessionStatus"], octets(fields["sessionId"]), fields["initiator"], fields["mixed"], answering),
+        Session(fields["sessionStatus"], octets(fields["sessionId"]), fields["initiator"], fields["mixed"], fields["recovery"], answering),
         previous,
         link,
         places,
@@ -255,7 +256,7 @@ def _restore_outputs(case: Case) -> list[str]:
 def _restore(case: Case) -> Json:
     if not case.valid:
         return {"state": None, "sequence": None, "rewritten": None, "sends": None}
-    durable = _durable_from(case.group["side"], case.test["state"])
+    durable = _durable_from(case.group["side"], case.group["lane"], case.test["state"])
     enrolment, sequence = _enrolment(case), case.number("sequence")
     machine = Peer(Config(enrolment, tuple(SUITES)), durable, bytes, 0.0)
     sent = [effect.octets.hex() for effect in machine.effects if isinstance(effect, peer.Send)]
@@ -273,7 +274,7 @@ def _judge_restore(case: Case) -> str | None:
         slots = [bytes.fromhex(slot) for slot in case.test["slots"]]
         durable, sequence = state.restore(_enrolment(case), slots, case.group["side"])
         if case.valid:
-            stated = _durable_from(case.group["side"], case.test["state"])
+            stated = _durable_from(case.group["side"], case.group["lane"], case.test["state"])
             if (durable, sequence) != (stated, case.number("sequence")):
                 raise ValueError("another state")
 

@@ -9,7 +9,7 @@ use super::site::{Site, id, settle, sites};
 use crate::rules::Rule;
 use crate::tests::pair::{Options, Pair};
 use crate::tests::rules::load_bearing;
-use crate::{Error, Event, LaneId, RecoveryCause, TableConfig, TableError, TableEvent, Side};
+use crate::{Error, Event, LaneId, RecoveryCause, Side, TableConfig, TableError, TableEvent};
 
 const LANES: [LaneId; 2] = [LaneId::new(PAIR, 0), LaneId::new(PAIR, 1)];
 const PAIR: skex_core::machine::PeerHandle = skex_core::machine::PeerHandle::new(1);
@@ -401,7 +401,11 @@ fn lanes_are_silent_until_the_secret_is_erased() {
         }
         settle(&mut hub, &mut devices);
         for lane in LANES {
-            assert_eq!((hub.epoch(lane), devices.epoch(lane)), (0, 0), "no session before the secret is gone");
+            assert_eq!(
+                (hub.epoch(lane), devices.epoch(lane)),
+                (0, 0),
+                "no session before the secret is gone"
+            );
         }
         assert!(heal(&mut hub, &mut devices));
     });

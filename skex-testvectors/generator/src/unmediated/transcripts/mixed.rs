@@ -98,14 +98,19 @@ fn usual(group: &mut Group) {
         world.deliver(b'a', &fourth);
         world.share_key(b'b', RAW, b"");
     });
-    add("a block, and the responder forgets", "the block is in its record: it follows, void", with(1), |world| {
-        let long = behind(world);
-        assert!(world.restart(b'b').is_empty());
-        let fourth = one(world.deliver(b'b', &long));
-        world.deliver(b'a', &fourth);
-        assert_eq!(world.peer(b'b').mix_blocks(), 0);
-        handshake(world, b'b');
-    });
+    add(
+        "a block, and the responder forgets",
+        "the block is in its record: it follows, void",
+        with(1),
+        |world| {
+            let long = behind(world);
+            assert!(world.restart(b'b').is_empty());
+            let fourth = one(world.deliver(b'b', &long));
+            world.deliver(b'a', &fourth);
+            assert_eq!(world.peer(b'b').mix_blocks(), 0);
+            handshake(world, b'b');
+        },
+    );
     add("a block, and the initiator restarts", "it owes a third message with a choice", with(1), |world| {
         let long = behind(world);
         assert_eq!(one(world.restart(b'a')), long);
@@ -258,29 +263,44 @@ pub(super) fn refused(group: &mut Group) {
         let third = mixed_up_to(world, 3);
         world.refuse(b'b', &[&third[..10], &[1, 0], &third[11..]].concat());
     });
-    add("long third, a refusal", Options { mix: [MixPolicy::Accept, MixPolicy::Require], ..with(1) }, bad, |world| {
-        world.provide(b'a', 0);
-        let first = one(world.establish(b'a'));
-        let refusal = one(world.deliver(b'b', &first));
-        // Only the peer itself could send this, and it would have broken the rules.
-        let epoch = world.epoch_0();
-        let (first, second) = (first_body_of(&first), &refusal[..refusal.len() - 16]);
-        let made = schedule(&world.enrolment.binding(), &epoch, b'a', first, second, None);
-        world.refuse(b'b', typed(&made).long_third.as_bytes());
-    });
+    add(
+        "long third, a refusal",
+        Options { mix: [MixPolicy::Accept, MixPolicy::Require], ..with(1) },
+        bad,
+        |world| {
+            world.provide(b'a', 0);
+            let first = one(world.establish(b'a'));
+            let refusal = one(world.deliver(b'b', &first));
+            // Only the peer itself could send this, and it would have broken the rules.
+            let epoch = world.epoch_0();
+            let (first, second) = (first_body_of(&first), &refusal[..refusal.len() - 16]);
+            let made = schedule(&world.enrolment.binding(), &epoch, b'a', first, second, None);
+            world.refuse(b'b', typed(&made).long_third.as_bytes());
+        },
+    );
     let none = (Layer::Policy, "NoBlock");
-    add("second, a refusal", Options { mix: [MixPolicy::Accept, MixPolicy::Require], ..with(1) }, none, |world| {
-        world.provide(b'a', 0);
-        let first = one(world.establish(b'a'));
-        let refusal = one(world.deliver(b'b', &first));
-        world.discard_aloud(b'a', &refusal, "mixRefused");
-    });
-    add("second, nothing chosen", Options { mix: [MixPolicy::Require, MixPolicy::Accept], ..with(1) }, none, |world| {
-        world.provide(b'a', 0);
-        let first = one(world.establish(b'a'));
-        let plain = one(world.deliver(b'b', &first));
-        world.discard_aloud(b'a', &plain, "mixRefused");
-    });
+    add(
+        "second, a refusal",
+        Options { mix: [MixPolicy::Accept, MixPolicy::Require], ..with(1) },
+        none,
+        |world| {
+            world.provide(b'a', 0);
+            let first = one(world.establish(b'a'));
+            let refusal = one(world.deliver(b'b', &first));
+            world.discard_aloud(b'a', &refusal, "mixRefused");
+        },
+    );
+    add(
+        "second, nothing chosen",
+        Options { mix: [MixPolicy::Require, MixPolicy::Accept], ..with(1) },
+        none,
+        |world| {
+            world.provide(b'a', 0);
+            let first = one(world.establish(b'a'));
+            let plain = one(world.deliver(b'b', &first));
+            world.discard_aloud(b'a', &plain, "mixRefused");
+        },
+    );
     let lost = (Layer::State, "LostBlock");
     add("long third, the block is lost", with(1), lost, |world| {
         let old = world.slots(b'b');

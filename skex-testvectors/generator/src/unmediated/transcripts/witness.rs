@@ -79,8 +79,7 @@ impl Witness {
         assert!(extension.is_empty() || extension.len() == 16, "no offer, or two references");
         let nonce = &body[10..26];
         for (place, filled) in extension.chunks(8).zip(filling(epoch, side, nonce).chunks(8)) {
-            let refers =
-                |block: &Vec<u8>| reference(epoch.suite, block, epoch.number, side, nonce) == place;
+            let refers = |block: &Vec<u8>| reference(epoch.suite, block, epoch.number, side, nonce) == place;
             assert!(place == filled || world.blocks.iter().any(refers), "a reference");
         }
     }

@@ -132,12 +132,7 @@ pub(super) struct World {
 
 impl World {
     /// Two ends before their enrolment; `tapes` are longer than they need.
-    pub(super) fn new(
-        options: Options,
-        secret: Vec<u8>,
-        blocks: Vec<Vec<u8>>,
-        tapes: [Vec<u8>; 2],
-    ) -> Self {
+    pub(super) fn new(options: Options, secret: Vec<u8>, blocks: Vec<Vec<u8>>, tapes: [Vec<u8>; 2]) -> Self {
         let end = |octets| End {
             peer: None,
             slots: [Vec::new(), Vec::new()],
