@@ -182,7 +182,7 @@ impl Running {
     }
 
     /// The blocks are durable here: every other copy is one too many.
-    fn blocks_are_stored(&mut self) -> Result<News> {
+    fn blocks_are_stored(&self) -> Result<News> {
         for path in self.mixing.after_storing()? {
             self.reporter.note(format!("the block is stored: erase {} now", path.display()))?;
         }
@@ -221,7 +221,7 @@ impl Running {
         }
     }
 
-    fn note_mixed(&mut self, session: Session) -> Result<()> {
+    fn note_mixed(&self, session: Session) -> Result<()> {
         if session.mixed {
             self.reporter.note(format!("a block was mixed into session {}", session.id))?;
         }
