@@ -112,13 +112,25 @@ class World:
             sh(self.skex, "peer", "--dir", self.path(side), "enrol", "--role", side, "--id", name, "--peer-id", other, "--secret-file", self.path("secret"), stdout=subprocess.DEVNULL)
         os.unlink(self.path("secret"))
 
-    def feed(self, side, *consumer, options=(), program=None):
-        """`skex peer feed` on a host. Both know where the other is."""
+    def provision(self, hubs=3):
+        """Two clients and hubs, which run on host a."""
+        addresses = [argument for number in range(hubs) for argument in ("--hub-address", f"{self.address['a']}:{47100 + number}")]
+        sh(self.skex, "provision", "--out", self.path("net"), "--hubs", str(hubs), "--clients", "alice,bob", "--table-size", "64KiB", *addresses, stdout=subprocess.DEVNULL)
+        for side, name in (("a", "alice"), ("b", "bob")):
+            os.rename(self.path("net/" + name), self.path(side))
+        return [self.start("a", self.skex, "hub", "--dir", self.path(f"net/hub-{number + 1}"), log=f"hub-{number + 1}.log") for number in range(hubs)]
+
+    def feed(self, side, *consumer, options=()):
+        """`skex peer feed` on a host, or `skex client feed`, where it was provisioned as one. Both know where the other is."""
         other = "b" if side == "a" else "a"
         port = self.port
+        if os.path.exists(self.path("net")):
+            name = {"a": "alice", "b": "bob"}
+            source = ["client", "--dir", self.path(side), "feed", name[other], "-k", "2"]
+        else:
+            source = ["peer", "--dir", self.path(side), "feed", "--bind", f"{self.address[side]}:{port[side]}", "--peer", f"{self.address[other]}:{port[other]}"]
         feed = Feed(self, side, [
-            program or self.skex, "peer", "--dir", self.path(side), "feed", "--steered",
-            "--bind", f"{self.address[side]}:{port[side]}", "--peer", f"{self.address[other]}:{port[other]}",
+            self.skex, *source, "--steered",
             "--link-bind", f"{self.address[side]}:{port[side] + 1}", "--link-peer", f"{self.address[other]}:{port[other] + 1}",
             *options, *consumer])
         self.feeds.append(feed)

@@ -78,8 +78,8 @@ class Tunnel:
         self.wg("set", self.interface, "peer", self.other.public, "preshared-key", "/dev/stdin",
                 "endpoint", f"{self.world.address[peer]}:51820", "allowed-ips", f"{self.inside[peer]}/32", input=psk)
 
-    def feed(self, program=None, options=()):
-        return self.world.feed(self.side, *words(FEED, interface=self.interface, public_key=self.other.public), options=options, program=program)
+    def feed(self, options=()):
+        return self.world.feed(self.side, *words(FEED, interface=self.interface, public_key=self.other.public), options=options)
 
 
 def test(skex):

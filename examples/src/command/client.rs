@@ -1,6 +1,7 @@
 //! `skex client`: keys through hubs.
 
 mod asking;
+mod feeding;
 mod running;
 
 use core::net::SocketAddr;
@@ -19,11 +20,13 @@ use crate::config::{ClientFile, ClientHubFile, SuiteName, load};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
+use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log};
 use asking::Question;
+use feeding::Feeding;
 use running::{Home, Names, Running};
 
 /// Make keys with other clients through hubs, or await them; ask hubs who somebody is, and tell them what to accept.
@@ -86,6 +89,25 @@ enum Action {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         timeout: Option<u32>,
     },
+    /// Feed a consumer, key after key: WireGuard and others take what both ends make.
+    ///
+    /// Run it at both ends. Each key is installed at both before either transmits with it, and the old one goes when both have
+    /// left it. Keys of other clients wait for `skex client wait`.
+    #[command(
+        after_help = "Example, at the end that asks for keys:\n  skex client --dir alice feed bob --link-bind 0.0.0.0:4501 --link-peer bob.example.net:4501 --every 3600 \\\n      wireguard --interface wg0 --public-key KEY"
+    )]
+    Feed {
+        /// The other client's name.
+        peer: String,
+        /// How many hubs must deliver, and how many would have to work together to know a key.
+        #[arg(long, short = 'k', default_value_t = 3)]
+        threshold: u8,
+        /// How a key's shares are protected. A consumer's key is computational, whatever its shares were.
+        #[arg(long, value_enum, default_value_t = SuiteName::OneTime)]
+        suite: SuiteName,
+        #[command(flatten)]
+        feed: crate::feed::Arguments,
+    },
     #[command(flatten)]
     Ask(Question),
     /// Take orders from the standard input and report in JSON.
@@ -119,6 +141,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             KeyOutlet { file: out.clone(), ..KeyOutlet::default() }
         }
         Action::Wait { out_dir, .. } => KeyOutlet { directory: out_dir.clone(), ..KeyOutlet::default() },
+        Action::Feed { peer, threshold, .. } => {
+            check_request(&file, peer, *threshold)?;
+            KeyOutlet { directory: Some(crate::feed::inbox(&dir)), confirmed: true, ..KeyOutlet::default() }
+        }
         Action::Ask(question) => {
             question.check(&file)?;
             KeyOutlet::default()
@@ -129,12 +155,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     };
     outlet.check()?;
     let _lock = DirectoryLock::acquire(&dir)?;
-    let steered = matches!(action, Action::Steered { .. });
+    let steered = match &action {
+        Action::Feed { feed, .. } => feed.steered,
+        Action::Steered { .. } => true,
+        _ => false,
+    };
+    let (name, reporter) = (file.name.clone(), Reporter::new(steered));
     let mut limits = ClientLimits::default();
     if let Action::Ask(question) = &action {
         limits.commands = question.timeout();
     }
-    let mut client = start(&dir, file, listen.as_deref(), limits, outlet, Reporter::new(steered))?;
+    let mut client = start(&dir, file, listen.as_deref(), limits, outlet, reporter)?;
     match action {
         Action::Get { peer, threshold, key_len, suite, release, timeout, .. } => {
             let mut request = KeyRequest::new(threshold);
@@ -149,6 +180,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         }
         Action::Wait { count, timeout, .. } => {
             client.wait(count, timeout.map(|seconds| Duration::from_secs(seconds.into())))
+        }
+        Action::Feed { peer, threshold, suite, feed } => {
+            let mut request = KeyRequest::new(threshold);
+            request.suite = suite.suite();
+            request.release = Release::AtConfirmation;
+            // A peer that is away gets the next one.
+            request.lifetime = 30;
+            let end = feeding::end(&name, &peer);
+            let mut feeding = Feeding::new(client, &peer, request)?;
+            Feed::open(&feed, &dir, end, reporter)?.run(&mut feeding)
         }
         Action::Ask(question) => client.ask_hubs(&question, &dir),
         Action::Steered { .. } => client.steered(Orders::from_stdin()),

@@ -41,7 +41,7 @@ impl Names {
         self.clients.get(&tag).cloned().unwrap_or_else(|| tag.to_string())
     }
 
-    fn tag(&self, name: &str) -> Result<ClientTag> {
+    pub(super) fn tag(&self, name: &str) -> Result<ClientTag> {
         let found = self.clients.iter().find(|(_, known)| *known == name);
         found.map(|(tag, _)| *tag).with_context(|| format!("unknown peer {name}"))
     }
@@ -205,11 +205,16 @@ impl Running {
         }
     }
 
-    fn step(&mut self, until: Option<Instant>, orders: Option<&Orders>) -> Result<bool> {
+    pub(super) fn step(&mut self, until: Option<Instant>, orders: Option<&Orders>) -> Result<bool> {
         self.driver.wait(until, orders.map(Orders::source))
     }
 
-    fn ask(&mut self, peer: &str, request: KeyRequest) -> Result<KeyId> {
+    /// Whether a key of ours is under way.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    pub(super) fn ask(&mut self, peer: &str, request: KeyRequest) -> Result<KeyId> {
         let tag = self.names.tag(peer)?;
         let began = std::time::Instant::now();
         let asked = self.driver.call(|client, now, rng| client.request_key(now, rng, tag, request))?;
