@@ -120,7 +120,9 @@ impl Report {
                 format!("sent {sent_messages}, received {received_messages}, discarded {discarded} messages")
             }
             Self::Rotation(RotationReport { step, generation, text }) => {
-                format!("generation {generation}: {step}{}{text}", if text.is_empty() { "" } else { ": " })
+                let what =
+                    if *generation == 0 { "link".to_owned() } else { format!("generation {generation}") };
+                format!("{what}: {step}{}{text}", if text.is_empty() { "" } else { ": " })
             }
             Self::Note { text } => text.clone(),
         }
