@@ -3,6 +3,7 @@
 //! The initial key of a link lies in `NAME.link`, a provisioning file without tables; its tables beside it.
 
 mod import;
+mod initial_key;
 mod make;
 mod portion;
 
@@ -21,7 +22,8 @@ use zeroize::Zeroizing;
 use crate::store::atomic::sync_directory;
 use crate::store::{FilePad, overwrite, table_name, table_numbers};
 
-pub(crate) use import::{Imported, import, waiting};
+pub(crate) use import::{Imported, check, import, waiting};
+pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
 pub(crate) use make::{make, next_number};
 pub(crate) use portion::cut;
 
@@ -82,6 +84,11 @@ pub(crate) struct Enrolment {
     pub(crate) initial_key: SecretBytes<32>,
 }
 
+/// The link that a provisioning file is for, not verified.
+pub(crate) fn identity(path: &Path) -> Result<LinkIdentity> {
+    Ok(Opened::open(path, false)?.provision.link)
+}
+
 fn link_name(link: &str) -> String {
     format!("{link}.link")
 }
@@ -120,21 +127,29 @@ pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<
     secrets.retain(|path| Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link)));
     secrets.push(directory.join(link_name(name)));
     secrets.retain(|path| path.exists());
-    for path in secrets {
-        File::options()
-            .write(true)
-            .open(&path)
-            .and_then(|file| overwrite(&file, 0, file.metadata()?.len()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::remove_file(&path))
-            .with_context(|| format!("cannot erase {}: erase it", path.display()))?;
-    }
+    secrets.iter().try_for_each(|path| erase(path))?;
+    erase_tables(directory, name)?;
+    sync_directory(directory)
+}
+
+/// Overwrites a file and removes it.
+pub(crate) fn erase(path: &Path) -> Result<()> {
+    File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| overwrite(&file, 0, file.metadata()?.len()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::remove_file(path))
+        .with_context(|| format!("cannot erase {}: erase it", path.display()))
+}
+
+/// Erases all tables of a link.
+fn erase_tables(directory: &Path, name: &str) -> Result<()> {
     for direction in [Direction::UPLINK, Direction::DOWNLINK] {
         for number in table_numbers(directory, name, direction)? {
-            let path = directory.join(table_name(name, direction, number));
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}: remove it", path.display()))?;
+            erase(&directory.join(table_name(name, direction, number)))?;
         }
     }
-    sync_directory(directory)
+    Ok(())
 }
 
 /// The tables of one direction of a link, the lowest number first; at least one.

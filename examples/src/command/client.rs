@@ -22,7 +22,7 @@ use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
 use crate::feed::Feed;
 use crate::keys::KeyOutlet;
-use crate::provisioning::{Enrolment, enrolment, tables};
+use crate::provisioning::{Enrolment, enrolment, new_keys, tables};
 use crate::report::{Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log};
 use asking::Question;
@@ -252,7 +252,30 @@ fn start(
     let address = driver.local_address()?.to_string();
     reporter.tell(&Report::Ready { name, address })?;
     let home = Home { directory: directory.to_owned(), links };
-    Ok(Running::new(driver, names, outlet, reporter, home))
+    let mut client = Running::new(driver, names, outlet, reporter, home);
+    client.take_keys()?;
+    Ok(client)
+}
+
+/// Carries out the orders of other initial keys that lie in the directory of a client that does not run, whose lock the caller
+/// holds. Nothing leaves meanwhile.
+pub(crate) fn take_new_keys(directory: &Path) -> Result<()> {
+    let file: ClientFile = load(directory)?;
+    let links = file.links()?;
+    let (log, contents) = Log::open(&directory.join(LOG))?;
+    let (clock, mut entropy) = (Clock::start(), Entropy::open()?);
+    let client =
+        Client::restore(config(directory, &file, true)?, contents.records(), clock.now(), &mut entropy)
+            .context("the stored state of this client cannot be used")?;
+    drop(contents);
+    let nowhere = Paths::new(links.iter().map(|_| None).collect());
+    let driver = Driver::start(client, log, bind("127.0.0.1:0")?, nowhere, clock, entropy)?;
+    let home = Home { directory: directory.to_owned(), links };
+    let mut client = Running::new(driver, Names::of(&file), KeyOutlet::default(), Reporter::new(false), home);
+    for (name, order) in new_keys(directory)? {
+        client.replace_key(&name, &order)?;
+    }
+    Ok(())
 }
 
 /// Where a hub is. One that cannot be looked up now is as good as one that is down: the others may be enough.

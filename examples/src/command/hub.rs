@@ -1,5 +1,6 @@
 //! `skex hub`: one security hub.
 
+mod enrol;
 mod lying;
 mod revoke;
 
@@ -16,12 +17,14 @@ use skex_wire::dske::Direction;
 pub(crate) use lying::LyingPad;
 
 use crate::clock::Clock;
-use crate::command::provision::take_in;
-use crate::config::{HubFile, coordinate, load};
+use crate::command::provision::{parse_size, take_in};
+use crate::config::{HubClientFile, HubFile, coordinate, load};
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, Paths, bind};
 use crate::entropy::Entropy;
-use crate::provisioning::{Enrolment, Links, enrolment, import, tables, waiting};
+use crate::provisioning::{
+    Enrolment, Known, Links, enrolment, erase, import, new_keys, read_key, tables, waiting,
+};
 use crate::report::{CountersReport, Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log, LogContents, table_name};
 
@@ -31,7 +34,7 @@ use crate::store::{DirectoryLock, FilePad, Log, LogContents, table_name};
 /// at any time, a loss of power included.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100\n  skex hub --dir net/hub-1 revoke alice"
+    after_help = "Examples:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100\n  skex hub --dir net/hub-1 revoke alice\n  skex hub --dir net/hub-1 enrol alice --out for-alice.provision"
 )]
 pub(crate) struct Arguments {
     /// The hub's directory, from `skex provision`.
@@ -61,6 +64,23 @@ enum Action {
         /// The client's name here.
         client: String,
     },
+    /// Enrol a client at this hub: one that was revoked, anew, or one that never was one.
+    ///
+    /// It gets the next number, another initial key and other tables, in a file to be carried to it. Its tag stays, so that its
+    /// peers and other hubs change nothing.
+    Enrol {
+        /// The client's name here.
+        client: String,
+        /// Its client tag, from its own skex.json; not needed for one that was revoked.
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
+        /// Octets of each of its two tables.
+        #[arg(long, default_value = "1MiB", value_parser = parse_size, value_name = "SIZE")]
+        table_size: u64,
+        /// The provisioning file to make for the client. Carry it over a way that you trust.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// The name of a machine's log in its directory.
@@ -70,13 +90,19 @@ type HubDriver = Driver<Hub<LyingPad>>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
-    if let Some(Action::Revoke { client }) = &arguments.action {
-        return revoke::run(directory, client);
+    match &arguments.action {
+        Some(Action::Revoke { client }) => return revoke::run(directory, client),
+        Some(Action::Enrol { client, tag, table_size, out }) => {
+            return enrol::run(directory, client, tag.as_deref(), *table_size, out);
+        }
+        None => {}
     }
     let file: HubFile = load(directory)?;
     let _lock = DirectoryLock::acquire(directory)?;
     let socket = bind(arguments.listen.as_ref().unwrap_or(&file.listen))?;
     let reporter = Reporter::new(arguments.steered);
+    enrol::finish_earlier(directory, reporter)?;
+    let file: HubFile = load(directory)?;
     take_in(directory, &file.links()?, reporter)?;
     let mut hub = Running::open(directory, &file, socket, arguments.lie, reporter)?;
     let address = hub.driver.local_address()?.to_string();
@@ -109,32 +135,10 @@ pub(crate) fn config(
 ) -> Result<HubConfig<LyingPad>> {
     let mut clients = Vec::new();
     let mut further = Vec::new();
-    for (client, (name, known)) in file.enrolled().zip(file.links()?) {
-        let Enrolment { link, initial_key } = enrolment(directory, &name, &known)?;
-        let mut table = |direction| -> Result<Table<LyingPad>> {
-            let (first, others) = tables(directory, &name, &link, direction, writable)?;
-            let lying = |table| as_the_hub_is(table, direction, lie);
-            further.extend(others.into_iter().map(|table| (link.client, direction, lying(table))));
-            Ok(lying(first))
-        };
-        let mut authorised = Vec::new();
-        for other in &client.accepts_keys_from {
-            let Some(other) = file.clients.iter().find(|client| client.name == *other) else {
-                bail!(
-                    "skex.json lets {name} accept keys from {other}, who is no client of this hub: correct it"
-                );
-            };
-            authorised.push(other.tag.client());
-        }
-        clients.push(HubClient {
-            client: link.client,
-            tag: link.tag,
-            suite: link.suite,
-            initial_key,
-            uplink: table(Direction::UPLINK)?,
-            downlink: table(Direction::DOWNLINK)?,
-            authorised: Authorised::Only(authorised),
-        });
+    for (client, (_, known)) in file.enrolled().zip(file.links()?) {
+        let (client, others) = hub_client(directory, file, client, &known, lie, writable)?;
+        further.extend(others.into_iter().map(|(direction, table)| (client.client, direction, table)));
+        clients.push(client);
     }
     let config = HubConfig::new(file.id.hub(), coordinate(file.coordinate)?, clients);
     let mut config = config.context("skex.json of this hub cannot be used")?;
@@ -152,6 +156,53 @@ pub(crate) fn config(
         config = config.with_table(client, direction, table).context("a table of this hub cannot be used")?;
     }
     Ok(config)
+}
+
+/// A client of the hub as its directory has it, with its first tables, and the further ones.
+fn hub_client(
+    directory: &Path,
+    file: &HubFile,
+    client: &HubClientFile,
+    known: &Known,
+    lie: &Arc<AtomicBool>,
+    writable: bool,
+) -> Result<(HubClient<LyingPad>, Vec<(Direction, Table<LyingPad>)>)> {
+    let name = &client.name;
+    let Enrolment { link, initial_key } = enrolment(directory, name, known)?;
+    let mut further = Vec::new();
+    let mut table = |direction| -> Result<Table<LyingPad>> {
+        let (first, others) = tables(directory, name, &link, direction, writable)?;
+        let lying = |table| as_the_hub_is(table, direction, lie);
+        further.extend(others.into_iter().map(|table| (direction, lying(table))));
+        Ok(lying(first))
+    };
+    let mut authorised = Vec::new();
+    for other in &client.accepts_keys_from {
+        let Some(other) = file.clients.iter().find(|client| client.name == *other) else {
+            bail!("skex.json lets {name} accept keys from {other}, who is no client of this hub: correct it");
+        };
+        authorised.push(other.tag.client());
+    }
+    let client = HubClient {
+        client: link.client,
+        tag: link.tag,
+        suite: link.suite,
+        initial_key,
+        uplink: table(Direction::UPLINK)?,
+        downlink: table(Direction::DOWNLINK)?,
+        authorised: Authorised::Only(authorised),
+    };
+    Ok((client, further))
+}
+
+/// Carries out the orders of other initial keys that lie in the directory of a hub that does not run, whose lock the caller holds.
+pub(crate) fn take_new_keys(directory: &Path) -> Result<()> {
+    let file: HubFile = load(directory)?;
+    let mut hub = Running::open(directory, &file, bind("127.0.0.1:0")?, false, Reporter::new(false))?;
+    for (name, order) in new_keys(directory)? {
+        hub.replace_key(&name, &order)?;
+    }
+    Ok(())
 }
 
 /// A hub that lies does so in what it delivers.
@@ -282,6 +333,32 @@ impl Running {
         Ok(())
     }
 
+    /// Gives links other initial keys, as the orders in the directory say. What cannot be done is complained about once.
+    fn take_keys(&mut self) -> Result<()> {
+        for (name, order) in new_keys(&self.directory)? {
+            if self.refused.contains(&order) {
+                continue;
+            }
+            if let Err(error) = self.replace_key(&name, &order) {
+                self.reporter.note(format!("{error:#}"))?;
+                self.refused.push(order);
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine has it durably before the order goes; after a crash between, it is told the same again.
+    fn replace_key(&mut self, name: &str, order: &Path) -> Result<()> {
+        let known = self.links.iter().find(|(link, _)| link == name);
+        let (_, known) =
+            known.with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
+        let client = enrolment(&self.directory, name, known)?.link.client;
+        let key = read_key(order)?;
+        self.driver.call(|hub, _, _| hub.replace_initial_key(client, key))??;
+        erase(order)?;
+        self.reporter.note(format!("{name} is to have another initial key: in force once it has proven it"))
+    }
+
     /// What the machine has to tell its operator.
     fn tell_events(&mut self) -> Result<()> {
         while let Some(event) = self.driver.next_event() {
@@ -296,6 +373,11 @@ impl Running {
                         "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
                     ))?;
                 }
+                HubEvent::InitialKeyReplaced { tag, .. } => {
+                    let name = self.name_of(tag);
+                    self.reporter
+                        .note(format!("{name} has proven its other initial key: the old one is gone"))?;
+                }
                 HubEvent::ClientRevoked { tag, .. } => self.finish_revocation(tag)?,
                 _ => {}
             }
@@ -306,6 +388,8 @@ impl Running {
     /// One line for each client whose state has changed, and one for what was discarded.
     fn tell_news(&mut self) -> Result<()> {
         self.take_revocations()?;
+        self.take_enrolments()?;
+        self.take_keys()?;
         self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
         for client in self.driver.machine.status() {

@@ -10,14 +10,20 @@ use skex_dske::{ClientId, ELEMENT_LEN, LinkIdentity, Origin, Provision, TablePar
 use skex_wire::SuiteId;
 use skex_wire::dske::Direction;
 
+use crate::command::{client, hub};
 use crate::config::{
     ClientFile, ClientHubFile, HubClientFile, HubFile, Id, PeerName, Role, coordinate, load, role_of, save,
 };
 use crate::entropy::Entropy;
-use crate::provisioning::{Imported, Links, cut, enrolment, import, make, next_number, waiting};
+use crate::provisioning::{
+    Imported, Links, await_order, cut, enrolment, erase, import, make, new_key_order, next_number, read_key,
+    waiting,
+};
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
-use crate::store::atomic::{check_private, create_private_directory, parent, sync_directory};
+use crate::store::atomic::{
+    check_private, create_private, create_private_directory, parent, replace_private, sync_directory,
+};
 
 /// Make the directories of hubs and clients, with their tables of random octets.
 ///
@@ -96,6 +102,25 @@ pub(crate) enum Action {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Give a link another initial key, from outside: first at one of its ends, then at the other.
+    ///
+    /// The first end makes it and writes it to a file; carry that to the other over a way that nobody else sees, or give both a key
+    /// that they made with each other. Until each end has proven that it has the key, the one of before stays in force. Both
+    /// may be running, or not.
+    Key {
+        /// The directory of a hub or a client.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The client's name at the hub, or the hub's at the client.
+        #[arg(long, value_name = "NAME")]
+        link: String,
+        /// Make a key, and write it to this file for the other end.
+        #[arg(long, value_name = "FILE", required_unless_present = "from")]
+        out: Option<PathBuf>,
+        /// Take the key from this file of 32 octets, and erase that.
+        #[arg(long, value_name = "FILE", conflicts_with = "out")]
+        from: Option<PathBuf>,
+    },
     /// Take provisioning files into the directory of a hub or a client, and erase them.
     ///
     /// Files named *.provision that lie in the directory are taken in at every start, too.
@@ -114,7 +139,7 @@ const SHORTEST_TABLE: u64 = 256;
 /// An element has 16 octets.
 const ELEMENT_BITS: u32 = ELEMENT_LEN.ilog2();
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..).unwrap_or_default() {
         "" | "B" => 1,
@@ -137,8 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             add(dir, client, *table_size, out.as_deref())
         }
         Some(Action::Portion { from, size, out }) => {
-            let elements = u32::try_from(*size >> ELEMENT_BITS).unwrap_or(u32::MAX);
-            let portion = cut(from, elements, out)?;
+            let portion = cut(from, elements(*size), out)?;
             println!(
                 "made {} with the elements {} to {} of each table",
                 out.display(),
@@ -150,6 +174,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
             Ok(())
         }
+        Some(Action::Key { dir, link, out, from }) => replace_key(dir, link, out.as_deref(), from.as_deref()),
         Some(Action::Import { dir, files }) => {
             let links = links(dir)?;
             let _lock = DirectoryLock::acquire(dir)?;
@@ -163,6 +188,41 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Another initial key for a link. The order lies in the directory, with the key, until the machine has it durably.
+fn replace_key(directory: &Path, link: &str, out: Option<&Path>, from: Option<&Path>) -> Result<()> {
+    let known = links(directory)?;
+    if !known.iter().any(|(name, _)| name == link) {
+        let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        bail!("{} has no link with {link}: it has {}", directory.display(), known.join(", "));
+    }
+    let key = match (out, from) {
+        (Some(out), _) => {
+            let key = SecretBytes::<32>::generate(&mut Entropy::open()?);
+            create_private(out, key.expose())?;
+            key
+        }
+        (None, Some(from)) => read_key(from)?,
+        (None, None) => bail!("make a key with --out, or take one with --from"),
+    };
+    let order = new_key_order(directory, link);
+    replace_private(&order, key.expose())?;
+    let is_hub = role_of(directory)? == Role::Hub;
+    await_order(directory, &order, |_| {
+        if is_hub { hub::take_new_keys(directory) } else { client::take_new_keys(directory) }
+    })?;
+    if let Some(from) = from {
+        erase(from)?;
+    }
+    println!("the link with {link} has another initial key here: in force once the other end has proven it");
+    if let Some(out) = out {
+        println!(
+            "  carry {} to the other end, over a way that nobody else sees, and there: skex provision key --from",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 fn links(directory: &Path) -> Result<Links> {
@@ -203,7 +263,7 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
     // Behind those that wait to be taken in.
     let number = next_number(directory, name)?;
     let here = directory.join(format!("{name}.{number}.provision"));
-    let elements = u32::try_from(table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
+    let elements = elements(table_size);
     let origin = if out.is_some() { Origin::OutOfBand } else { Origin::Refill };
     let provision = Provision::new(own.link, None, both_tables(number, origin, elements))?;
     // The hub's side takes its name last: a hub that runs looks for it.
@@ -232,7 +292,12 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
     Ok(())
 }
 
-fn both_tables(number: u16, origin: Origin, elements: u32) -> Vec<TablePart> {
+/// Elements of a table of so many octets.
+pub(crate) fn elements(octets: u64) -> u32 {
+    u32::try_from(octets >> ELEMENT_BITS).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn both_tables(number: u16, origin: Origin, elements: u32) -> Vec<TablePart> {
     let table = |direction| TablePart::whole(direction, number, origin, elements);
     [Direction::UPLINK, Direction::DOWNLINK].map(table).to_vec()
 }
@@ -299,16 +364,22 @@ fn check(arguments: &Arguments) -> Result<()> {
         bail!("there are not enough ports from {} on: choose a lower --base-port", arguments.base_port);
     }
     for (i, name) in arguments.clients.iter().enumerate() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('.') {
-            bail!("a client's name has 1 to 64 letters, digits, dashes, underscores or dots: not {name:?}");
-        }
+        check_name(name)?;
         if arguments.clients.iter().take(i).any(|other| other == name) || is_hub_name(name) {
             bail!("the name {name} is taken: give each client a name of its own");
         }
     }
     if arguments.clients.len() < 2 {
         bail!("there must be two clients at least, like --clients alice,bob");
+    }
+    Ok(())
+}
+
+/// A client's name is also that of files.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with('.') {
+        bail!("a client's name has 1 to 64 letters, digits, dashes, underscores or dots: not {name:?}");
     }
     Ok(())
 }
@@ -347,7 +418,7 @@ fn random_id(entropy: &mut Entropy) -> Id {
 }
 
 fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> {
-    let elements = u32::try_from(arguments.table_size >> ELEMENT_BITS).unwrap_or(u32::MAX);
+    let elements = elements(arguments.table_size);
     let names = &arguments.clients;
     let peer = |name: &String, tag: &Id| PeerName { name: name.clone(), tag: *tag };
     let tags: Vec<Id> = names.iter().map(|_| random_id(entropy)).collect();

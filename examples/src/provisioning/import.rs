@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
-use skex_dske::{LinkIdentity, Provision, TablePart};
+use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
-use super::{Enrolment, Links, Opened, key, link_name, stored_enrolment};
+use super::{Enrolment, Known, Links, Opened, erase, erase_tables, key, link_name, stored_enrolment};
 use crate::store::atomic::{create_private, sync_directory};
 use crate::store::{TableIdentity, TableWriter, overwrite, table_name};
 
@@ -38,20 +38,46 @@ pub(crate) fn waiting(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Whether a file enrols this link with whole tables, and nothing in it is damaged; for which link.
+pub(crate) fn check(path: &Path, known: &Known) -> Result<LinkIdentity> {
+    let shown = path.display();
+    let opened = Opened::open(path, false)?;
+    let Provision { link, initial_key, parts, .. } = &opened.provision;
+    let initial_key =
+        initial_key.as_ref().filter(|_| known.is_of(link) && parts.iter().all(|part| part.first == 0));
+    let initial_key = initial_key.with_context(|| format!("{shown} enrols no such client"))?;
+    let enrolment = Enrolment { link: *link, initial_key: SecretBytes::copied_from(initial_key.expose()) };
+    verify(&opened, &key(&enrolment)?, path)?;
+    Ok(*link)
+}
+
+fn verify(opened: &Opened, key: &ProvisionKey, path: &Path) -> Result<()> {
+    for chunk in opened.provision.chunks() {
+        let (octets, tag) = opened.chunk(&chunk)?;
+        key.verify(&chunk, &octets, &tag).with_context(|| format!("{} cannot be used", path.display()))?;
+    }
+    Ok(())
+}
+
 /// Takes a provisioning file into `directory`, whose lock the caller holds: everything is verified first, and nothing changes
 /// if anything is wrong. What was taken is overwritten in the file, and the file removed. After a crash in the middle,
 /// the same file is taken again; what is there already is left as it is.
+///
+/// A file that enrols anew, under a higher number than the one that is here, takes the place of everything: the tables of before
+/// are erased, then the initial key, and only then it is taken in.
 pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imported> {
     let shown = path.display();
     let opened = Opened::open(path, true)?;
     let Some((name, _)) = links.iter().find(|(_, known)| known.is_of(&opened.provision.link)) else {
         bail!("{shown} is for another hub or client than those of {}", directory.display());
     };
-    let enrolment = enrolment_by(directory, name, &opened.provision, path)?;
+    let (enrolment, is_anew) = enrolment_by(directory, name, &opened.provision, path)?;
     let key = key(&enrolment)?;
-    for chunk in opened.provision.chunks() {
-        let (octets, tag) = opened.chunk(&chunk)?;
-        key.verify(&chunk, &octets, &tag).with_context(|| format!("{shown} cannot be used"))?;
+    verify(&opened, &key, path)?;
+    if is_anew {
+        erase_tables(directory, name)?;
+        erase(&directory.join(link_name(name)))?;
+        sync_directory(directory)?;
     }
     let mut imported = Imported { link: name.clone(), enrolled: false, tables: Vec::new(), extended: 0 };
     let mut held = Vec::new();
@@ -101,21 +127,35 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     Ok(imported)
 }
 
-fn enrolment_by(directory: &Path, name: &str, provision: &Provision, path: &Path) -> Result<Enrolment> {
+/// The enrolment to which the file belongs, and whether it takes the place of another.
+fn enrolment_by(
+    directory: &Path,
+    name: &str,
+    provision: &Provision,
+    path: &Path,
+) -> Result<(Enrolment, bool)> {
     let copied = |key: &SecretBytes<32>| SecretBytes::copied_from(key.expose());
     let brought = provision.initial_key.as_ref().map(copied);
+    let link = provision.link;
     match (stored_enrolment(directory, name)?, brought) {
+        // Hubs count upwards: the enrolment of before is over.
+        (Some(own), Some(initial_key)) if link.client > own.link.client => {
+            if provision.parts.iter().any(|part| part.first > 0) {
+                bail!("{} is not the first portion of an enrolment", path.display());
+            }
+            Ok((Enrolment { link, initial_key }, true))
+        }
         (Some(own), brought) => {
             let same = brought.is_none_or(|brought| brought == own.initial_key);
-            if !same || own.link != provision.link {
+            if !same || own.link != link {
                 bail!(
-                    "{} enrols {name} anew, which is enrolled here already: a new enrolment needs a new directory",
+                    "{} enrols {name} under the number of before or a lower one, and {name} is enrolled here already",
                     path.display()
                 );
             }
-            Ok(own)
+            Ok((own, false))
         }
-        (None, Some(initial_key)) => Ok(Enrolment { link: provision.link, initial_key }),
+        (None, Some(initial_key)) => Ok((Enrolment { link, initial_key }, false)),
         (None, None) => bail!(
             "{} brings tables only, and {name} is not enrolled here: import its first provisioning file before",
             path.display()

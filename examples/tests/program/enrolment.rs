@@ -1,6 +1,8 @@
 //! Who is known to hubs by which name, whom they let through, and who is not their client any more.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Network, after, files, run, start, text};
 
@@ -172,4 +174,185 @@ fn a_name_that_two_clients_have_is_refused_by_the_hub() {
     let before = files(&network.of("hub-1"));
     run(["hub", "--dir", text(&network.of("hub-1")), "--listen", "127.0.0.1:0"]).refused(&["alice"]);
     assert_eq!(before, files(&network.of("hub-1")));
+}
+
+fn enrol(network: &Network, hub: usize, client: &str, out: &Path) -> crate::support::Ended {
+    let own = network.of(&format!("hub-{hub}"));
+    let size = ["--table-size", "16KiB", "--out"];
+    run(["hub", "--dir", text(&own), "enrol", client].iter().chain(&size).chain(&[text(out)]))
+}
+
+/// Makes a directory what it was.
+fn put_back(directory: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) {
+    for path in files(directory).into_keys().filter(|path| !before.contains_key(path)) {
+        fs::remove_file(path).unwrap();
+    }
+    for (path, octets) in before {
+        fs::write(path, octets).unwrap();
+    }
+}
+
+fn key_between(network: &Network, addresses: &[String]) {
+    let bob = start(network.client("bob", addresses, &["wait", "--count", "1", "--timeout", "60"]));
+    let alice = run(network.client("alice", addresses, &["get", "bob", "-k", "2"])).succeeded();
+    assert_eq!(after(&alice.out, "fingerprint"), after(&bob.end().succeeded().out, "fingerprint"));
+}
+
+#[test]
+fn a_client_that_was_revoked_is_enrolled_anew_at_a_running_hub_and_at_a_stopped_one_and_gets_keys_again() {
+    let network = Network::new(2, "16KiB");
+    let (hubs, addresses) = network.start_hubs();
+    // So that her log has marks of the tables that will be gone.
+    key_between(&network, &addresses);
+    drop(hubs);
+    let (mut first, first_address) = network.start_hub(1, &[]);
+    let own = network.of("alice");
+    enrol(&network, 1, "alice", &network.beside("out"))
+        .refused(&["alice is a client of hub-1 already", "revoke"]);
+    enrol(&network, 1, "carol", &network.beside("out")).refused(&["carol never was a client", "--tag"]);
+    let bob = tag(&network, "bob");
+    let arguments =
+        ["hub", "--dir", text(&network.of("hub-1")), "enrol", "carol", "--tag", &bob, "--out", "never"]
+            .map(str::to_owned);
+    run(arguments).refused(&["bob has this client tag"]);
+    let before = files(&own);
+    for hub in [1, 2] {
+        revoke(&network, hub, "alice").succeeded();
+        let out = own.join(format!("hub-{hub}.anew.provision"));
+        enrol(&network, hub, "alice", &network.of("bob").join("skex.json")).refused(&["exists already"]);
+        enrol(&network, hub, "alice", &out).succeeded();
+        enrol(&network, hub, "alice", &network.beside("out")).refused(&["alice is a client of"]);
+    }
+    first.line_with("alice is enrolled");
+    let (_second, second_address) = network.start_hub(2, &[]);
+    let addresses = [first_address, second_address];
+    key_between(&network, &addresses);
+    // What she had before is not there any more, and opens nothing.
+    for (path, octets) in files(&own) {
+        let held = before.get(&path).filter(|_| path.extension().is_some_and(|kind| kind == "link"));
+        assert!(held.is_none_or(|held| *held != octets), "{}", path.display());
+    }
+    put_back(&own, &before);
+    run(network.client("alice", &addresses, &["get", "bob", "-k", "2", "--timeout", "2"]))
+        .refused(&["no answer at all came from hub-1, hub-2"]);
+}
+
+#[test]
+fn a_client_that_never_was_one_is_enrolled_by_its_tag() {
+    let network = Network::new(2, "16KiB");
+    let (mut hub, _) = network.start_hub(1, &[]);
+    let out = network.beside("out");
+    let carol = "c0".repeat(16);
+    let arguments =
+        ["hub", "--dir", text(&network.of("hub-1")), "enrol", "carol", "--tag", &carol, "--out", text(&out)]
+            .map(str::to_owned);
+    run(arguments).succeeded();
+    hub.line_with("carol is enrolled");
+    hub.line_with("carol: not connected");
+    let json = fs::read_to_string(network.of("hub-1").join("skex.json")).unwrap();
+    assert!(json.contains(&carol), "{json}");
+    hub.kill();
+    let (mut hub, _) = network.start_hub(1, &[]);
+    hub.line_with("carol: not connected");
+}
+
+#[test]
+fn an_enrolment_that_a_crash_broke_off_is_finished_at_the_next_start() {
+    let network = Network::new(2, "4KiB");
+    let own = network.of("hub-1");
+    revoke(&network, 1, "alice").succeeded();
+    let before = files(&own);
+    let out = network.beside("out");
+    enrol(&network, 1, "alice", &out).succeeded();
+    // The order is the client's file to the octet.
+    let (order, json) = (fs::read(&out).unwrap(), fs::read(own.join("skex.json")).unwrap());
+    for (noted_down, name) in
+        [(false, "alice.enrol"), (true, "alice.enrol"), (true, "alice.enrolled.provision")]
+    {
+        put_back(&own, &before);
+        fs::write(own.join(name), &order).unwrap();
+        if noted_down {
+            fs::write(own.join("skex.json"), &json).unwrap();
+        }
+        let (mut hub, _) = network.start_hub(1, &[]);
+        hub.line_with("alice: not connected");
+        assert_eq!(fs::read(own.join("skex.json")).unwrap(), json, "{name}");
+        assert!(own.join("alice.link").exists() && !own.join(name).exists(), "{name}");
+    }
+    // One that is damaged is complained about, and the hub serves the others.
+    put_back(&own, &before);
+    let mut damaged = order;
+    damaged[200] ^= 1;
+    fs::write(own.join("alice.enrol"), &damaged).unwrap();
+    let (mut hub, _) = network.start_hub(1, &[]);
+    hub.line_with("alice.enrol cannot be used");
+    hub.line_with("bob: not connected");
+    assert_eq!(fs::read(own.join("skex.json")).unwrap(), before[&own.join("skex.json")]);
+}
+
+fn new_key(network: &Network, party: &str, link: &str, how: &str, file: &Path) -> crate::support::Ended {
+    run(["provision", "key", "--dir", text(&network.of(party)), "--link", link, how, text(file)])
+}
+
+#[test]
+fn initial_keys_are_replaced_from_outside_at_running_hubs_and_stopped_ones_and_the_old_ones_open_nothing() {
+    let network = Network::new(2, "64KiB");
+    let (hubs, addresses) = network.start_hubs();
+    key_between(&network, &addresses);
+    drop(hubs);
+    let before = files(&network.of("alice"));
+    let (mut first, first_address) = network.start_hub(1, &[]);
+    let keys = [1, 2].map(|hub| network.beside(&format!("key-{hub}")));
+    new_key(&network, "hub-1", "carol", "--out", &keys[0]).refused(&["no link with carol", "alice, bob"]);
+    fs::write(&keys[0], [7; 31]).unwrap();
+    new_key(&network, "hub-1", "alice", "--out", &keys[0]).refused(&["exists already"]);
+    new_key(&network, "hub-1", "alice", "--from", &keys[0]).refused(&["31 octets", "has 32"]);
+    fs::remove_file(&keys[0]).unwrap();
+    for (hub, key) in ["hub-1", "hub-2"].iter().zip(&keys) {
+        new_key(&network, hub, "alice", "--out", key).succeeded();
+        assert_eq!(fs::read(key).unwrap().len(), 32);
+    }
+    first.line_with("alice is to have another initial key");
+    // One end has it, the other not yet: all goes on.
+    let (second, second_address) = network.start_hub(2, &[]);
+    let addresses = [first_address, second_address];
+    key_between(&network, &addresses);
+    let secrets = [0, 1].map(|place| fs::read(&keys[place]).unwrap());
+    for (hub, key) in ["hub-1", "hub-2"].iter().zip(&keys) {
+        new_key(&network, "alice", hub, "--from", key).succeeded();
+        assert!(!key.exists());
+    }
+    key_between(&network, &addresses);
+    first.line_with("alice has proven its other initial key");
+    // A crash left the order there: the same key again changes nothing.
+    drop(second);
+    fs::write(network.of("hub-2").join("alice.newkey"), &secrets[1]).unwrap();
+    let (second, second_address) = network.start_hub(2, &[]);
+    let addresses = [addresses[0].clone(), second_address];
+    key_between(&network, &addresses);
+    let order = network.of("hub-2").join("alice.newkey");
+    let began = std::time::Instant::now();
+    while order.exists() && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(core::time::Duration::from_millis(50));
+    }
+    assert!(!order.exists());
+    put_back(&network.of("alice"), &before);
+    run(network.client("alice", &addresses, &["get", "bob", "-k", "2", "--timeout", "2"]))
+        .refused(&["no answer at all came from hub-1, hub-2"]);
+    drop(second);
+}
+
+#[test]
+fn a_client_that_waits_takes_another_initial_key() {
+    let network = Network::new(2, "64KiB");
+    let (mut hubs, addresses) = network.start_hubs();
+    let mut bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "100"]));
+    bob.line_with("listens on");
+    let key = network.beside("key");
+    new_key(&network, "bob", "hub-1", "--out", &key).succeeded();
+    new_key(&network, "hub-1", "bob", "--from", &key).succeeded();
+    bob.line_with("hub-1 has proven its other initial key");
+    hubs[0].line_with("bob has proven its other initial key");
+    run(network.client("alice", &addresses, &["get", "bob", "-k", "2"])).succeeded();
+    bob.end().succeeded();
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum as _;
@@ -18,7 +18,7 @@ use crate::config::{ClientFile, SuiteName};
 use crate::control::{Orders, Read};
 use crate::driver::Driver;
 use crate::keys::{KeyOutlet, assurance};
-use crate::provisioning::Links;
+use crate::provisioning::{Links, enrolment, erase, new_keys, read_key};
 use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
 use crate::store::atomic::sync_directory;
 use crate::store::{FilePad, TableIdentity, TableWriter, table_name};
@@ -69,6 +69,9 @@ pub(super) struct Home {
 
 /// How long hubs have to be heard after the last key that was awaited.
 const LINGER: Duration = Duration::from_millis(1500);
+
+/// How often a client that waits looks for orders in its directory.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an event means for a command that waits for one.
 pub(super) enum News {
@@ -206,7 +209,35 @@ impl Running {
     }
 
     pub(super) fn step(&mut self, until: Option<Instant>, orders: Option<&Orders>) -> Result<bool> {
-        self.driver.wait(until, orders.map(Orders::source))
+        if orders.is_some() {
+            return self.driver.wait(until, orders.map(Orders::source));
+        }
+        // Not longer than until it is time to look for orders.
+        let look = self.driver.now().saturating_add(PAUSE);
+        let ready = self.driver.wait(until.into_iter().chain([look]).min(), None)?;
+        self.take_keys()?;
+        Ok(ready)
+    }
+
+    /// Gives links other initial keys, as the orders in the directory say. What cannot be done ends the client.
+    pub(super) fn take_keys(&mut self) -> Result<()> {
+        for (name, order) in new_keys(&self.home.directory)? {
+            self.replace_key(&name, &order)?;
+        }
+        Ok(())
+    }
+
+    /// The machine has it durably before the order goes; after a crash between, it is told the same again.
+    pub(super) fn replace_key(&mut self, name: &str, order: &Path) -> Result<()> {
+        let Home { directory, links } = &self.home;
+        let known = links.iter().find(|(link, _)| link == name);
+        let (_, known) =
+            known.with_context(|| format!("{} names no hub of this client: remove it", order.display()))?;
+        let hub = enrolment(directory, name, known)?.link.hub;
+        let key = read_key(order)?;
+        self.driver.call(|client, now, rng| client.replace_initial_key(now, rng, hub, key))??;
+        erase(order)?;
+        self.reporter.note(format!("the link with {name} is to have another initial key"))
     }
 
     /// Whether a key of ours is under way.
@@ -248,6 +279,11 @@ impl Running {
                 let hub = self.names.hub(hub);
                 self.reporter
                     .note(format!("{hub} sent table {number}: keys that it carries are computational"))?;
+                Ok(News::Other)
+            }
+            ClientEvent::InitialKeyReplaced { hub } => {
+                let hub = self.names.hub(hub);
+                self.reporter.note(format!("{hub} has proven its other initial key: the old one is gone"))?;
                 Ok(News::Other)
             }
             ClientEvent::TableLow { hub, uplink, remaining } => {

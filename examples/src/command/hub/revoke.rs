@@ -4,9 +4,8 @@
 //! durable and erases the tables, then `skex.json` says it, then the initial key goes, and the order last: a crash anywhere
 //! between leaves enough for the next start to go on.
 
-use core::time::Duration;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use skex_dske::ClientTag;
@@ -14,16 +13,12 @@ use skex_dske::ClientTag;
 use super::Running;
 use crate::config::{HubFile, load, replace};
 use crate::driver::bind;
-use crate::provisioning::{Known, enrolment, erase_link};
+use crate::provisioning::{Known, await_order, enrolment, erase_link, orders};
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
 use crate::store::atomic::{create_private, sync_directory};
 
 const ORDER: &str = "revoke";
-
-/// How long a running hub has to carry out an order.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
     let file: HubFile = load(directory)?;
@@ -38,21 +33,7 @@ pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
     if !order.exists() {
         create_private(&order, &[])?;
     }
-    let began = std::time::Instant::now();
-    while order.exists() {
-        if began.elapsed() > PATIENCE {
-            bail!(
-                "the hub that runs on {} has not revoked {name} yet: see what it says. The order stays in {}",
-                directory.display(),
-                order.display()
-            );
-        }
-        match DirectoryLock::acquire(directory) {
-            Ok(lock) => without_hub(directory, &lock)?,
-            // A hub is running: it looks for orders.
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-    }
+    await_order(directory, &order, |lock| without_hub(directory, lock))?;
     println!(
         "{name} is revoked at {}: its keys, its tables and what waited for it are erased here",
         file.name
@@ -65,25 +46,11 @@ pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
 fn without_hub(directory: &Path, _lock: &DirectoryLock) -> Result<()> {
     let file: HubFile = load(directory)?;
     let mut hub = Running::open(directory, &file, bind("127.0.0.1:0")?, false, Reporter::new(false))?;
-    for order in orders(directory)? {
+    for order in orders(directory, ORDER)? {
         hub.revoke(&order)?;
     }
     // What the log held of the client goes with the old log.
     hub.driver.call(|hub, _, _| hub.compact())
-}
-
-/// The orders that wait, by name.
-fn orders(directory: &Path) -> Result<Vec<PathBuf>> {
-    let look = || format!("cannot look into {}", directory.display());
-    let mut orders = Vec::new();
-    for entry in fs::read_dir(directory).with_context(look)? {
-        let path = entry.with_context(look)?.path();
-        if path.extension().is_some_and(|extension| extension == ORDER) {
-            orders.push(path);
-        }
-    }
-    orders.sort();
-    Ok(orders)
 }
 
 /// Erases what a crash left of clients that skex.json says were revoked.
@@ -103,7 +70,7 @@ pub(super) fn finish_earlier(directory: &Path, file: &HubFile) -> Result<()> {
 impl Running {
     /// Carries out the orders that lie in the directory. What cannot be done is complained about once, and the hub goes on.
     pub(super) fn take_revocations(&mut self) -> Result<()> {
-        for order in orders(&self.directory)? {
+        for order in orders(&self.directory, ORDER)? {
             if self.refused.contains(&order) {
                 continue;
             }
