@@ -1,7 +1,9 @@
 """Holds the dissector against captures: python3 check.py DEMO.pcap VECTORS. DEMO.pcap.keys lies beside the capture.
 
 Every datagram of `skex demo` is dissected and opened, and nothing of it is malformed. Every message of the vectors is dissected, the
-valid ones without complaint, the invalid ones marked. Whatever is cut or prolonged is marked. All message types occur.
+valid ones without complaint, the invalid ones marked. The envelopes of whole exchanges are opened under every suite, and hold what
+the vectors say; with one bit of an initial key flipped, those of its link stay closed. Whatever is cut or prolonged is marked. All
+message types occur.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ def check_vectors(vectors: Path, scratch: Path) -> None:
     names = ["HELLO", "HELLO_REPLY"]
     sequence = 0
     epochs = (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
-    for group, case in [*cases(vectors, "dske-wire"), *epochs, *(("Inner", case) for case in refills())]:
+    for group, case in [*cases(vectors, "dske-wire"), *epochs]:
         octets = bytes.fromhex(case.get("octets", ""))
         if group == "Outer" and octets:
             datagrams.append((DSKE, octets))
@@ -167,19 +169,46 @@ def check_vectors(vectors: Path, scratch: Path) -> None:
     print(f"vectors: {len(rows)} messages, {wanted.count(False)} of them malformed and marked")
 
 
-def refills():
-    """Of which there are no vectors yet."""
-    refill, element = "14" + "00" + "0001" + "00000010", "7e" * 16
-    for layer, octets in [
-        (None, refill + "00000000" + element),
-        (None, refill + "0000000f" + element),
-        ("decode", refill + "00000010" + element),
-        ("decode", refill + "00000000" + element[2:]),
-        ("decode", refill + "00000000"),
-        (None, "15" + "01" + "0001" + "00000010"),
-        ("decode", "15" + "01" + "0001" + "00000010" + "00"),
-    ]:
-        yield {"name": "refill", "comment": octets, "octets": octets, "refusedBy": layer}
+def check_exchanges(vectors: Path, scratch: Path) -> None:
+    """One exchange under each suite, those with commands and refills, and one with a wrong initial key."""
+    chosen, seen = [], set()
+    for group, case in cases(vectors, "dske-transcripts"):
+        kind = (case.get("envelopeSuite"), case["flags"][0] in ("Command", "Refill") and case["name"])
+        if group == "Exchange" and case["refusedBy"] is None and kind not in seen:
+            seen.add(kind)
+            chosen.append(case)
+    assert {case["envelopeSuite"] for case in chosen} == {1, 2, 3, 4, 5}
+    opened = 0
+    for case in chosen:
+        opened += check_exchange(case, scratch, None)
+    check_exchange(chosen[0], scratch, chosen[0]["links"][0])
+    print(f"exchanges: {len(chosen)}, under every envelope suite; {opened} envelopes opened")
+
+
+def check_exchange(case, scratch: Path, spoilt) -> int:
+    outputs = [output for step in case["steps"] for output in step["outputs"] if output["type"] == "Send"]
+    write(scratch, [(DSKE, bytes.fromhex(output["octets"])) for output in outputs])
+    hubs = {hub["name"]: hub["hubId"] for hub in case["hubs"]}
+    lines = []
+    for link in case["links"]:
+        key = bytearray.fromhex(link["initialKey"])
+        key[0] ^= link is spoilt
+        lines.append(f"{link['clientId']} {hubs[link['hub']]} {case['envelopeSuite']} {key.hex()}\n")
+    key_file = scratch.with_suffix(".keys")
+    key_file.write_text("".join(lines))
+    rows = dissect(scratch, key_file, ports=True)
+    assert len(rows) == len(outputs)
+    # Which end of a link sent a message is its step's; the other end is in it.
+    ends = [step["end"] for step in case["steps"] for output in step["outputs"] if output["type"] == "Send"]
+    count = 0
+    for row, output, end in zip(rows, outputs, ends):
+        is_spoilt = spoilt is not None and {end, output["to"]} == {spoilt["client"], spoilt["hub"]}
+        wanted = int(output["inner"][:2], 16) if output["inner"] and not is_spoilt else None
+        found = int(row["skexd.inner"], 0) if row["skexd.inner"] else None
+        assert found == wanted and not is_malformed(row), f"{case['name']}: {output['message']} is {found}"
+        assert bool(row["skexd.closed"]) == bool(output["inner"] and is_spoilt), f"{case['name']}: {output['message']}"
+        count += wanted is not None
+    return count
 
 
 def sent(case):
@@ -196,6 +225,7 @@ def main() -> None:
         check_demo(demo)
         check_damage(demo, Path(folder) / "damage.pcap")
         check_vectors(vectors, Path(folder) / "vectors.pcap")
+        check_exchanges(vectors, Path(folder) / "exchanges.pcap")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@
 -- anything could be, on endpoints where others were seen. "Decode As" (udp.port, skexu or skexd) says it by hand.
 --
 -- The key file holds a line for each link: client id, hub id, envelope suite, initial key. `skex demo --capture` writes one. It opens
--- envelopes of suite 1 whose HELLO and HELLO_REPLY are in the capture; those of other suites stay closed.
+-- envelopes of every suite whose HELLO and HELLO_REPLY are in the capture.
 
 local folder = debug.getinfo(1, "S").source:sub(2):match("^(.*[/\\])") or ""
-local crypto = dofile(folder .. "crypto.lua")
+local suites = assert(loadfile(folder .. "crypto.lua"))(folder)
 
 local skexu = Proto("skexu", "SKEX Unmediated Key Establishment")
 local skexd = Proto("skexd", "SKEX Distributed Key Establishment")
@@ -482,6 +482,12 @@ local function d_command(body)
     end
 end
 
+local function d_direction(c)
+    if c:number(d.table_direction, 1) > 1 then
+        refuse("a direction is 0 or 1")
+    end
+end
+
 local function d_yes(c, field)
     if c:number(field, 1) > 1 then
         refuse("neither 0 nor 1")
@@ -558,7 +564,7 @@ local INNER_READERS = {
     [12] = d_share(12),
     [13] = d_answer(true),
     [20] = function(c)
-        c:number(d.table_direction, 1)
+        d_direction(c)
         c:number(d.table, 2)
         local elements = c:number(d.elements, 4)
         local first = c:number(d.first, 4)
@@ -572,7 +578,7 @@ local INNER_READERS = {
         c:take(d.pad, length)
     end,
     [21] = function(c)
-        c:number(d.table_direction, 1)
+        d_direction(c)
         c:number(d.table, 2)
         c:number(d.next, 4)
     end,
@@ -650,10 +656,11 @@ local function read_keys()
     end
     for line in file:lines() do
         local client, hub, suite, key = line:match("^(%d+)%s+(%x+)%s+(%d+)%s+(%x+)%s*$")
-        -- Of the suites, only SHA-256 with AES-256-GCM is known here.
-        if client and #hub == 32 and #key == 64 and suite == "1" then
+        local crypto = suite and suites[tonumber(suite)]
+        if crypto and #hub == 32 and #key == 64 then
             local link = { client = tonumber(client), hub = from_hex(hub), key = from_hex(key), salts = {}, sessions = {} }
             local prk = crypto.extract("", link.key)
+            link.crypto = crypto
             link.hello = crypto.expand(prk, "skex d1 hi client", link.hub)
             link.reply = crypto.expand(prk, "skex d1 hi hub", link.hub)
             links[#links + 1] = link
@@ -679,7 +686,7 @@ end
 
 local function note_hello(client, body, salt, tag)
     for _, link in ipairs(each_link(client)) do
-        if crypto.hmac(link.hello, body):sub(1, 16) == tag then
+        if link.crypto.hmac(link.hello, body):sub(1, 16) == tag then
             table.insert(link.salts, 1, salt)
             return link
         end
@@ -688,6 +695,7 @@ end
 
 local function note_reply(client, body, salt_h, tag)
     for _, link in ipairs(each_link(client)) do
+        local crypto = link.crypto
         for _, salt_c in ipairs(link.salts) do
             if crypto.hmac(link.reply, salt_c .. body):sub(1, 16) == tag then
                 local prk = crypto.extract(salt_c .. salt_h, link.key)
@@ -708,7 +716,7 @@ local function open(client, seq, aad, ciphertext, tag)
     for _, link in ipairs(each_link(client)) do
         for _, session in ipairs(link.sessions) do
             for direction = 0, 1 do
-                local inner = crypto.open(session[direction], ("\0"):rep(8) .. u32(seq), aad, ciphertext, tag)
+                local inner = link.crypto.open(session[direction], ("\0"):rep(8) .. u32(seq), aad, ciphertext, tag)
                 if inner then
                     return { inner = inner, link = link, direction = direction }
                 end
