@@ -158,6 +158,9 @@ pub(crate) fn config(
     Ok(config)
 }
 
+/// Tables beside the first ones.
+type Further = Vec<(Direction, Table<LyingPad>)>;
+
 /// A client of the hub as its directory has it, with its first tables, and the further ones.
 fn hub_client(
     directory: &Path,
@@ -166,7 +169,7 @@ fn hub_client(
     known: &Known,
     lie: &Arc<AtomicBool>,
     writable: bool,
-) -> Result<(HubClient<LyingPad>, Vec<(Direction, Table<LyingPad>)>)> {
+) -> Result<(HubClient<LyingPad>, Further)> {
     let name = &client.name;
     let Enrolment { link, initial_key } = enrolment(directory, name, known)?;
     let mut further = Vec::new();
