@@ -2,6 +2,7 @@
 """WireGuard fed by `skex peer feed` at both ends: wireguard-go twice, each in a network namespace of its own."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -210,6 +211,26 @@ def run(world, one, other):
     eventually("another key is made, and both transmit with it", lambda: a.generation() == b.generation() > generation and one.preshared() == other.preshared(), 60)
     one.handshake_anew()
     eventually("the tunnel runs under it", lambda: world.pings("a", to, 1))
+
+    print("  -- one end loses all that it knew of the link: it says so, and both begin anew")
+    settle(a, b)
+    flood = world.flood("a", to, 60)
+    b.kill()
+    shutil.rmtree(world.path("b/link"))
+    b = other.feed()
+    a.rotate()
+    b.wait("rolled back")
+    for feed in (a, b):
+        feed.kill()
+    for side in "ab":
+        shutil.rmtree(world.path(side + "/link"), ignore_errors=True)
+    b = other.feed()
+    a = one.feed(options=["--every", "3600"])
+    settle(a, b)
+    check("both hold one key, generation 1", one.preshared() == other.preshared() and a.generation() == 1)
+    flood.stop()
+    sent, lost = flood.count()
+    check(f"WireGuard: begun anew: {lost} of {sent} packets lost", lost == 0)
 
     print("  -- two processes on one directory")
     second = world.run("a", world.skex, "peer", "--dir", world.path("a"), "feed", "--bind", "127.0.0.1:0", "--link-bind", "127.0.0.1:0",

@@ -33,12 +33,15 @@
 //! They may be lost, repeated and reordered. They MUST be authentic: hand [`Machine::handle_message`] only what came from
 //! the other end, under the link's own protection or a key of SKEX's. They hold no secret.
 //!
+//! A [`DatagramKey`] protects them where nothing else does.
+//!
 //! What consumers show in their own protocol serves as well: [`Rotation::peer_seen`].
 //!
 //! Sizes: a status has [`STATUS_LEN`] octets, a record at most [`ROTATION_RECORD_LEN`]. Neither holds a secret. At most
 //! [`MAX_GENERATIONS`] generations are held at once.
 
 mod config;
+mod datagram;
 mod event;
 mod rules;
 mod state;
@@ -46,6 +49,7 @@ mod state;
 use rand_core::CryptoRng;
 
 pub use self::config::RotationConfig;
+pub use self::datagram::{DATAGRAM_LEN, DatagramKey, Opened, datagram_key_name};
 pub use self::event::{RotationError, RotationEvent};
 use self::rules::{Rule, holds};
 use self::state::{Held, Stage, State};

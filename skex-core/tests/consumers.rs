@@ -8,6 +8,7 @@ use skex_core::export::{
     End, ExportError, Exporter, MacsecKeyLen, Refusal, TcpAoAlgorithm, TcpAoConnection, TlsHash, TlsProtocol,
     TlsUse,
 };
+use skex_core::rotation::DatagramKey;
 use skex_core::{Assurance, KeyBytes, KeyId, OutputKey};
 use skex_testvectors::consumers::{self, ExportTest, TestGroup};
 use skex_testvectors::{Hex, Layer, Verdict};
@@ -223,6 +224,19 @@ fn every_consumer_gets_what_the_vectors_say_at_both_ends() {
                         assert_eq!(psk.id_cred_compact(), test.id_cred_compact.as_bytes());
                         let credential = psk.credential(&test.subject, &mut out).unwrap();
                         assert_eq!(credential, test.credential.as_bytes(), "{}", test.tc_id);
+                    }
+                }
+            }
+            TestGroup::StatusDatagram(group) => {
+                for test in &group.tests {
+                    for mut exporter in both(&test.key_id, test.index, &test.secret) {
+                        let key = DatagramKey::export(&mut exporter).unwrap();
+                        let (from, status) = (end(test.end), test.status.array().unwrap());
+                        let datagram = key.seal(from, test.generation, &status);
+                        assert_eq!(datagram, test.datagram.as_bytes(), "{}", test.tc_id);
+                        assert_eq!(key.name(), test.key_name.as_bytes());
+                        let opened = key.open(from, &datagram).unwrap();
+                        assert_eq!((opened.generation, *opened.status), (test.generation, status));
                     }
                 }
             }

@@ -151,6 +151,28 @@ case! {
     }
 }
 
+case! {
+    /// A status datagram.
+    StatusDatagramTest {
+        /// The id of the output key.
+        key_id: Hex,
+        /// Its index.
+        index: u64,
+        /// Its secret.
+        secret: Hex,
+        /// The status, 90 octets.
+        status: Hex,
+        /// Who sends it: 1 for end A, 2 for end B.
+        end: u8,
+        /// The generation of the key.
+        generation: u64,
+        /// The name of the key under which it goes.
+        key_name: Hex,
+        /// The datagram.
+        datagram: Hex,
+    }
+}
+
 group! {
     /// Keys of one consumer.
     ExportGroup(ExportTest) {
@@ -179,6 +201,11 @@ group! {
     EdhocGroup(EdhocTest) {}
 }
 
+group! {
+    /// Status datagrams.
+    StatusDatagramGroup(StatusDatagramTest) {}
+}
+
 file!("consumers", {
     /// Exported keys.
     Export(ExportGroup),
@@ -190,4 +217,6 @@ file!("consumers", {
     TcpAo(TcpAoGroup),
     /// Credentials of EDHOC.
     Edhoc(EdhocGroup),
+    /// Status datagrams.
+    StatusDatagram(StatusDatagramGroup),
 });

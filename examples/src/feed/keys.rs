@@ -10,9 +10,11 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use skex_core::export::{End, Exporter, KEY_NAME_LEN};
+use skex_core::export::{End, Exporter};
+use skex_core::rotation::DatagramKey;
 use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, SecretBytes, SecretVec};
 use skex_wire::{DecodeError, EncodeError, Reader, Writer};
 use zeroize::Zeroizing;
@@ -20,9 +22,6 @@ use zeroize::Zeroizing;
 use crate::consumer::{Consumer, Known, Material};
 use crate::store::atomic::{create_private, create_private_directory, sync_directory};
 use crate::store::overwrite;
-
-/// What the key of the statuses is derived for (docs/draft-skex-integration.md, "Status Datagrams").
-const STATUS_CONTEXT: &[u8] = b"skex link status";
 
 /// Keys that wait for a generation, at most: the other end says soon which one they have, or lost them.
 const MOST_WAITING: usize = 4;
@@ -32,19 +31,12 @@ const MAGIC: [u8; 8] = *b"skexlnk1";
 /// More is in no file of this program.
 const LONGEST: u64 = 65536;
 
-/// What authenticates the statuses that are sent under one generation.
-#[derive(Debug)]
-pub(super) struct StatusKey {
-    pub(super) name: [u8; KEY_NAME_LEN],
-    pub(super) secret: SecretBytes<32>,
-}
-
 /// A key that has a generation.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) generation: u64,
     pub(super) material: Material,
-    pub(super) status: StatusKey,
+    pub(super) status: Rc<DatagramKey>,
 }
 
 impl Held {
@@ -57,7 +49,7 @@ impl Held {
 #[derive(Debug)]
 pub(super) struct Waiting {
     path: PathBuf,
-    pub(super) status: StatusKey,
+    pub(super) status: Rc<DatagramKey>,
 }
 
 /// The directory of a link.
@@ -103,7 +95,7 @@ impl Keys {
             let (_, oldest) = files.remove(0);
             erase(&oldest)?;
         }
-        let status = |path: &PathBuf| self.exporter(path).and_then(|mut exporter| status_key(&mut exporter));
+        let status = |path: &PathBuf| Ok(Rc::new(DatagramKey::export(&mut self.exporter(path)?)?));
         files.into_iter().map(|(_, path)| status(&path).map(|status| Waiting { path, status })).collect()
     }
 
@@ -166,12 +158,6 @@ pub(super) fn inbox(directory: &Path) -> PathBuf {
     directory.join("inbox")
 }
 
-fn status_key(exporter: &mut Exporter) -> Result<StatusKey> {
-    let raw = exporter.raw(0, STATUS_CONTEXT, 32)?;
-    let secret = SecretBytes::try_copied_from(raw.key().expose()).context("the key has another length")?;
-    Ok(StatusKey { name: *raw.name().as_bytes(), secret })
-}
-
 /// The id and the index in the name of a key's file.
 fn origin(path: &Path) -> Option<(KeyId, u64)> {
     let (id, index) = path.file_name()?.to_str()?.strip_suffix(".key")?.split_once('-')?;
@@ -215,8 +201,8 @@ fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>> {
     let mut writer = Writer::new(&mut octets);
     let written: Result<(), EncodeError> = (|| {
         writer.bytes(&MAGIC)?;
-        writer.bytes(&held.status.name)?;
-        writer.bytes(held.status.secret.expose())?;
+        writer.bytes(held.status.name())?;
+        writer.bytes(held.status.secret().expose())?;
         writer.prefixed_u16(held.material.name.as_bytes(), usize::from(u16::MAX))?;
         writer.prefixed_u16(held.material.secret.expose(), usize::from(u16::MAX))
     })();
@@ -239,5 +225,5 @@ fn decode(generation: u64, octets: &[u8]) -> Result<Held, DecodeError> {
     reader.finish()?;
     let text = core::str::from_utf8(text).map_err(|_| bad)?;
     let material = Material { name: text.to_owned(), secret: SecretVec::copied_from(octets) };
-    Ok(Held { generation, material, status: StatusKey { name, secret } })
+    Ok(Held { generation, material, status: Rc::new(DatagramKey::new(name, secret)) })
 }

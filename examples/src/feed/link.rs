@@ -93,8 +93,7 @@ impl Link {
             Some(rotation) => rotation,
             None => Rotation::new(config, clock.now(), &mut entropy),
         };
-        let channel =
-            Channel::new(rotation, end, peer).context("this program was built without HMAC-SHA-256")?;
+        let channel = Channel::new(rotation, end, peer);
         let driver = Driver::start(channel, slots, socket, Paths::new(vec![address]), clock, entropy)?;
         let address = driver.local_address()?.to_string();
         reporter.tell(&Report::Ready { name: format!("link for {}", consumer.name()), address })?;
@@ -165,6 +164,12 @@ impl Link {
             match event {
                 ChannelEvent::Rotation(event) => self.obey(event)?,
                 ChannelEvent::Numbered { name, generation } => self.number(name, generation)?,
+                ChannelEvent::RolledBack => self.tell(
+                    "rolled back",
+                    0,
+                    "the other end knows more of this link than this end: its directory `link` was lost, or is an old copy; \
+                     stop both ends, remove the directory `link` of both, and start them again",
+                )?,
             }
         }
         Ok(())
@@ -218,7 +223,7 @@ impl Link {
     }
 
     fn number(&mut self, name: [u8; 16], generation: u64) -> Result<()> {
-        let Some(place) = self.waiting.iter().position(|waiting| waiting.status.name == name) else {
+        let Some(place) = self.waiting.iter().position(|waiting| *waiting.status.name() == name) else {
             return Ok(());
         };
         let passed_over = generation <= self.driver.machine.rotation.status().newest;
@@ -229,7 +234,7 @@ impl Link {
         let waiting = self.waiting.remove(place);
         if passed_over {
             self.keys.erase_waiting(&waiting)?;
-            self.driver.machine.forget_name(name);
+            self.driver.machine.forget_name(&name);
             return Ok(());
         }
         self.adopt(waiting, generation)

@@ -9,7 +9,7 @@ use skex_testvectors::consumers::TestGroup;
 use skex_wire::SuiteId;
 
 use crate::file::{Case, File, hex};
-use crate::primitives::{expand, expand_label, extract, hash};
+use crate::primitives::{expand, expand_label, extract, hash, mac};
 
 pub(crate) fn file() -> (&'static str, String) {
     let mut file = File::new(
@@ -130,6 +130,24 @@ pub(crate) fn file() -> (&'static str, String) {
                 [&[0xa2, 2][..], &head, subject.as_bytes(), &[8, 0xa1, 1, 0xa2, 1, 4, 2], &compact].concat();
             case.hex("credential", &credential);
             case.valid(&["Normal"]);
+        }
+    });
+    file.group("StatusDatagram", "status datagrams", json!({}), |group| {
+        for (name, end, generation, flag) in [
+            ("from a, the first generation", 1_u8, 1_u64, "Boundary"),
+            ("from b", 2, 300, "Normal"),
+            ("from a, the last generation", 1, u64::MAX, "Boundary"),
+        ] {
+            let mut case = group.case(name, "a status on its way between the ends of a link");
+            let origin = Origin::new(&mut case, 6, 32);
+            let made = origin.export("skex x1 raw", 0, 0, b"skex link status", 32, 16);
+            // What is in it is not looked at on the way.
+            let status = case.secret("status", 90);
+            let signed = [&[1, end, 0, 0][..], &generation.to_be_bytes(), &made.name, &status].concat();
+            let tag = &mac(sha256(), &made.key, &signed)[..16];
+            case.set("end", end).set("generation", generation).hex("keyName", &made.name);
+            case.hex("datagram", &[&signed[..], tag].concat());
+            case.valid(&[flag]);
         }
     });
     file.finish::<TestGroup>()

@@ -140,6 +140,15 @@ def _edhoc(case: Case) -> Json:
     return {"idCred": (b"\xa1\x04" + compact).hex(), "idCredCompact": compact.hex(), "credential": credential.hex()}
 
 
+def _status_datagram(case: Case) -> Json:
+    context = case.octets("keyId") + u64(case.number("index")) + u8(0) + u32(0) + b"skex link status"
+    prk, label = _prk(case), b"skex x1 raw"
+    key = expand(SUITE, prk, "skex x1 raw", context, 32)
+    name = expand(SUITE, prk, "skex x1 name", u8(len(label)) + label + context, 16)
+    signed = u8(1) + u8(case.number("end")) + bytes(2) + u64(case.number("generation")) + name + case.octets("status")
+    return {"keyName": name.hex(), "datagram": (signed + hmac.digest(key, signed, "sha256")[:16]).hex()}
+
+
 def _accept(_: Case) -> None:
     return None
 
@@ -151,5 +160,6 @@ FILES: dict[str, dict[str, Kind]] = {
         "Mka": Kind(always("cak", "ckn", "kek", "ick"), _mka, _accept),
         "TcpAo": Kind(always("sendId", "recvId", "masterKey", "trafficKey"), _tcp_ao, _accept),
         "Edhoc": Kind(always("idCred", "idCredCompact", "credential"), _edhoc, _accept),
+        "StatusDatagram": Kind(always("keyName", "datagram"), _status_datagram, _accept),
     }
 }
