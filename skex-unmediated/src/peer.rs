@@ -560,7 +560,7 @@ impl Peer {
         };
         let record = self.state.to_record(&self.binding, 0).unwrap();
         format!(
-            "{:?} {exchange} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?}",
+            "{:?} {exchange} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?} {}",
             record.as_bytes(),
             self.naming.is_live(),
             self.dirty,
@@ -575,6 +575,7 @@ impl Peer {
             self.heals,
             self.heal_again_at,
             self.timers,
+            self.mix_needed,
         )
     }
 

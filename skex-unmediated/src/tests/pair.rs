@@ -7,7 +7,10 @@ use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId};
 use skex_core::{KeyId, Label, OutputKey, SecretBytes, Suite};
 
-use crate::{Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
+use crate::{Error, Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
+
+/// A block that no step of a test provides.
+const NEW: u8 = 0xee;
 
 pub(super) const SECRET: [u8; 32] = [0x5e; 32];
 
@@ -217,9 +220,21 @@ impl End {
     pub(super) fn establish(&mut self) {
         let now = self.now;
         if let Some(peer) = self.peer.as_mut() {
-            peer.establish(now, &mut self.rng).unwrap();
+            // Where a block is required and none is held, nothing begins.
+            assert!(matches!(peer.establish(now, &mut self.rng), Ok(()) | Err(Error::NoBlock)));
             self.drain();
         }
+    }
+
+    /// The application has a new block, which the peer's has too. It withdraws others where there is no place for it.
+    fn provide_new(&mut self) {
+        if self.peer().provide_mix(&block(NEW)).is_err() {
+            self.peer().withdraw_mixes();
+            self.drain();
+            // If there is no place still, the next attempt asks for one.
+            let _ = self.peer().provide_mix(&block(NEW));
+        }
+        self.drain();
     }
 
     pub(super) fn deliver(&mut self, message: &[u8]) -> Option<Disposition> {
@@ -332,6 +347,13 @@ impl Pair {
         }
         let before = self.a.epoch().max(self.b.epoch());
         for _ in 0..40 {
+            if self.a.options.mix == Some(MixPolicy::Require) {
+                self.a.provide_new();
+                self.b.provide_new();
+                // Who has no place for it asks, even if it does not want a session.
+                self.end(wants.other()).establish();
+                self.settle();
+            }
             self.end(wants).establish();
             self.settle();
             self.confirm_if_consumer();

@@ -10,9 +10,9 @@ use std::vec::Vec;
 
 use skex_core::Suite;
 
-use super::pair::{Options, Pair};
-use crate::Side;
+use super::pair::{Options, Pair, block};
 use crate::rules::{Rule, without};
+use crate::{MixPolicy, Side};
 
 const BOTH: [Side; 2] = [Side::A, Side::B];
 
@@ -25,6 +25,10 @@ enum Step {
     DeliverAndCrash(usize, usize),
     Timeout(Side),
     Crash(Side),
+    /// The application withdraws its blocks of fresh secret material.
+    Withdraw(Side),
+    /// It provides block 2, where there is a place.
+    Provide(Side),
 }
 
 #[derive(Clone, Copy)]
@@ -33,6 +37,8 @@ struct Bounds {
     replies: usize,
     crashes: usize,
     timeouts: usize,
+    /// Blocks withdrawn and provided, both ends together.
+    changes: usize,
     /// Give up quietly after so many states.
     states: usize,
 }
@@ -44,11 +50,12 @@ struct Run {
     attempts: usize,
     crashes: usize,
     timeouts: usize,
+    changes: usize,
 }
 
 impl Run {
     fn new(options: Options) -> Self {
-        Self { pair: Pair::new(options), messages: Vec::new(), attempts: 0, crashes: 0, timeouts: 0 }
+        Self { pair: Pair::new(options), messages: Vec::new(), attempts: 0, crashes: 0, timeouts: 0, changes: 0 }
     }
 
     fn replay(options: Options, path: &[Step]) -> Self {
@@ -89,6 +96,19 @@ impl Run {
                 let before = end.now;
                 end.wake_soon();
                 taken = end.now > before;
+            }
+            Step::Withdraw(side) => {
+                self.changes += 1;
+                let end = self.pair.end(side);
+                taken = end.peer().mix_blocks() > 0;
+                end.peer().withdraw_mixes();
+                end.drain();
+            }
+            Step::Provide(side) => {
+                self.changes += 1;
+                let end = self.pair.end(side);
+                taken = end.peer().provide_mix(&block(2)).is_ok();
+                end.drain();
             }
             Step::Crash(side) => {
                 self.crashes += 1;
@@ -133,7 +153,7 @@ impl Run {
             text += &std::format!("{peer} {:?} {:?} {:?};", end.durable(), end.now, end.believed);
         }
         let messages: BTreeSet<_> = self.messages.iter().map(|(_, message)| message).collect();
-        text += &std::format!("{messages:?} {} {} {}", self.attempts, self.crashes, self.timeouts);
+        text += &std::format!("{messages:?} {} {} {} {}", self.attempts, self.crashes, self.timeouts, self.changes);
         Suite::all().next().unwrap().hash().chain(text.as_bytes()).finish().as_bytes().to_vec()
     }
 
@@ -148,6 +168,9 @@ impl Run {
             }
             if self.crashes < bounds.crashes {
                 steps.push(Step::Crash(side));
+            }
+            if self.changes < bounds.changes {
+                steps.extend([Step::Withdraw(side), Step::Provide(side)]);
             }
         }
         for number in 0..self.messages.len() {
@@ -221,7 +244,13 @@ fn assert_holds(name: &str, options: Options, bounds: Bounds) {
     }
 }
 
-const SMALL: Bounds = Bounds { attempts: 2, replies: 2, crashes: 1, timeouts: 1, states: 1_000_000 };
+const SMALL: Bounds =
+    Bounds { attempts: 2, replies: 2, crashes: 1, timeouts: 1, changes: 0, states: 1_000_000 };
+
+/// Both ends hold a block and require one.
+fn required() -> Options {
+    Options { block: true, mix: Some(MixPolicy::Require), ..Options::default() }
+}
 
 #[test]
 fn nothing_breaks_within_two_attempts_two_replies_one_crash_and_one_timeout() {
@@ -237,17 +266,42 @@ fn nothing_breaks_in_any_variant() {
 }
 
 #[test]
+fn nothing_breaks_where_blocks_are_required_withdrawn_and_provided() {
+    let bounds = Bounds { attempts: 1, replies: 2, crashes: 1, timeouts: 0, changes: 2, states: 1_000_000 };
+    assert_holds("required", required(), bounds);
+    let accepted = Options { block: true, ..Options::default() };
+    assert_holds("accepted", accepted, Bounds { changes: 1, ..bounds });
+}
+
+#[test]
 fn nothing_breaks_within_three_attempts_three_replies_and_one_crash() {
-    let bounds = Bounds { attempts: 3, replies: 3, crashes: 1, timeouts: 0, states: 1_000_000 };
+    let bounds = Bounds { attempts: 3, replies: 3, timeouts: 0, ..SMALL };
     assert_holds("fourth message", Options::default(), bounds);
 }
 
-/// Minutes: run it by name after a change of any rule (`cargo test -p skex-unmediated --lib -- --ignored`).
+/// Minutes: run it by name after a change of any rule, in a build for release:
+/// `cargo test --release -p skex-unmediated --lib -- --ignored --nocapture search`.
 #[test]
 #[ignore = "takes long; run it after a change of a rule"]
 fn nothing_breaks_within_three_attempts_three_replies_and_two_crashes() {
-    let bounds = Bounds { attempts: 3, replies: 3, crashes: 2, timeouts: 0, states: 10_000_000 };
+    let bounds = Bounds { attempts: 3, replies: 3, crashes: 2, timeouts: 0, changes: 0, states: 10_000_000 };
     assert_holds("fourth message", Options::default(), bounds);
+}
+
+/// The same with a block at both ends from the beginning.
+#[test]
+#[ignore = "takes long; run it after a change of a rule"]
+fn nothing_breaks_with_a_block_within_three_attempts_three_replies_and_two_crashes() {
+    let bounds = Bounds { attempts: 3, replies: 3, crashes: 2, timeouts: 0, changes: 0, states: 10_000_000 };
+    assert_holds("mixed", Options { block: true, ..Options::default() }, bounds);
+}
+
+/// Blocks are required: the ends withdraw, restart, provide others, and start, in every order.
+#[test]
+#[ignore = "takes long; run it after a change of a rule"]
+fn nothing_breaks_where_blocks_are_required_within_two_attempts_two_crashes_and_three_changes() {
+    let bounds = Bounds { attempts: 2, replies: 2, crashes: 2, timeouts: 0, changes: 3, states: 10_000_000 };
+    assert_holds("required", required(), bounds);
 }
 
 #[test]
@@ -255,7 +309,7 @@ fn each_rule_that_the_search_can_lose_is_found_missing() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(std::boxed::Box::new(|_| {}));
     let mut missed = Vec::new();
-    for rule in [
+    let plain = [
         Rule::AnswerEndsAttempt,
         Rule::CurrentAttemptOnly,
         Rule::CommitBeforeThird,
@@ -264,13 +318,17 @@ fn each_rule_that_the_search_can_lose_is_found_missing() {
         Rule::FollowAlways,
         Rule::HeedStatus,
         Rule::StaleOnlyIfFollowed,
-    ] {
-        let bounds = Bounds { attempts: 2, replies: 2, crashes: 1, timeouts: 0, states: 4_000 };
-        let caught = std::panic::catch_unwind(|| without(rule, || search(Options::default(), bounds)));
-        match caught {
-            Ok(Ok(_)) => missed.push(rule),
-            Ok(Err((broken, path))) => std::println!("{rule:?}: {broken} after {path:?}"),
-            Err(_) => std::println!("{rule:?}: a check inside panicked"),
+    ];
+    let with_blocks = [Rule::KeepBlock, Rule::StoreBlock, Rule::AskForRoom];
+    for (rules, options, changes) in [(&plain[..], Options::default(), 0), (&with_blocks, required(), 3)] {
+        for rule in rules {
+            let bounds = Bounds { attempts: 2, replies: 2, crashes: 1, timeouts: 0, changes, states: 4_000 };
+            let caught = std::panic::catch_unwind(|| without(*rule, || search(options, bounds)));
+            match caught {
+                Ok(Ok(_)) => missed.push(*rule),
+                Ok(Err((broken, path))) => std::println!("{rule:?}: {broken} after {path:?}"),
+                Err(_) => std::println!("{rule:?}: a check inside panicked"),
+            }
         }
     }
     std::panic::set_hook(hook);
