@@ -10,7 +10,7 @@
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use skex_core::machine::{Instant, Output, PathId};
 use skex_core::{Label, SecretBytes};
-use skex_unmediated::{Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
+use skex_unmediated::{Event, MixBlock, MixPolicy, Peer, PeerConfig, RECOVERY_LANE, Side};
 
 struct End {
     peer: Box<Peer>,
@@ -45,8 +45,16 @@ impl End {
 
     /// The chain key, where the record has it: behind the frame's 26 octets and the body's first 29.
     fn chain_key(&self) -> Vec<u8> {
-        let record = self.slots.iter().find(|slot| slot.first() == Some(&b'S')).unwrap();
-        record[55..87].to_vec()
+        self.record()[55..87].to_vec()
+    }
+
+    /// The link of the exporter, behind the chain key and what is left of the epoch before.
+    fn link(&self) -> Vec<u8> {
+        self.record()[136..168].to_vec()
+    }
+
+    fn record(&self) -> &[u8] {
+        self.slots.iter().find(|slot| slot.first() == Some(&b'S')).unwrap()
     }
 
     /// Whether any eight octets of `secret` in a row are in the machine's memory or in its store.
@@ -108,4 +116,81 @@ fn nothing_of_a_spent_chain_key_or_output_is_left_in_memory_or_store() {
             assert!(!b.holds(old), "the responder still holds secret {number}");
         }
     }
+}
+
+/// Both ends of a lane.
+fn lane(number: u8, rng: &mut ChaCha20Rng) -> [End; 2] {
+    let mut enrol = |side, own: &[u8], peer: &[u8]| {
+        let config = PeerConfig::new(side, own, peer).lane(number);
+        let peer = Peer::enrol(&config, &[0x5e; 32], Instant::ZERO, rng).unwrap();
+        End { peer: Box::new(peer), slots: [vec![], vec![]], writes: 0, sent: None, key: None }
+    };
+    let mut ends = [enrol(Side::A, b"alice", b"bob"), enrol(Side::B, b"bob", b"alice")];
+    ends.iter_mut().for_each(End::drain);
+    ends
+}
+
+fn handshake([a, b]: &mut [End; 2], rng: &mut ChaCha20Rng) {
+    let (now, path) = (Instant::ZERO, PathId::new(1));
+    a.peer.establish(now, rng).unwrap();
+    a.drain();
+    while let Some(message) = a.sent.take() {
+        let _ = b.peer.handle_message(now, rng, path, &message).unwrap();
+        b.drain();
+        if let Some(answer) = b.sent.take() {
+            let _ = a.peer.handle_message(now, rng, path, &answer).unwrap();
+            a.drain();
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_exporter_is_left_once_the_session_is_over() {
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let mut ends = lane(0, &mut rng);
+    handshake(&mut ends, &mut rng);
+    let [a, b] = &mut ends;
+    let mut secrets = vec![b.link()];
+    // Index 2 is taken; 0 and 1 are kept, in the record and in memory.
+    let keys = [(); 3].map(|()| a.peer.export_next(Label::EXPORT_RAW, b"").unwrap());
+    b.peer.export_at(keys[2].id(), keys[2].index(), Label::EXPORT_RAW, b"").unwrap();
+    b.drain();
+    secrets[0] = b.link();
+    secrets.extend([b.record()[173..205].to_vec(), b.record()[205..237].to_vec()]);
+    secrets.push(a.peer.export_next(Label::EXPORT_RAW, b"").unwrap().secret().expose().to_vec());
+    assert!(secrets[..3].iter().all(|secret| b.holds(secret)), "the scan finds what is there");
+    let later = Instant::from_millis(25 * 3_600_000);
+    for end in [a, b] {
+        end.peer.handle_timeout(later, &mut rng).unwrap();
+        end.drain();
+        assert!(end.peer.session().is_none());
+        for (number, secret) in secrets.iter().enumerate() {
+            assert!(!end.holds(secret), "secret {number} of the exporter");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_recovery_is_left_once_it_is_concluded() {
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let (mut ends, mut recovery) = (lane(0, &mut rng), lane(RECOVERY_LANE, &mut rng));
+    recovery[1].peer.allow_recovery();
+    recovery[1].drain();
+    handshake(&mut recovery, &mut rng);
+    let link = recovery[0].link();
+    assert_eq!(link, recovery[1].link(), "one chain at both ends");
+    for (end, recovery) in ends.iter_mut().zip(&mut recovery) {
+        end.peer.enrol_by_recovery(&recovery.peer).unwrap();
+        end.drain();
+        assert!(recovery.holds(&link) && !end.holds(&link), "the scan finds what is there");
+        recovery.peer.conclude_recovery().unwrap();
+        recovery.drain();
+        assert!(!recovery.holds(&link), "what gives the secret");
+        end.peer.release(&recovery.peer).unwrap();
+        end.drain();
+    }
+    let chain_key = ends[0].chain_key();
+    assert!(ends.iter().all(|end| end.holds(&chain_key)));
+    handshake(&mut ends, &mut rng);
+    assert!(ends.iter().all(|end| end.peer.session().is_some() && !end.holds(&chain_key)));
 }

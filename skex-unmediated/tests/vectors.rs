@@ -163,6 +163,38 @@ impl<'a> Player<'a> {
         None
     }
 
+    /// Of a handshake with which this end has moved nothing is in its memory or store that rebuilds a key: neither the chain key
+    /// that was left, nor what came between it and the next, nor what was mixed in.
+    fn assert_nothing_is_left(&self, test: &ExchangeTest) {
+        let Some(peer) = &self.peer else { return };
+        assert!(self.holds(self.stored_chain_key()), "{}: the scan finds what is there", test.name);
+        for handshake in test.handshakes.iter().filter(|handshake| handshake.epoch < peer.epoch()) {
+            let secrets = [Some(&handshake.chain_key), Some(&handshake.master_secret), handshake.mix_key.as_ref()];
+            // A block that was provided again is there again.
+            let provided = |block: &&Hex| test.steps.iter().filter(|step| provides(step, test, block)).count() <= 2;
+            for secret in secrets.into_iter().flatten().chain(handshake.block.as_ref().filter(provided)) {
+                assert!(!self.holds(secret.as_bytes()), "{}: a secret of epoch {}", test.name, handshake.epoch);
+            }
+        }
+    }
+
+    fn stored_chain_key(&self) -> &[u8] {
+        let record = self.slots.iter().find(|slot| slot.first() == Some(&b'S')).unwrap();
+        &record[55..87]
+    }
+
+    /// Whether any eight octets of `secret` in a row are in the machine's memory or in its store.
+    fn holds(&self, secret: &[u8]) -> bool {
+        let peer: *const Peer = self.peer.as_ref().unwrap();
+        // SAFETY: the octets of a live value, read one by one; padding reads as whatever is there.
+        let memory: Vec<u8> =
+            (0..size_of::<Peer>()).map(|at| unsafe { peer.cast::<u8>().add(at).read_volatile() }).collect();
+        let parts: std::collections::HashSet<&[u8]> = secret.windows(8).collect();
+        [&memory, &self.slots[0], &self.slots[1]]
+            .into_iter()
+            .any(|octets| octets.windows(8).any(|window| parts.contains(window)))
+    }
+
     /// What the end does must be what the file says.
     fn drain(&mut self, step: &Step, place: &str) {
         use unmediated_transcripts::Output as Wanted;
@@ -211,6 +243,10 @@ impl<'a> Player<'a> {
     }
 }
 
+fn provides(step: &Step, test: &ExchangeTest, block: &Hex) -> bool {
+    matches!(step.input, Input::Provide { block: number } if test.blocks[number as usize] == *block)
+}
+
 /// An event as the files call it.
 fn named(event: &Event) -> (String, Option<KeyId>) {
     let (name, session) = match event {
@@ -251,6 +287,7 @@ fn play(test: &ExchangeTest) {
     }
     assert_eq!(last.map(layer_of), test.refused_by, "{} {}", test.tc_id, test.name);
     for (player, end) in players.iter().zip(&test.ends) {
+        player.assert_nothing_is_left(test);
         assert_eq!(player.tape.used, end.random.as_bytes().len(), "{}: all was drawn", test.tc_id);
     }
 }

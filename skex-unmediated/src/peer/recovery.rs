@@ -63,7 +63,7 @@ impl Peer {
     }
 
     /// Enrols this lane anew, in epoch 0, with the secret that the recovery lane of the same pair has. Its sessions are over. It
-    /// is [held](Self::is_held). Doing it again changes nothing, whatever crashed between.
+    /// is [held](Self::is_held). Doing it again changes nothing, whatever crashed between, not even blocks provided since.
     ///
     /// # Errors
     /// [`Error::NotRecovered`]; nothing changed.
@@ -132,10 +132,14 @@ impl Peer {
 
     fn enrol_held(&mut self, secret: &HashSecret) {
         let suite = self.settings.initial_suite;
+        let chain = schedule::first_chain_key(suite, &self.binding, secret.expose());
+        if self.is_held() && self.state.chain == chain {
+            return;
+        }
         self.forget_exchange();
         self.end_session();
         self.state = State::enrolled(self.state.side, suite);
-        self.state.chain.overwrite(&schedule::first_chain_key(suite, &self.binding, secret.expose()));
+        self.state.chain.overwrite(&chain);
         self.state.recovery = Recovery::Held;
         self.state.answering.set_window(self.settings.window);
         self.timers.stop(Timer::Heal);

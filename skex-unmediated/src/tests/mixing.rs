@@ -346,6 +346,31 @@ fn a_refusal_moves_nobody_whatever_the_policy() {
     });
 }
 
+#[test]
+fn a_refusal_with_a_bit_flipped_or_cut_short_says_nothing() {
+    let mut pair = Pair::new(Options::default());
+    pair.b.options.mix = Some(MixPolicy::Require);
+    pair.b.crash();
+    pair.b.boot();
+    pair.a.provide(1);
+    pair.a.establish();
+    let (_, first) = pair.next_message().unwrap();
+    let _ = pair.b.deliver(&first);
+    let (_, refusal) = pair.next_message().unwrap();
+    let (before, events) = (pair.a.picture(), pair.a.events.len());
+    let flipped = (0..refusal.len() * 8).map(|bit| {
+        let mut message = refusal.clone();
+        message[bit / 8] ^= 1 << (bit % 8);
+        message
+    });
+    for message in flipped.chain((0..refusal.len()).map(|length| refusal[..length].to_vec())) {
+        assert!(matches!(pair.a.deliver(&message), Some(Disposition::Discarded(_))));
+        assert_eq!((pair.a.picture(), pair.a.events.len()), (before.clone(), events));
+    }
+    let _ = pair.a.deliver(&refusal);
+    assert_eq!(pair.a.events.len(), events + 1);
+}
+
 /// Only an end that breaks the rules could have moved so.
 #[test]
 fn nobody_follows_a_third_message_of_a_refused_handshake() {

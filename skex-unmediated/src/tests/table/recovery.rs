@@ -440,6 +440,22 @@ fn a_recovery_that_overtakes_another_heals() {
     }
 }
 
+/// Else who was told that its block is stored would have lost it.
+#[test]
+fn blocks_that_are_provided_to_held_lanes_stay_over_a_restart() {
+    let (mut hub, mut devices) = world(true);
+    settle(&mut hub, &mut devices);
+    for site in [&mut hub, &mut devices] {
+        site.table.provide_mix(LANES[0], &crate::tests::pair::block(3)).unwrap();
+        site.drain();
+        site.restart(TableConfig::new(1000));
+    }
+    assert!(heal(&mut hub, &mut devices));
+    for site in [&hub, &devices] {
+        assert!(site.table.lane(LANES[0]).unwrap().session().unwrap().mixed);
+    }
+}
+
 /// A table is not needed for it: the same with machines alone, as a device without an allocator has them.
 #[test]
 fn machines_alone_recover() {
