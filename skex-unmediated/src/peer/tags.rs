@@ -43,6 +43,26 @@ impl Tag {
 }
 
 impl Peer {
+    /// Reads a little of all that a first message needs, so that what is far away in memory comes at once rather than piece by
+    /// piece: a machine in a large table is in no cache.
+    pub(crate) fn warm(&self) {
+        let near = [
+            self.peer_pseudonym.octets().first(),
+            self.state.chain.expose().first(),
+            self.state.chain.expose().last(),
+            self.state.previous.peer.octets().first(),
+            self.peer_mac.expose().first(),
+            self.peer_mac.expose().last(),
+            self.boot.expose().first(),
+            self.boot.expose().last(),
+            self.binding.first(),
+            self.binding.last(),
+        ];
+        let near = near.into_iter().flatten().fold(0, |all, octet| all ^ octet);
+        let _ = core::hint::black_box((near, self.state.epoch, self.sequence, self.wanted, self.settings.retransmit));
+        let _ = core::hint::black_box((self.timers.next(), self.clock.now(), self.due.reply_path(), self.mix_needed));
+    }
+
     /// Everything by which a message may name this peer now, in a fixed order and none twice. Nothing is derived here.
     pub(crate) fn tags(&self) -> [Option<Tag>; MAX_TAGS] {
         let tag = |kind, octets| Tag { kind, octets };
