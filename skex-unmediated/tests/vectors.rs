@@ -169,11 +169,18 @@ impl<'a> Player<'a> {
         let Some(peer) = &self.peer else { return };
         assert!(self.holds(self.stored_chain_key()), "{}: the scan finds what is there", test.name);
         for handshake in test.handshakes.iter().filter(|handshake| handshake.epoch < peer.epoch()) {
-            let secrets = [Some(&handshake.chain_key), Some(&handshake.master_secret), handshake.mix_key.as_ref()];
+            let secrets =
+                [Some(&handshake.chain_key), Some(&handshake.master_secret), handshake.mix_key.as_ref()];
             // A block that was provided again is there again.
-            let provided = |block: &&Hex| test.steps.iter().filter(|step| provides(step, test, block)).count() <= 2;
+            let provided =
+                |block: &&Hex| test.steps.iter().filter(|step| provides(step, test, block)).count() <= 2;
             for secret in secrets.into_iter().flatten().chain(handshake.block.as_ref().filter(provided)) {
-                assert!(!self.holds(secret.as_bytes()), "{}: a secret of epoch {}", test.name, handshake.epoch);
+                assert!(
+                    !self.holds(secret.as_bytes()),
+                    "{}: a secret of epoch {}",
+                    test.name,
+                    handshake.epoch
+                );
             }
         }
     }

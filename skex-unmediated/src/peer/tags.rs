@@ -59,8 +59,19 @@ impl Peer {
             self.binding.last(),
         ];
         let near = near.into_iter().flatten().fold(0, |all, octet| all ^ octet);
-        let _ = core::hint::black_box((near, self.state.epoch, self.sequence, self.wanted, self.settings.retransmit));
-        let _ = core::hint::black_box((self.timers.next(), self.clock.now(), self.due.reply_path(), self.mix_needed));
+        let _ = core::hint::black_box((
+            near,
+            self.state.epoch,
+            self.sequence,
+            self.wanted,
+            self.settings.retransmit,
+        ));
+        let _ = core::hint::black_box((
+            self.timers.next(),
+            self.clock.now(),
+            self.due.reply_path(),
+            self.mix_needed,
+        ));
     }
 
     /// Everything by which a message may name this peer now, in a fixed order and none twice. Nothing is derived here.

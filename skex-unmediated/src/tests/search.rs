@@ -55,7 +55,14 @@ struct Run {
 
 impl Run {
     fn new(options: Options) -> Self {
-        Self { pair: Pair::new(options), messages: Vec::new(), attempts: 0, crashes: 0, timeouts: 0, changes: 0 }
+        Self {
+            pair: Pair::new(options),
+            messages: Vec::new(),
+            attempts: 0,
+            crashes: 0,
+            timeouts: 0,
+            changes: 0,
+        }
     }
 
     fn replay(options: Options, path: &[Step]) -> Self {
@@ -153,7 +160,13 @@ impl Run {
             text += &std::format!("{peer} {:?} {:?} {:?};", end.durable(), end.now, end.believed);
         }
         let messages: BTreeSet<_> = self.messages.iter().map(|(_, message)| message).collect();
-        text += &std::format!("{messages:?} {} {} {} {}", self.attempts, self.crashes, self.timeouts, self.changes);
+        text += &std::format!(
+            "{messages:?} {} {} {} {}",
+            self.attempts,
+            self.crashes,
+            self.timeouts,
+            self.changes
+        );
         Suite::all().next().unwrap().hash().chain(text.as_bytes()).finish().as_bytes().to_vec()
     }
 
