@@ -30,11 +30,7 @@ pub const MAX_EXPAND_LEN: usize = 255 * 32;
 /// of zeros as long as the hash.
 #[must_use]
 pub fn extract(suite: Suite, salt: &[u8], ikm: &[&[u8]]) -> HashSecret {
-    let mut mac = suite.mac(salt);
-    for part in ikm {
-        mac.update(part);
-    }
-    mac.finish()
+    suite.mac_of(salt, ikm)
 }
 
 /// One labelled expansion into `out`. For more than one output of a key make an [`Expander`].
@@ -136,19 +132,18 @@ impl Expander {
     /// and takes the next one.
     fn block(&self, label: Label, context: &[&[u8]], length: usize, counter: u8, block: &mut HashSecret) {
         let context_length = context.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
-        let mut mac = self.key.begin();
+        let [high, low] = saturating_u16(length);
+        let head = [high, low, label.len_octet()];
+        let context_length = saturating_u16(context_length);
+        let counter_octet = [counter];
+        let info = [&head, label.as_bytes(), &context_length].into_iter().chain(context.iter().copied());
+        let info = info.chain([counter_octet.as_slice()]);
         if counter > 1 {
-            mac.update(block.expose());
+            let before = core::mem::replace(block, HashSecret::with_len(self.hash_len));
+            self.key.of(core::iter::once(before.expose()).chain(info), block);
+        } else {
+            self.key.of(info, block);
         }
-        mac.update(&saturating_u16(length));
-        mac.update(&[label.len_octet()]);
-        mac.update(label.as_bytes());
-        mac.update(&saturating_u16(context_length));
-        for part in context {
-            mac.update(part);
-        }
-        mac.update(&[counter]);
-        mac.finish_into(block);
     }
 }
 

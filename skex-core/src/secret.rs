@@ -156,7 +156,9 @@ impl HashSecret {
         self.len = write(&mut self.bytes);
     }
 
-    pub(crate) fn first16(&self) -> [u8; 16] {
+    /// The first 16 octets, to be sent as a tag.
+    #[must_use]
+    pub fn first16(&self) -> [u8; 16] {
         let mut first = [0; 16];
         first.copy_from_slice(&self.bytes[..16]);
         first
@@ -299,14 +301,15 @@ impl SecretVec {
 
     /// Writes zeros over the secret; its length stays.
     pub fn wipe(&mut self) {
-        self.0.zeroize();
+        // As a slice: a box is wiped octet by octet, slices in bulk.
+        self.expose_mut().zeroize();
     }
 }
 
 #[cfg(feature = "alloc")]
 impl Drop for SecretVec {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.wipe();
     }
 }
 

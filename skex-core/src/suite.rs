@@ -27,7 +27,7 @@ pub use self::{
     hash::{Digest, Hasher},
     mac::{Mac, MacKey},
 };
-use crate::{Label, SecretBytes};
+use crate::{HashSecret, Label, SecretBytes};
 
 /// Octets of a tag: of the AEADs, and of an HMAC where it is truncated.
 pub const TAG_LEN: usize = skex_wire::limits::TAG_LEN;
@@ -120,6 +120,19 @@ impl Suite {
         Hasher::new(self.hash)
     }
 
+    /// The hash of parts that are all at hand.
+    #[must_use]
+    pub fn digest(self, parts: &[&[u8]]) -> Digest {
+        hash::digest(self.hash, parts.iter().copied())
+    }
+
+    /// As [`digest`](Self::digest), beginning with the label: what [`labelled_hash`](Self::labelled_hash) begins.
+    #[must_use]
+    pub fn labelled_digest(self, label: Label, parts: &[&[u8]]) -> Digest {
+        let head = [&[label.len_octet()], label.as_bytes()];
+        hash::digest(self.hash, head.into_iter().chain(parts.iter().copied()))
+    }
+
     /// A hash that begins with the label: one octet of its length, then its octets.
     #[must_use]
     pub fn labelled_hash(self, label: Label) -> Hasher {
@@ -134,6 +147,12 @@ impl Suite {
     #[must_use]
     pub fn mac(self, key: &[u8]) -> Mac {
         Mac::new(self.hash, key)
+    }
+
+    /// The whole HMAC of one message in parts, under a key that serves no other.
+    #[must_use]
+    pub fn mac_of(self, key: &[u8], parts: &[&[u8]]) -> HashSecret {
+        mac::once(self.hash, key, parts)
     }
 
     /// An HMAC key, prepared once for many messages: beginning a message from it costs a copy of the state and

@@ -4,13 +4,14 @@
 //! (docs/draft-skex-dske.md, "Envelope"): nothing is ever sealed twice under one key and number.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
 use skex_core::machine::{Barrier, DiscardReason};
 use skex_core::{Expander, Label, MacKey, ReplayWindow, SecretBytes, SecretVec, Suite, extract};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, SealedHeader, Tagged};
-use skex_wire::{EncodeError, Writer};
+use skex_wire::{EncodeError, Writer, limits::TAG_LEN};
 
 use crate::id::{ClientId, HubId};
 use crate::key::encoded;
@@ -297,11 +298,13 @@ impl Session {
         let sequence = self.next;
         self.next = sequence.checked_add(1)?;
         let header = SealedHeader::new(keys.client.number(), fresh.then_some(self.client_salt), sequence);
-        let mut datagram = encoded(header.len(), |out| header.encode(out))?;
-        datagram.extend_from_slice(inner);
-        let (aad, body) = datagram.split_at_mut_checked(header.len())?;
-        let tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
-        datagram.extend_from_slice(&tag);
+        let front = header.len().checked_add(inner.len())?;
+        let mut datagram = vec![0; front.checked_add(TAG_LEN)?];
+        let (sealed, tag) = datagram.split_at_mut_checked(front)?;
+        let (aad, body) = sealed.split_at_mut_checked(header.len())?;
+        header.encode(&mut Writer::new(aad)).ok()?;
+        body.copy_from_slice(inner);
+        tag.copy_from_slice(&keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?);
         Some(datagram)
     }
 

@@ -72,7 +72,8 @@ impl AsRef<[u8]> for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        // As a slice: arrays are wiped octet by octet, slices in bulk.
+        self.bytes.as_mut_slice().zeroize();
     }
 }
 

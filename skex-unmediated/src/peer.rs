@@ -40,8 +40,8 @@ use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
     Receipt, Timers,
 };
-use skex_core::{Expander, HashSecret, KeyId, SecretBytes, Suite};
-use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym};
+use skex_core::{Digest, HashSecret, KeyId, SecretBytes, Suite};
+use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
 
 use self::limits::Limits;
 use self::output::{Due, Events, Sends};
@@ -73,6 +73,7 @@ pub struct Peer {
     settings: Settings,
     state: State,
     // Derived from the state's chain key.
+    own_pseudonym: Pseudonym,
     peer_pseudonym: Pseudonym,
     peer_mac: SecretBytes<MAC_KEY_LEN>,
     // Durable bookkeeping.
@@ -126,6 +127,9 @@ struct Attempt {
     sent: u8,
     // Which blocks of fresh secret material it offers, by their slots: bit n for slot n.
     mix_slots: u8,
+    // Of its first message, the same each time.
+    tag: [u8; TAG_LEN],
+    digest: Digest,
     cookie: Option<[u8; COOKIE_LEN]>,
     // Whether a cookie was taken since the last retransmission.
     cookie_taken: bool,
@@ -226,6 +230,7 @@ impl Peer {
             binding: checked.binding,
             settings: checked.settings,
             state,
+            own_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_mac: SecretBytes::zeroed(),
             sequence,
@@ -277,10 +282,11 @@ impl Peer {
         }
     }
 
-    /// Prepares what the new chain key gives: the peer's pseudonym, and the key of its first messages.
+    /// Prepares what the new chain key gives: both pseudonyms, and the key of the peer's first messages.
     fn enter_epoch(&mut self) {
-        let keys = Expander::new(self.state.suite, &self.state.chain);
-        let peer = self.state.side.other();
+        let keys = self.chain_keys();
+        let (own, peer) = (self.state.side, self.state.side.other());
+        self.own_pseudonym = schedule::pseudonym(&keys, own, self.state.epoch);
         self.peer_pseudonym = schedule::pseudonym(&keys, peer, self.state.epoch);
         self.peer_mac.overwrite(&schedule::mac_key(&keys, peer, self.state.epoch));
     }

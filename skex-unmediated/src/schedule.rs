@@ -39,11 +39,7 @@ pub(crate) fn mac_key(chain: &Expander, side: Side, epoch: u64) -> SecretBytes<M
 
 /// The tag of `parts` under a [`mac_key`].
 pub(crate) fn mac(suite: Suite, key: &SecretBytes<MAC_KEY_LEN>, parts: &[&[u8]]) -> [u8; TAG_LEN] {
-    let mut mac = suite.mac(key.expose());
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finish_truncated16()
+    suite.mac_of(key.expose(), parts).first16()
 }
 
 /// What an initiator calls a block of fresh secret material in the first message of this nonce. Only who holds the
@@ -82,22 +78,17 @@ pub(crate) struct Context<'a> {
 /// Each transcript has its own, so what is derived from it needs no further context.
 pub(crate) fn master_secret(
     suite: Suite,
-    chain: &HashSecret,
+    chain: &Expander,
     context: &Context<'_>,
     first: &Digest,
     second: &Digest,
     block: Option<&SecretBytes<MIX_LEN>>,
 ) -> HashSecret {
-    let transcript = suite
-        .labelled_hash(Label::UNMEDIATED_TRANSCRIPT)
-        .chain(context.binding)
-        .chain(&context.epoch.to_be_bytes())
-        .chain(&[context.initiator.letter()])
-        .chain(first.as_bytes())
-        .chain(second.as_bytes())
-        .finish();
+    let (epoch, initiator) = (context.epoch.to_be_bytes(), [context.initiator.letter()]);
+    let parts: [&[u8]; 5] = [context.binding, &epoch, &initiator, first.as_bytes(), second.as_bytes()];
+    let transcript = suite.labelled_digest(Label::UNMEDIATED_TRANSCRIPT, &parts);
     let transcript = [transcript.as_bytes()];
-    let master = Expander::new(suite, chain).hash_secret(Label::UNMEDIATED_HANDSHAKE, &transcript);
+    let master = chain.hash_secret(Label::UNMEDIATED_HANDSHAKE, &transcript);
     let Some(block) = block else { return master };
     let fresh = Expander::from_key(suite, block.expose()).hash_secret(Label::UNMEDIATED_MIX_KEY, &transcript);
     extract(suite, master.expose(), &[fresh.expose()])

@@ -1,6 +1,6 @@
 //! Hashing behind a suite.
 
-use hmac::digest::{Digest as _, FixedOutput, Output, OutputSizeUser};
+use hmac::digest::{FixedOutput, Output, OutputSizeUser, Update};
 use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
 use sha2::Sha512;
@@ -50,11 +50,11 @@ enum State {
 impl Hasher {
     pub(super) fn new(kind: HashKind) -> Self {
         Self(match kind {
-            HashKind::Sha256 => State::Sha256(Sha256::new()),
+            HashKind::Sha256 => State::Sha256(Sha256::default()),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            HashKind::Sha3_256 => State::Sha3_256(Sha3_256::new()),
+            HashKind::Sha3_256 => State::Sha3_256(Sha3_256::default()),
             #[cfg(feature = "sha512-aes256gcm")]
-            HashKind::Sha512 => State::Sha512(Sha512::new()),
+            HashKind::Sha512 => State::Sha512(Sha512::default()),
         })
     }
 
@@ -90,6 +90,32 @@ impl Hasher {
         }
         digest
     }
+}
+
+/// The hash of parts that are all at hand: without a state that moves.
+pub(super) fn digest<'a>(kind: HashKind, parts: impl Iterator<Item = &'a [u8]>) -> Digest {
+    let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
+    let Digest { bytes, len } = &mut digest;
+    match kind {
+        HashKind::Sha256 => of_parts(Sha256::default(), parts, bytes, len),
+        #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+        HashKind::Sha3_256 => of_parts(Sha3_256::default(), parts, bytes, len),
+        #[cfg(feature = "sha512-aes256gcm")]
+        HashKind::Sha512 => of_parts(Sha512::default(), parts, bytes, len),
+    }
+    digest
+}
+
+fn of_parts<'a, H: Update + FixedOutput + OutputSizeUser>(
+    mut hash: H,
+    parts: impl Iterator<Item = &'a [u8]>,
+    bytes: &mut [u8; MAX_HASH_LEN],
+    len: &mut u8,
+) {
+    for part in parts {
+        hash.update(part);
+    }
+    finish_into(hash, bytes, len);
 }
 
 fn finish_into<H: FixedOutput + OutputSizeUser>(hash: H, bytes: &mut [u8; MAX_HASH_LEN], len: &mut u8) {

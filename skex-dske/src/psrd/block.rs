@@ -49,7 +49,9 @@ impl Block {
 
 /// Whether an element of these octets is all zero, which no unused element is but for a chance of 2^-128.
 pub(super) fn has_erased_element(octets: &[u8]) -> bool {
-    octets.chunks(ELEMENT_LEN).any(|element| element.iter().fold(0, |sum, octet| sum | octet) == 0)
+    let (elements, rest) = octets.as_chunks::<ELEMENT_LEN>();
+    elements.iter().any(|element| u128::from_ne_bytes(*element) == 0)
+        || !rest.is_empty() && rest.iter().all(|octet| *octet == 0)
 }
 
 impl fmt::Debug for Block {

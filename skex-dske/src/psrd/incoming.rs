@@ -178,7 +178,7 @@ impl<P: Pad> Incoming<P> {
     fn unspent(&self, start: u32, want: u32) -> Option<u32> {
         let limit = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
         let (mut begin, mut index) = (start, start);
-        let mut octets = SecretVec::zeroed(ELEMENT_LEN.saturating_mul(RUN as usize));
+        let mut octets = SecretVec::zeroed(ELEMENT_LEN.saturating_mul(RUN.min(want) as usize));
         while index < begin.saturating_add(want).min(limit) {
             let run = RUN.min(begin.saturating_add(want).min(limit).saturating_sub(index));
             let run_octets = octets.expose_mut().get_mut(..ELEMENT_LEN.saturating_mul(run as usize))?;

@@ -46,11 +46,14 @@ impl Peer {
         }
         let flags = if self.state.session.status == Status::Void { FirstMessage::VOID } else { 0 };
         let mix_slots = self.mix_slots();
+        let Some((tag, digest)) = self.first_tag(flags, mix_slots, &nonce) else { return };
         self.exchange = Exchange::Attempt(Attempt {
             nonce,
             flags,
             sent: 0,
             mix_slots,
+            tag,
+            digest,
             cookie: None,
             cookie_taken: false,
         });
@@ -89,12 +92,12 @@ impl Peer {
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
         let attempt = self.attempt_of(second).ok_or(DiscardReason::Stale)?;
-        let mix_offer = self.mix_offer(&attempt);
+        let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
         let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
         let choice = Choice::from_extension(second.extension).ok_or(DiscardReason::Policy)?;
         let block = self.chosen_of(&attempt, choice)?;
-        let first_digest = first_digest(self.state.suite, &first)?;
-        let master = self.master_secret(self.state.side, &first_digest, second, block)?;
+        let chain = self.chain_keys();
+        let master = self.master_secret(&chain, self.state.side, &attempt.digest, second, block)?;
         let keys = Handshake::new(self.state.suite, &master);
         if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
@@ -109,7 +112,7 @@ impl Peer {
         }
         let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
         let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
-        let third = Third { mix_offer, choice, ..self.third_for(&attempt, &first, second, &keys)? };
+        let third = Third { mix_offer, choice, ..self.third_for(&chain, &first, second, &keys)? };
         self.move_on(&keys, next, epoch, Role::Initiator, Status::Unconfirmed, block);
         self.state.link = Link::Ahead(third);
         self.learn(from);
@@ -200,16 +203,16 @@ impl Peer {
 
     pub(super) fn on_stale(&mut self, stale: &StaleMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
-        let mix_offer = self.mix_offer(&attempt);
-        let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
-        if stale.attempt != first.attempt() && holds(Rule::ProveStale) {
+        if stale.attempt != FirstMessage::attempt_of(&attempt.nonce) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Stale);
         }
-        let digest = first_digest(self.state.suite, &first)?;
         let body =
             Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let expected =
-            schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes(), digest.as_bytes()]);
+        let expected = schedule::mac(
+            self.state.suite,
+            &self.own_mac_key(),
+            &[body.as_bytes(), attempt.digest.as_bytes()],
+        );
         if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
         }
@@ -231,11 +234,10 @@ impl Peer {
         status: Status,
         block: Option<usize>,
     ) {
-        let own_pseudonym = self.own_pseudonym();
         self.end_session();
         let previous = &mut self.state.previous;
         previous.suite = self.state.suite;
-        previous.own = own_pseudonym;
+        previous.own = self.own_pseudonym;
         previous.peer = self.peer_pseudonym;
         previous.peer_mac.overwrite(&self.peer_mac);
         self.state.session =
@@ -273,7 +275,7 @@ impl Peer {
     /// The third message of our attempt, and the fourth ones that would answer it.
     fn third_for(
         &self,
-        attempt: &Attempt,
+        chain: &Expander,
         first: &FirstMessage<'_>,
         second: &SecondMessage<'_>,
         keys: &Handshake,
@@ -284,14 +286,15 @@ impl Peer {
         let long = LongThirdMessage::new(short, first, second);
         let body =
             Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
+        let key = schedule::mac_key(chain, self.state.side, self.state.epoch);
         Ok(Third {
-            first_flags: attempt.flags,
-            initiator_nonce: attempt.nonce,
+            first_flags: first.flags,
+            initiator_nonce: *first.nonce,
             offer: self.settings.offer,
             second_flags: second.flags,
             responder_nonce: *second.nonce,
             tag: long.short.tag,
-            guard: guard(schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()])),
+            guard: guard(schedule::mac(self.state.suite, &key, &[body.as_bytes()])),
             good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
             void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
             mix_offer: None,
@@ -302,22 +305,32 @@ impl Peer {
     /// The first message of an attempt of ours, the same each time.
     pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt, extension: &'a [u8]) -> FirstMessage<'a> {
         let offered = self.settings.offer.offered();
-        let own = self.own_pseudonym();
-        let mut first = FirstMessage::new(attempt.flags, own, &attempt.nonce, offered, extension);
-        if let Ok(body) = Datagram::write(|writer| first.encode_body(writer)) {
-            first.tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()]);
-        }
+        let mut first =
+            FirstMessage::new(attempt.flags, self.own_pseudonym, &attempt.nonce, offered, extension);
+        first.tag = attempt.tag;
         first.cookie = attempt.cookie;
         first
+    }
+
+    /// The tag of a first message of ours, and its hash. Computed once an attempt.
+    fn first_tag(
+        &self,
+        flags: u8,
+        mix_slots: u8,
+        nonce: &[u8; NONCE_LEN],
+    ) -> Option<([u8; TAG_LEN], Digest)> {
+        let mix_offer = self.mix_offer(mix_slots, nonce);
+        let (offered, extension) = (self.settings.offer.offered(), extension(mix_offer.as_ref()));
+        let first = FirstMessage::new(flags, self.own_pseudonym, nonce, offered, extension);
+        // Always: it fits.
+        let body = Datagram::write(|writer| first.encode_body(writer)).ok()?;
+        let tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()]);
+        Some((tag, self.state.suite.digest(&[body.as_bytes(), &tag])))
     }
 
     /// The key of our own first messages. It is not kept: few are sent.
     fn own_mac_key(&self) -> SecretBytes<{ schedule::MAC_KEY_LEN }> {
         schedule::mac_key(&self.chain_keys(), self.state.side, self.state.epoch)
-    }
-
-    fn own_pseudonym(&self) -> Pseudonym {
-        schedule::pseudonym(&self.chain_keys(), self.state.side, self.state.epoch)
     }
 
     pub(super) fn chain_keys(&self) -> Expander {
@@ -328,6 +341,7 @@ impl Peer {
     /// block in this slot is mixed.
     pub(super) fn master_secret(
         &self,
+        chain: &Expander,
         initiator: Side,
         first: &Digest,
         second: &SecondMessage<'_>,
@@ -335,17 +349,17 @@ impl Peer {
     ) -> Result<HashSecret, DiscardReason> {
         let body =
             Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let second = self.state.suite.hash().chain(body.as_bytes()).finish();
+        let second = self.state.suite.digest(&[body.as_bytes()]);
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
         let block = block.and_then(|slot| self.state.blocks.get(slot));
-        Ok(schedule::master_secret(self.state.suite, &self.state.chain, &context, first, &second, block))
+        Ok(schedule::master_secret(self.state.suite, chain, &context, first, &second, block))
     }
 }
 
 /// The hash of a first message, without its cookie.
 pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Digest, DiscardReason> {
     let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    Ok(suite.hash().chain(body.as_bytes()).chain(&first.tag).finish())
+    Ok(suite.digest(&[body.as_bytes(), &first.tag]))
 }
 
 /// The tag of a third message.

@@ -95,16 +95,16 @@ impl Peer {
         }
     }
 
-    /// The extension block of the first message of an attempt.
-    pub(super) fn mix_offer(&self, attempt: &Attempt) -> Option<[u8; MIX_OFFER_LEN]> {
-        if attempt.mix_slots == 0 {
+    /// The extension block of the first message of an attempt that offers the blocks in these slots.
+    pub(super) fn mix_offer(&self, slots: u8, nonce: &[u8; NONCE_LEN]) -> Option<[u8; MIX_OFFER_LEN]> {
+        if slots == 0 {
             return None;
         }
         let (side, epoch) = (self.state.side, self.state.epoch);
-        let mut offer = schedule::empty_mix_offer(&self.chain_keys(), epoch, side, &attempt.nonce);
-        let offered = self.state.blocks.held().filter(|(slot, _)| attempt.mix_slots & (1 << slot) != 0);
+        let mut offer = schedule::empty_mix_offer(&self.chain_keys(), epoch, side, nonce);
+        let offered = self.state.blocks.held().filter(|(slot, _)| slots & (1 << slot) != 0);
         for (place, (_, block)) in offer.chunks_exact_mut(MIX_REFERENCE_LEN).zip(offered) {
-            place.copy_from_slice(&self.mix_reference(block, side, &attempt.nonce));
+            place.copy_from_slice(&self.mix_reference(block, side, nonce));
         }
         Some(offer)
     }

@@ -205,7 +205,7 @@ impl Peer {
     }
 
     fn first_message(&self, attempt: &Attempt) -> Option<Datagram> {
-        let mix_offer = self.mix_offer(attempt);
+        let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
         let first = self.own_first(attempt, extension(mix_offer.as_ref()));
         Datagram::write(|writer| first.encode(writer)).ok()
     }

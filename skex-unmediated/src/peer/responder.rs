@@ -145,7 +145,8 @@ impl Peer {
         let digest = first_digest(self.state.suite, first)?;
         let nonce = self.responder_nonce(&digest, slot, flags, suite, choice);
         let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), choice.octets());
-        let master = self.master_secret(self.state.side.other(), &digest, &second, block)?;
+        let master =
+            self.master_secret(&self.chain_keys(), self.state.side.other(), &digest, &second, block)?;
         let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
             // Copies of first messages must not put off the end of what was answered first.
@@ -287,7 +288,8 @@ impl Peer {
         first.tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
         let digest = first_digest(self.state.suite, &first)?;
         let block = self.block_needed(&first, choice)?;
-        let master = self.master_secret(self.state.side.other(), &digest, &long.second(), block)?;
+        let master =
+            self.master_secret(&self.chain_keys(), self.state.side.other(), &digest, &long.second(), block)?;
         let keys = Handshake::new(self.state.suite, &master);
         verify_third(&keys, &long.short)?;
         // Our own second message chose it, so it is compiled in: see `PeerConfig::suites`.

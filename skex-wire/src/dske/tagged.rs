@@ -44,9 +44,10 @@ pub const TAG_PREFIX_LEN: usize = 21;
 #[must_use]
 pub fn tag_prefix(direction: Direction, client_id: u32, hub_id: &[u8; 16]) -> [u8; TAG_PREFIX_LEN] {
     let mut prefix = [0; TAG_PREFIX_LEN];
-    let fields = [direction.value()].into_iter().chain(client_id.to_be_bytes()).chain(*hub_id);
-    for (octet, field) in prefix.iter_mut().zip(fields) {
-        *octet = field;
+    let [a, b, c, d] = client_id.to_be_bytes();
+    if let Some((front, hub)) = prefix.split_first_chunk_mut() {
+        *front = [direction.value(), a, b, c, d];
+        hub.copy_from_slice(hub_id);
     }
     prefix
 }

@@ -52,14 +52,14 @@ impl<P: Pad> Client<P> {
     pub(super) fn try_accept(&mut self, now: Instant, id: Id) {
         let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
         let Some(newest) = arrived.last() else { return };
-        let (context, secret_tag, expires) = (newest.context.clone(), newest.secret_tag, newest.expires);
+        let (context, secret_tag, expires) = (&newest.context, newest.secret_tag, newest.expires);
         let alike = |share: &&Arrived| {
-            share.context == context && share.secret_tag == secret_tag && now < share.expires
+            share.context == *context && share.secret_tag == secret_tag && now < share.expires
         };
-        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
-        if group.len() < usize::from(context.threshold) {
+        if arrived.iter().filter(alike).count() < usize::from(context.threshold) {
             return;
         }
+        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
         let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
             return;
         };
@@ -85,6 +85,7 @@ impl<P: Pad> Client<P> {
         let shares = group.iter().map(kept).collect();
         let count = context.count();
         let settle_at = now.saturating_add(self.limits.settle);
+        let context = context.clone();
         let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
         let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
         let silent = |link: &usize| !arrived.iter().any(|share| share.link == *link);

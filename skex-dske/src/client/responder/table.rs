@@ -26,12 +26,30 @@ pub(super) struct Held {
     pub(super) recent: usize,
 }
 
-impl Held {
-    fn count(&mut self, inbound: &Inbound) -> &mut usize {
+/// Among which an initiator's key counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Begun(usize),
+    Waiting,
+    Recent,
+}
+
+impl Kind {
+    fn of(inbound: &Inbound) -> Self {
         match &inbound.stage {
-            Stage::Collecting(_) => self.begun.entry(inbound.begun_by).or_default(),
-            Stage::Accepted(accepted) if accepted.key.is_some() => &mut self.waiting,
-            Stage::Accepted(_) => &mut self.recent,
+            Stage::Collecting(_) => Self::Begun(inbound.begun_by),
+            Stage::Accepted(accepted) if accepted.key.is_some() => Self::Waiting,
+            Stage::Accepted(_) => Self::Recent,
+        }
+    }
+}
+
+impl Held {
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Begun(link) => self.begun.entry(link).or_default(),
+            Kind::Waiting => &mut self.waiting,
+            Kind::Recent => &mut self.recent,
         }
     }
 }
@@ -68,8 +86,7 @@ impl InboundTable {
     pub(super) fn insert(&mut self, id: Id, inbound: Inbound) {
         let _ = self.remove(&id);
         self.deadlines.insert((inbound.deadline(), id));
-        let count = self.held.entry(id.0).or_default().count(&inbound);
-        *count = count.saturating_add(1);
+        self.add(id.0, Kind::of(&inbound));
         self.entries.insert(id, inbound);
     }
 
@@ -77,22 +94,40 @@ impl InboundTable {
     pub(super) fn remove(&mut self, id: &Id) -> Option<Inbound> {
         let inbound = self.entries.remove(id)?;
         self.deadlines.remove(&(inbound.deadline(), *id));
-        if let Some(held) = self.held.get_mut(&id.0) {
-            let count = held.count(&inbound);
+        self.subtract(id.0, Kind::of(&inbound));
+        Some(inbound)
+    }
+
+    fn add(&mut self, initiator: ClientTag, kind: Kind) {
+        let count = self.held.entry(initiator).or_default().count(kind);
+        *count = count.saturating_add(1);
+    }
+
+    fn subtract(&mut self, initiator: ClientTag, kind: Kind) {
+        if let Some(held) = self.held.get_mut(&initiator) {
+            let count = held.count(kind);
             *count = count.saturating_sub(1);
             held.begun.retain(|_, count| *count > 0);
             if *held == Held::default() {
-                self.held.remove(&id.0);
+                self.held.remove(&initiator);
             }
         }
-        Some(inbound)
     }
 
     /// Changes a key. The one way to do so: what is known of all of them follows.
     pub(super) fn change<R>(&mut self, id: &Id, change: impl FnOnce(&mut Inbound) -> R) -> Option<R> {
-        let mut inbound = self.remove(id)?;
-        let result = change(&mut inbound);
-        self.insert(*id, inbound);
+        let inbound = self.entries.get_mut(id)?;
+        let (deadline, kind) = (inbound.deadline(), Kind::of(inbound));
+        let result = change(inbound);
+        let (new_deadline, new_kind) = (inbound.deadline(), Kind::of(inbound));
+        if new_deadline != deadline {
+            self.deadlines.remove(&(deadline, *id));
+            self.deadlines.insert((new_deadline, *id));
+        }
+        if new_kind != kind {
+            self.subtract(id.0, kind);
+            self.add(id.0, new_kind);
+        }
         Some(result)
     }
 }
