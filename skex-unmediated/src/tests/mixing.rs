@@ -331,6 +331,42 @@ fn an_old_refusal_makes_no_room() {
     assert_eq!((pair.agree(), mixed(&mut pair)), (Some(1), [true; 2]));
 }
 
+/// A refusal ends an attempt of its sender's, as any answer does. Copies of first messages that draw refusals must not keep an end
+/// from starting for ever.
+#[test]
+fn recorded_first_messages_that_are_refused_do_not_make_an_end_yield_for_ever() {
+    load_bearing(Rule::RoundRises, || {
+        let mut pair =
+            Pair::new(Options { one_try: true, mix: Some(MixPolicy::Require), ..Options::default() });
+        pair.b.provide(1);
+        let mut recorded = Vec::new();
+        for _ in 0..16 {
+            pair.b.establish();
+            recorded.extend(pair.b.sent.pop_front());
+            pair.b.wake();
+        }
+        // b has taken block 1 back since, and both have block 2.
+        pair.b.peer().withdraw_mixes();
+        pair.b.drain();
+        pair.a.provide(2);
+        pair.b.provide(2);
+        pair.a.establish();
+        for floods in 0.. {
+            pair.a.sent.clear();
+            for old in &recorded {
+                let _ = pair.a.deliver(old);
+            }
+            if !pair.a.sent.iter().any(|answer| answer[0] == 0x12) {
+                break;
+            }
+            assert!(floods < 2, "it yields again and again");
+            pair.a.wake();
+        }
+        pair.settle();
+        pair.assert_lives(Side::A);
+    });
+}
+
 /// Who moves on a refusal is lost: its peer does not follow.
 #[test]
 fn a_refusal_moves_nobody_whatever_the_policy() {
