@@ -2,6 +2,10 @@
 
 use std::vec::Vec;
 
+use chacha20::{
+    ChaCha20Rng,
+    rand_core::{Rng, SeedableRng},
+};
 use skex_core::Label;
 use skex_core::machine::{DiscardReason, Disposition};
 
@@ -336,6 +340,45 @@ fn heal_until_down(hub: &mut Site, devices: &mut Site, which: Side) -> bool {
         }
     }
     true
+}
+
+/// Messages lost, repeated and out of order, restarts and wishes at any time: a failing seed is printed.
+#[test]
+fn a_recovery_in_a_storm_heals_once_it_is_over() {
+    for seed in 0..1000 {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut below = |most: usize| usize::try_from(rng.next_u32()).unwrap() % most;
+        let (mut hub, mut devices) = world(seed % 2 == 1);
+        let mut flying: Vec<(Side, Vec<u8>)> = Vec::new();
+        for _ in 0..80 {
+            let which = if below(2) == 0 { Side::A } else { Side::B };
+            let end = side(&mut hub, &mut devices, which);
+            match below(12) {
+                0 => end.restart(TableConfig::new(1000)),
+                1 => end.crash_at = Some(end.steps + below(12)),
+                2 => drop(end.wake()),
+                3 => react(end),
+                4 => drop(end.try_establish(LANES[below(2)])),
+                5 => drop(recover(end, RecoveryCause::RolledBack)),
+                // Any message that was ever sent arrives, perhaps not for the first time.
+                _ if !flying.is_empty() => {
+                    let (to, message) = flying[below(flying.len())].clone();
+                    let _ = side(&mut hub, &mut devices, to).deliver(&message);
+                }
+                _ => {}
+            }
+            for (from, to) in [(Side::A, Side::B), (Side::B, Side::A)] {
+                let end = side(&mut hub, &mut devices, from);
+                flying.extend(end.sent.drain(..).map(|message| (to, message)));
+                if end.is_down {
+                    end.restart(TableConfig::new(1000));
+                }
+            }
+        }
+        hub.crash_at = None;
+        devices.crash_at = None;
+        assert!(heal(&mut hub, &mut devices), "seed {seed}");
+    }
 }
 
 /// The responder restarts between its second message and the third: the session of the recovery lane is void at both ends. Who
