@@ -356,7 +356,7 @@ fn a_recovery_in_a_storm_heals_once_it_is_over() {
             match below(12) {
                 0 => end.restart(TableConfig::new(1000)),
                 1 => end.crash_at = Some(end.steps + below(12)),
-                2 => drop(end.wake()),
+                2 => end.wake(),
                 3 => react(end),
                 4 => drop(end.try_establish(LANES[below(2)])),
                 5 => drop(recover(end, RecoveryCause::RolledBack)),
