@@ -8,7 +8,7 @@ use rand_core::{TryCryptoRng, TryRng};
 /// The generator of the operating system, found working when the program started.
 ///
 /// Nothing stands between it and the machines: a key of pre-shared random data is as good as its randomness.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Entropy(());
 
 impl Entropy {

@@ -9,6 +9,7 @@ mod driver;
 mod entropy;
 mod feed;
 mod keys;
+mod kme;
 mod provisioning;
 mod report;
 mod store;
@@ -54,6 +55,7 @@ enum Command {
     Provision(command::provision::Arguments),
     Hub(command::hub::Arguments),
     Client(command::client::Arguments),
+    Kme(command::kme::Arguments),
     Peer(command::peer::Arguments),
     Status(command::status::Arguments),
     Demo(command::demo::Arguments),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Provision(arguments) => command::provision::run(&arguments),
         Command::Hub(arguments) => command::hub::run(&arguments),
         Command::Client(arguments) => command::client::run(arguments),
+        Command::Kme(arguments) => command::kme::run(arguments),
         Command::Peer(arguments) => command::peer::run(arguments),
         Command::Status(arguments) => command::status::run(&arguments),
         Command::Demo(arguments) => command::demo::run(&arguments),

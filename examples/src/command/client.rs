@@ -2,7 +2,7 @@
 
 mod asking;
 mod feeding;
-mod running;
+pub(crate) mod running;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -196,7 +196,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-fn replace_addresses(hubs: &mut [ClientHubFile], replacements: &[String]) -> Result<()> {
+pub(crate) fn replace_addresses(hubs: &mut [ClientHubFile], replacements: &[String]) -> Result<()> {
     for replacement in replacements {
         let (name, address) = replacement
             .split_once('=')
@@ -207,7 +207,7 @@ fn replace_addresses(hubs: &mut [ClientHubFile], replacements: &[String]) -> Res
     Ok(())
 }
 
-fn check_request(file: &ClientFile, peer: &str, threshold: u8) -> Result<()> {
+pub(crate) fn check_request(file: &ClientFile, peer: &str, threshold: u8) -> Result<()> {
     if !file.peers.iter().any(|known| known.name == peer) {
         let known: Vec<&str> = file.peers.iter().map(|known| known.name.as_str()).collect();
         bail!(
@@ -227,7 +227,7 @@ fn check_request(file: &ClientFile, peer: &str, threshold: u8) -> Result<()> {
     Ok(())
 }
 
-fn start(
+pub(crate) fn start(
     directory: &Path,
     file: ClientFile,
     listen: Option<&str>,

@@ -13,5 +13,6 @@ mod damage;
 mod demo;
 mod enrolment;
 mod keys;
+mod kme;
 mod provisioning;
 mod support;

@@ -24,7 +24,7 @@ use crate::store::atomic::sync_directory;
 use crate::store::{FilePad, TableIdentity, TableWriter, table_name};
 
 /// What people call those whom the machine knows by ids.
-pub(super) struct Names {
+pub(crate) struct Names {
     clients: BTreeMap<ClientTag, String>,
     hubs: BTreeMap<HubId, String>,
 }
@@ -37,11 +37,11 @@ impl Names {
         }
     }
 
-    fn client(&self, tag: ClientTag) -> String {
+    pub(crate) fn client(&self, tag: ClientTag) -> String {
         self.clients.get(&tag).cloned().unwrap_or_else(|| tag.to_string())
     }
 
-    pub(super) fn tag(&self, name: &str) -> Result<ClientTag> {
+    pub(crate) fn tag(&self, name: &str) -> Result<ClientTag> {
         let found = self.clients.iter().find(|(_, known)| *known == name);
         found.map(|(tag, _)| *tag).with_context(|| format!("unknown peer {name}"))
     }
@@ -51,11 +51,11 @@ impl Names {
     }
 }
 
-pub(super) struct Running {
-    pub(super) driver: Driver<Client<FilePad>>,
-    pub(super) names: Names,
+pub(crate) struct Running {
+    pub(crate) driver: Driver<Client<FilePad>>,
+    pub(crate) names: Names,
     outlet: KeyOutlet,
-    pub(super) reporter: Reporter,
+    pub(crate) reporter: Reporter,
     home: Home,
     /// When each key of ours was asked for.
     asked: BTreeMap<KeyId, std::time::Instant>,
@@ -76,7 +76,7 @@ const LINGER: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an event means for a command that waits for one.
-pub(super) enum News {
+pub(crate) enum News {
     Established(KeyId, Role),
     Settled(KeyId, Role),
     Failed(KeyId, String),
@@ -259,7 +259,7 @@ impl Running {
     }
 
     /// Carries out what an event asks for, and tells it.
-    pub(super) fn take(&mut self, event: ClientEvent) -> Result<News> {
+    pub(crate) fn take(&mut self, event: ClientEvent) -> Result<News> {
         match event {
             ClientEvent::KeyEstablished(established) => self.take_key(established),
             ClientEvent::Settled { key_id, peer, role, hubs, blame_is_certain } => {

@@ -1,0 +1,277 @@
+//! HTTPS in front of the [`Keeper`]: TLS with certificates of both ends, HTTP/1.1, and bounds on whatever a client can draw
+//! out. Nothing is decided here but who is heard.
+
+use core::convert::Infallible;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{StatusCode, http};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::api::{LONGEST_BODY, Method, Request, Response, answer};
+use super::certificate::sae_of;
+use super::keeper::{Keeper, Vault};
+use super::name::Name;
+use super::settings::Settings;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+
+/// Connections whose TLS handshake is under way; others wait in the queue of the operating system.
+const HANDSHAKES: usize = 128;
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// Connections of one SAE. Whoever wants more is turned away, and nobody else notices.
+const CONNECTIONS_OF_EACH: usize = 16;
+
+/// For the head of a request, and for its body; also how long a connection may lie idle.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// A connection is closed after so long, whatever it does.
+const CONNECTION_TIME: Duration = Duration::from_secs(600);
+
+/// Octets of the longest head, and how many header fields it has.
+const LONGEST_HEAD: usize = 16384;
+const HEADERS: usize = 64;
+
+/// What the server and whoever makes keys share.
+pub(crate) struct Shared<V> {
+    pub(crate) keeper: Mutex<Keeper<V>>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    /// An octet here says that keys were given, or that storage failed.
+    pub(crate) wake: UnixStream,
+}
+
+impl<V: Vault> Shared<V> {
+    /// The keeper. Nobody panicked with it in hand: that ends the program.
+    pub(crate) fn keeper(&self) -> std::sync::MutexGuard<'_, Keeper<V>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Response {
+        let mut entropy = self.entropy;
+        let response = answer(&mut self.keeper(), self.clock.now(), &mut entropy, request);
+        // It does not block; where its buffer is full there is enough to wake up for.
+        let _ = (&self.wake).write(&[1]);
+        response
+    }
+}
+
+/// What TLS needs, from the files that the settings name.
+pub(crate) fn tls(settings: &Settings) -> Result<Arc<ServerConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&settings.client_ca)? {
+        let file = settings.client_ca.display();
+        roots.add(certificate).with_context(|| format!("{file} has a certificate that cannot be a root"))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .context("the certificates of SAEs cannot be verified")?;
+    let key = PrivateKeyDer::from_pem_file(&settings.private_key)
+        .with_context(|| format!("{} is no private key in PEM", settings.private_key.display()))?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("TLS cannot be set up")?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(&settings.certificate)?, key)
+        .context("certificate and private key do not fit")?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Every connection shows its certificate anew.
+    tls.session_storage = Arc::new(NoServerSessionStorage {});
+    tls.send_tls13_tickets = 0;
+    Ok(Arc::new(tls))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let octets = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    let found = found.with_context(|| format!("{} is not PEM", path.display()))?;
+    if found.is_empty() {
+        bail!("{} has no certificate in PEM", path.display());
+    }
+    Ok(found)
+}
+
+/// Serves until the process ends. Blocks the thread.
+pub(crate) fn serve<V>(listener: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared<V>>) -> Result<()>
+where
+    V: Vault + Send + 'static,
+{
+    listener.set_nonblocking(true).context("cannot set the socket up")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .context("cannot start the server")?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).context("cannot set the socket up")?;
+        let acceptor = TlsAcceptor::from(tls);
+        let (handshakes, crowd) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Crowd::default()));
+        loop {
+            let permit = Arc::clone(&handshakes).acquire_owned().await.context("no more connections")?;
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                // The client is gone, or the process is out of files for the moment.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (acceptor, crowd, shared) = (acceptor.clone(), Arc::clone(&crowd), Arc::clone(&shared));
+            tokio::spawn(timeout(CONNECTION_TIME, connection(stream, acceptor, permit, crowd, shared)));
+        }
+    })
+}
+
+/// How many connections each SAE has.
+#[derive(Default)]
+struct Crowd(Mutex<BTreeMap<Option<Name>, usize>>);
+
+struct Place {
+    crowd: Arc<Crowd>,
+    sae: Option<Name>,
+}
+
+impl Crowd {
+    fn enter(self: &Arc<Self>, sae: Option<Name>) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(sae.clone()).or_insert(0);
+        if *count >= CONNECTIONS_OF_EACH {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Place { crowd: Arc::clone(self), sae })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.sae) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.sae);
+            }
+        }
+    }
+}
+
+/// One connection, from the handshake to its end. What goes wrong concerns nobody but the client.
+async fn connection<V: Vault + Send + 'static>(
+    stream: tokio::net::TcpStream,
+    acceptor: TlsAcceptor,
+    permit: OwnedSemaphorePermit,
+    crowd: Arc<Crowd>,
+    shared: Arc<Shared<V>>,
+) {
+    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await else { return };
+    drop(permit);
+    let chain = stream.get_ref().1.peer_certificates();
+    let sae = chain.and_then(<[_]>::first).and_then(|certificate| sae_of(certificate));
+    // Names that are no SAE's here are counted as one.
+    let sae = sae.filter(|sae| shared.keeper().is_local(sae));
+    let Some(_place) = crowd.enter(sae.clone()) else { return };
+    let sae = Arc::new(sae);
+    let service = service_fn(|request| {
+        let (sae, shared) = (Arc::clone(&sae), Arc::clone(&shared));
+        async move { Ok::<_, Infallible>(respond(request, sae, shared).await) }
+    });
+    let _ended = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIME)
+        .max_buf_size(LONGEST_HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+type Answer = http::Response<Full<Bytes>>;
+
+async fn respond<V: Vault + Send + 'static>(
+    request: http::Request<Incoming>,
+    sae: Arc<Option<Name>>,
+    shared: Arc<Shared<V>>,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    // Two lengths: where one ends, somebody between us may see another request begin (RFC 9112, section 6.3).
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
+        return last(Response::error(400, "a request has one length", &[]));
+    }
+    let body = match timeout(REQUEST_TIME, Limited::new(body, LONGEST_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return last(Response::error(413, "the request is too long", &[]));
+        }
+        Ok(Err(_)) => return last(Response::error(400, "the request is malformed", &[])),
+        Err(_) => return last(Response::error(408, "the request took too long", &[])),
+    };
+    let method = match head.method {
+        http::Method::GET => Method::Get,
+        http::Method::POST => Method::Post,
+        _ => Method::Other,
+    };
+    // Storage is written in there.
+    let answered = tokio::task::spawn_blocking(move || {
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        shared.answer(&Request { sae: sae.as_ref().as_ref(), method, path, query, body: &body })
+    });
+    match answered.await {
+        Ok(response) => http(response),
+        Err(_) => {
+            // As good as a loss of power, which storage survives. Nobody knows what is in memory.
+            eprintln!("skex: an answer could not be made; stopping");
+            std::process::exit(1)
+        }
+    }
+}
+
+fn http(response: Response) -> Answer {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // The octets are wiped when they have left.
+    let mut answer = http::Response::new(Full::new(Bytes::from_owner(Wiped(response.body))));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
+    }
+    answer
+}
+
+/// What is behind this request is not looked at.
+fn last(response: Response) -> Answer {
+    let mut answer = http(response);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+struct Wiped(zeroize::Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
