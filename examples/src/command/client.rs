@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::PeerHandle;
-use skex_dske::{Client, ClientConfig, ClientLimits, HubLink, KeyRequest, Release, Table};
+use skex_dske::{Client, ClientConfig, ClientLimits, HubLink, KeyRequest, Release, ResponderPolicy, Table};
 use skex_wire::dske::Direction;
 
 use crate::clock::Clock;
@@ -165,7 +165,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if let Action::Ask(question) = &action {
         limits.commands = question.timeout();
     }
-    let mut client = start(&dir, file, listen.as_deref(), limits, outlet, reporter)?;
+    let demands = (ResponderPolicy::default(), limits);
+    let mut client = start(&dir, file, listen.as_deref(), demands, outlet, reporter)?;
     match action {
         Action::Get { peer, threshold, key_len, suite, release, timeout, .. } => {
             let mut request = KeyRequest::new(threshold);
@@ -231,7 +232,7 @@ pub(crate) fn start(
     directory: &Path,
     file: ClientFile,
     listen: Option<&str>,
-    limits: ClientLimits,
+    (policy, limits): (ResponderPolicy, ClientLimits),
     outlet: KeyOutlet,
     reporter: Reporter,
 ) -> Result<Running> {
@@ -243,6 +244,7 @@ pub(crate) fn start(
     let links = file.links()?;
     take_in(directory, &links, reporter)?;
     let config = config(directory, &file, true)?.with_limits(limits);
+    let config = config.with_policy(policy).context("what this client demands of keys cannot be had")?;
     let (log, contents) = Log::open(&directory.join(LOG))?;
     let clock = Clock::start();
     let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)

@@ -5,9 +5,10 @@ mod making;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use skex_dske::{ClientLimits, ResponderPolicy};
 
 use crate::clock::Clock;
 use crate::command::client::{check_request, replace_addresses, start};
@@ -122,15 +123,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let own = file.tag.client();
     let (vault, stored) = FileVault::open(&dir.join(VAULT), own)?;
     let (reporter, name) = (Reporter::new(false), settings.kme.clone());
-    let limits = skex_dske::ClientLimits::default();
-    let client = start(&dir, file, listen.as_deref(), limits, KeyOutlet::default(), reporter)?;
+    // Of keys that others make no less is demanded than of those that are made here.
+    let mut policy = ResponderPolicy::default();
+    policy.minimum_threshold = settings.peers.iter().map(|peer| peer.threshold).min().unwrap_or(2);
+    let demands = (policy, ClientLimits::default());
+    let client = start(&dir, file, listen.as_deref(), demands, KeyOutlet::default(), reporter)?;
     let tags = settings.peers.iter().map(|peer| client.names.tag(&peer.client)).collect::<Result<_>>()?;
     let (wake, wakes) = UnixStream::pair().context("cannot set up a socket pair")?;
     for end in [&wake, &wakes] {
         end.set_nonblocking(true).context("cannot set up a socket pair")?;
     }
-    let keeper = Mutex::new(Keeper::new(settings, tags, vault, stored));
-    let shared = Arc::new(Shared { keeper, clock: Clock::start(), entropy: Entropy::open()?, wake });
+    let keeper = Keeper::new(settings, tags, vault, stored);
+    let shared = Arc::new(Shared::new(keeper, Clock::start(), Entropy::open()?, wake));
     let mut making = Making::new(client, Arc::clone(&shared), wakes);
     // Keys that the client has from before a crash are taken in first: one that was given must be known when it is told again.
     making.take_in_all()?;

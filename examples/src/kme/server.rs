@@ -3,7 +3,7 @@
 
 use core::convert::Infallible;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -56,14 +56,21 @@ const HEADERS: usize = 64;
 
 /// What the server and whoever makes keys share.
 pub(crate) struct Shared<V> {
-    pub(crate) keeper: Mutex<Keeper<V>>,
-    pub(crate) clock: Clock,
-    pub(crate) entropy: Entropy,
+    keeper: Mutex<Keeper<V>>,
+    /// The SAEs here, for who must not wait until the keeper's storage has synced.
+    saes: BTreeSet<Name>,
+    clock: Clock,
+    entropy: Entropy,
     /// An octet here says that keys were given, or that storage failed.
-    pub(crate) wake: UnixStream,
+    wake: UnixStream,
 }
 
 impl<V: Vault> Shared<V> {
+    pub(crate) fn new(keeper: Keeper<V>, clock: Clock, entropy: Entropy, wake: UnixStream) -> Self {
+        let saes = keeper.settings().links.iter().map(|link| link.local.clone()).collect();
+        Self { keeper: Mutex::new(keeper), saes, clock, entropy, wake }
+    }
+
     /// The keeper. Nobody panicked with it in hand: that ends the program.
     pub(crate) fn keeper(&self) -> std::sync::MutexGuard<'_, Keeper<V>> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,7 +198,7 @@ async fn connection<V: Vault + Send + 'static>(
     let chain = stream.get_ref().1.peer_certificates();
     let sae = chain.and_then(<[_]>::first).and_then(|certificate| sae_of(certificate));
     // Names that are no SAE's here are counted as one.
-    let sae = sae.filter(|sae| shared.keeper().is_local(sae));
+    let sae = sae.filter(|sae| shared.saes.contains(sae));
     let Some(_place) = crowd.enter(sae.clone()) else { return };
     let sae = Arc::new(sae);
     let service = service_fn(|request| {
@@ -249,7 +256,7 @@ async fn respond<V: Vault + Send + 'static>(
 
 fn http(response: Response) -> Answer {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // The octets are wiped when they have left.
+    // This copy is wiped when it has left; those of HTTP and TLS are theirs.
     let mut answer = http::Response::new(Full::new(Bytes::from_owner(Wiped(response.body))));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -3,7 +3,7 @@
 use super::{Consumer, Direction, ExportError, Exporter, KeyName};
 use crate::KeyBytes;
 
-/// Octets with a name. The name serves as the key id of ETSI GS QKD 014 (as a UUID) and of Cisco SKIP.
+/// Octets with a name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RawKey {
     name: KeyName,
