@@ -74,7 +74,7 @@ kme.json, at one end (paths count from the file):
     \"max_key_size\": 1024,                   up to 8192                           (1024)
     \"max_key_per_request\": 32               up to 1024                           (32)
   }
-The other end has the same link the other way round. Names of SAEs and KMEs: 1 to 64 of A-Z a-z 0-9 . _ : @ -
+The other end has the same link the other way round, and a held above the ready here. Names of SAEs and KMEs: 1 to 64 of A-Z a-z 0-9 . _ : @ -
 
 ETSI GS QKD 014 v1.1.1:
   GET       /api/v1/keys/{slave SAE}/status

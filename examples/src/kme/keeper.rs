@@ -79,6 +79,8 @@ pub(crate) enum Arrival {
     Known,
     /// It is not one for SAEs.
     Unusable,
+    /// It is of a client that is no peer here, and so not the KME's to take.
+    Foreign,
 }
 
 struct Entry {
@@ -158,7 +160,7 @@ impl<V: Vault> Keeper<V> {
             bail!("storage failed before");
         }
         let Some(peer) = self.tags.iter().position(|tag| *tag == kept.peer) else {
-            return Ok(Arrival::Unusable);
+            return Ok(Arrival::Foreign);
         };
         if kept.key.secret().len() != KEY_LEN || !kept.key.is_confirmed() {
             return Ok(Arrival::Unusable);

@@ -132,6 +132,10 @@ impl Making {
         };
         self.asked.remove(&id);
         let arrival = self.shared.keeper().take_in(Kept { peer, part, key })?;
+        if arrival == Arrival::Foreign {
+            // It waits in the client's log for `skex client wait`.
+            return Ok(());
+        }
         if part == Part::Received {
             // It is in safe hands now, or nobody wants it. Only then is it given to anybody: told again after a crash, it
             // would be a key that nobody had yet.
@@ -140,7 +144,7 @@ impl Making {
         }
         match arrival {
             Arrival::Stored(slot) => self.shared.keeper().open(slot),
-            Arrival::Known => {}
+            Arrival::Known | Arrival::Foreign => {}
             Arrival::Unusable => {
                 let peer = self.client.names.client(peer);
                 self.client.reporter.note(format!("a key with {peer} is none of a KME's, and is dropped"))?;

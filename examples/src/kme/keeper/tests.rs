@@ -256,7 +256,7 @@ fn a_key_that_is_told_again_is_taken_in_once_and_given_to_nobody_before_it_is_op
 #[test]
 fn only_confirmed_keys_of_the_right_length_from_known_peers_are_taken_in() {
     let mut two = Two::with_keys(0);
-    assert_eq!(two.a.take_in(kept(1, ALICE, Part::Made)).unwrap(), Arrival::Unusable, "not a peer of A");
+    assert_eq!(two.a.take_in(kept(1, ALICE, Part::Made)).unwrap(), Arrival::Foreign, "not a peer of A");
     let secret = |len| KeyBytes::copied_from(&[1; 64][..len]).unwrap();
     let key = |len| OutputKey::new(KeyId::new([1; 16]), 0, Assurance::Computational, secret(len));
     for key in [key(KEY_LEN), key(16).confirmed(), key(64).confirmed()] {
