@@ -224,7 +224,7 @@ impl Running {
     }
 
     /// Gives links other initial keys, as the orders in the directory say. What cannot be done ends the client.
-    pub(super) fn take_keys(&mut self) -> Result<()> {
+    pub(crate) fn take_keys(&mut self) -> Result<()> {
         for (name, order) in new_keys(&self.home.directory)? {
             self.replace_key(&name, &order)?;
         }

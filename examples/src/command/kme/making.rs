@@ -21,6 +21,9 @@ use crate::kme::vault::FileVault;
 /// Keys that a peer is asked for at once.
 const AT_ONCE: usize = 16;
 
+/// How often it is seen whether `skex provision key` left an order in the client's directory.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a request waits for a peer that is down. Each one that fails has spent what its shares took, so few are made: after
 /// a failure one at a time, ever more slowly.
 const LIFETIME: u16 = 600;
@@ -48,12 +51,18 @@ impl Making {
 
     /// Until the program is stopped, or something fails.
     pub(super) fn run(&mut self, serving: &JoinHandle<Result<()>>) -> Result<()> {
+        let mut look_at = Instant::ZERO;
         while !serving.is_finished() {
             if self.shared.keeper().is_broken() {
                 bail!("a key could not be erased; mend the disk and start again: none is given twice");
             }
             let again = self.ask()?;
-            self.client.driver.wait(again, Some(self.wakes.as_fd()))?;
+            let until = again.into_iter().chain([look_at]).min();
+            self.client.driver.wait(until, Some(self.wakes.as_fd()))?;
+            if look_at <= self.client.driver.now() {
+                self.client.take_keys()?;
+                look_at = self.client.driver.now().saturating_add(PAUSE);
+            }
             // However many octets wait: one look at what is missing answers them all.
             while matches!((&self.wakes).read(&mut [0; 64]), Ok(1..)) {}
             self.take_in_all()?;
