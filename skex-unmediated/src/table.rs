@@ -292,7 +292,7 @@ impl PeerTable {
         let mut refused = DiscardReason::UnknownPeer;
         for place in candidates.as_slice() {
             let Some(lane) = self.lanes.get_mut(*place) else { continue };
-            lane.peer.warm();
+            lane.warm();
             lane.peer.demand_cookies(demanded);
             match lane.peer.handle_message(now, rng, from, message)? {
                 Disposition::Discarded(DiscardReason::Busy) => refused = DiscardReason::Busy,

@@ -59,18 +59,21 @@ impl Peer {
             self.binding.last(),
         ];
         let near = near.into_iter().flatten().fold(0, |all, octet| all ^ octet);
+        let is_idle = matches!(self.exchange, Exchange::Idle);
         let _ = core::hint::black_box((
             near,
+            is_idle,
             self.state.epoch,
+            self.state.session.status,
             self.sequence,
-            self.wanted,
-            self.settings.retransmit,
         ));
+        let _ =
+            core::hint::black_box((self.timers.next(), self.clock.now(), self.due.reply_path(), self.gate));
         let _ = core::hint::black_box((
-            self.timers.next(),
-            self.clock.now(),
-            self.due.reply_path(),
+            self.settings.retransmit,
             self.mix_needed,
+            self.highest_round,
+            self.wanted,
         ));
     }
 
