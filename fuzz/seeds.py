@@ -42,6 +42,13 @@ for name, target in [("dske-wire", "wire_dske"), ("unmediated-transcripts", "wir
             if len(octets) <= 512 and (target == "wire_dske" or octets[0] >> 4 == 1):
                 keep(target, octets)
                 count += 1
+for case in cases("dske-transcripts"):
+    for step in case.get("steps", ()) if case["result"] == "valid" else ():
+        for output in step["outputs"]:
+            for octets in octet_strings([output.get("inner") or "", output.get("octets") or ""]):
+                if len(octets) <= 512:
+                    keep("wire_dske", octets)
+                    count += 1
 for case in cases("unmediated-records"):
     for octets in octet_strings(case):
         if octets[:3] == b"SKX":

@@ -3,13 +3,16 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use skex_core::KeyId;
-use skex_dske::{ClientEvent, Conduct, KeyRequest, KeySuite, MessageTagKey, Release, Tag};
+use skex_core::{KeyId, SecretBytes};
+use skex_dske::{
+    ClientEvent, ClientId, Conduct, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release, Table,
+    Tag,
+};
 use skex_sim::{Either, Link, NodeId, PowerLoss, Receipts};
 use skex_wire::Writer;
 use skex_wire::dske::{
-    Answer, AnswerStatus, BlockPosition, Confirmation, Direction, DskeSuiteId, Inner, LeaseRequest,
-    ShareMessage, block_elements, tag_prefix,
+    Answer, AnswerStatus, BlockPosition, Command, CommandBody, Confirmation, Direction, DskeSuiteId, Inner,
+    LeaseRequest, Outcome, Refill, Refilled, ShareMessage, block_elements, tag_prefix,
 };
 
 use crate::Input;
@@ -56,7 +59,16 @@ struct Script {
     heard: Vec<Vec<Vec<u8>>>,
     /// Keys of honest initiators: who, and for whom.
     asked: Vec<(usize, usize, KeyId)>,
+    /// Events of the world that were looked at for tables.
+    read: usize,
+    /// The last number of a table of each link and direction: hub, client, uplink.
+    numbers: BTreeMap<(usize, usize, bool), u16>,
+    /// The number of each client at a hub, once it was revoked there.
+    revoked: BTreeMap<(usize, usize), u32>,
 }
+
+/// Tables that a direction of a link gets in a run.
+const TABLES: u16 = 4;
 
 impl Script {
     fn new(cast: &mut Cast, hostile: Hostile) -> Self {
@@ -78,11 +90,19 @@ impl Script {
             })
             .collect();
         let heard = liars.iter().map(|_| Vec::new()).collect();
-        Self { hostile, liars, heard, asked: Vec::new() }
+        Self {
+            hostile,
+            liars,
+            heard,
+            asked: Vec::new(),
+            read: 0,
+            numbers: BTreeMap::new(),
+            revoked: BTreeMap::new(),
+        }
     }
 
     fn step(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
-        let kinds = if self.liars.is_empty() { 10 } else { 20 };
+        let kinds = if self.liars.is_empty() { 15 } else { 28 };
         match input.below(kinds)? {
             0 | 1 => pass(cast, 1 << input.below(15)?),
             2 => self.request(cast, input)?,
@@ -106,7 +126,169 @@ impl Script {
                 cast.world.net_mut().set_default_link(link.reorder(rates[2], 500).replay(rates[1]));
             }
             9 => self.take(cast, input)?,
+            10 | 11 => self.command(cast, input)?,
+            12 => self.refill(cast, input)?,
+            13 => self.store_refills(cast),
+            14 => self.provision(cast, input)?,
+            // The oracle knows the initial keys and numbers of the beginning alone.
+            15 => self.replace_initial_key(cast, input)?,
+            16 => self.revoke_or_enrol(cast, input)?,
             _ => self.lie(cast, input)?,
+        }
+        Some(())
+    }
+
+    /// What a client asks of its hubs beside keys.
+    fn command(&self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (client, kind, what) = (input.below(cast.clients.len())?, input.below(5)?, input.octet()?);
+        let peer = cast.tags[usize::from(what & 3) % cast.tags.len()];
+        let key = self.asked.get(usize::from(what) % self.asked.len().max(1)).map(|(.., id)| *id);
+        cast.world.call(cast.clients[client], |party, now, rng| {
+            let own = party.left().unwrap();
+            // It may have too many under way, or no such key.
+            let _ = match kind {
+                0 => own.look_up(now, rng, [&b"alice"[..], b"bob", b"x"][usize::from(what % 3)]),
+                1 => own.publish(now, rng),
+                2 => own.unpublish(now, rng),
+                3 => own.authorise(now, rng, peer, what & 4 == 4),
+                _ => key.map_or(Ok(()), |key| own.withdraw(now, rng, key)),
+            };
+        });
+        Some(())
+    }
+
+    /// A link of honest ends that nobody revoked.
+    fn link(&self, cast: &Cast, input: &mut Input<'_>) -> Option<(usize, usize)> {
+        let link = (input.below(cast.hubs.len())?, input.below(cast.clients.len())?);
+        let is_honest = !self.liars.iter().any(|(client, hub, _)| (*hub, *client) == link);
+        (is_honest && !self.revoked.contains_key(&link)).then_some(link)
+    }
+
+    /// The next table of a direction of a link.
+    fn number(&mut self, (hub, client): (usize, usize), uplink: bool) -> Option<u16> {
+        let last = self.numbers.entry((hub, client, uplink)).or_insert(0);
+        (*last < TABLES).then(|| {
+            *last += 1;
+            *last
+        })
+    }
+
+    fn refill(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (kind, Some(link)) = (input.octet()?, self.link(cast, input)) else { return Some(()) };
+        let uplink = kind & 1 == 1;
+        if let Some(number) = self.number(link, uplink) {
+            cast.refill(link, (uplink, number), 8 + usize::from(kind));
+        }
+        Some(())
+    }
+
+    fn provision(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (kind, Some(link)) = (input.octet()?, self.link(cast, input)) else { return Some(()) };
+        let uplink = kind & 1 == 1;
+        if let Some(number) = self.number(link, uplink) {
+            let elements = 8 + usize::from(kind);
+            cast.provision(link, (uplink, number), Origin::OutOfBand, elements, kind & 2 == 2);
+        }
+        Some(())
+    }
+
+    /// Stores and adds the tables that came to clients from honest hubs, but those of links that are no more.
+    fn store_refills(&mut self, cast: &mut Cast) {
+        let from = core::mem::replace(&mut self.read, cast.world.events().len());
+        let mut came = Vec::new();
+        for happened in &cast.world.events()[from..] {
+            let Either::Left(ClientEvent::Refill { hub, direction, number, octets }) = &happened.event else {
+                continue;
+            };
+            let client = cast.clients.iter().position(|node| *node == happened.node).unwrap();
+            let hub = cast.hub_ids.iter().position(|id| id == hub).unwrap();
+            if self.hostile != Hostile::Hub || hub != 2 {
+                came.push(((hub, client), *direction, *number, octets.expose().to_vec()));
+            }
+        }
+        for ((hub, client), direction, number, octets) in came {
+            let mut further = cast.further.borrow_mut();
+            let own = further.iter_mut().find(|table| {
+                let uplink = direction == Direction::UPLINK;
+                (table.hub, table.client, table.uplink, table.number) == (hub, client, uplink, number)
+            });
+            let Some(table) = own.filter(|table| !table.stored) else { continue };
+            assert!(table.octets == octets, "a table came as it is");
+            table.stored = true;
+            table.at_client.set_octets(&octets);
+            let added = Table::new(number, table.origin, table.at_client.clone());
+            drop(further);
+            let id = cast.hub_ids[hub];
+            cast.world.call(cast.clients[client], |party, _, _| {
+                party.left().unwrap().add_table(id, direction, added).unwrap();
+            });
+        }
+    }
+
+    /// One end of a link is given another initial key, or both.
+    fn replace_initial_key(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (kind, Some((hub, client))) = (input.octet()?, self.link(cast, input)) else { return Some(()) };
+        let (key, id) = ([kind | 1; 32], cast.hub_ids[hub]);
+        if kind & 3 != 1 {
+            cast.world.call(cast.clients[client], |party, now, rng| {
+                let key = SecretBytes::copied_from(&key);
+                party.left().unwrap().replace_initial_key(now, rng, id, key).unwrap();
+            });
+        }
+        if kind & 3 != 2 {
+            cast.world.call(cast.hubs[hub], |party, _, _| {
+                let client = ClientId::new(u32::try_from(client).unwrap());
+                party.right().unwrap().replace_initial_key(client, SecretBytes::copied_from(&key)).unwrap();
+            });
+        }
+        Some(())
+    }
+
+    /// A client of a hub is revoked there; the next time it is enrolled anew, and starts under its new number.
+    fn revoke_or_enrol(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (hub, client) = (input.below(cast.hubs.len())?, input.below(cast.clients.len())?);
+        if self.liars.iter().any(|(of, at, _)| (*at, *of) == (hub, client)) {
+            return Some(());
+        }
+        let is_enrolled_anew = |cast: &Cast| {
+            cast.revision.borrow().anew.iter().any(|anew| (anew.hub, anew.client) == (hub, client))
+        };
+        let next = u32::try_from(cast.clients.len()).unwrap()
+            + u32::try_from(cast.revision.borrow().anew.iter().filter(|anew| anew.hub == hub).count())
+                .unwrap();
+        if let Some(old) = self.revoked.get(&(hub, client)).copied() {
+            if is_enrolled_anew(cast) {
+                return Some(());
+            }
+            // Its operator waits until the hub says so.
+            let is_told = cast.world.events().iter().any(|happened| {
+                happened.node == cast.hubs[hub]
+                    && matches!(&happened.event, Either::Right(HubEvent::ClientRevoked { client, .. }) if client.number() == old)
+            });
+            if !is_told {
+                return Some(());
+            }
+            let anew = cast.make_anew(hub, client, next);
+            let enrolled = cast
+                .world
+                .call(cast.hubs[hub], |party, _, _| party.right().unwrap().enrol(anew.at_hub(), &[]));
+            if enrolled == Some(Ok(())) {
+                let mut revision = cast.revision.borrow_mut();
+                revision.left_out.push((hub, old));
+                revision.anew.push(anew);
+                drop(revision);
+                cast.further.borrow_mut().retain(|table| (table.hub, table.client) != (hub, client));
+                cast.world.crash(cast.clients[client], PowerLoss::Loses);
+                cast.world.restart(cast.clients[client]);
+            }
+            return Some(());
+        }
+        let id = u32::try_from(client).unwrap();
+        let done = cast
+            .world
+            .call(cast.hubs[hub], |party, now, _| party.right().unwrap().revoke(now, ClientId::new(id)));
+        if done == Some(Ok(())) {
+            self.revoked.insert((hub, client), id);
         }
         Some(())
     }
@@ -147,7 +329,7 @@ impl Script {
         let heard = &self.heard[which];
         let (client, hub, liar) = &mut self.liars[which];
         let link = (*client, *hub);
-        match input.below(8)? {
+        match input.below(11)? {
             0 => liar.say(cast, input.some()?),
             1 => {
                 let last = heard.iter().nth_back(input.below(8)?).cloned().unwrap_or_default();
@@ -195,6 +377,40 @@ impl Script {
                 }
             }
             6 => liar.fetch(cast),
+            7 => {
+                let what = input.octet()?;
+                let tag = [0xc0 | what & 3; 16];
+                let body = match what >> 6 {
+                    0 => CommandBody::Lookup([&b"alice"[..], b"bob", b"x"][usize::from(what % 3)]),
+                    1 => CommandBody::Publish(None),
+                    2 => CommandBody::Withdraw([what & 3; 16]),
+                    _ => CommandBody::Authorise { client: tag, allowed: what & 4 == 4 },
+                };
+                if !liar.is_hub() {
+                    if liar.end.saturating_sub(liar.next()) < 4 {
+                        liar.ask(cast, [what; 16], liar.end, 60);
+                    }
+                    if liar.end.saturating_sub(liar.next()) >= 4 {
+                        liar.command(cast, body);
+                    }
+                }
+            }
+            8 => {
+                let (kind, number) = (input.octet()?, u16::from(input.octet()?));
+                let direction = if kind & 1 == 1 { Direction::UPLINK } else { Direction::DOWNLINK };
+                let (first, count) = (u32::from(kind >> 1) * 16, 1 + usize::from(number % 64));
+                let pad = vec![kind | 1; 16 * count];
+                let elements = first + u32::try_from(count).unwrap() + u32::from(kind & 4) * 1000;
+                let mut octets = vec![0; 12 + pad.len()];
+                let mut out = Writer::new(&mut octets);
+                if liar.is_hub() {
+                    Refill::new(direction, number % 4, elements, first, &pad).ok()?.encode(&mut out).ok()?;
+                } else {
+                    Refilled::new(direction, number % 4, first).encode(&mut out).ok()?;
+                }
+                let written = out.written().to_vec();
+                liar.say(cast, &written);
+            }
             _ => pass(cast, u64::from(input.octet()?)),
         }
         Some(())
@@ -260,6 +476,14 @@ impl Script {
                             Some(_) => 4,
                         };
                         (false, index..index + elements, number)
+                    }
+                    Inner::Command(command) => {
+                        let Command { index, .. } = command.message;
+                        (false, index..index + 4, None)
+                    }
+                    Inner::Outcome(outcome) => {
+                        let Outcome { index, .. } = outcome.message;
+                        (true, index..index + 2, None)
                     }
                     _ => continue,
                 };

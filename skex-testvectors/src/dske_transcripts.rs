@@ -230,8 +230,8 @@ data! {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "explained in the README")]
 pub enum Input {
-    /// It starts: new, or from what it stored.
-    Start { stored: bool },
+    /// It starts, from the records that it stored: none if it is new.
+    Start { records: Vec<Hex> },
     /// Its application asks for a key.
     Request { peer: Hex, suite: u8, threshold: u8, key_length: u32, lifetime: u16 },
     /// Its application gives a command; `about` is its body, but for PUBLISH.

@@ -64,6 +64,8 @@ pub(crate) fn file() -> (&'static str, String) {
                 "An authentic delivery is below the responder's minimum threshold.",
             ),
             ("NotAuthorised", "MISSING_CHECK", "The responder has not authorised the initiator."),
+            ("ModifiedRecord", "AUTHENTICATION", "One bit of a stored record is flipped."),
+            ("Gap", "MISSING_CHECK", "Stored records that do not follow each other."),
             ("Passive", "BASIC", "Tables and captured messages of a threshold of links give the key."),
             ("TooFewLinks", "MISSING_CHECK", "One link fewer than the threshold."),
             ("NotCaptured", "MISSING_CHECK", "A message that is needed was not captured."),

@@ -111,6 +111,49 @@ pub(super) fn all(group: &mut Group) {
     commands(group);
     refills(group);
     policies(group);
+    starts(group);
+}
+
+/// A start from records that are not what was stored. `skex-testvectors`' file `records` has the causes one by one.
+fn starts(group: &mut Group) {
+    let torn = |records: &[Vec<u8>]| {
+        let mut records = records.to_vec();
+        let last = records.last_mut().expect("a record");
+        *last = flipped(last, last.len() - 17, 1);
+        records
+    };
+    let shuffled = |records: &[Vec<u8>]| {
+        let mut records = records.to_vec();
+        let last = records.len() - 1;
+        records.swap(last - 1, last);
+        records
+    };
+    let without_one = |records: &[Vec<u8>]| {
+        let mut records = records.to_vec();
+        records.remove(records.len() - 2);
+        records
+    };
+    type Spoil<'a> = &'a dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
+    let mut play = |name: &str, end: usize, layer, flag: &str, spoil: Spoil<'_>| {
+        let comment = "after a key was made; nothing is taken from the records";
+        exchange(group, name, comment, small(), (Some(layer), flag), |world, _| {
+            world.request(ALICE, wanted(2, KeySuite::OneTime));
+            world.until_given(2);
+            let records = spoil(&world.records(end));
+            world.stop(end);
+            world.refuse_start(end, &records);
+        });
+    };
+    for (name, end) in [("hub", HUB), ("client", BOB)] {
+        play(&format!("a {name}'s record damaged"), end, Layer::Authenticate, "ModifiedRecord", &torn);
+        play(&format!("a {name}'s record missing"), end, Layer::State, "Gap", &without_one);
+        play(&format!("a {name}'s records out of order"), end, Layer::State, "Gap", &shuffled);
+    }
+    play("a hub's record cut", HUB, Layer::Decode, "Length", &|records| {
+        let mut records = records.to_vec();
+        let _ = records.last_mut().expect("a record").pop();
+        records
+    });
 }
 
 fn envelope(group: &mut Group) {

@@ -16,6 +16,7 @@ use skex_dske::{
 use skex_wire::SuiteId;
 use skex_wire::dske::Direction;
 
+use super::TAPE;
 use crate::file::hex;
 
 /// Clients before hubs; a client's number at every hub is its place here.
@@ -378,7 +379,32 @@ impl World {
             Machine::Hub(Hub::restore(config, &records, now, tape).expect("good records"))
         };
         self.ends[end].machine = Some(machine);
-        self.finish(end, json!({ "type": "Start", "stored": !records.is_empty() }));
+        self.finish(end, started(&records));
+    }
+
+    /// What an end stored.
+    pub(super) fn records(&self, end: usize) -> Vec<Vec<u8>> {
+        self.ends[end].records.clone()
+    }
+
+    /// An end that is down is to start from records that it must refuse.
+    pub(super) fn refuse_start(&mut self, end: usize, records: &[Vec<u8>]) {
+        let (now, tape) =
+            (Instant::from_millis(self.now), &mut Tape { octets: vec![0; TAPE], used: 0, taken: Vec::new() });
+        let is_refused = if end < 2 {
+            Client::restore(self.client_config(end), records, now, tape).is_err()
+        } else {
+            Hub::restore(self.hub_config(end), records, now, tape).is_err()
+        };
+        assert!(is_refused, "it starts from damaged records");
+        self.steps.push(json!({
+            "end": self.name(end),
+            "time": self.now,
+            "input": started(records),
+            "draws": [],
+            "outputs": [],
+            "deadline": null,
+        }));
     }
 
     /// An end is gone, and hears nothing.
@@ -654,6 +680,10 @@ impl World {
             other => panic!("an event that is not known here: {other:?}"),
         }
     }
+}
+
+fn started(records: &[Vec<u8>]) -> Value {
+    json!({ "type": "Start", "records": records.iter().map(|record| hex(record)).collect::<Vec<_>>() })
 }
 
 fn hub_event(event: HubEvent) -> Value {

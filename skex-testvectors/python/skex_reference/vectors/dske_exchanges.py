@@ -16,6 +16,7 @@ from ..dske.envelope import ReplayWindow, SessionKeys
 from ..dske.observer import FoundKey, ObservedLink, Observer
 from ..dske.sharing import interpolate
 from ..octets import DecodeError, Policy, WrongState, xor
+from ..records import replay
 from ..suites import SUITES, NotAuthentic, equal
 from .case import Case, Json, Kind, layer_of
 
@@ -155,6 +156,9 @@ class World:
         end, given = step["end"], step["input"]
         made: Json = {}
         if given["type"] == "Start":
+            if refused:
+                return made
+            self.stored(end, given)
             for link in self.of(end):
                 link.ends[end] = LinkEnd()
                 link.generation = 0 if end == link.hub else link.generation
@@ -185,6 +189,12 @@ class World:
                 key = next(key for key in self.keys if key.key_id.hex() == output["keyId"])
                 made[f"outputs[{place}].key"] = key.parts["key"].hex()
         return made
+
+    def stored(self, end: str, given: Json) -> dict[bytes, bytes]:
+        """What stands in the records from which an end starts (D "Records"). What else is in them is SKEX's own affair."""
+        is_hub = end in self.hubs
+        machine = bytes.fromhex(self.hubs[end]["hubId"] if is_hub else self.clients[end]["tag"])[:8]
+        return replay([bytes.fromhex(record) for record in given["records"]], 3 if is_hub else 2, machine)
 
     def _draw(self, end: str, step: Json) -> None:
         shares: list[bytes] = []
@@ -710,6 +720,8 @@ def _refused(case: Case) -> str | None:
         return None
     world, _ = _play(case, until_last=True)
     last = case.test["steps"][-1]
+    if last["input"]["type"] == "Start":
+        return layer_of(lambda: world.stored(last["end"], last["input"]))
     return layer_of(lambda: world.refuse(last["end"], last["input"]["from"], bytes.fromhex(last["input"]["octets"])))
 
 
