@@ -8,3 +8,4 @@ mod forgery;
 mod hubs;
 pub mod liar;
 mod network;
+mod patience;

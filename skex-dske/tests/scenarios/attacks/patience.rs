@@ -1,0 +1,170 @@
+//! What is lost or held back once is not lost for long: who asks again, how soon, and for whom. Times are those of the simulation.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use skex_dske::KeyRequest;
+use skex_sim::{Link, Verdict};
+use skex_wire::dske::{Fetch, Inner};
+
+use super::liar::{Liar, Share, pass};
+use crate::oracle::Oracle;
+use crate::world::{Cast, Setup, cast};
+
+const HELLO: u8 = 0x11;
+const SEALED: u8 = 0x13;
+const SEALED_FRESH: u8 = 0x14;
+const FETCH: usize = 25 + Fetch::LEN;
+
+/// A client that starts anew, while the others and the hubs go on.
+fn start_anew(cast: &mut Cast, client: usize) {
+    cast.world.kill(cast.clients[client]);
+    cast.world.restart(cast.clients[client]);
+}
+
+/// A hundred keys are confirmed, and all of that is lost. The initiator asks seldom, and one question brings 32 confirmations: each
+/// brings those that wait longest, so that four questions bring them all.
+/// Carried by the order in `Hub::on_fetch`.
+#[test]
+fn no_confirmation_starves_behind_others() {
+    let mut setup = Setup::new(2);
+    setup.client_limits.inbound = 128;
+    let mut cast = cast(1, &setup);
+    cast.settle(1);
+    let (client, hubs) = (cast.world.net().address(cast.clients[0]), cast.hubs.clone());
+    cast.world.net_mut().intercept(move |sent| {
+        let is_confirm = sent.bytes.len() == 25 + 51;
+        let from_hub = sent.node.is_some_and(|node| hubs.contains(&node));
+        if from_hub && sent.to == client && is_confirm { Verdict::Drop } else { Verdict::Pass }
+    });
+    for _ in 0..100 {
+        cast.request(0, 1, KeyRequest::new(2));
+    }
+    cast.settle(30);
+    assert_eq!(cast.keys(1).len(), 100);
+    assert_eq!(cast.keys(0).len(), 0);
+    cast.world.net_mut().stop_intercepting();
+    let mut liar = Liar::client(&mut cast, 0, 0);
+    let mut heard = BTreeSet::new();
+    for question in 1..=4 {
+        // Longer than the longest interval of a repetition: everything is due again.
+        pass(&mut cast, 20_000);
+        liar.fetch(&mut cast);
+        pass(&mut cast, 100);
+        let confirmed = liar.hear(&cast);
+        let confirmed = confirmed.iter().filter_map(|inner| match Inner::decode(inner) {
+            Ok(Inner::Confirm(confirm)) => Some(confirm.key_id),
+            _ => None,
+        });
+        heard.extend(confirmed);
+        assert!(heard.len() >= 100.min(question * 32), "{} after question {question}", heard.len());
+    }
+}
+
+/// A responder's questions do not get through; but it says something else, and the hub knows by that that it was heard: what waits
+/// is delivered. Carried by what `Hub::on_sealed` does at the first message without the salt.
+#[test]
+fn any_message_of_a_responder_brings_what_waits() {
+    let mut cast = cast(2, &Setup::new(2));
+    cast.settle(1);
+    cast.world.kill(cast.clients[1]);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    let responder = cast.clients[1];
+    cast.world.net_mut().intercept(move |sent| {
+        let is_fetch = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
+        if sent.node == Some(responder) && is_fetch { Verdict::Drop } else { Verdict::Pass }
+    });
+    cast.world.restart(responder);
+    cast.settle(2);
+    assert_eq!(cast.key(1, id), None, "nothing has told the hubs that they were heard");
+    // It asks for a key of its own, and so for leases.
+    let other = cast.request(1, 0, KeyRequest::new(2));
+    cast.settle(4);
+    assert!(cast.key(1, id).is_some());
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+    cast.assert_agreed(1, 0, other);
+    Oracle::acquit(&cast);
+}
+
+/// The first question under a new envelope is lost, the one that tells the hubs that they were heard. It is repeated like any
+/// other message, and not after the long interval at which a client keeps its way open.
+/// Carried by `fetch_at` in `Client::handle_sealed`.
+#[test]
+fn the_first_question_is_repeated_soon() {
+    let mut cast = cast(3, &Setup::new(2));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    cast.settle(1);
+    cast.world.kill(cast.clients[1]);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    let responder = cast.clients[1];
+    let mut lost = BTreeSet::new();
+    cast.world.net_mut().intercept(move |sent| {
+        let is_fetch = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
+        let drops = sent.node == Some(responder) && is_fetch && lost.insert(sent.to);
+        if drops { Verdict::Drop } else { Verdict::Pass }
+    });
+    cast.world.restart(responder);
+    cast.settle(3);
+    assert!(cast.key(1, id).is_some(), "before the next question of the usual interval, 15 s");
+}
+
+/// A responder grants less than a hub asks for, as much as one share needs; the hub has two. It waits a little, so that no
+/// responder keeps it asking and storing, and asks again, though the responder says nothing more.
+/// Carried by the end of the pause in `Hub::repeat_lease_request`.
+#[test]
+fn a_hub_that_was_granted_too_little_asks_again_by_itself() {
+    let mut cast = cast(4, &Setup::new(5));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 1, 0);
+    for _ in 0..2 {
+        cast.request(0, 1, KeyRequest::new(3));
+    }
+    pass(&mut cast, 500);
+    let request = liar.lease_request(&cast).expect("the hub wants to deliver");
+    let (start, block) = (request.mark, Share::junk([0; 16], cast.tags[0]).elements());
+    let grant = liar.grant_octets(&cast, request.nonce, start, start + 2 + block, start);
+    liar.say(&mut cast, &grant);
+    pass(&mut cast, 20);
+    let deliveries = |heard: &[Vec<u8>]| {
+        heard.iter().filter(|inner| matches!(Inner::decode(inner), Ok(Inner::Share(_)))).count()
+    };
+    assert_eq!(deliveries(&liar.hear(&cast)), 1, "for one there is room");
+    pass(&mut cast, 9_000);
+    let next = liar.lease_request(&cast).expect("it asks again");
+    assert_ne!(next.nonce, request.nonce);
+}
+
+/// Sixty keys wait for their confirmation, and ask for it at a hub, each at its own time. The hub's answers to a new envelope are
+/// lost: the client gives it up after five questions of its own, and says hello anew, again and again; the sixty do not keep the
+/// dead envelope alive. Carried by `is_confirmed` where the initiator polls.
+#[test]
+fn polls_for_confirmations_keep_no_dead_envelope_alive() {
+    let mut cast = cast(5, &Setup::new(2));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    cast.settle(1);
+    cast.world.kill(cast.clients[1]);
+    for _ in 0..60 {
+        cast.request(0, 1, KeyRequest::new(2));
+        pass(&mut cast, 133);
+    }
+    cast.settle(20);
+    let (client, hub) = (cast.clients[0], cast.hubs[0]);
+    let to_hub = cast.world.net().address(hub);
+    cast.world.net_mut().intercept(move |sent| {
+        let is_fresh = sent.node == Some(client) && sent.to == to_hub && sent.bytes[0] == SEALED_FRESH;
+        if is_fresh { Verdict::Drop } else { Verdict::Pass }
+    });
+    cast.world.kill(hub);
+    cast.world.restart(hub);
+    cast.world.run_for(Duration::from_secs(60), 1_000_000);
+    let hellos = cast.world.net().sent_by(client).filter(|sent| sent.to == to_hub && sent.bytes[0] == HELLO);
+    assert!(hellos.count() >= 5);
+    // And when they get through, all is well.
+    cast.world.net_mut().stop_intercepting();
+    start_anew(&mut cast, 1);
+    cast.settle(60);
+    assert_eq!(cast.keys(0).len(), 60);
+}
