@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod hub_link;
 mod initiator;
+mod negotiation;
 mod refill;
 mod responder;
 
@@ -28,6 +29,7 @@ pub use event::{
     KeyError, LookupError, PeerOffer, Role,
 };
 pub use initiator::{KeyRequest, Release};
+pub use negotiation::{HubSet, NegotiationError};
 
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Session, Side};
@@ -52,6 +54,8 @@ pub struct Client<P> {
     policy: ResponderPolicy,
     limits: ClientLimits,
     links: Vec<Connection<P>>,
+    /// What is stored of links with hubs that the configuration leaves out: should they come back.
+    left_out: BTreeMap<Vec<u8>, SecretVec>,
     /// Found by their names, the oldest first.
     found: VecDeque<ClientTag>,
     requests: BTreeMap<KeyId, Request>,
@@ -109,7 +113,7 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let ClientConfig { tag, links, mut further, peers, policy, limits } = config;
+        let ClientConfig { tag, links, mut further, left_out, peers, policy, limits } = config;
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -145,6 +149,7 @@ impl<P: Pad> Client<P> {
             policy,
             limits,
             links: connections,
+            left_out: BTreeMap::new(),
             found: VecDeque::new(),
             requests: BTreeMap::new(),
             tasks: Vec::new(),
@@ -161,8 +166,11 @@ impl<P: Pad> Client<P> {
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
-                Some((&(STORED_MARKS | STORED_NUMBER | STORED_INITIAL), _)) => {
-                    return Err(RestoreError::Configuration);
+                Some((&(STORED_MARKS | STORED_NUMBER | STORED_INITIAL), hub)) => {
+                    if !left_out.iter().any(|id| id.as_bytes() == hub) {
+                        return Err(RestoreError::Configuration);
+                    }
+                    client.left_out.insert(key.clone(), SecretVec::copied_from(value.expose()));
                 }
                 _ => return Err(RestoreError::Content),
             }
@@ -197,6 +205,33 @@ impl<P: Pad> Client<P> {
         connection.low_reported = (false, false);
         self.store_marks(link);
         self.refill_is_stored(link, direction, number);
+        Ok(())
+    }
+
+    /// Takes a table of the link with `hub` out of service, for good: a copy of it was lost or stolen, perhaps. What is left of it is
+    /// erased, and its number never used again. The link begins a new session. The hub's operator does the same; as long as
+    /// only one end has, the other is denied leases of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::UnknownLink`], [`TableError::Absent`]. Nothing changed.
+    pub fn retire_table(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        hub: HubId,
+        direction: Direction,
+        number: u16,
+    ) -> Result<(), TableError> {
+        let now = self.clock.observe(now);
+        let pace = self.limits.pace();
+        let link = self.links.iter().position(|link| link.link.keys.hub() == hub);
+        let link = link.ok_or(TableError::UnknownLink)?;
+        let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
+        connection.link.retire_table(direction, number)?;
+        connection.restart(now, pace, rng);
+        self.store_marks(link);
+        self.say_hello(now);
         Ok(())
     }
 
@@ -657,6 +692,9 @@ impl<P: Pad> Client<P> {
             if hub.key_replaced {
                 self.journal.set(&initial_key(id), hub.link.keys.stored());
             }
+        }
+        for (key, value) in &self.left_out {
+            self.journal.set(key, SecretVec::copied_from(value.expose()));
         }
         self.store_inbound();
     }

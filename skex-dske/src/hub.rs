@@ -349,6 +349,30 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
+    /// Takes a table of the link with `client` out of service, for good: a copy of it was lost or stolen, perhaps. What is left of it
+    /// is erased, and its number never used again. The client's session ends. The client does the same; as long as only one end
+    /// has, the other is denied leases of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::UnknownLink`], [`TableError::Absent`]. Nothing changed.
+    pub fn retire_table(
+        &mut self,
+        client: ClientId,
+        direction: Direction,
+        number: u16,
+    ) -> Result<(), TableError> {
+        let own = self.client_mut(client).ok_or(TableError::UnknownLink)?;
+        own.link.retire_table(direction, number)?;
+        own.link.end();
+        (own.confirmed, own.lease_retry) = (false, None);
+        self.end_deliveries_to(client);
+        self.end_refill_to(client);
+        self.end_answers_to(client);
+        self.store_marks(client);
+        Ok(())
+    }
+
     fn table_added(&mut self, id: ClientId) {
         if let Some(client) = self.client_mut(id) {
             client.low_reported = [false; 2];

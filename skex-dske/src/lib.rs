@@ -24,8 +24,8 @@ mod suite;
 
 pub use client::{
     Client, ClientConfig, ClientError, ClientEvent, ClientLimits, CommandReport, Conduct, ConfigError,
-    Established, FoundPeer, HubCommand, HubLink, HubReport, KeyError, KeyRequest, LinkStatus, LookupError,
-    PeerOffer, Release, ResponderPolicy, Role, Table,
+    Established, FoundPeer, HubCommand, HubLink, HubReport, HubSet, KeyError, KeyRequest, LinkStatus,
+    LookupError, NegotiationError, PeerOffer, Release, ResponderPolicy, Role, Table,
 };
 pub use fill::Fill;
 pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};

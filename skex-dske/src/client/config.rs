@@ -166,6 +166,7 @@ pub struct ClientConfig<P> {
     pub(super) tag: ClientTag,
     pub(super) links: Vec<HubLink<P>>,
     pub(super) further: Vec<(HubId, Direction, Table<P>)>,
+    pub(super) left_out: Vec<HubId>,
     pub(super) peers: Vec<ClientTag>,
     pub(super) policy: ResponderPolicy,
     pub(super) limits: ClientLimits,
@@ -196,7 +197,7 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::OwnPeer);
         }
         let (policy, limits) = (ResponderPolicy::default(), ClientLimits::default());
-        Ok(Self { tag, links, further: Vec::new(), peers, policy, limits })
+        Ok(Self { tag, links, further: Vec::new(), left_out: Vec::new(), peers, policy, limits })
     }
 
     /// With another policy for keys that others send.
@@ -233,6 +234,20 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::Table);
         }
         self.further.push((hub, direction, table));
+        Ok(self)
+    }
+
+    /// Without a hub that this client had a link with before: it takes part in nothing any more. What is stored of its tables is kept,
+    /// so that the link can come back, with the same tables, in a later configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::HubTwice`] if the configuration has a link with it.
+    pub fn without_hub(mut self, hub: HubId) -> Result<Self, ConfigError> {
+        if self.links.iter().any(|link| link.hub == hub) {
+            return Err(ConfigError::HubTwice);
+        }
+        self.left_out.push(hub);
         Ok(self)
     }
 

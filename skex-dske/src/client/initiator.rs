@@ -16,6 +16,7 @@ use skex_wire::dske::{
 use super::Client;
 use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
 use super::hub_link::Connection;
+use super::negotiation::HubSet;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Agreement, Context, ContextHub, Origins, SecretBlock, claimed};
@@ -49,6 +50,8 @@ pub struct KeyRequest {
     pub lifetime: u16,
     /// When this end gets the key.
     pub release: Release,
+    /// The hubs that take part, of those that this client has.
+    pub hubs: HubSet,
 }
 
 impl KeyRequest {
@@ -56,7 +59,7 @@ impl KeyRequest {
         Need { suite: self.suite, key_len: self.key_len }
     }
 
-    /// A 256-bit key of this threshold under one-time pads, for 600 seconds, released at the confirmation.
+    /// A 256-bit key of this threshold under one-time pads through all hubs, for 600 seconds, released at the confirmation.
     #[must_use]
     pub const fn new(threshold: u8) -> Self {
         Self {
@@ -65,6 +68,7 @@ impl KeyRequest {
             key_len: 32,
             lifetime: 600,
             release: Release::AtConfirmation,
+            hubs: HubSet::ALL,
         }
     }
 }
@@ -195,7 +199,7 @@ impl<P: Pad> Client<P> {
         if !self.peers.contains(&peer) && !self.found.contains(&peer) {
             return Err(ClientError::UnknownPeer);
         }
-        if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links.len() {
+        if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links_of(wanted.hubs).len() {
             return Err(ClientError::Threshold);
         }
         if wanted.key_len < MIN_DSKE_KEY_LEN || wanted.key_len > MAX_DSKE_KEY_LEN {
@@ -210,7 +214,7 @@ impl<P: Pad> Client<P> {
         if self.requests.len() >= self.limits.requests {
             return Err(ClientError::Busy);
         }
-        let able = self.able(wanted.need());
+        let able = self.able(wanted);
         if able < usize::from(wanted.threshold) {
             return Err(ClientError::Exhausted);
         }
@@ -251,12 +255,12 @@ impl<P: Pad> Client<P> {
     ) -> bool {
         if let Stage::Gathering { patience } = request.stage {
             let need = request.wanted.need();
-            for link in 0..self.links.len() {
+            for link in self.links_of(request.wanted.hubs) {
                 self.ask_for_lease(now, rng, link, need, Origins::Any);
             }
-            let ready = self.ready(need);
+            let ready = self.ready(request.wanted);
             let enough = ready.len() >= usize::from(request.wanted.threshold);
-            let all = self.able(need);
+            let all = self.able(request.wanted);
             if enough && (ready.len() == all || now >= patience) {
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
@@ -365,15 +369,24 @@ impl<P: Pad> Client<P> {
     }
 
     /// On how many links a share could be sent, given leases.
-    fn able(&self, need: Need) -> usize {
-        self.links.iter().filter(|hub| hub.link.could_have_room(need, Origins::Any)).count()
+    fn able(&self, wanted: KeyRequest) -> usize {
+        let of_key = self.links.iter().filter(|hub| wanted.hubs.contains(hub.coordinate));
+        of_key.filter(|hub| hub.link.could_have_room(wanted.need(), Origins::Any)).count()
+    }
+
+    /// The links with these hubs.
+    fn links_of(&self, hubs: HubSet) -> Vec<usize> {
+        let links = self.links.iter().enumerate();
+        links.filter(|(_, hub)| hubs.contains(hub.coordinate)).map(|(link, _)| link).collect()
     }
 
     /// The links on which a share can be sent at once.
-    fn ready(&self, need: Need) -> Vec<usize> {
+    fn ready(&self, wanted: KeyRequest) -> Vec<usize> {
+        let need = wanted.need();
         let ready =
             |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, Origins::Any);
-        self.links.iter().enumerate().filter(ready).map(|(link, _)| link).collect()
+        let of_key = self.links.iter().enumerate().filter(|(_, hub)| wanted.hubs.contains(hub.coordinate));
+        of_key.filter(ready).map(|(link, _)| link).collect()
     }
 
     /// Makes the key and its shares. Under one-time pads the first k - 1 ready hubs are direct: their pad bytes are their
@@ -390,7 +403,9 @@ impl<P: Pad> Client<P> {
         let agreement = Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime };
         let need = request.wanted.need();
         let origin = |hub: &Connection<P>| hub.link.next_origin(need);
-        let hubs = self.links.iter().map(|hub| ContextHub {
+        let links = self.links_of(request.wanted.hubs);
+        let of_key = links.iter().filter_map(|&link| self.links.get(link));
+        let hubs = of_key.map(|hub| ContextHub {
             id: hub.link.keys.hub(),
             coordinate: hub.coordinate,
             origin: origin(hub),
@@ -420,13 +435,13 @@ impl<P: Pad> Client<P> {
             }
         }
         // Where too few can be direct, and under an AEAD, shares of our own making stand in for pads.
-        for link in 0..self.links.len() {
+        for &link in &links {
             if made.len() < wanted && !made.iter().any(|(used, ..)| *used == link) {
                 made.push((link, SecretVec::generate(rng, block.octets().len()), None));
             }
         }
         let is_made = |link: &usize| made.iter().any(|(used, ..)| used == link);
-        let following: Vec<usize> = (0..self.links.len()).filter(|link| !is_made(link)).collect();
+        let following: Vec<usize> = links.into_iter().filter(|link| !is_made(link)).collect();
         let sent_directly = made.iter().filter_map(|(.., sent)| Some(sent.as_ref()?.elements));
         let spent = sent_directly.fold(0, u32::saturating_add);
         let order = made.iter().map(|(link, ..)| link).chain(&following);

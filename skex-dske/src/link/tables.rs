@@ -65,6 +65,11 @@ impl TableMarks {
         (self.direction, self.number) == (*direction, table.number)
     }
 
+    /// Whether it says no more than the highest number that was taken away.
+    const fn is_dropped(&self) -> bool {
+        self.mark == 0 && self.erased == 0 && self.elements == 0
+    }
+
     /// Whether so little is left that nobody misses the table.
     const fn is_used_up(&self) -> bool {
         self.elements.saturating_sub(self.mark) < USED_UP
@@ -109,6 +114,9 @@ pub enum TableError {
     /// A table that goes or came over the network is not labelled as a refill.
     #[error("a table that travels over the network has the origin refill")]
     Origin,
+    /// No table of this number is there.
+    #[error("no table {0} is there: it was used up or retired, or never came")]
+    Absent(u16),
     /// The direction is neither uplink nor downlink.
     #[error("a table is for the uplink or the downlink")]
     Direction,
@@ -128,10 +136,12 @@ impl<P: Pad> Link<P> {
             marks.push(TableMarks::decode(&mut reader)?);
         }
         self.refilled = marks.iter().any(|marks| marks.refilled);
+        let (dropped, marks): (Vec<TableMarks>, Vec<TableMarks>) =
+            marks.into_iter().partition(TableMarks::is_dropped);
         let (present, absent): (Vec<TableMarks>, Vec<TableMarks>) =
             marks.into_iter().partition(|marks| tables.iter().any(|table| marks.is_of(table)));
         // What the configuration lacks was used up, or it is a table that somebody lost.
-        for gone in absent {
+        for gone in absent.into_iter().chain(dropped) {
             let slot = self.gone.get_mut(usize::from(gone.direction.value()));
             let slot = slot.filter(|_| gone.is_used_up()).ok_or(RestoreError::Configuration)?;
             *slot = (*slot).max(Some(gone.number));
@@ -141,7 +151,10 @@ impl<P: Pad> Link<P> {
             let marks = present.iter().find(|marks| marks.is_of(&table));
             let (direction, table) = table;
             let refill = position >= 2 && table.origin == Origin::Refill && self.side == Side::Hub;
+            let gone = self.gone.get(usize::from(direction.value())).copied().flatten();
             let added = match marks {
+                // Used up and taken away before. The configuration has it still, or again, from a backup perhaps.
+                None if gone.is_some_and(|gone| table.number <= gone) => Ok(()),
                 None if refill => {
                     waiting.push((direction, table));
                     Ok(())
@@ -161,6 +174,17 @@ impl<P: Pad> Link<P> {
             return Err(TableError::Number(table.number));
         }
         self.insert(direction, table, 0, 0)
+    }
+
+    /// Takes a table out of service: nothing of it is used any more. The session has to end.
+    pub(crate) fn retire_table(&mut self, direction: Direction, number: u16) -> Result<(), TableError> {
+        let absent = TableError::Absent(number);
+        if self.sends(direction) {
+            self.outgoing.get_mut(number).ok_or(absent)?.retire();
+        } else {
+            self.incoming.get_mut(number).ok_or(absent)?.retire();
+        }
+        Ok(())
     }
 
     /// Whether a table of this number could be added.

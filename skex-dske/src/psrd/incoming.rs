@@ -115,6 +115,13 @@ impl<P: Pad> Incoming<P> {
         let _ = self.pad.erase(0, self.pad.elements());
     }
 
+    /// Nothing of the table is opened any more; it is erased.
+    pub(crate) fn retire(&mut self) {
+        self.end_session();
+        (self.high_water, self.erased) = (self.pad.elements(), self.pad.elements());
+        self.destroy();
+    }
+
     /// Erases what is left of a table that is used up; its number.
     pub(crate) fn clear(&mut self) -> u16 {
         // A failing erasure costs forward secrecy of bytes that nothing opens any more.

@@ -111,6 +111,15 @@ impl<P: Pad> Outgoing<P> {
         let _ = self.pad.erase(0, self.pad.elements());
     }
 
+    /// Nothing of the table is used any more; it is erased.
+    pub(crate) fn retire(&mut self) {
+        self.leases = Box::default();
+        self.asked = None;
+        self.unsettled.clear();
+        (self.mark, self.erased) = (self.pad.elements(), self.pad.elements());
+        self.destroy();
+    }
+
     /// Erases what is left of a table that is used up; its number.
     pub(crate) fn clear(&mut self) -> u16 {
         // A failing erasure costs forward secrecy of unused bytes only.

@@ -43,7 +43,7 @@ impl Cast {
         self.world.call(self.clients[client], |party, now, rng| call(party.left().unwrap(), now, rng))
     }
 
-    fn look_up(&mut self, client: usize, name: &str) {
+    pub fn look_up(&mut self, client: usize, name: &str) {
         self.command(client, |client, now, rng| client.look_up(now, rng, name.as_bytes())).unwrap().unwrap();
     }
 
@@ -58,7 +58,7 @@ impl Cast {
     }
 
     /// What each look-up of this client came to.
-    fn lookups(&self, client: usize) -> Vec<Result<FoundPeer, LookupError>> {
+    pub fn lookups(&self, client: usize) -> Vec<Result<FoundPeer, LookupError>> {
         let ended = self.events_of(client).filter_map(|event| match event {
             ClientEvent::LookupEnded { result, .. } => Some(result.clone()),
             _ => None,

@@ -21,6 +21,7 @@ mod enrolment;
 mod initial_key;
 mod matrix;
 mod meddling;
+mod negotiation;
 mod network;
 mod oracle;
 mod refill;

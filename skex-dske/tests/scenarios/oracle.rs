@@ -193,6 +193,13 @@ impl Oracle {
         oracle.blocks.iter().filter(|&entry| ours(entry)).count()
     }
 
+    /// Whether anything of a table was ever used.
+    pub fn used(cast: &Cast, table: TableOf) -> bool {
+        let mut oracle = Self::default();
+        oracle.watch(cast);
+        oracle.uses.range((table, 0)..=(table, u32::MAX)).next().is_some()
+    }
+
     /// So many numbers of tables served.
     pub fn tables_used(cast: &Cast) -> usize {
         let mut oracle = Self::default();

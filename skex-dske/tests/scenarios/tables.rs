@@ -9,6 +9,7 @@ use skex_sim::{Dice, Either, Link, PowerLoss, Verdict, for_each_seed};
 use crate::oracle::Oracle;
 use crate::seeds;
 use crate::world::{Cast, Setup, cast};
+use skex_wire::dske::Direction;
 
 /// Tables of so few elements that a lease and a few keys use them up.
 fn small(hubs: usize) -> Setup {
@@ -459,4 +460,111 @@ fn scenario_46_both_ends_send_at_once() {
         }
     }
     Oracle::acquit(&cast);
+}
+
+/// A table that was used up, and taken away at both ends, comes back from a backup: it is not taken again, whatever the configuration
+/// says. Carried by the highest number that was dropped, which is durable (`Link::gone`).
+#[test]
+fn a_used_up_table_that_comes_back_from_a_backup_is_not_taken() {
+    let mut setup = small(2);
+    // Two leases, and not room for another.
+    setup.table_elements = 94;
+    let mut cast = cast(12, &setup);
+    provision_all(&mut cast, 1, Origin::OutOfBand, 1000, true);
+    let originals: Vec<Vec<u8>> = (0..2).map(|hub| cast.enrolments[hub][0].uplink.clone()).collect();
+    for _ in 0..12 {
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(10);
+        cast.assert_agreed(0, 1, id);
+    }
+    for round in 0..3 {
+        for (hub, original) in originals.iter().enumerate().filter(|_| round > 0) {
+            cast.client_tables[0][hub].0.set_octets(original);
+        }
+        cast.world.kill(cast.clients[0]);
+        cast.world.restart(cast.clients[0]);
+        cast.settle(10);
+        let hubs = cast.hub_ids.clone();
+        let tables = cast.command(0, |client, _, _| hubs.map_to_tables(client));
+        assert_eq!(tables.unwrap(), [vec![1], vec![1]], "round {round}");
+    }
+    Oracle::acquit(&cast);
+}
+
+trait Tables {
+    fn map_to_tables(&self, client: &skex_dske::Client<crate::world::SharedPad>) -> Vec<Vec<u16>>;
+}
+
+impl Tables for Vec<skex_dske::HubId> {
+    /// The numbers of the tables towards each hub.
+    fn map_to_tables(&self, client: &skex_dske::Client<crate::world::SharedPad>) -> Vec<Vec<u16>> {
+        let uplinks = |hub: &skex_dske::HubId| {
+            let tables = client.tables(*hub).into_iter();
+            tables.filter(|table| table.direction == Direction::UPLINK).map(|table| table.number).collect()
+        };
+        self.iter().map(uplinks).collect()
+    }
+}
+
+/// A copy of a table is stolen before it was used. Both operators take it out of service, one after the other and while keys are
+/// made: it is erased at both ends, nothing of it is ever used, and the link goes on with the others.
+#[test]
+fn scenario_50_a_stolen_table_is_taken_out_of_service() {
+    for hub_first in [true, false] {
+        let mut cast = cast(50, &small(3));
+        provision_all(&mut cast, 1, Origin::OutOfBand, 500, true);
+        provision_all(&mut cast, 2, Origin::OutOfBand, 1000, true);
+        let first = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, first);
+        let hub_id = cast.hub_ids[0];
+        let at_hub = |cast: &mut Cast| {
+            let retired = cast.world.call(cast.hubs[0], |party, _, _| {
+                let hub = party.right().unwrap();
+                hub.retire_table(skex_dske::ClientId::new(0), Direction::UPLINK, 1)
+            });
+            assert_eq!(retired, Some(Ok(())));
+        };
+        let at_client = |cast: &mut Cast| {
+            let retired = cast
+                .command(0, |client, now, rng| client.retire_table(now, rng, hub_id, Direction::UPLINK, 1));
+            assert_eq!(retired, Some(Ok(())));
+        };
+        let (one, other): (&dyn Fn(&mut Cast), &dyn Fn(&mut Cast)) =
+            if hub_first { (&at_hub, &at_client) } else { (&at_client, &at_hub) };
+        one(&mut cast);
+        for _ in 0..5 {
+            let id = cast.request(0, 1, KeyRequest::new(3));
+            cast.settle(30);
+            cast.assert_agreed(0, 1, id);
+        }
+        other(&mut cast);
+        cast.settle(5);
+        for node in [cast.hubs[0], cast.clients[0]] {
+            cast.world.crash(node, PowerLoss::Loses);
+            cast.world.restart(node);
+            cast.settle(5);
+        }
+        for _ in 0..20 {
+            let id = cast.request(0, 1, KeyRequest::new(3));
+            cast.settle(30);
+            cast.assert_agreed(0, 1, id);
+        }
+        {
+            let further = cast.further.borrow();
+            let stolen = |table: &&crate::world::Further| {
+                (table.hub, table.client, table.uplink, table.number) == (0, 0, true, 1)
+            };
+            let stolen = further.iter().find(stolen).unwrap();
+            for pad in [&stolen.at_client, &stolen.at_hub] {
+                assert!(pad.octets().iter().all(|octet| *octet == 0));
+            }
+        }
+        assert!(!Oracle::used(&cast, ((0, 0), true, 1)), "nothing of it was ever used");
+        assert!(Oracle::used(&cast, ((0, 0), true, 2)) && Oracle::used(&cast, ((0, 1), true, 1)));
+        let again =
+            cast.command(0, |client, now, rng| client.retire_table(now, rng, hub_id, Direction::UPLINK, 1));
+        assert_eq!(again, Some(Err(skex_dske::TableError::Absent(1))));
+        Oracle::acquit(&cast);
+    }
 }

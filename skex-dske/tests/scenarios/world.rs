@@ -188,6 +188,8 @@ impl Anew {
 #[derive(Default)]
 pub struct Revision {
     pub left_out: Vec<(usize, u32)>,
+    /// Client and hub, where the client goes without the hub.
+    pub without: Vec<(usize, usize)>,
     pub anew: Vec<Anew>,
 }
 
@@ -354,9 +356,15 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 }
                 link
             });
+            let without = |hub: usize| revision.without.contains(&(client, hub));
+            let links = links.enumerate().filter(|(hub, _)| !without(*hub)).map(|(_, link)| link);
             let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
             let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
-            for table in further.borrow().iter().filter(|table| table.client == client && table.stored) {
+            for hub in (0..setup.hubs).filter(|hub| without(*hub)) {
+                config = config.without_hub(hub_id(hub)).unwrap();
+            }
+            let own = |table: &&Further| table.client == client && table.stored && !without(table.hub);
+            for table in further.borrow().iter().filter(own) {
                 let hub = hub_id(table.hub);
                 config = config.with_table(hub, table.direction(), table.table(&table.at_client)).unwrap();
             }

@@ -285,3 +285,29 @@ fn a_withdrawn_key_that_is_uploaded_anew_is_refused() {
     assert_eq!(upload(&mut cast, &mut liar), [AnswerStatus::NOT_AUTHORISED]);
     Oracle::acquit(&cast);
 }
+
+/// An initiator gives one key id to two receivers, as the keys of a group would have it, with other shares for each: each hub
+/// takes it for the first of them alone. Keys of groups do not exist.
+#[test]
+fn scenario_61_one_name_is_not_given_to_two_receivers() {
+    let mut setup = setup(1024);
+    setup.clients = 4;
+    let mut cast = cast(61, &setup);
+    cast.settle(1);
+    for hub in 0..5 {
+        let mut liar = Liar::client(&mut cast, 2, hub);
+        liar.ask(&mut cast, [1; 16], 0, 100).unwrap();
+        for (receiver, expected) in
+            [(1, AnswerStatus::ACCEPTED), (3, AnswerStatus::KEY_ID_IN_USE), (1, AnswerStatus::ACCEPTED)]
+        {
+            let mut share = Share::junk([6; 16], cast.tags[receiver]);
+            share.share = vec![receiver as u8; 112];
+            liar.share(&mut cast, &share);
+            pass(&mut cast, 20);
+            assert_eq!(liar.statuses(&cast), [expected], "hub {hub}, receiver {receiver}");
+        }
+    }
+    cast.settle(20);
+    assert!((0..5).all(|hub| Oracle::delivered(&cast, 2, skex_core::KeyId::new([6; 16]), hub) <= 1));
+    assert!(cast.keys(1).is_empty() && cast.keys(3).is_empty());
+}
