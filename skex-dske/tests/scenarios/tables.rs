@@ -530,15 +530,14 @@ fn scenario_50_a_stolen_table_is_taken_out_of_service() {
                 .command(0, |client, now, rng| client.retire_table(now, rng, hub_id, Direction::UPLINK, 1));
             assert_eq!(retired, Some(Ok(())));
         };
-        let (one, other): (&dyn Fn(&mut Cast), &dyn Fn(&mut Cast)) =
-            if hub_first { (&at_hub, &at_client) } else { (&at_client, &at_hub) };
-        one(&mut cast);
+        let retire = |cast: &mut Cast, hub: bool| if hub { at_hub(cast) } else { at_client(cast) };
+        retire(&mut cast, hub_first);
         for _ in 0..5 {
             let id = cast.request(0, 1, KeyRequest::new(3));
             cast.settle(30);
             cast.assert_agreed(0, 1, id);
         }
-        other(&mut cast);
+        retire(&mut cast, !hub_first);
         cast.settle(5);
         for node in [cast.hubs[0], cast.clients[0]] {
             cast.world.crash(node, PowerLoss::Loses);
