@@ -1,0 +1,259 @@
+//! MACsec with MKA (IEEE 802.1X): a `wpa_supplicant`, by its control socket.
+//!
+//! It has one connectivity association key an interface. So a generation is installed when the feed has its key and the program
+//! answers, and set when it is switched to. The change makes a new MACsec interface, without addresses, and MKA begins anew: the
+//! link is down for some seconds.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Result, bail};
+use skex_core::SecretVec;
+use skex_core::export::{CKN_LEN, Exporter, MacsecKeyLen};
+use zeroize::Zeroizing;
+
+use super::hexadecimal::hexadecimal;
+use super::program::run;
+use super::{Consumer, Failure, Holding, Known, Material};
+
+/// Feed a wpa_supplicant that runs MKA with a pre-shared CAK and its CKN.
+///
+/// In its configuration the network has no CAK, and `disabled=1`: it is enabled with its first key. A change of the key takes the
+/// link down for some seconds, because wpa_supplicant has one CAK an interface.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The control socket: the interface's name in the directory that `ctrl_interface` names.
+    #[arg(long, value_name = "SOCKET")]
+    control: PathBuf,
+    /// Which network of the configuration.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    network: u32,
+    /// The MACsec interface that it makes.
+    #[arg(long, value_name = "NAME", default_value = "macsec0")]
+    interface: String,
+    /// An address that the MACsec interface gets each time it is made anew.
+    #[arg(long = "address", value_name = "ADDRESS/PREFIX")]
+    addresses: Vec<String>,
+    /// The program that gives the addresses, where it is not called `ip`.
+    #[arg(long, value_name = "PROGRAM", default_value = "ip")]
+    ip: String,
+}
+
+pub(super) struct Mka {
+    control: PathBuf,
+    network: u32,
+    interface: String,
+    addresses: Vec<String>,
+    ip: String,
+}
+
+impl Mka {
+    pub(super) fn open(arguments: &Arguments) -> Result<Self> {
+        let Arguments { control, network, interface, addresses, ip } = arguments;
+        let begins_badly = |text: &String| text.starts_with('-') || text.is_empty();
+        if begins_badly(interface) || interface.len() > 15 {
+            bail!("{interface:?} is no name of an interface: it has 1 to 15 characters");
+        }
+        if let Some(address) = addresses.iter().find(|address| begins_badly(address)) {
+            bail!("{address:?} is no address");
+        }
+        Ok(Self {
+            control: control.clone(),
+            network: *network,
+            interface: interface.clone(),
+            addresses: addresses.clone(),
+            ip: ip.clone(),
+        })
+    }
+
+    fn socket(&self) -> Result<Socket, Failure> {
+        Socket::open(&self.control).map_err(|error| Failure::Away(format!("{}: {error}", self.control.display())))
+    }
+
+    fn status(&self) -> Result<Status, Failure> {
+        let text = self.socket()?.ask("STATUS")?;
+        Ok(Status::read(&text))
+    }
+
+    /// A MACsec interface that was made anew is down and has no address.
+    fn address(&self) -> Result<(), Failure> {
+        if self.addresses.is_empty() || run(&self.ip, &["link", "show", "dev", &self.interface], None).is_err() {
+            return Ok(());
+        }
+        for address in &self.addresses {
+            run(&self.ip, &["address", "replace", address, "dev", &self.interface], None)?;
+        }
+        run(&self.ip, &["link", "set", "dev", &self.interface, "up"], None).map(drop)
+    }
+}
+
+impl Consumer for Mka {
+    fn name(&self) -> String {
+        format!("MKA at {}", self.control.display())
+    }
+
+    fn derive(&self, exporter: &mut Exporter, _: u64) -> Result<Material> {
+        let cak = exporter.macsec_cak(0, MacsecKeyLen::Octets32)?;
+        Ok(Material { name: hex::encode(cak.ckn()), secret: SecretVec::copied_from(cak.expose_cak()) })
+    }
+
+    fn install(&mut self, _: Known<'_>) -> Result<(), Failure> {
+        self.status().map(drop)
+    }
+
+    /// Nothing is set again that is set: it would take the link down once more.
+    fn switch_transmit(&mut self, key: Known<'_>) -> Result<(), Failure> {
+        let (cak, ckn) = keys(key.material)?;
+        if self.status()?.ckn.as_deref() == Some(ckn) {
+            return Ok(());
+        }
+        let (socket, network) = (self.socket()?, self.network);
+        let digits = hexadecimal(cak);
+        // Of the full size from the beginning: what grows leaves copies behind.
+        let mut command = Zeroizing::new(String::with_capacity(256));
+        for part in ["SET_NETWORK ", &network.to_string(), " mka_cak ", &digits] {
+            command.push_str(part);
+        }
+        socket.order(&command)?;
+        socket.order(&format!("SET_NETWORK {network} mka_ckn {ckn}"))?;
+        // The first enables, and connects; the second connects where it was enabled before.
+        socket.order(&format!("ENABLE_NETWORK {network}"))?;
+        socket.order("REASSOCIATE")
+    }
+
+    fn confirm(&mut self, key: Known<'_>) -> Result<bool, Failure> {
+        let (_, ckn) = keys(key.material)?;
+        self.address()?;
+        let status = self.status()?;
+        Ok(status.secured && status.ckn.as_deref() == Some(ckn))
+    }
+
+    fn retire(&mut self, _: Known<'_>) -> Result<(), Failure> {
+        // It went when another was set.
+        Ok(())
+    }
+
+    fn holding(&mut self, known: &[Known<'_>]) -> Result<Holding, Failure> {
+        let status = self.status()?;
+        self.address()?;
+        let set = |known: &&Known<'_>| status.ckn.as_deref() == Some(known.material.name.as_str());
+        let transmitting = known.iter().find(set).map(|known| known.generation);
+        Ok(Holding { generations: known.iter().map(|known| known.generation).collect(), transmitting })
+    }
+}
+
+/// The CAK and the CKN, which is the material's name.
+fn keys(material: &Material) -> Result<(&[u8; 32], &str), Failure> {
+    let is_ckn = material.name.len() == CKN_LEN.saturating_mul(2)
+        && material.name.bytes().all(|octet| octet.is_ascii_hexdigit());
+    let cak = material.secret.expose().try_into().ok().filter(|_| is_ckn);
+    let cak = cak.ok_or_else(|| Failure::Refused("the stored key is not one for MKA".to_owned()))?;
+    Ok((cak, &material.name))
+}
+
+/// What `STATUS` tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Status {
+    secured: bool,
+    /// Of the association that there is.
+    ckn: Option<String>,
+}
+
+impl Status {
+    fn read(text: &str) -> Self {
+        let mut status = Self::default();
+        for line in text.lines() {
+            match line.split_once('=') {
+                Some(("Secured", value)) => status.secured = value == "Yes",
+                Some(("ckn", value)) => status.ckn = Some(value.to_ascii_lowercase()),
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+/// After this an answer is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells the connections of this process apart.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// A connection to the control socket. This end has a name too, where the answers come, which is in no file system.
+struct Socket(UnixDatagram);
+
+impl Socket {
+    fn open(control: &Path) -> std::io::Result<Self> {
+        let name = format!("skex-mka-{}-{}", process::id(), OPENED.fetch_add(1, Ordering::Relaxed));
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+        // From here on nobody else's datagrams come in.
+        socket.connect(control)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self(socket))
+    }
+
+    fn ask(&self, command: &str) -> Result<String, Failure> {
+        let away = |error: std::io::Error| Failure::Away(format!("wpa_supplicant does not answer: {error}"));
+        self.0.send(command.as_bytes()).map_err(away)?;
+        let mut answer = [0; 8192];
+        let len = self.0.recv(&mut answer).map_err(away)?;
+        Ok(String::from_utf8_lossy(answer.get(..len).unwrap_or_default()).into_owned())
+    }
+
+    /// The answer is not quoted, and neither is the command: it may hold a key.
+    fn order(&self, command: &str) -> Result<(), Failure> {
+        if self.ask(command)?.trim_end() == "OK" {
+            return Ok(());
+        }
+        let verb = command.split(' ').next().unwrap_or_default();
+        Err(Failure::Refused(format!("wpa_supplicant does not take {verb}: is the network in its configuration?")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_status_tells_whether_it_is_secured_and_under_which_name() {
+        let text = "wpa_state=COMPLETED\nSecured=Yes\nactor_sci=02:00@1\nckn=00FF\n";
+        assert_eq!(Status::read(text), Status { secured: true, ckn: Some("00ff".to_owned()) });
+        assert_eq!(Status::read("wpa_state=DISCONNECTED\nSecured=No\n"), Status::default());
+    }
+
+    #[test]
+    fn what_wpa_supplicant_refuses_is_told_without_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let control = directory.path().join("e0");
+        let daemon = UnixDatagram::bind(&control).unwrap();
+        let answering = thread::spawn(move || {
+            let mut command = [0; 256];
+            let (len, from) = daemon.recv_from(&mut command).unwrap();
+            daemon.send_to_addr(b"FAIL\n", &from).unwrap();
+            String::from_utf8(command[..len].to_vec()).unwrap()
+        });
+        let socket = Socket::open(&control).unwrap();
+        let refused = socket.order("SET_NETWORK 0 mka_cak swordfish").unwrap_err().to_string();
+        assert!(refused.contains("SET_NETWORK") && !refused.contains("swordfish"), "{refused}");
+        assert_eq!(answering.join().unwrap(), "SET_NETWORK 0 mka_cak swordfish");
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_is_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = Arguments {
+            control: directory.path().join("nobody"),
+            network: 0,
+            interface: "macsec0".to_owned(),
+            addresses: Vec::new(),
+            ip: "ip".to_owned(),
+        };
+        assert!(matches!(Mka::open(&arguments).unwrap().holding(&[]), Err(Failure::Away(_))));
+    }
+}
