@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""BGP of BIRD 3 under TCP-AO, fed by `skex peer feed` at both ends: the session stays up while keys change."""
+
+import os
+import re
+import time
+
+from harness import World, check, eventually, main, no_secrets_in_sight
+
+CONFIGURATION = """
+# configuration: bird
+log "{log}" all;
+router id {address};
+protocol device {{}}
+protocol static fixed {{ ipv4; route 192.0.2.0/25 blackhole; }}
+protocol static moving {{ ipv4; route 192.0.2.128/25 blackhole; }}
+protocol bgp skex {{
+    local {address} as {number};
+    neighbor {other} as {other_number};
+    keepalive time 1;
+    connect delay time 1;
+    connect retry time 1;
+    error wait time 1, 2;
+    ipv4 {{ import all; export all; }};
+    include "{keys}";
+}}
+# end of configuration
+"""
+
+
+class Speaker:
+    """A BIRD."""
+
+    def __init__(self, world, side):
+        self.world, self.side = world, side
+        self.keys, self.control = world.path(f"{side}.keys"), world.path(f"{side}.ctl")
+
+    def feed(self, options=()):
+        return self.world.feed(self.side, "bird", "--keys", self.keys, "--control", self.control, "--protocol", "skex", options=["--grace", "1", *options])
+
+    def up(self):
+        other = "b" if self.side == "a" else "a"
+        numbers = {"a": 65001, "b": 65002}
+        with open(self.world.path(f"{self.side}.conf"), "w") as file:
+            file.write(CONFIGURATION.format(
+                log=self.world.path(f"bird-{self.side}.log"), keys=self.keys, address=self.world.address[self.side],
+                other=self.world.address[other], number=numbers[self.side], other_number=numbers[other]))
+        self.process = self.world.start(self.side, "bird", "-f", "-c", self.world.path(f"{self.side}.conf"), "-s", self.control, log=f"bird-{self.side}-out.log")
+
+    def birdc(self, *command):
+        return self.world.run(self.side, "birdc", "-s", self.control, *command, capture_output=True, text=True, check=False).stdout
+
+    def shown(self):
+        return self.birdc("show", "protocols", "all", "skex")
+
+    def since(self):
+        """When the session came up; None while it is not."""
+        found = re.search(r"^skex +BGP +\S+ +up +(\S+) +Established", self.shown(), re.M)
+        return found and found[1]
+
+    def keys_in_use(self):
+        shown = self.shown()
+        return tuple(int(re.search(name + r": +(\d+)", shown)[1]) for name in ("Current key", "RNext key"))
+
+    def bad(self):
+        found = re.search(r"Bad packets: +(\d+)", self.shown())
+        return int(found[1]) if found else 0
+
+    def routes(self):
+        """How many routes the other end announces."""
+        return int(re.search(r"Routes: +(\d+) imported", self.shown())[1])
+
+    def edit(self, change):
+        """The file of keys, by hand, past skex."""
+        with open(self.keys) as file:
+            text = file.read()
+        with open(self.keys, "w") as file:
+            file.write(change(text))
+        self.birdc("configure")
+
+
+def test(skex):
+    with World(skex) as world:
+        world.wire()
+        world.enrol()
+        run(world, Speaker(world, "a"), Speaker(world, "b"))
+
+
+def run(world, one, other):
+    b = other.feed()
+    a = one.feed(options=["--every", "3600"])
+    eventually("skex makes the files of keys, which disable the protocol", lambda: os.path.exists(one.keys) and os.path.exists(other.keys))
+    one.up()
+    other.up()
+    for feed in (a, b):
+        feed.wait("rotated", 1)
+    eventually("the session comes up under the first key", lambda: one.since() and other.since())
+    for feed in (a, b):
+        feed.wait("in use", 1)
+
+    since, heard = (one.since(), other.since()), 0
+    for turn in range(5):
+        generation = a.generation() + 1
+        one.birdc("disable" if turn % 2 == 0 else "enable", "moving")
+        a.rotate()
+        for feed in (a, b):
+            feed.wait("rotated", generation)
+        for feed in (a, b):
+            feed.wait("in use", generation)
+        eventually("the change of routes is heard", lambda: other.routes() == (1 if turn % 2 == 0 else 2))
+        heard += 1
+        eventually("the old key is gone", lambda: all(open(speaker.keys).read().count("key {") == 1 for speaker in (one, other)))
+    stayed = (one.since(), other.since()) == since
+    check(f"BGP under TCP-AO, BIRD: five rotations: {5 - heard} of 5 changes of routes lost, the session of {since[0]} stays up", stayed)
+    check("no segment was bad", one.bad() == other.bad() == 0)
+    ids = 2 * (a.generation() % 128)
+    check("both use the ids of the generation", one.keys_in_use() == (ids, ids + 1) and other.keys_in_use() == (ids + 1, ids))
+
+    print("  -- a wrong key, and a missing one")
+    for what in ("wrong", "missing"):
+        generation = a.generation()
+        b.process.send_signal(19)
+        other.edit(lambda text: re.sub(r"secret \w+;", "secret " + "00" * 32 + ";", text) if what == "wrong" else "disabled yes;\n")
+        other.birdc("restart", "skex")
+        time.sleep(5)
+        check(f"with a {what} key no session comes up", not other.since())
+        b.process.send_signal(18)
+        if what == "wrong":
+            # It bears the name of the right one, and skex reads names: the next key mends it.
+            a.rotate()
+            for feed in (a, b):
+                feed.wait("rotated", generation + 1)
+        eventually("the session comes up again", lambda: one.since() and other.since(), 60)
+
+    print("  -- a BIRD that dies in the middle of a rotation, and comes back")
+    other.process.kill()
+    other.process.wait()
+    mark, generation = b.mark(), a.generation() + 1
+    a.rotate()
+    b.wait("away", after=mark)
+    other.up()
+    b.wait("back", after=mark)
+    for feed in (a, b):
+        feed.wait("rotated", generation)
+    eventually("the session comes up under the new key", lambda: one.since() and other.since(), 60)
+    no_secrets_in_sight(world)
+
+
+if __name__ == "__main__":
+    main(test, "ip", "bird", "birdc")
