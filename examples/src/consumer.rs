@@ -6,10 +6,14 @@
 //!
 //! Keys go to a consumer through a pipe, a socket or a private file: never in arguments, never in an error, never in a log.
 
+mod bird;
 mod hexadecimal;
+mod macsec;
+mod mka;
 mod program;
 mod psk_file;
 mod strongswan;
+mod tcp_ao;
 mod wireguard;
 
 use core::fmt;
@@ -115,6 +119,10 @@ pub(crate) enum Choice {
     PskFile(psk_file::Arguments),
     #[command(name = "strongswan")]
     StrongSwan(strongswan::Arguments),
+    TcpAo(tcp_ao::Arguments),
+    Bird(bird::Arguments),
+    Macsec(macsec::Arguments),
+    Mka(mka::Arguments),
 }
 
 impl Choice {
@@ -124,6 +132,10 @@ impl Choice {
             Self::Wireguard(arguments) => Box::new(wireguard::Wireguard::open(arguments)?),
             Self::PskFile(arguments) => Box::new(psk_file::PskFile::open(arguments)?),
             Self::StrongSwan(arguments) => Box::new(strongswan::StrongSwan::open(arguments)?),
+            Self::TcpAo(arguments) => Box::new(tcp_ao::TcpAo::open(arguments)?),
+            Self::Bird(arguments) => Box::new(bird::Bird::open(arguments)?),
+            Self::Macsec(arguments) => Box::new(macsec::Macsec::open(arguments)?),
+            Self::Mka(arguments) => Box::new(mka::Mka::open(arguments)?),
         })
     }
 }

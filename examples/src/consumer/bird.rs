@@ -108,7 +108,8 @@ impl Bird {
     }
 
     fn ask(&self, command: &str) -> Result<Answer, Failure> {
-        let away = |error: std::io::Error| Failure::Away(format!("BIRD at {}: {error}", self.control.display()));
+        let away =
+            |error: std::io::Error| Failure::Away(format!("BIRD at {}: {error}", self.control.display()));
         let mut socket = UnixStream::connect(&self.control).map_err(away)?;
         socket.set_read_timeout(Some(PATIENCE)).map_err(away)?;
         socket.set_write_timeout(Some(PATIENCE)).map_err(away)?;
@@ -220,10 +221,7 @@ impl Line {
         let secret = hexadecimal(octets);
         let secret = secret.as_str();
         // Writing to a string cannot fail.
-        let _ = write!(
-            body,
-            "send id {send_id}; recv id {recv_id}; secret {secret}; algorithm {algorithm};"
-        );
+        let _ = write!(body, "send id {send_id}; recv id {recv_id}; secret {secret}; algorithm {algorithm};");
         Self { body, is_preferred: false, name: key.material.name.clone() }
     }
 
@@ -304,7 +302,8 @@ impl Answer {
 fn is_whole(octets: &[u8]) -> bool {
     let Some(lines) = octets.strip_suffix(b"\n") else { return false };
     let last = lines.rsplit(|octet| *octet == b'\n').next().unwrap_or_default();
-    last.first_chunk::<4>().is_some_and(|code| code.iter().all(u8::is_ascii_digit)) && last.get(4) == Some(&b' ')
+    last.first_chunk::<4>().is_some_and(|code| code.iter().all(u8::is_ascii_digit))
+        && last.get(4) == Some(&b' ')
 }
 
 #[cfg(test)]
@@ -326,7 +325,8 @@ mod tests {
         line.is_preferred = true;
         let text = Lines(vec![line]).text();
         let hex = "ab".repeat(32);
-        let line = format!("send id 2; recv id 3; secret {hex}; algorithm hmac sha1; preferred; }}; # 00ff\n");
+        let line =
+            format!("send id 2; recv id 3; secret {hex}; algorithm hmac sha1; preferred; }}; # 00ff\n");
         assert!(text.contains(&line), "{}", *text);
         assert_eq!(*Lines::read(&text).text(), *text);
     }
@@ -349,7 +349,9 @@ mod tests {
         assert!(!is_whole(b"1002-skex BGP\n"));
         assert!(!is_whole(b"1002-skex BGP\n 1234 x\n"));
         assert!(!is_whole(b"0001 BIRD"));
-        let answer = Answer("1006-    TCP-AO:\n       Current key:    2\n       RNext key:      3\n0000 \n".to_owned());
+        let answer = Answer(
+            "1006-    TCP-AO:\n       Current key:    2\n       RNext key:      3\n0000 \n".to_owned(),
+        );
         assert_eq!(answer.number("Current key:").zip(answer.number("RNext key:")), Some((2, 3)));
         assert!(answer.has_code(&["1006"]) && !answer.has_code(&["0003"]));
     }

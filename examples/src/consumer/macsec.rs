@@ -44,12 +44,15 @@ impl Macsec {
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
         let Arguments { interface, peer_sci, ip } = arguments;
         let named = |octet: u8| octet.is_ascii_alphanumeric() || b"._-".contains(&octet);
-        if !(1..=15).contains(&interface.len()) || interface.starts_with('-') || !interface.bytes().all(named) {
+        if !(1..=15).contains(&interface.len()) || interface.starts_with('-') || !interface.bytes().all(named)
+        {
             bail!("{interface:?} is no name of an interface: it has 1 to 15 characters");
         }
         let mut sci = [0; 8];
         if hex::decode_to_slice(peer_sci, &mut sci).is_err() {
-            bail!("{peer_sci:?} is no SCI: it has 16 hex digits, as `ip macsec show` prints behind TXSC there");
+            bail!(
+                "{peer_sci:?} is no SCI: it has 16 hex digits, as `ip macsec show` prints behind TXSC there"
+            );
         }
         let (interface, peer_sci) = (interface.clone(), u64::from_be_bytes(sci));
         Ok(Self { interface, peer_sci, ip: ip.clone(), ours: Vec::new() })
@@ -92,7 +95,13 @@ impl Macsec {
     }
 
     /// An association that is on cannot be deleted.
-    fn remove(&self, an: u8, receive: Option<&Association>, transmit: Option<&Association>, commands: &mut String) {
+    fn remove(
+        &self,
+        an: u8,
+        receive: Option<&Association>,
+        transmit: Option<&Association>,
+        commands: &mut String,
+    ) {
         let (interface, sci) = (&self.interface, self.peer_sci);
         for action in ["set", "del"] {
             let off = if action == "set" { " off" } else { "" };

@@ -71,7 +71,8 @@ impl Mka {
     }
 
     fn socket(&self) -> Result<Socket, Failure> {
-        Socket::open(&self.control).map_err(|error| Failure::Away(format!("{}: {error}", self.control.display())))
+        Socket::open(&self.control)
+            .map_err(|error| Failure::Away(format!("{}: {error}", self.control.display())))
     }
 
     fn status(&self) -> Result<Status, Failure> {
@@ -81,7 +82,9 @@ impl Mka {
 
     /// A MACsec interface that was made anew is down and has no address.
     fn address(&self) -> Result<(), Failure> {
-        if self.addresses.is_empty() || run(&self.ip, &["link", "show", "dev", &self.interface], None).is_err() {
+        if self.addresses.is_empty()
+            || run(&self.ip, &["link", "show", "dev", &self.interface], None).is_err()
+        {
             return Ok(());
         }
         for address in &self.addresses {
@@ -211,7 +214,9 @@ impl Socket {
             return Ok(());
         }
         let verb = command.split(' ').next().unwrap_or_default();
-        Err(Failure::Refused(format!("wpa_supplicant does not take {verb}: is the network in its configuration?")))
+        Err(Failure::Refused(format!(
+            "wpa_supplicant does not take {verb}: is the network in its configuration?"
+        )))
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) enum Algorithm {
     /// HMAC-SHA-1-96.
     HmacSha1,
     /// AES-128-CMAC-96.
+    #[value(name = "aes-128-cmac")]
     Aes128Cmac,
 }
 

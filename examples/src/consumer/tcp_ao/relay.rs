@@ -230,7 +230,8 @@ impl Sockets {
     }
 
     fn connect(&self, to: SocketAddr) -> Result<Arc<TcpStream>> {
-        let fresh = rustix::net::socket_with(family(self.peer), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let fresh =
+            rustix::net::socket_with(family(self.peer), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let connection = self.register(fresh)?;
         rustix::net::connect(&*connection, &to)?;
         Ok(connection)

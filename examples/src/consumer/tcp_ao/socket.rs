@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, AsRawFd as _};
 
+use nix::libc;
 use zeroize::Zeroize as _;
 
 use super::{Algorithm, MasterKey};
@@ -161,13 +162,7 @@ fn set<T>(socket: impl AsFd, option: c_int, value: &T) -> Result<()> {
     let place: *const T = value;
     // SAFETY: `place` points to `len` octets, which the kernel only reads.
     let done = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            option,
-            place.cast::<c_void>(),
-            len,
-        )
+        libc::setsockopt(socket.as_fd().as_raw_fd(), libc::IPPROTO_TCP, option, place.cast::<c_void>(), len)
     };
     if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
@@ -202,7 +197,10 @@ mod tests {
     #[test]
     fn the_structures_are_those_of_the_kernel() {
         assert_eq!((size_of::<Add>(), size_of::<Delete>(), size_of::<Info>()), (288, 144, 48));
-        assert_eq!((offset_of!(Add, interface), offset_of!(Add, prefix), offset_of!(Add, key)), (192, 202, 208));
+        assert_eq!(
+            (offset_of!(Add, interface), offset_of!(Add, prefix), offset_of!(Add, key)),
+            (192, 202, 208)
+        );
         assert_eq!((offset_of!(Delete, flags), offset_of!(Delete, key_flags)), (132, 143));
         assert_eq!((offset_of!(Info, current), offset_of!(Info, good)), (6, 8));
     }
