@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 
 from harness import Missing, World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic
 
@@ -90,7 +89,7 @@ def run(world, algorithm):
     for feed in (a, b):
         feed.wait("rotated", 1)
     talk = Talk(world, 300)
-    sent, lost = rotate_under_traffic(world, a, b, talk, 5, pause=2.5)
+    sent, lost = rotate_under_traffic(world, a, b, talk, 5, pause=1.5)
     check(f"TCP-AO, {algorithm}: five rotations: {lost} of {sent} lines lost, over one connection that stayed up", lost == 0 and sent > 100)
     for feed in (a, b):
         feed.wait("in use", feed.generation())
