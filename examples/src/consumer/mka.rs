@@ -10,6 +10,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use skex_core::SecretVec;
@@ -49,6 +50,8 @@ pub(super) struct Mka {
     interface: String,
     addresses: Vec<String>,
     ip: String,
+    /// The CKN that was set last, and when.
+    set: Option<(String, Instant)>,
 }
 
 impl Mka {
@@ -67,6 +70,7 @@ impl Mka {
             interface: interface.clone(),
             addresses: addresses.clone(),
             ip: ip.clone(),
+            set: None,
         })
     }
 
@@ -75,9 +79,14 @@ impl Mka {
             .map_err(|error| Failure::Away(format!("{}: {error}", self.control.display())))
     }
 
+    /// While the program begins anew with what was set, it shows no CKN: what was set counts.
     fn status(&self) -> Result<Status, Failure> {
-        let text = self.socket()?.ask("STATUS")?;
-        Ok(Status::read(&text))
+        let mut status = Status::read(&self.socket()?.ask("STATUS")?);
+        let set = self.set.as_ref().filter(|(_, at)| at.elapsed() < SETTLING);
+        if let (None, Some((ckn, _))) = (&status.ckn, set) {
+            status.ckn = Some(ckn.clone());
+        }
+        Ok(status)
     }
 
     /// A MACsec interface that was made anew is down and has no address.
@@ -125,7 +134,9 @@ impl Consumer for Mka {
         socket.order(&format!("SET_NETWORK {network} mka_ckn {ckn}"))?;
         // The first enables, and connects; the second connects where it was enabled before.
         socket.order(&format!("ENABLE_NETWORK {network}"))?;
-        socket.order("REASSOCIATE")
+        socket.order("REASSOCIATE")?;
+        self.set = Some((ckn.to_owned(), Instant::now()));
+        Ok(())
     }
 
     fn confirm(&mut self, key: Known<'_>) -> Result<bool, Failure> {
@@ -179,6 +190,9 @@ impl Status {
         status
     }
 }
+
+/// How long it may take until it shows the CKN that was set.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// After this an answer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

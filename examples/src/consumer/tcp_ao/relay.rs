@@ -229,7 +229,9 @@ impl Sockets {
         }
     }
 
+    /// Nothing is begun before a key is switched to: the other end may lack the others.
     fn connect(&self, to: SocketAddr) -> Result<Arc<TcpStream>> {
+        self.state().used.context("there is no key yet")?;
         let fresh =
             rustix::net::socket_with(family(self.peer), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let connection = self.register(fresh)?;
@@ -243,14 +245,17 @@ impl Sockets {
         if state.connections().len() >= MOST_CONNECTIONS.saturating_mul(2) {
             bail!("too many connections");
         }
-        let [send_id, recv_id] = state.ids(state.used).context("there is no key yet")?;
         let refused = |error: std::io::Error| anyhow!("the kernel does not take the keys: {error}");
         for key in &state.keys {
             socket::add(&connection, self.peer, key.master()).map_err(refused)?;
         }
-        socket::use_key(&connection, send_id, recv_id).map_err(refused)?;
+        // Before the first switch, a connection that came in goes on under the key that it came with.
+        let used = state.ids(state.used);
+        if let Some([send_id, recv_id]) = used {
+            socket::use_key(&connection, send_id, recv_id).map_err(refused)?;
+        }
         for gone in &state.gone {
-            socket::remove(&connection, self.peer, *gone, Some([send_id, recv_id])).map_err(refused)?;
+            socket::remove(&connection, self.peer, *gone, used).map_err(refused)?;
         }
         let unanswered = u32::try_from(UNANSWERED.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&connection, unanswered)?;
