@@ -26,6 +26,8 @@ pub(super) struct Running {
     reporter: Reporter,
     /// When the handshake of ours began that is not over.
     began: Option<std::time::Instant>,
+    /// A session whose key waits for something to be stored first: the other end began another handshake meanwhile.
+    put_off: Option<Session>,
 }
 
 /// What an event means for a command that waits for one.
@@ -50,7 +52,7 @@ impl Running {
         mixing: Mixing,
         reporter: Reporter,
     ) -> Self {
-        Self { driver, _lock: lock, peer, outlet, mixing, reporter, began: None }
+        Self { driver, _lock: lock, peer, outlet, mixing, reporter, began: None, put_off: None }
     }
 
     /// Answers until `count` keys are there, or the process is stopped.
@@ -58,7 +60,7 @@ impl Running {
         let mut done = 0_u32;
         while count.is_none_or(|count| done < count) {
             self.driver.wait(None, None)?;
-            while let Some(event) = self.driver.next_event() {
+            for event in self.events() {
                 if let News::Key { .. } = self.take(event)? {
                     done = done.saturating_add(1);
                 }
@@ -80,7 +82,7 @@ impl Running {
     fn await_own_key(&mut self, address: &str, end: Instant) -> Result<()> {
         while self.driver.now() < end {
             self.driver.wait(Some(end), None)?;
-            while let Some(event) = self.driver.next_event() {
+            for event in self.events() {
                 match self.take(event)? {
                     News::Key { initiator: true } => return Ok(()),
                     News::Unanswered => bail!(
@@ -110,7 +112,7 @@ impl Running {
     pub(super) fn steered(&mut self, mut orders: Orders) -> Result<()> {
         loop {
             let order = self.driver.wait(None, Some(orders.source()))?;
-            while let Some(event) = self.driver.next_event() {
+            for event in self.events() {
                 self.take(event)?;
             }
             if order {
@@ -135,6 +137,13 @@ impl Running {
             }
             _ => bail!("unknown order: {order}"),
         }
+    }
+
+    /// What happened, and what was put off: where it is still too early, it is put off again. A session that has ended gives nothing.
+    fn events(&mut self) -> Vec<Event> {
+        let live = self.driver.machine.session().map(|session| session.id);
+        let again = self.put_off.take().filter(|session| live == Some(session.id)).map(Event::Established);
+        again.into_iter().chain(core::iter::from_fn(|| self.driver.next_event())).collect()
     }
 
     /// Carries out what an event asks for, and tells it.
@@ -202,6 +211,9 @@ impl Running {
     fn name_key(&mut self, session: Session) -> Result<News> {
         self.note_mixed(session)?;
         let named = self.driver.call(|peer, _, _| peer.export_next(LABEL, b""))?;
+        if matches!(named, Err(ExportError::Busy)) {
+            return Ok(self.put_off(session));
+        }
         let key = named.with_context(|| format!("session {} gives no key", session.id))?;
         self.tell_key(key, true)
     }
@@ -217,8 +229,15 @@ impl Running {
                 self.reporter.tell(&Report::Gone { key_id: id.to_string() })?;
                 Ok(News::Other)
             }
+            Err(ExportError::Busy) => Ok(self.put_off(session)),
             Err(error) => Err(anyhow!("session {id} gives no key: {error}")),
         }
+    }
+
+    /// A later session takes the place of an earlier one, which has ended then.
+    const fn put_off(&mut self, session: Session) -> News {
+        self.put_off = Some(session);
+        News::Other
     }
 
     fn note_mixed(&self, session: Session) -> Result<()> {
@@ -261,7 +280,7 @@ impl Source for Running {
         let now = self.driver.now();
         self.driver.wait(Some(now), None)?;
         let mut came = false;
-        while let Some(event) = self.driver.next_event() {
+        for event in self.events() {
             came |= matches!(self.take(event)?, News::Key { .. });
         }
         Ok(came)
