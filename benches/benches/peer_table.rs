@@ -2,6 +2,8 @@
 //! with their number, and what is left of it under load.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use core::time::Duration;
+
 use benches::Crowd;
 use criterion::{Criterion, criterion_group};
 use skex_core::machine::{DiscardReason, Disposition};
@@ -59,7 +61,14 @@ fn ratios() {
     }
 }
 
-criterion_group!(benches, first_messages);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    targets = first_messages
+}
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--ratios") {

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use skex_core::{Expander, Label, SecretBytes, Suite, extract};
@@ -34,5 +35,12 @@ fn schedule(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, schedule);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    targets = schedule
+}
 criterion_main!(benches);

@@ -1,9 +1,9 @@
 //! Sharing and taking together, over threshold, number of hubs and length.
-//!
-//! Peers to measure beside it: vsss-rs, sharks, blahaj.
+//! Beside them vsss-rs, sharks and blahaj.
 #![allow(missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use benches::{generator, octets};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -78,5 +78,23 @@ fn liars(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, grid, liars);
+/// Of crates that do the same: split and combine, 3 of 5.
+fn peers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("shamir, other crates");
+    for mut subject in benches::subjects::shamir() {
+        group.bench_function(subject.name.clone(), |bencher| {
+            bencher.iter_custom(|count| subject.work().spend(count))
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    targets = grid, liars, peers
+}
 criterion_main!(benches);

@@ -1,9 +1,8 @@
 //! One-time tags, beside the HMAC that a computational design would use.
-//!
-//! Peers to measure beside it: poly1305.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use benches::{generator, octets};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -33,5 +32,12 @@ fn tags(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, tags);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    targets = tags
+}
 criterion_main!(benches);

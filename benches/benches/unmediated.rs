@@ -1,7 +1,8 @@
 //! A handshake of two unmediated peers in memory, both ends together, and one key for an application.
-//!
-//! Peers to measure beside it: snow NNpsk0 and KKpsk0, ML-KEM-768, X25519, TLS 1.3 with a PSK.
+//! Beside them what a user would pick instead.
 #![allow(missing_docs, clippy::unwrap_used)]
+
+use core::time::Duration;
 
 use benches::Pair;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -29,5 +30,23 @@ fn handshakes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, handshakes);
+/// Processor time, both ends together.
+fn peers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("instead");
+    for mut subject in benches::subjects::peers() {
+        group.bench_function(subject.name.clone(), |bencher| {
+            bencher.iter_custom(|count| subject.work().spend(count))
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
+    targets = handshakes, peers
+}
 criterion_main!(benches);

@@ -10,12 +10,18 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
     clippy::missing_panics_doc,
+    clippy::exhaustive_structs,
     reason = "set-up for benches: whatever is wrong in it ought to stop it"
 )]
 
 mod crowd;
 mod mesh;
+pub mod ours;
 mod pair;
+pub mod peers;
+pub mod plot;
+pub mod subjects;
+pub mod work;
 
 pub use crowd::Crowd;
 pub use mesh::Mesh;
@@ -36,4 +42,12 @@ pub fn octets(rng: &mut ChaCha20Rng, length: usize) -> Vec<u8> {
     let mut octets = vec![0; length];
     rng.fill_bytes(&mut octets);
     octets
+}
+
+/// Where cargo builds: the folder for reports.
+#[must_use]
+pub fn target() -> std::path::PathBuf {
+    let program = std::env::current_exe().unwrap();
+    // target/release/deps/name
+    program.ancestors().nth(3).unwrap().to_owned()
 }

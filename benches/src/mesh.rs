@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use chacha20::ChaCha20Rng;
+use chacha20::rand_core::Rng;
 use skex_core::SecretBytes;
 use skex_core::SecretVec;
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId, PeerHandle};
@@ -33,10 +34,14 @@ pub struct Mesh {
     clients: Vec<Client<MemoryPad>>,
     hubs: Vec<Hub<MemoryPad>>,
     flying: VecDeque<Flying>,
-    keys: [Vec<[u8; 32]>; CLIENTS],
+    keys: [Vec<SecretVec>; CLIENTS],
     rng: ChaCha20Rng,
     now: Instant,
     threshold: u8,
+    /// Octets of a key.
+    pub key_len: u32,
+    /// Of a hundred messages, so many are lost.
+    pub loss: u32,
     /// Octets that were sent.
     pub sent: usize,
     /// Messages that were sent.
@@ -122,6 +127,8 @@ impl Mesh {
             rng,
             now,
             threshold,
+            key_len: 32,
+            loss: 0,
             sent: 0,
             messages: 0,
         };
@@ -152,7 +159,7 @@ impl Mesh {
                 Output::Event(event) => {
                     let done = match event {
                         ClientEvent::KeyEstablished(established) => {
-                            let key = established.key.secret().expose().try_into().expect("32 octets");
+                            let key = SecretVec::copied_from(established.key.secret().expose());
                             self.keys[number].push(key);
                             (number == 1).then_some(established)
                         }
@@ -204,6 +211,9 @@ impl Mesh {
         while let Some(Flying { client, hub, up, octets }) = self.flying.pop_front() {
             self.sent += octets.len();
             self.messages += 1;
+            if self.loss > 0 && self.rng.next_u32() % 100 < self.loss {
+                continue;
+            }
             // A path has the number of the other end.
             if up {
                 let from = PathId::new(client as u64);
@@ -231,12 +241,17 @@ impl Mesh {
         self.settle();
     }
 
-    /// One 256-bit key from request to confirmation, all parties.
+    /// One key from request to confirmation, all parties.
     pub fn key(&mut self) {
         let mut request = KeyRequest::new(self.threshold);
         request.lifetime = 60;
+        request.key_len = self.key_len;
         self.clients[0].request_key(self.now, &mut self.rng, tag(1), request).unwrap();
         self.settle();
+        // What was lost is sent again.
+        while self.loss > 0 && self.keys.iter().any(Vec::is_empty) {
+            self.wait(Duration::from_millis(100));
+        }
         let [ours, theirs] = &mut self.keys;
         assert!(ours.len() == 1 && ours == theirs, "one key, and the same");
         ours.clear();

@@ -36,6 +36,9 @@ Examples:
   See it all, on this machine, in a few seconds:
     skex demo
 
+  What a key costs on this machine, beside what you would pick instead:
+    skex bench
+
   Five hubs and two clients, on this machine:
     skex provision --out net --hubs 5 --clients alice,bob
     skex hub --dir net/hub-1          (and so on, each in a terminal of its own)
@@ -59,6 +62,7 @@ enum Command {
     Peer(command::peer::Arguments),
     Status(command::status::Arguments),
     Demo(command::demo::Arguments),
+    Bench(command::bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         Command::Peer(arguments) => command::peer::run(arguments),
         Command::Status(arguments) => command::status::run(&arguments),
         Command::Demo(arguments) => command::demo::run(&arguments),
+        Command::Bench(arguments) => command::bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,274 @@
+//! Our own work, as it is measured.
+
+use core::hint::black_box;
+
+use chacha20::ChaCha20Rng;
+use skex_core::Suite;
+use skex_dske::{Coordinate, combine, decode, split};
+use skex_wire::SuiteId;
+
+use crate::work::{Subject, Work};
+use crate::{Crowd, Mesh, Pair, generator, octets};
+
+/// A handshake of two unmediated peers, all four messages.
+#[derive(Debug)]
+pub struct Handshake(Pair);
+
+impl Handshake {
+    /// Of this suite.
+    #[must_use]
+    pub fn new(suite: Suite) -> Self {
+        Self(Pair::enrolled(suite))
+    }
+}
+
+impl Work for Handshake {
+    fn once(&mut self) -> usize {
+        self.0.handshake()
+    }
+}
+
+/// One key for an application, at both ends.
+#[derive(Debug)]
+pub struct Export {
+    suite: Suite,
+    pair: Pair,
+}
+
+impl Export {
+    /// Of this suite.
+    #[must_use]
+    pub fn new(suite: Suite) -> Self {
+        Self { suite, pair: Pair::enrolled(suite) }
+    }
+}
+
+impl Work for Export {
+    const LIMIT: u64 = 64;
+
+    fn prepare(&mut self) {
+        self.pair = Pair::enrolled(self.suite);
+        self.pair.handshake();
+    }
+
+    fn once(&mut self) -> usize {
+        black_box(self.pair.export());
+        0
+    }
+}
+
+/// A DSKE key of all parties: envelope, encoding, ledger, records, pads, tags, sharing.
+#[derive(Debug)]
+pub struct DskeKey {
+    threshold: u8,
+    hubs: usize,
+    key_len: u32,
+    loss: u32,
+    mesh: Option<Mesh>,
+}
+
+impl DskeKey {
+    /// A 256-bit key, `threshold` of `hubs`.
+    #[must_use]
+    pub const fn new(threshold: u8, hubs: usize) -> Self {
+        Self::of_length(threshold, hubs, 32)
+    }
+
+    /// A key of so many octets.
+    #[must_use]
+    pub const fn of_length(threshold: u8, hubs: usize, key_len: u32) -> Self {
+        Self { threshold, hubs, key_len, loss: 0, mesh: None }
+    }
+
+    /// Of a hundred messages, so many are lost.
+    #[must_use]
+    pub fn with_loss(mut self, loss: u32) -> Self {
+        self.loss = loss;
+        self
+    }
+}
+
+impl Work for DskeKey {
+    /// A key must live its lifetime before it is forgotten, and tables are used up.
+    const LIMIT: u64 = 64;
+
+    fn prepare(&mut self) {
+        let elements = (self.key_len as usize / 16 + 16) * 70;
+        let mesh = self.mesh.insert(Mesh::connected(self.threshold, self.hubs, elements));
+        mesh.key_len = self.key_len;
+        mesh.loss = self.loss;
+        mesh.key();
+    }
+
+    fn once(&mut self) -> usize {
+        let mesh = self.mesh.as_mut().unwrap();
+        let before = mesh.sent;
+        mesh.key();
+        mesh.sent - before
+    }
+}
+
+/// A first message to a table of so many peers, and the answer.
+#[derive(Debug)]
+pub struct FirstMessage(Crowd);
+
+impl FirstMessage {
+    /// Of so many peers.
+    #[must_use]
+    pub fn new(peers: u32) -> Self {
+        Self(Crowd::enrolled(peers, false))
+    }
+}
+
+impl Work for FirstMessage {
+    fn once(&mut self) -> usize {
+        let _ = black_box(self.0.first());
+        0
+    }
+}
+
+fn coordinates(count: u8) -> Vec<Coordinate> {
+    (1..=count).map(|x| Coordinate::new(x).unwrap()).collect()
+}
+
+/// Sharing a secret, its generator (ChaCha20) included.
+#[derive(Debug)]
+pub struct Split {
+    threshold: u8,
+    places: Vec<Coordinate>,
+    secret: Vec<u8>,
+    out: Vec<Vec<u8>>,
+    rng: ChaCha20Rng,
+}
+
+impl Split {
+    /// Of `length` octets.
+    #[must_use]
+    pub fn new(threshold: u8, shares: u8, length: usize) -> Self {
+        let mut rng = generator(4);
+        let secret = octets(&mut rng, length);
+        let out = vec![vec![0; length]; usize::from(shares)];
+        Self { threshold, places: coordinates(shares), secret, out, rng }
+    }
+}
+
+impl Work for Split {
+    fn once(&mut self) -> usize {
+        let mut out = self.out.iter_mut().map(Vec::as_mut_slice);
+        let mut given: [&mut [u8]; 31] = core::array::from_fn(|_| out.next().unwrap_or_default());
+        let given = &mut given[..self.places.len()];
+        split(&mut self.rng, self.threshold, &self.places, black_box(&self.secret), given).unwrap();
+        0
+    }
+}
+
+/// Shares of one secret, the first ones wrong.
+fn shared(threshold: u8, shares: u8, length: usize, liars: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut work = Split::new(threshold, shares, length);
+    work.once();
+    for share in &mut work.out[..liars] {
+        let error = octets(&mut work.rng, length);
+        share.iter_mut().zip(error).for_each(|(octet, error)| *octet ^= error);
+    }
+    (work.secret, work.out)
+}
+
+/// Taking shares together.
+#[derive(Debug)]
+pub struct Combine {
+    threshold: u8,
+    shares: Vec<Vec<u8>>,
+    secret: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Combine {
+    /// Of `length` octets.
+    #[must_use]
+    pub fn new(threshold: u8, shares: u8, length: usize) -> Self {
+        let (secret, shares) = shared(threshold, shares, length, 0);
+        let mut work = Self { threshold, shares, out: vec![0; length], secret };
+        work.once();
+        assert_eq!(work.out, work.secret);
+        work
+    }
+}
+
+impl Work for Combine {
+    fn once(&mut self) -> usize {
+        let threshold = usize::from(self.threshold);
+        // The last ones: the weights of the first three are all one, and that would flatter.
+        let first = self.shares.len() - threshold;
+        let shares: [(Coordinate, &[u8]); 16] = core::array::from_fn(|i| {
+            let share = self.shares.get(first + i).map(Vec::as_slice).unwrap_or_default();
+            (Coordinate::new((first + i) as u8 + 1).unwrap(), share)
+        });
+        combine(self.threshold, black_box(&shares[..threshold]), &mut self.out).unwrap();
+        0
+    }
+}
+
+/// Decoding 112 octets, some of the first shares wrong.
+#[derive(Debug)]
+pub struct Decode {
+    threshold: u8,
+    shares: Vec<Vec<u8>>,
+    secret: Vec<u8>,
+}
+
+impl Decode {
+    /// With so many liars in front.
+    #[must_use]
+    pub fn new(threshold: u8, shares: u8, liars: usize) -> Self {
+        let (secret, shares) = shared(threshold, shares, 112, liars);
+        Self { threshold, shares, secret }
+    }
+}
+
+impl Work for Decode {
+    fn once(&mut self) -> usize {
+        let shares: Vec<_> = coordinates(self.shares.len() as u8)
+            .into_iter()
+            .zip(self.shares.iter().map(Vec::as_slice))
+            .collect();
+        let decoded = decode(self.threshold, black_box(&shares), 200_000, |block| block == self.secret);
+        black_box(decoded.unwrap());
+        0
+    }
+}
+
+/// What instruction counts are kept of.
+pub const COUNTED: [&str; 11] = [
+    "handshake",
+    "handshake-sha3",
+    "export",
+    "dske-3-of-5",
+    "dske-16-of-31",
+    "split-64",
+    "split-1MiB",
+    "combine-64",
+    "combine-1MiB",
+    "decode-honest",
+    "decode-liars",
+];
+
+/// One of them.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Subject> {
+    let suite = |id| Suite::from_id(id).unwrap();
+    let (sha2, sha3) = (suite(SuiteId::SHA256_AES256GCM), suite(SuiteId::SHA3_256_AES256GCM));
+    Some(match name {
+        "handshake" => Subject::new(name, Handshake::new(sha2)),
+        "handshake-sha3" => Subject::new(name, Handshake::new(sha3)),
+        "export" => Subject::new(name, Export::new(sha2)),
+        "dske-3-of-5" => Subject::new(name, DskeKey::new(3, 5)),
+        "dske-16-of-31" => Subject::new(name, DskeKey::new(16, 31)),
+        "split-64" => Subject::new(name, Split::new(3, 5, 64)),
+        "split-1MiB" => Subject::new(name, Split::new(3, 5, 1 << 20)),
+        "combine-64" => Subject::new(name, Combine::new(3, 5, 64)),
+        "combine-1MiB" => Subject::new(name, Combine::new(3, 5, 1 << 20)),
+        "decode-honest" => Subject::new(name, Decode::new(16, 31, 0)),
+        "decode-liars" => Subject::new(name, Decode::new(16, 31, 7)),
+        _ => return None,
+    })
+}
