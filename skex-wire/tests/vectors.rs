@@ -101,6 +101,13 @@ fn encode(message: &Message) -> Vec<u8> {
         }),
         Message::Fetch {} => written(|w| Fetch::new().encode(w).unwrap()),
         Message::Fetched { waiting } => written(|w| Fetched::new(*waiting).encode(w).unwrap()),
+        Message::Refill { direction, table, elements, first, pad } => written(|w| {
+            let direction = Direction::new(*direction);
+            Refill::new(direction, *table, *elements, *first, pad.as_bytes()).unwrap().encode(w).unwrap();
+        }),
+        Message::Refilled { direction, table, next } => {
+            written(|w| Refilled::new(Direction::new(*direction), *table, *next).encode(w).unwrap())
+        }
         Message::Lookup { table, index, floor, name, tag } => {
             command(*table, *index, *floor, CommandBody::Lookup(name.as_bytes()), tag)
         }
