@@ -64,7 +64,9 @@ impl PeerTable {
     /// [`TableError::NoRecoveryLane`], [`TableError::RecoveryUnderWay`]; nothing changed.
     pub fn conclude_recovery(&mut self, pair: PeerHandle) -> Result<(), TableError> {
         let place = self.recovery_place(pair)?;
-        if !self.others(pair).iter().all(|place| self.is_enrolled(*place)) {
+        // None at all: they come into the table later, and the secret is still needed.
+        let others = self.others(pair);
+        if others.is_empty() || !others.iter().all(|place| self.is_enrolled(*place)) {
             return Err(TableError::RecoveryUnderWay);
         }
         let lane = self.lanes.get_mut(place).ok_or(TableError::NoRecoveryLane)?;
@@ -150,6 +152,8 @@ impl PeerTable {
     fn release_others(&mut self, pair: PeerHandle, recovery: u32) {
         for place in self.others(pair) {
             let released = self.with_recovery(place, recovery, |lane, recovery| {
+                // The recovery lane may be enrolled anew, and come to the same epoch again.
+                lane.recovered = None;
                 lane.peer.is_held() && lane.peer.release(recovery).is_ok()
             });
             if released {

@@ -243,6 +243,42 @@ fn lanes_come_into_the_table_in_any_order_in_the_middle_of_a_recovery() {
     }
 }
 
+/// The lanes lie in other storage, and come later: the secret is still needed.
+#[test]
+fn a_recovery_is_not_concluded_while_no_other_lane_is_there() {
+    let (mut hub, mut devices) = world(true);
+    settle(&mut hub, &mut devices);
+    for site in [&mut hub, &mut devices] {
+        for lane in LANES {
+            site.table.remove(lane).unwrap();
+        }
+        assert_eq!(site.table.conclude_recovery(PAIR), Err(TableError::RecoveryUnderWay));
+        for lane in LANES {
+            site.restore(lane).unwrap();
+        }
+    }
+    settle(&mut hub, &mut devices);
+    assert!(heal(&mut hub, &mut devices));
+}
+
+/// Its epochs count from 0 again, and the one of the next recovery is that of the one before.
+#[test]
+fn a_recovery_goes_through_after_its_lane_alone_was_enrolled_anew() {
+    let (mut hub, mut devices) = world(true);
+    settle(&mut hub, &mut devices);
+    assert!(heal(&mut hub, &mut devices));
+    for site in [&mut hub, &mut devices] {
+        site.enrol_anew(RECOVERY, &[0x77; 32]).unwrap();
+        site.table.allow_recovery(PAIR).unwrap();
+        site.drain();
+        site.recovered = 0;
+    }
+    recover(&mut devices, RecoveryCause::Operator).unwrap();
+    settle(&mut hub, &mut devices);
+    assert_eq!((hub.recovered, devices.recovered), (1, 1));
+    assert!(heal(&mut hub, &mut devices));
+}
+
 /// The worlds of the tests below: a rollback that a stale notice proves, and a deeper one, for which both operators have spoken.
 fn world(deep: bool) -> (Site, Site) {
     let (mut hub, mut devices) = rolled_back(if deep { 3 } else { 1 });
