@@ -94,7 +94,7 @@ enum Action {
     /// Run it at both ends. Each key is installed at both before either transmits with it, and the old one goes when both have
     /// left it. Keys of other clients wait for `skex client wait`.
     #[command(
-        after_help = "Example, at the end that asks for keys:\n  skex client --dir alice feed bob --link-bind 0.0.0.0:4501 --link-peer bob.example.net:4501 --every 3600 \\\n      wireguard --interface wg0 --public-key KEY"
+        after_help = "Example, at the end that asks for keys:\n  skex client --dir alice feed bob --link-bind 0.0.0.0:4501 \\\n      --link-peer bob.example.net:4501 --every 3600 wireguard --interface wg0 --public-key KEY"
     )]
     Feed {
         /// The other client's name.

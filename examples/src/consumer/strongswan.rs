@@ -22,7 +22,7 @@ use vici::{Section, Session, Value};
 /// are set there, whatever the file says. Other credentials are loaded as ever. At a rotation at most a packet or two is lost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The connection: an object of JSON with what swanctl.conf has under connections.<name>.
+    /// The connection: an object of JSON with what swanctl.conf has under connections.NAME.
     #[arg(long, value_name = "FILE")]
     connection: PathBuf,
     /// The connection's name. The initiator adds a generation to it.
