@@ -60,6 +60,8 @@ pub(crate) enum Rule {
     ShutRecovery,
     /// That a recovery is wanted or allowed, and its secret until all lanes are enrolled, outlives a restart.
     RecoveryIsDurable,
+    /// That a recovery has gone through is durable before another lane is enrolled with it.
+    ConfirmRecovery,
     /// The session of a recovery lane does not expire.
     RecoveryNeverExpires,
     /// A recovery whose session is void leaves the recovery lane open.

@@ -158,7 +158,7 @@ impl Peer {
     }
 
     /// The peer is in our epoch. What confirms a good session need not be written at once: until it is, a restart only
-    /// asks again.
+    /// asks again. On the recovery lane it is, for the other lanes are enrolled on the strength of it.
     pub(super) fn peer_followed(&mut self, good: bool) {
         self.state.link = Link::None;
         self.unsaved = true;
@@ -167,6 +167,9 @@ impl Peer {
             self.state.session.status = Status::Live;
             if self.settings.is_recovery {
                 self.state.recovery = Recovery::None;
+                if holds(Rule::ConfirmRecovery) {
+                    self.commit(Rule::ConfirmRecovery);
+                }
             }
             self.arm_session_life();
             // It is the session that was wanted.

@@ -233,8 +233,6 @@ fn lanes_come_into_the_table_in_any_order_in_the_middle_of_a_recovery() {
                 }
             }
         }
-        // The initiator may have to hear once more that its peer has followed.
-        settle(&mut hub, &mut devices);
         for site in [&mut hub, &mut devices] {
             assert!(site.recovered > 0);
             site.recovered = 1;
@@ -464,6 +462,23 @@ fn that_a_recovery_is_wanted_and_its_secret_outlive_a_restart() {
         devices.sent.clear();
         devices.restart(TableConfig::new(1000));
         assert!(heal(&mut hub, &mut devices));
+    });
+}
+
+/// The initiator's power fails once its application was told, and the peer is not heard again: there is nobody to ask.
+#[test]
+fn a_recovery_that_was_told_is_not_taken_back_by_a_restart() {
+    load_bearing(Rule::ConfirmRecovery, || {
+        let (mut hub, mut devices) = world(true);
+        settle(&mut hub, &mut devices);
+        assert_eq!(devices.recovered, 1);
+        devices.restart(TableConfig::new(1000));
+        assert_eq!(devices.recovered, 2, "told again");
+        devices.table.conclude_recovery(PAIR).unwrap();
+        devices.drain();
+        for lane in LANES {
+            devices.try_establish(lane).unwrap();
+        }
     });
 }
 
