@@ -65,6 +65,8 @@ pub struct Client<P> {
     remembered: Remembered,
     taken_since_snapshot: usize,
     refusals: VecDeque<(usize, Slot, Vec<u8>)>,
+    /// Tables that were taken out of service and are erased behind a checkpoint: by link. At most those that are there.
+    retiring: VecDeque<(u64, usize, Direction, u16)>,
     clock: Clock,
     journal: Journal,
     queue: Queue<Item>,
@@ -113,7 +115,7 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let ClientConfig { tag, links, mut further, left_out, peers, policy, limits } = config;
+        let ClientConfig { tag, links, mut further, left_out, forgotten, peers, policy, limits } = config;
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;
@@ -130,6 +132,10 @@ impl<P: Pad> Client<P> {
             let (marks, initial) = (marks.filter(|_| is_same), initial.filter(|_| is_same));
             if enrolled.is_some_and(|enrolled| hub.client < enrolled) {
                 return Err(RestoreError::Configuration);
+            }
+            // Both are always stored together, but of a link that was forgotten: how far its tables were used nobody knows.
+            if enrolled == Some(hub.client) && marks.is_none() {
+                return Err(RestoreError::Forgotten);
             }
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
             let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
@@ -157,6 +163,7 @@ impl<P: Pad> Client<P> {
             remembered: Remembered::default(),
             taken_since_snapshot: 0,
             refusals: VecDeque::new(),
+            retiring: VecDeque::new(),
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue.saturating_add(events)),
@@ -170,10 +177,21 @@ impl<P: Pad> Client<P> {
                     if !left_out.iter().any(|id| id.as_bytes() == hub) {
                         return Err(RestoreError::Configuration);
                     }
+                    let is_forgotten = forgotten.iter().any(|id| id.as_bytes() == hub);
+                    if is_forgotten && key.first() != Some(&STORED_NUMBER) {
+                        continue;
+                    }
                     client.left_out.insert(key.clone(), SecretVec::copied_from(value.expose()));
                 }
                 _ => return Err(RestoreError::Content),
             }
+        }
+        // A crash came before they were erased, or they have grown since.
+        for (link, hub) in client.links.iter().enumerate() {
+            let tables = hub.link.retiring().into_iter();
+            client
+                .retiring
+                .extend(tables.map(|(direction, number)| (Barrier::OPEN, link, direction, number)));
         }
         client.say_hello(now);
         Ok(client)
@@ -208,9 +226,10 @@ impl<P: Pad> Client<P> {
         Ok(())
     }
 
-    /// Takes a table of the link with `hub` out of service, for good: a copy of it was lost or stolen, perhaps. What is left of it is
-    /// erased, and its number never used again. The link begins a new session. The hub's operator does the same; as long as
-    /// only one end has, the other is denied leases of it.
+    /// Takes a table of the link with `hub` out of service, for good: a copy of it was lost or stolen, perhaps. Nothing of it is used
+    /// from now on. Once that is durable it is erased, and [`ClientEvent::TableRetired`] says so; before, a crash can undo it. A
+    /// portion that it grows by changes nothing any more, and is erased at the next start. The link begins a new session. The hub's operator does
+    /// the same; as long as only one end has, the other is denied leases of it.
     ///
     /// # Errors
     ///
@@ -230,6 +249,7 @@ impl<P: Pad> Client<P> {
         let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
         connection.link.retire_table(direction, number)?;
         connection.restart(now, pace, rng);
+        self.retiring.push_back((self.journal.after(), link, direction, number));
         self.store_marks(link);
         self.say_hello(now);
         Ok(())
@@ -534,8 +554,22 @@ impl<P: Pad> Client<P> {
         match self.journal.release(&mut self.queue) {
             Some(Item::Transmit(transmit)) => Output::Transmit(transmit),
             Some(Item::Event(event)) => Output::Event(event),
-            None => Output::Wait(self.deadline()),
+            None => self.erase_retired().map_or_else(|| Output::Wait(self.deadline()), Output::Event),
         }
+    }
+
+    /// Erases a table that was taken out of service, once that is durable.
+    fn erase_retired(&mut self) -> Option<ClientEvent> {
+        let &(after, link, direction, number) = self.retiring.front()?;
+        if !self.journal.is_durable(after) {
+            return None;
+        }
+        self.retiring.pop_front();
+        let hub = self.links.get_mut(link)?;
+        let erased = hub.link.erase_retired(direction, number);
+        let hub = hub.link.keys.hub();
+        self.store_marks(link);
+        Some(ClientEvent::TableRetired { hub, direction, number, erased })
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -74,6 +74,8 @@ pub struct Hub<P> {
     queue: Queue<Transmit<Vec<u8>>>,
     /// Clients that were revoked, until that is durable.
     leaving: Queue<Leaving<P>>,
+    /// Tables that were taken out of service and are erased behind a checkpoint. At most those that are there.
+    retiring: VecDeque<(u64, ClientId, Direction, u16)>,
     /// The numbers that were taken from clients, with their tags.
     revoked: BTreeMap<ClientId, ClientTag>,
     /// Tables that go to clients over the network.
@@ -141,6 +143,18 @@ pub enum HubEvent {
         uplink: bool,
         /// Its number.
         number: u16,
+    },
+    /// A table was taken out of service, durably: nothing brings it back. Told again after a start before it was erased, or
+    /// after it has grown.
+    TableRetired {
+        /// Whose table.
+        client: ClientTag,
+        /// Whether it was for messages from the client.
+        uplink: bool,
+        /// Its number.
+        number: u16,
+        /// Whether it is erased. If its storage failed, overwrite or destroy that by other means.
+        erased: bool,
     },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
     TableLow {
@@ -227,6 +241,7 @@ impl<P: Pad> Hub<P> {
             journal,
             queue: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),
+            retiring: VecDeque::new(),
             revoked: BTreeMap::new(),
             refills: BTreeMap::new(),
             events: VecDeque::new(),
@@ -288,6 +303,10 @@ impl<P: Pad> Hub<P> {
         let mut tables = vec![(Direction::UPLINK, client.uplink), (Direction::DOWNLINK, client.downlink)];
         tables.extend(further);
         let (link, waiting) = Link::new(Side::Hub, keys).with_tables(marks, tables)?;
+        // A crash came before they were erased, or they have grown since.
+        let retiring = link.retiring().into_iter();
+        let retiring = retiring.map(|(direction, number)| (Barrier::OPEN, client.client, direction, number));
+        self.retiring.extend(retiring);
         if !waiting.is_empty() {
             self.refills.insert(client.client, refill::Refills::new(waiting));
         }
@@ -349,28 +368,50 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
-    /// Takes a table of the link with `client` out of service, for good: a copy of it was lost or stolen, perhaps. What is left of it
-    /// is erased, and its number never used again. The client's session ends. The client does the same; as long as only one end
-    /// has, the other is denied leases of it.
+    /// Takes a table of the link with `client` out of service, for good: a copy of it was lost or stolen, perhaps; also one that is
+    /// on its way to the client. Nothing of it is used from now on. Once that is durable it is erased, and
+    /// [`HubEvent::TableRetired`] says so; before, a crash can undo it. A portion that it grows by changes nothing any more, and is
+    /// erased at the next start. The client's session ends. The client does the same; as long as only one end has, the other is denied
+    /// leases of it.
     ///
     /// # Errors
     ///
-    /// [`TableError::UnknownLink`], [`TableError::Absent`]. Nothing changed.
+    /// [`TableError::UnknownLink`], [`TableError::Absent`]; of one on its way, [`TableError::TooMany`]. Nothing changed.
     pub fn retire_table(
         &mut self,
         client: ClientId,
         direction: Direction,
         number: u16,
     ) -> Result<(), TableError> {
-        let own = self.client_mut(client).ok_or(TableError::UnknownLink)?;
+        let own = self.clients.get_mut(client).ok_or(TableError::UnknownLink)?;
+        if let Some(refills) = self.refills.get_mut(&client)
+            && let Some(table) = refills.recall(&own.link, direction, number)?
+        {
+            own.link.add_table(direction, table)?;
+        }
         own.link.retire_table(direction, number)?;
         own.link.end();
         (own.confirmed, own.lease_retry) = (false, None);
         self.end_deliveries_to(client);
         self.end_refill_to(client);
         self.end_answers_to(client);
+        self.retiring.push_back((self.journal.after(), client, direction, number));
         self.store_marks(client);
         Ok(())
+    }
+
+    /// Erases a table that was taken out of service, once that is durable.
+    fn erase_retired(&mut self) -> Option<HubEvent> {
+        while self.retiring.front().is_some_and(|(after, ..)| self.journal.is_durable(*after)) {
+            let (_, id, direction, number) = self.retiring.pop_front()?;
+            // A client that was revoked meanwhile has no tables any more.
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            let erased = client.link.erase_retired(direction, number);
+            let (client, uplink) = (client.tag, direction == Direction::UPLINK);
+            self.store_marks(id);
+            return Some(HubEvent::TableRetired { client, uplink, number, erased });
+        }
+        None
     }
 
     fn table_added(&mut self, id: ClientId) {
@@ -567,6 +608,9 @@ impl<P: Pad> Hub<P> {
         }
         if let Some(leaving) = self.journal.release(&mut self.leaving) {
             return Output::Event(leaving.go());
+        }
+        if let Some(event) = self.erase_retired() {
+            return Output::Event(event);
         }
         if self.events.front().is_some_and(|(after, _)| self.journal.is_durable(*after))
             && let Some((_, event)) = self.events.pop_front()

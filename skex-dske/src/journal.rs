@@ -130,9 +130,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether a checkpoint is durable.
+    /// Whether a checkpoint is durable, and what was restored is as well.
     pub(crate) const fn is_durable(&self, number: u64) -> bool {
-        self.barrier.has_reached(number)
+        self.started && self.barrier.has_reached(number)
     }
 
     /// What may leave next.

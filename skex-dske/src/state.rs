@@ -59,6 +59,9 @@ pub enum RestoreError {
         "the configuration lacks a hub or client that the stored state has; bring the configuration back"
     )]
     Configuration,
+    /// The configuration has a link that was forgotten: nobody knows how far its tables were used.
+    #[error("the configuration has a link that was forgotten; the client has to be enrolled anew at its hub")]
+    Forgotten,
 }
 
 impl From<DecodeError> for RestoreError {

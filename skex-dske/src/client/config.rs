@@ -167,6 +167,7 @@ pub struct ClientConfig<P> {
     pub(super) links: Vec<HubLink<P>>,
     pub(super) further: Vec<(HubId, Direction, Table<P>)>,
     pub(super) left_out: Vec<HubId>,
+    pub(super) forgotten: Vec<HubId>,
     pub(super) peers: Vec<ClientTag>,
     pub(super) policy: ResponderPolicy,
     pub(super) limits: ClientLimits,
@@ -197,7 +198,16 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::OwnPeer);
         }
         let (policy, limits) = (ResponderPolicy::default(), ClientLimits::default());
-        Ok(Self { tag, links, further: Vec::new(), left_out: Vec::new(), peers, policy, limits })
+        Ok(Self {
+            tag,
+            links,
+            further: Vec::new(),
+            left_out: Vec::new(),
+            forgotten: Vec::new(),
+            peers,
+            policy,
+            limits,
+        })
     }
 
     /// With another policy for keys that others send.
@@ -248,6 +258,19 @@ impl<P> ClientConfig<P> {
             return Err(ConfigError::HubTwice);
         }
         self.left_out.push(hub);
+        Ok(self)
+    }
+
+    /// As [`without_hub`](Self::without_hub), and nothing secret of the link is kept: not its initial key, where that was
+    /// replaced, nor how far its tables were used. What stays is the client's number there, so that the link cannot come back by
+    /// this enrolment, but by another, under a higher number. Its tables are the embedder's to erase.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::HubTwice`] if the configuration has a link with it.
+    pub fn forget_hub(mut self, hub: HubId) -> Result<Self, ConfigError> {
+        self = self.without_hub(hub)?;
+        self.forgotten.push(hub);
         Ok(self)
     }
 

@@ -85,6 +85,18 @@ pub enum ClientEvent {
         /// Its octets.
         octets: SecretVec,
     },
+    /// A table was taken out of service, durably: nothing brings it back. Told again after a start before it was erased, or
+    /// after it has grown.
+    TableRetired {
+        /// The hub at the other end.
+        hub: HubId,
+        /// Which way it served.
+        direction: Direction,
+        /// Its number.
+        number: u16,
+        /// Whether it is erased. If its storage failed, overwrite or destroy that by other means.
+        erased: bool,
+    },
     /// Little is left of a table: time for a refill.
     TableLow {
         /// The hub at the other end.

@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::client::Table;
 use crate::id::ClientId;
 use crate::key::Origin;
-use crate::link::TableError;
+use crate::link::{Link, TableError};
 use crate::psrd::{ELEMENT_LEN, Pad};
 
 /// Messages that are on their way at once.
@@ -50,6 +50,19 @@ impl<P> Refills<P> {
 }
 
 impl<P: Pad> Refills<P> {
+    /// Takes a table back that waits or is on its way, if its link has room for it.
+    pub(super) fn recall(
+        &mut self,
+        link: &Link<P>,
+        direction: Direction,
+        number: u16,
+    ) -> Result<Option<Table<P>>, TableError> {
+        let is_meant = |(way, table): &(Direction, Table<P>)| (*way, table.number) == (direction, number);
+        let Some(place) = self.waiting.iter().position(is_meant) else { return Ok(None) };
+        link.check_new(direction, number)?;
+        Ok(self.waiting.remove(place).map(|(_, table)| table))
+    }
+
     /// Erases what never came to its client.
     pub(super) fn destroy(self) {
         for (_, mut table) in self.waiting {

@@ -38,7 +38,7 @@ pub(crate) struct TableMarks {
 const ENTRY_LEN: usize = 15;
 
 /// Beside the direction.
-const REFILLED: u8 = 0x80;
+const REFILLED: u8 = 0x40;
 
 impl TableMarks {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -159,7 +159,7 @@ impl<P: Pad> Link<P> {
                     waiting.push((direction, table));
                     Ok(())
                 }
-                Some(marks) => self.insert(direction, table, marks.mark, marks.erased),
+                Some(marks) => self.insert(direction, table, Some(marks)),
                 None => self.add_table(direction, table),
             };
             added.map_err(|_| RestoreError::Configuration)?;
@@ -173,18 +173,40 @@ impl<P: Pad> Link<P> {
         if gone.is_some_and(|gone| table.number <= gone) {
             return Err(TableError::Number(table.number));
         }
-        self.insert(direction, table, 0, 0)
+        self.insert(direction, table, None)
     }
 
-    /// Takes a table out of service: nothing of it is used any more. The session has to end.
+    /// Takes a table out of service: nothing of it is used any more. The session has to end, and once the marks are durable the
+    /// table is to be erased.
     pub(crate) fn retire_table(&mut self, direction: Direction, number: u16) -> Result<(), TableError> {
         let absent = TableError::Absent(number);
         if self.sends(direction) {
-            self.outgoing.get_mut(number).ok_or(absent)?.retire();
+            let table = self.outgoing.get_mut(number).filter(|table| !table.is_retired());
+            table.ok_or(absent)?.retire();
         } else {
-            self.incoming.get_mut(number).ok_or(absent)?.retire();
+            let table = self.incoming.get_mut(number).filter(|table| !table.is_retired());
+            table.ok_or(absent)?.retire();
         }
         Ok(())
+    }
+
+    /// Erases a table that was taken out of service. `false`: its storage failed.
+    #[must_use]
+    pub(crate) fn erase_retired(&mut self, direction: Direction, number: u16) -> bool {
+        if self.sends(direction) {
+            self.outgoing.get_mut(number).is_some_and(Outgoing::erase_retired)
+        } else {
+            self.incoming.get_mut(number).is_some_and(Incoming::erase_retired)
+        }
+    }
+
+    /// The tables that were taken out of service and are not erased yet.
+    pub(crate) fn retiring(&self) -> Vec<(Direction, u16)> {
+        let (sending, receiving) = self.directions();
+        let outgoing = self.outgoing.tables().filter(|table| table.awaits_erasure());
+        let incoming = self.incoming.tables().filter(|table| table.awaits_erasure());
+        let outgoing = outgoing.map(|table| (sending, table.number()));
+        outgoing.chain(incoming.map(|table| (receiving, table.number()))).collect()
     }
 
     /// Whether a table of this number could be added.
@@ -192,6 +214,14 @@ impl<P: Pad> Link<P> {
         let gone = self.gone.get(usize::from(direction.value())).copied().ok_or(TableError::Direction)?;
         if gone.is_some_and(|gone| number <= gone) || self.has_table(direction, number) {
             return Err(TableError::Number(number));
+        }
+        let count = if self.sends(direction) {
+            self.outgoing.tables().count()
+        } else {
+            self.incoming.tables().count()
+        };
+        if count >= MAX_TABLES {
+            return Err(TableError::TooMany);
         }
         Ok(())
     }
@@ -214,9 +244,9 @@ impl<P: Pad> Link<P> {
         &mut self,
         direction: Direction,
         table: Table<P>,
-        mark: u32,
-        erased: u32,
+        stored: Option<&TableMarks>,
     ) -> Result<(), TableError> {
+        let (mark, erased) = stored.map_or((0, 0), |stored| (stored.mark, stored.erased));
         let Table { number, origin, pad } = table;
         if direction != Direction::UPLINK && direction != Direction::DOWNLINK {
             return Err(TableError::Direction);
@@ -236,7 +266,8 @@ impl<P: Pad> Link<P> {
             if self.incoming.tables().count() >= MAX_TABLES {
                 return Err(TableError::TooMany);
             }
-            self.incoming.add(Incoming::new(pad, number, origin, mark, erased));
+            let leased = stored.is_some_and(|stored| stored.refilled);
+            self.incoming.add(Incoming::new(pad, number, origin, mark, erased).with_lease(leased));
         }
         Ok(())
     }
@@ -299,7 +330,7 @@ impl<P: Pad> Link<P> {
         });
         let incoming = self.incoming.tables().map(|table| TableMarks {
             direction: receiving,
-            refilled: table.origin() == Origin::Refill && table.high_water() > 0,
+            refilled: table.origin() == Origin::Refill && table.is_leased(),
             number: table.number(),
             mark: table.high_water(),
             erased: table.erased(),

@@ -9,7 +9,7 @@ use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 use super::block::{Block, KEY_ELEMENTS, has_erased_element};
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
-use super::tables::Place;
+use super::tables::{Place, RETIRED};
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -18,6 +18,8 @@ pub(crate) struct Incoming<P> {
     pad: P,
     number: u16,
     origin: Origin,
+    /// Whether a lease of it was ever granted; durable where that says something of keys: of a refilled table.
+    leased: bool,
     /// Everything below was granted at some time. Durable before the grant leaves.
     high_water: u32,
     /// Where the first lease of this session began: nothing below is opened any more. Before there is one, [`NOTHING`].
@@ -72,6 +74,7 @@ impl<P: Pad> Incoming<P> {
             pad,
             number,
             origin,
+            leased: false,
             high_water,
             opened_from,
             used,
@@ -82,12 +85,22 @@ impl<P: Pad> Incoming<P> {
         }
     }
 
+    /// As it was stored: whether a lease of it was ever granted.
+    pub(crate) const fn with_lease(mut self, leased: bool) -> Self {
+        self.leased = leased;
+        self
+    }
+
     pub(crate) const fn number(&self) -> u16 {
         self.number
     }
 
     pub(crate) const fn origin(&self) -> Origin {
         self.origin
+    }
+
+    pub(crate) const fn is_leased(&self) -> bool {
+        self.leased
     }
 
     pub(crate) const fn high_water(&self) -> u32 {
@@ -115,11 +128,30 @@ impl<P: Pad> Incoming<P> {
         let _ = self.pad.erase(0, self.pad.elements());
     }
 
-    /// Nothing of the table is opened any more; it is erased.
+    /// Nothing of the table is opened any more, however long it grows. It is erased once that is durable.
     pub(crate) fn retire(&mut self) {
         self.end_session();
-        (self.high_water, self.erased) = (self.pad.elements(), self.pad.elements());
-        self.destroy();
+        self.high_water = RETIRED;
+    }
+
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.high_water == RETIRED
+    }
+
+    /// Whether the table was taken out of service, and is not erased yet.
+    pub(crate) fn awaits_erasure(&self) -> bool {
+        self.is_retired() && self.erased < self.pad.elements()
+    }
+
+    /// Erases a table that was taken out of service. `false`: its storage failed.
+    #[must_use]
+    pub(crate) fn erase_retired(&mut self) -> bool {
+        let elements = self.pad.elements();
+        let erased = self.pad.erase(0, elements).is_ok();
+        if erased {
+            self.erased = elements;
+        }
+        erased
     }
 
     /// Erases what is left of a table that is used up; its number.
@@ -173,7 +205,7 @@ impl<P: Pad> Incoming<P> {
         if !self.used.insert(self.high_water.max(opened_from), first) {
             return None;
         }
-        self.high_water = end;
+        (self.high_water, self.leased) = (end, true);
         self.failed_tags = 0;
         let grant = Grant { nonce: *nonce, start, end, after };
         (self.last, self.last_mark) = (Some(Box::new(grant)), mark);

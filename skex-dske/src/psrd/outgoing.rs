@@ -10,7 +10,7 @@ use skex_wire::dske::{LeaseGrant, Tagged};
 
 use super::block::{Block, KEY_ELEMENTS};
 use super::pad::{Pad, PadError};
-use super::tables::Place;
+use super::tables::{Place, RETIRED};
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -111,13 +111,32 @@ impl<P: Pad> Outgoing<P> {
         let _ = self.pad.erase(0, self.pad.elements());
     }
 
-    /// Nothing of the table is used any more; it is erased.
+    /// Nothing of the table is used any more, however long it grows. It is erased once that is durable.
     pub(crate) fn retire(&mut self) {
         self.leases = Box::default();
         self.asked = None;
         self.unsettled.clear();
-        (self.mark, self.erased) = (self.pad.elements(), self.pad.elements());
-        self.destroy();
+        self.mark = RETIRED;
+    }
+
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.mark == RETIRED
+    }
+
+    /// Whether the table was taken out of service, and is not erased yet.
+    pub(crate) fn awaits_erasure(&self) -> bool {
+        self.is_retired() && self.erased < self.pad.elements()
+    }
+
+    /// Erases a table that was taken out of service. `false`: its storage failed.
+    #[must_use]
+    pub(crate) fn erase_retired(&mut self) -> bool {
+        let elements = self.pad.elements();
+        let erased = self.pad.erase(0, elements).is_ok();
+        if erased {
+            self.erased = elements;
+        }
+        erased
     }
 
     /// Erases what is left of a table that is used up; its number.

@@ -12,6 +12,9 @@ use super::outgoing::{AllocateError, Outgoing};
 use super::pad::Pad;
 use crate::key::{Origin, Origins};
 
+/// The mark or high water of a table that was taken out of service: above every element that it may ever have.
+pub(crate) const RETIRED: u32 = u32::MAX;
+
 /// Where a block begins: table and element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -132,7 +135,9 @@ impl<P: Pad> Sending<P> {
     pub(crate) fn end_session(&mut self) -> Option<u16> {
         self.0.iter_mut().for_each(Outgoing::end_session);
         let last = self.0.last().map(Outgoing::number);
-        let is_spent = |table: &Outgoing<P>| table.is_used_up() && Some(table.number()) != last;
+        let is_spent = |table: &Outgoing<P>| {
+            table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last
+        };
         if !self.0.iter().any(is_spent) {
             return None;
         }
@@ -197,7 +202,9 @@ impl<P: Pad> Receiving<P> {
     pub(crate) fn end_session(&mut self) -> Option<u16> {
         self.0.iter_mut().for_each(Incoming::end_session);
         let last = self.0.last().map(Incoming::number);
-        let is_spent = |table: &Incoming<P>| table.is_used_up() && Some(table.number()) != last;
+        let is_spent = |table: &Incoming<P>| {
+            table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last
+        };
         if !self.0.iter().any(is_spent) {
             return None;
         }

@@ -25,6 +25,7 @@ mod negotiation;
 mod network;
 mod oracle;
 mod refill;
+mod retirement;
 mod semantics;
 mod snapshots;
 mod storm;

@@ -190,6 +190,8 @@ pub struct Revision {
     pub left_out: Vec<(usize, u32)>,
     /// Client and hub, where the client goes without the hub.
     pub without: Vec<(usize, usize)>,
+    /// Of these, the ones where nothing of the link is kept.
+    pub forgotten: Vec<(usize, usize)>,
     pub anew: Vec<Anew>,
 }
 
@@ -239,7 +241,7 @@ fn restored<M>(
     while records.last().is_some_and(|last| skex_core::record::decode(last).is_err()) {
         records.pop();
     }
-    restore(&records, boot.now, boot.rng).unwrap()
+    restore(&records, boot.now, boot.rng).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 pub fn tag(client: usize) -> ClientTag {
@@ -361,7 +363,12 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             let peers = (0..setup.clients).filter(|&peer| peer != client && setup.peers_known).map(tag);
             let mut config = ClientConfig::new(tag(client), links.collect(), peers.collect()).unwrap();
             for hub in (0..setup.hubs).filter(|hub| without(*hub)) {
-                config = config.without_hub(hub_id(hub)).unwrap();
+                let forgotten = revision.forgotten.contains(&(client, hub));
+                config = if forgotten {
+                    config.forget_hub(hub_id(hub)).unwrap()
+                } else {
+                    config.without_hub(hub_id(hub)).unwrap()
+                };
             }
             let own = |table: &&Further| table.client == client && table.stored && !without(table.hub);
             for table in further.borrow().iter().filter(own) {
