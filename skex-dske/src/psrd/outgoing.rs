@@ -28,6 +28,8 @@ pub(crate) struct Outgoing<P> {
     /// In the order in which they are used; the first is the current one.
     leases: Box<[Lease]>,
     asked: Option<Box<Asked>>,
+    /// How often the next lease doubles: so many were granted in this session.
+    doublings: u8,
     /// The receiver said that nothing is left. Advisory: it holds for this session and moves no mark.
     denied: bool,
     /// Blocks whose message may still be retransmitted, ascending.
@@ -66,6 +68,7 @@ impl<P: Pad> Outgoing<P> {
             erased,
             leases: Box::default(),
             asked: None,
+            doublings: 0,
             denied: false,
             unsettled: Vec::new(),
         }
@@ -218,12 +221,13 @@ impl<P: Pad> Outgoing<P> {
         self.unsettled.first().copied().unwrap_or(next)
     }
 
-    /// How much to ask for at once: enough that a lease, which costs a durable write at each end, serves many messages,
-    /// and little enough of a small table that a restart does not waste much of it.
+    /// How much to ask for at once. A session that makes one key and ends wastes little of the table; in one that goes on, each
+    /// lease is twice the last, until a lease, which costs a durable write at each end, serves many messages.
     pub(crate) fn usual_lease(&self, pad_elements: u32) -> u32 {
-        let block = pad_elements.saturating_add(KEY_ELEMENTS);
+        let least = pad_elements.saturating_add(KEY_ELEMENTS).saturating_mul(4);
+        let grown = least.saturating_mul(1_u32.checked_shl(self.doublings.into()).unwrap_or(u32::MAX));
         let share_of_table = (self.pad.elements() / 32).min(LEASE_ELEMENTS);
-        share_of_table.max(block.saturating_mul(4)).saturating_add(2)
+        grown.min(share_of_table.max(least)).saturating_add(2)
     }
 
     /// The request that is on its way, or a new one for `want` elements. A new one moves the mark, which checkpoint
@@ -287,6 +291,7 @@ impl<P: Pad> Outgoing<P> {
         let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end >= self.pad.elements();
         self.mark = self.mark.max(grant.end);
         (self.asked, self.erased) = (None, self.mark);
+        self.doublings = self.doublings.saturating_add(1);
         if usable {
             // There is mostly one, and a hub has many tables.
             let mut leases = core::mem::take(&mut self.leases).into_vec();
@@ -316,7 +321,7 @@ impl<P: Pad> Outgoing<P> {
             // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
             let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
         }
-        (self.asked, self.denied) = (None, false);
+        (self.asked, self.denied, self.doublings) = (None, false, 0);
         self.unsettled.clear();
     }
 }

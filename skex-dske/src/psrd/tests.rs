@@ -233,6 +233,20 @@ fn no_lease_is_longer_than_four_blocks_of_the_longest_key() {
     assert_eq!(receiver.grant(&[1; 16], 0, u32::MAX, 1).unwrap().end, longest);
 }
 
+/// A key a session: what its end wastes is a few blocks, not a part of the table.
+#[test]
+fn leases_begin_small_in_every_session_and_double_within_it() {
+    let mut ends = Ends::new(65_536);
+    let block = block_elements(32).unwrap();
+    for expected in [4 * block, 8 * block, 16 * block, 32 * block, 64 * block, 128 * block, 2048, 2048] {
+        let want = ends.sender.usual_lease(block - 4);
+        assert_eq!(want, expected + 2);
+        assert_eq!(ends.lease(want, want), Ok(Granted::Whole));
+    }
+    ends.end_session();
+    assert_eq!(ends.sender.usual_lease(block - 4), 4 * block + 2);
+}
+
 /// A portion of the table is at the sender, all of it at the receiver.
 #[test]
 fn a_sender_uses_what_it_holds_and_goes_on_where_the_next_portion_begins() {

@@ -369,6 +369,34 @@ fn scenario_57_a_rolling_restart_under_load() {
     });
 }
 
+/// A program that is started for each key, at either end, and hubs that are restarted as often: what a start wastes of a table is
+/// a few blocks, so that a hundred starts use no more than a tenth of it.
+#[test]
+fn scenario_57_a_hundred_starts_with_a_key_each_waste_little_of_the_tables() {
+    let mut setup = Setup::new(3);
+    setup.table_elements = 65_536;
+    let mut cast = cast(7, &setup);
+    for start in 0..100 {
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+        let again = if start % 2 == 0 { cast.clients.clone() } else { cast.hubs.clone() };
+        for node in again {
+            cast.world.kill(node);
+            cast.world.restart(node);
+        }
+        cast.settle(20);
+    }
+    for (client, tables) in [(0, true), (1, false)] {
+        for (up, down) in &cast.client_tables[client] {
+            let octets = if tables { up.octets() } else { down.octets() };
+            let erased = octets.chunks(16).filter(|element| element.iter().all(|octet| *octet == 0)).count();
+            assert!((100 * 11..6_554).contains(&erased), "{erased} of 65536 elements are gone");
+        }
+    }
+    Oracle::acquit(&cast);
+}
+
 /// A hub that was down when the key was made takes part in the next one.
 #[test]
 fn scenario_54_a_hub_returns_late() {

@@ -423,10 +423,7 @@ impl Liar {
 
     /// The honest end's last request for a lease, of those not heard yet.
     pub fn lease_request(&mut self, cast: &Cast) -> Option<LeaseRequest> {
-        self.hear(cast).iter().rev().find_map(|inner| match Inner::decode(inner) {
-            Ok(Inner::LeaseRequest(request)) => Some(request),
-            _ => None,
-        })
+        lease_request_in(&self.hear(cast))
     }
 
     /// "Send me what waits."
@@ -435,6 +432,14 @@ impl Liar {
         Fetch::new().encode(&mut Writer::new(&mut octets)).unwrap();
         self.say(cast, &octets);
     }
+}
+
+/// The last request for a lease among what was heard.
+pub fn lease_request_in(heard: &[Vec<u8>]) -> Option<LeaseRequest> {
+    heard.iter().rev().find_map(|inner| match Inner::decode(inner) {
+        Ok(Inner::LeaseRequest(request)) => Some(request),
+        _ => None,
+    })
 }
 
 /// Lets so many milliseconds pass.
