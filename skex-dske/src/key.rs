@@ -74,6 +74,11 @@ impl Origins {
         }
     }
 
+    /// Those that a key of at least this assurance may be sent by.
+    pub(crate) fn for_at_least(minimum: Assurance) -> Self {
+        if Origin::Refill.assurance() < minimum { Self::Only(Origin::OutOfBand) } else { Self::Any }
+    }
+
     pub(crate) fn include(self, origin: Origin) -> bool {
         self == Self::Any || self == Self::Only(origin)
     }

@@ -55,7 +55,8 @@ pub struct HubLink<P> {
     pub downlink: Table<P>,
 }
 
-/// What a responder demands of every key, whoever sent it. Nothing in a message can lower it.
+/// What a responder demands of every key, whoever sent it. Nothing in a message can lower it. Of the keys that the client asks for
+/// itself, its assurance holds always, and all of it is in what [`Client::negotiate`](crate::Client::negotiate) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponderPolicy {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use skex_core::{Assurance, KeyId, OutputKey, SecretVec};
 use skex_wire::dske::{AnswerStatus, Direction, OutcomeStatus};
 
+use super::negotiation::HubSet;
 use crate::id::{ClientTag, HubId};
 use crate::share::Coordinate;
 use crate::suite::KeySuite;
@@ -131,7 +132,7 @@ pub struct Established {
 pub struct FoundPeer {
     /// Its tag: keys can be asked for with it now, until the next start.
     pub tag: ClientTag,
-    /// What it published, if as many hubs say the same of that.
+    /// What it published, if as many hubs say the same of that; and if some say another thing, more of them than of any other.
     pub offer: Option<PeerOffer>,
     /// What authenticated the answers: one-time keys out of band, or some that came by a refill.
     pub assurance: Assurance,
@@ -156,6 +157,9 @@ pub struct PeerOffer {
     pub suites: Vec<KeySuite>,
     /// The coordinates of its hubs.
     pub coordinates: Vec<Coordinate>,
+    /// The hubs that say so, all of them alike. [`Client::negotiate`](crate::Client::negotiate) demands that they are enough; an offer
+    /// that came by a better way than hubs is said by [`HubSet::ALL`].
+    pub said_by: HubSet,
 }
 
 /// Why a look-up found nobody.
@@ -264,6 +268,12 @@ pub enum KeyError {
         "the responder did not confirm before the lifetime ended; it may be down, or its policy refuses us"
     )]
     Unconfirmed,
+    /// The key would have less assurance than this end demands: at too many hubs no table out of band is left, or the hub denies it;
+    /// or the responder's tables are worse.
+    #[error(
+        "the key would have less assurance than is demanded: too few hubs have tables out of band left for it, here or at the peer; provision tables"
+    )]
+    Assurance,
     /// Enough shares came, but too many were wrong: no subset within the work limit gives a key with a right tag.
     #[error("too many of the shares that came were wrong; no key was delivered")]
     Undecodable,
@@ -288,6 +298,12 @@ pub enum ClientError {
     /// The lifetime is zero.
     #[error("the lifetime must be at least one second")]
     Lifetime,
+    /// The suite, or the tables that are left at too many hubs, cannot give the least assurance that is asked for, or that this
+    /// client's policy demands.
+    #[error(
+        "the suite, or the tables left at too many hubs, cannot give the assurance that is demanded; ask for one-time pads, or provision tables out of band"
+    )]
+    Assurance,
     /// The tables of too many hubs have too little left for such a key.
     #[error(
         "pre-shared random data is used up at so many hubs that the threshold cannot be reached; refill the tables"

@@ -52,6 +52,9 @@ pub struct KeyRequest {
     pub release: Release,
     /// The hubs that take part, of those that this client has.
     pub hubs: HubSet,
+    /// The least assurance of the key, where the client's own policy does not demand more. A key that would have less is not made; one of
+    /// which the responder confirms less is not given, unless it was given at the threshold, unconfirmed.
+    pub minimum_assurance: Assurance,
 }
 
 impl KeyRequest {
@@ -59,7 +62,13 @@ impl KeyRequest {
         Need { suite: self.suite, key_len: self.key_len }
     }
 
-    /// A 256-bit key of this threshold under one-time pads through all hubs, for 600 seconds, released at the confirmation.
+    /// By which tables its shares may be sent.
+    fn origins(self) -> Origins {
+        Origins::for_at_least(self.minimum_assurance)
+    }
+
+    /// A 256-bit key of this threshold under one-time pads through all hubs, for 600 seconds, released at the confirmation, of any
+    /// assurance that the client's policy allows.
     #[must_use]
     pub const fn new(threshold: u8) -> Self {
         Self {
@@ -69,6 +78,7 @@ impl KeyRequest {
             lifetime: 600,
             release: Release::AtConfirmation,
             hubs: HubSet::ALL,
+            minimum_assurance: Assurance::Computational,
         }
     }
 }
@@ -186,16 +196,17 @@ impl<P: Pad> Client<P> {
     /// # Errors
     ///
     /// [`ClientError::UnknownPeer`], [`Threshold`](ClientError::Threshold), [`KeyLength`](ClientError::KeyLength),
-    /// [`Suite`](ClientError::Suite), [`Lifetime`](ClientError::Lifetime), [`Exhausted`](ClientError::Exhausted),
-    /// [`Busy`](ClientError::Busy). Nothing was spent.
+    /// [`Suite`](ClientError::Suite), [`Lifetime`](ClientError::Lifetime), [`Assurance`](ClientError::Assurance),
+    /// [`Exhausted`](ClientError::Exhausted), [`Busy`](ClientError::Busy). Nothing was spent.
     pub fn request_key(
         &mut self,
         now: Instant,
         rng: &mut dyn CryptoRng,
         peer: ClientTag,
-        wanted: KeyRequest,
+        mut wanted: KeyRequest,
     ) -> Result<KeyId, ClientError> {
         let now = self.clock.observe(now);
+        wanted.minimum_assurance = wanted.minimum_assurance.max(self.policy.minimum_assurance);
         if !self.peers.contains(&peer) && !self.found.contains(&peer) {
             return Err(ClientError::UnknownPeer);
         }
@@ -211,12 +222,15 @@ impl<P: Pad> Client<P> {
         if wanted.lifetime == 0 {
             return Err(ClientError::Lifetime);
         }
+        if wanted.suite.assurance() < wanted.minimum_assurance {
+            return Err(ClientError::Assurance);
+        }
         if self.requests.len() >= self.limits.requests {
             return Err(ClientError::Busy);
         }
-        let able = self.able(wanted);
-        if able < usize::from(wanted.threshold) {
-            return Err(ClientError::Exhausted);
+        if self.able(wanted, wanted.origins()) < usize::from(wanted.threshold) {
+            let lacks = self.lacks_assurance(wanted);
+            return Err(if lacks { ClientError::Assurance } else { ClientError::Exhausted });
         }
         let mut key_id = [0; 16];
         rng.fill_bytes(&mut key_id);
@@ -256,17 +270,19 @@ impl<P: Pad> Client<P> {
         if let Stage::Gathering { patience } = request.stage {
             let need = request.wanted.need();
             for link in self.links_of(request.wanted.hubs) {
-                self.ask_for_lease(now, rng, link, need, Origins::Any);
+                self.ask_for_lease(now, rng, link, need, request.wanted.origins());
             }
             let ready = self.ready(request.wanted);
             let enough = ready.len() >= usize::from(request.wanted.threshold);
-            let all = self.able(request.wanted);
+            let all = self.able(request.wanted, request.wanted.origins());
             if enough && (ready.len() == all || now >= patience) {
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
                     // A table's storage failed, or shrank meanwhile.
                     None => return self.fail(key_id, request, KeyError::TooFewHubs),
                 }
+            } else if now >= patience && self.lacks_assurance(request.wanted) {
+                return self.fail(key_id, request, KeyError::Assurance);
             } else if now >= request.expires {
                 return self.fail(key_id, request, KeyError::TooFewHubs);
             } else {
@@ -304,6 +320,10 @@ impl<P: Pad> Client<P> {
         let released =
             sharing.confirmed || request.wanted.release == Release::AtThreshold && threshold_reached;
         if released && let Some(key) = sharing.key.take() {
+            // What the responder confirmed of its own tables may be worse than what is known here.
+            if key.assurance() < request.wanted.minimum_assurance {
+                return self.fail(key_id, request, KeyError::Assurance);
+            }
             sharing.settle_at = Some(now.saturating_add(self.limits.settle));
             self.tell(
                 Barrier::OPEN,
@@ -368,10 +388,16 @@ impl<P: Pad> Client<P> {
         self.settle_blocks(request)
     }
 
-    /// On how many links a share could be sent, given leases.
-    fn able(&self, wanted: KeyRequest) -> usize {
+    /// On how many links a share could be sent by tables of `origins`, given leases.
+    fn able(&self, wanted: KeyRequest, origins: Origins) -> usize {
         let of_key = self.links.iter().filter(|hub| wanted.hubs.contains(hub.coordinate));
-        of_key.filter(|hub| hub.link.could_have_room(wanted.need(), Origins::Any)).count()
+        of_key.filter(|hub| hub.link.could_have_room(wanted.need(), origins)).count()
+    }
+
+    /// Whether the key could be made, but for its assurance.
+    fn lacks_assurance(&self, wanted: KeyRequest) -> bool {
+        let threshold = usize::from(wanted.threshold);
+        self.able(wanted, wanted.origins()) < threshold && self.able(wanted, Origins::Any) >= threshold
     }
 
     /// The links with these hubs.
@@ -382,9 +408,8 @@ impl<P: Pad> Client<P> {
 
     /// The links on which a share can be sent at once.
     fn ready(&self, wanted: KeyRequest) -> Vec<usize> {
-        let need = wanted.need();
-        let ready =
-            |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, Origins::Any);
+        let (need, origins) = (wanted.need(), wanted.origins());
+        let ready = |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, origins);
         let of_key = self.links.iter().enumerate().filter(|(_, hub)| wanted.hubs.contains(hub.coordinate));
         of_key.filter(ready).map(|(link, _)| link).collect()
     }
@@ -402,7 +427,11 @@ impl<P: Pad> Client<P> {
         let (initiator, responder) = (self.tag, request.peer);
         let agreement = Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime };
         let need = request.wanted.need();
-        let origin = |hub: &Connection<P>| hub.link.next_origin(need);
+        // Where no share may go by a refilled table, none is claimed to: a hub without another gets no share.
+        let origin = |hub: &Connection<P>| match request.wanted.origins() {
+            Origins::Only(origin) => origin,
+            Origins::Any => hub.link.next_origin(need),
+        };
         let links = self.links_of(request.wanted.hubs);
         let of_key = links.iter().filter_map(|&link| self.links.get(link));
         let hubs = of_key.map(|hub| ContextHub {

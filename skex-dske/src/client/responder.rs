@@ -154,7 +154,7 @@ impl<P: Pad> Client<P> {
         // Now: when the session ends, the table may go.
         let table = hub.link.incoming.get(answer_key.slot().block.table);
         let origin = table.map_or(Origin::Refill, crate::psrd::Incoming::origin);
-        let context = match self.admit(wire) {
+        let context = match self.admit(wire, origin) {
             Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
             Ok(_) => return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT),
             Err(status) => return self.refuse(link, answer_key, status),
@@ -195,8 +195,8 @@ impl<P: Pad> Client<P> {
         })
     }
 
-    /// The full context of what a hub delivered, from our own roster; or why we do not want it.
-    fn admit(&self, wire: &ShareMessage<'_>) -> Result<Context, AnswerStatus> {
+    /// The full context of what a hub delivered by a table of `origin`, from our own roster; or why we do not want it.
+    fn admit(&self, wire: &ShareMessage<'_>, origin: Origin) -> Result<Context, AnswerStatus> {
         let terms = &wire.terms;
         let initiator = ClientTag::new(wire.peer);
         if !self.peers.contains(&initiator) {
@@ -204,9 +204,10 @@ impl<P: Pad> Client<P> {
         }
         let suite = suite_of(wire).ok_or(AnswerStatus::POLICY)?;
         let assurance = claimed(terms.origins, terms.hubs()).weakest(suite.assurance());
+        let assurance = assurance.weakest(origin.assurance());
         if terms.threshold < self.policy.minimum_threshold
             || terms.lifetime > self.policy.maximum_lifetime
-            || assurance.weakest(self.policy.minimum_assurance) != self.policy.minimum_assurance
+            || assurance < self.policy.minimum_assurance
         {
             return Err(AnswerStatus::POLICY);
         }
@@ -303,7 +304,7 @@ impl<P: Pad> Client<P> {
                     self.remember(id);
                 }
                 Stage::Collecting(arrived) => {
-                    let error = failure(arrived);
+                    let error = self.failure(arrived);
                     let _ = self.inbound.remove(&id);
                     self.tell(
                         Barrier::OPEN,
@@ -313,6 +314,26 @@ impl<P: Pad> Client<P> {
             }
         }
     }
+
+    /// Why no key came of these shares: not enough of one kind were there, or they were worth too little, or wrong.
+    fn failure(&self, arrived: &[Arrived]) -> KeyError {
+        let alike = |share: &Arrived| {
+            arrived
+                .iter()
+                .filter(|other| other.context == share.context && other.secret_tag == share.secret_tag)
+                .count()
+        };
+        let mut enough =
+            arrived.iter().filter(|share| alike(share) >= usize::from(share.context.threshold)).peekable();
+        if enough.peek().is_none() {
+            return KeyError::TooFewHubs;
+        }
+        let falls_short = |share: &Arrived| {
+            let origins = self.downlink_origins(&share.context, arrived);
+            claimed(&origins, share.context.count()) < self.policy.minimum_assurance
+        };
+        if enough.all(falls_short) { KeyError::Assurance } else { KeyError::Undecodable }
+    }
 }
 
 /// Refusals that are remembered, for their repetition.
@@ -320,15 +341,3 @@ pub(super) const REFUSALS: usize = 64;
 
 /// How often the table looks after a key that nobody takes, beyond its lifetime.
 const UNTAKEN_CHECK: Duration = Duration::from_secs(60);
-
-/// Why no key came of these shares: enough of one kind were there, or not.
-fn failure(arrived: &[Arrived]) -> KeyError {
-    let alike = |share: &Arrived| {
-        arrived
-            .iter()
-            .filter(|other| other.context == share.context && other.secret_tag == share.secret_tag)
-            .count()
-    };
-    let enough = arrived.iter().any(|share| alike(share) >= usize::from(share.context.threshold));
-    if enough { KeyError::Undecodable } else { KeyError::TooFewHubs }
-}

@@ -2,7 +2,8 @@
 
 use skex_core::Assurance;
 use skex_dske::{
-    Coordinate, HubSet, KeyError, KeyRequest, KeySuite, NegotiationError, Origin, PeerOffer, ResponderPolicy,
+    ClientError, Coordinate, HubSet, KeyError, KeyRequest, KeySuite, NegotiationError, Origin, PeerOffer,
+    Release, ResponderPolicy,
 };
 use skex_sim::PowerLoss;
 
@@ -89,6 +90,10 @@ fn a_key_goes_through_the_hubs_that_both_have() {
     assert_eq!(wanted.hubs, coordinates(&[3, 4]).into_iter().collect::<HubSet>());
     cast.agrees(wanted);
     let error = cast.negotiate(&offer, KeyRequest::new(4));
+    assert_eq!(error, Err(NegotiationError::Offer { agreed: 3, needed: 4 }));
+    let mut known = offer;
+    known.said_by = HubSet::ALL;
+    let error = cast.negotiate(&known, KeyRequest::new(4));
     assert_eq!(error, Err(NegotiationError::Hubs { common: 3, threshold: 4 }));
     Oracle::acquit(&cast);
 }
@@ -131,6 +136,198 @@ fn fewer_liars_than_the_threshold_cannot_talk_anybody_down() {
     cast.look_up(0, BOB);
     cast.settle(40);
     assert!(cast.lookups(0).pop().unwrap().is_err());
+}
+
+/// As many hubs as the initiator's minimum tell of an old offer, of themselves alone, and everybody else is cut off: a key by it
+/// would be theirs. That is not the majority of the initiator's own hubs, and is not believed; nor is it when all are heard, and no wish
+/// for fewer hubs makes them a majority but one for those hubs. Carried by `needed` in `negotiate`.
+#[test]
+fn an_offer_is_believed_as_a_majority_of_the_own_hubs_says_it() {
+    let mut cast = cast(21, &setup(5, 2));
+    cast.goes_without(1, &[2, 3, 4]);
+    cast.publish();
+    cast.goes_without(1, &[]);
+    for hub in [0, 1] {
+        cast.world.net_mut().cut(cast.clients[1], cast.hubs[hub]);
+    }
+    cast.publish();
+    cast.settle(40);
+    cast.world.net_mut().heal();
+    for hub in [2, 3, 4] {
+        cast.world.net_mut().cut(cast.clients[0], cast.hubs[hub]);
+    }
+    let old = cast.offer().expect("two say it alike");
+    assert_eq!(old.coordinates, coordinates(&[1, 2]));
+    let error = cast.negotiate(&old, KeyRequest::new(2));
+    assert_eq!(error, Err(NegotiationError::Offer { agreed: 2, needed: 3 }));
+    let mut wish = KeyRequest::new(2);
+    wish.hubs = coordinates(&[1, 3, 4]).into_iter().collect();
+    assert_eq!(cast.negotiate(&old, wish), Err(NegotiationError::Offer { agreed: 1, needed: 2 }));
+    let error = cast.negotiate(&old, KeyRequest::new(4));
+    assert_eq!(error, Err(NegotiationError::Offer { agreed: 2, needed: 4 }));
+    cast.world.net_mut().heal();
+    cast.settle(20);
+    let truth = cast.offer().expect("three say it alike");
+    assert_eq!((truth.coordinates.len(), truth.said_by), (5, coordinates(&[3, 4, 5]).into_iter().collect()));
+    let wanted = cast.negotiate(&truth, KeyRequest::new(2)).unwrap();
+    assert_eq!(wanted.threshold, 3);
+    cast.agrees(wanted);
+    Oracle::acquit(&cast);
+}
+
+/// The hubs that tell of the true offer are slower than those that lie: they are waited for.
+#[test]
+fn a_look_up_waits_for_the_majority_that_makes_an_offer_good() {
+    let mut cast = cast(22, &setup(5, 2));
+    cast.publish();
+    for hub in [2, 3, 4] {
+        let slow = skex_sim::Link::ideal().latency(1500);
+        cast.world.net_mut().set_link(cast.clients[0], cast.hubs[hub], slow);
+    }
+    let offer = cast.offer().unwrap();
+    assert!(cast.negotiate(&offer, KeyRequest::new(3)).is_ok(), "{:?}", offer.said_by);
+    Oracle::acquit(&cast);
+}
+
+/// Both towards and from every hub: a second table, which came over the network.
+fn with_refilled_tables(cast: &mut Cast) {
+    for hub in 0..cast.hubs.len() {
+        for client in 0..2 {
+            for uplink in [true, false] {
+                cast.provision((hub, client), (uplink, 1), Origin::Refill, 4096, true);
+            }
+        }
+    }
+    cast.settle(5);
+}
+
+fn beyond_computing(threshold: u8) -> KeyRequest {
+    let mut wish = KeyRequest::new(threshold);
+    wish.minimum_assurance = Assurance::InformationTheoretic;
+    wish.lifetime = 60;
+    wish
+}
+
+/// Both ends agreed on a key beyond computing. Before it is made, hubs deny their tables out of band: no longer would the key be
+/// what both wanted. One of them changes nothing, for the others are enough and nothing goes by its refilled table; with two of them no
+/// key is made, and the error says why. Carried by `KeyRequest::minimum_assurance`.
+#[test]
+fn a_hub_that_denies_its_table_out_of_band_does_not_lower_a_key() {
+    for denying in [1, 2] {
+        let mut cast = cast(23, &setup(3, 2));
+        with_refilled_tables(&mut cast);
+        cast.publish();
+        let offer = cast.offer().unwrap();
+        let wanted = cast.negotiate(&offer, beyond_computing(2)).unwrap();
+        assert_eq!(wanted.minimum_assurance, Assurance::InformationTheoretic);
+        // A start of the client ends its leases.
+        for hub in 0..denying {
+            cast.hub_uplinks[hub][0].set_octets(&[]);
+        }
+        cast.goes_without(0, &[]);
+        let id = cast.request(0, 1, wanted);
+        cast.settle(5);
+        if denying == 1 {
+            cast.settle(80);
+            cast.assert_agreed(0, 1, id);
+            assert_eq!(cast.keys(0).pop().unwrap().key.assurance(), Assurance::InformationTheoretic);
+        } else {
+            assert_eq!(cast.failure(0, id), Some(KeyError::Assurance));
+            let refused = cast.try_request(0, 1, wanted);
+            assert_eq!(refused, Err(ClientError::Assurance), "as long as they deny it");
+        }
+        for hub in 0..denying {
+            assert!(!Oracle::used(&cast, ((hub, 0), true, 1)), "no share went by it");
+        }
+        // Whoever does not ask for that gets a key, and it says what it is.
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
+        assert_eq!(cast.keys(0).pop().unwrap().key.assurance(), Assurance::Computational);
+        Oracle::acquit(&cast);
+    }
+}
+
+/// The own policy counts where the request says nothing, and a suite that cannot hold it is refused at once.
+#[test]
+fn no_request_goes_below_the_own_policy() {
+    let mut setup = setup(3, 2);
+    setup.policy.as_mut().unwrap().minimum_assurance = Assurance::InformationTheoretic;
+    let mut cast = cast(24, &setup);
+    with_refilled_tables(&mut cast);
+    let refused = cast.try_request(0, 1, crate::request_under(KeySuite::Aes256Gcm, 2));
+    assert_eq!(refused, Err(ClientError::Assurance));
+    for hub in 0..2 {
+        cast.hub_uplinks[hub][0].set_octets(&[]);
+        cast.client_tables[0][hub].0.set_octets(&[]);
+    }
+    assert_eq!(cast.try_request(0, 1, KeyRequest::new(2)), Err(ClientError::Assurance));
+    assert!(cast.keys(0).is_empty() && cast.keys(1).is_empty());
+    Oracle::acquit(&cast);
+}
+
+/// The hubs send to the responder by refilled tables. It says so, truly, and the initiator, which wanted more, is not given the key;
+/// unless it took it at the threshold, as one that is not confirmed.
+#[test]
+fn a_key_that_the_responder_confirms_to_be_worth_less_is_not_given() {
+    for release in [Release::AtConfirmation, Release::AtThreshold] {
+        let mut cast = cast(25, &setup(3, 2));
+        with_refilled_tables(&mut cast);
+        for hub in 0..3 {
+            cast.hub_downlinks[hub][1].set_octets(&[]);
+            cast.client_tables[1][hub].1.set_octets(&[]);
+        }
+        let mut wanted = beyond_computing(2);
+        wanted.release = release;
+        let id = cast.request(0, 1, wanted);
+        cast.settle(20);
+        if release == Release::AtConfirmation {
+            assert_eq!((cast.key(0, id), cast.failure(0, id)), (None, Some(KeyError::Assurance)));
+        } else {
+            assert!(!cast.keys(0)[0].confirmed);
+        }
+        assert_eq!(cast.keys(1)[0].key.assurance(), Assurance::Computational, "its policy allows that");
+        Oracle::acquit(&cast);
+    }
+}
+
+/// The same responder, whose policy demands more: it refuses what comes by a refilled table. And where it cannot know how the share of
+/// a silent hub went, because that hub had a lease of a refilled table before, it waits for the share; with it the key is good, without it there
+/// is none. Carried by the same rule in `try_accept`.
+#[test]
+fn a_responder_accepts_no_key_below_its_policy_because_of_its_own_tables() {
+    for comes in [true, false] {
+        let mut setup = setup(3, 2);
+        let mut cast = cast(26, &setup);
+        // A computational policy let the refilled table be leased once; the demand came later.
+        cast.provision((0, 1), (false, 1), Origin::Refill, 20, true);
+        cast.hub_downlinks[0][1].set_octets(&[]);
+        cast.client_tables[1][0].1.set_octets(&[]);
+        let id = cast.request(0, 1, KeyRequest::new(3));
+        cast.settle(10);
+        cast.assert_agreed(0, 1, id);
+        cast.provision((0, 1), (false, 2), Origin::OutOfBand, 4096, true);
+        setup.policy.as_mut().unwrap().minimum_assurance = Assurance::InformationTheoretic;
+        cast.demands(1, setup.policy.unwrap());
+        cast.world.kill(cast.hubs[0]);
+        cast.settle(5);
+        let mut wanted = KeyRequest::new(2);
+        wanted.lifetime = 100;
+        let id = cast.request(0, 1, wanted);
+        cast.settle(20);
+        assert_eq!((cast.key(1, id), cast.failure(1, id)), (None, None), "it may come yet");
+        if comes {
+            cast.world.restart(cast.hubs[0]);
+            cast.settle(30);
+            cast.assert_agreed(0, 1, id);
+            assert_eq!(cast.keys(1).pop().unwrap().key.assurance(), Assurance::InformationTheoretic);
+        } else {
+            cast.settle(200);
+            assert_eq!((cast.key(1, id), cast.failure(1, id)), (None, Some(KeyError::Assurance)));
+            assert_eq!(cast.failure(0, id), Some(KeyError::Unconfirmed));
+        }
+        Oracle::acquit(&cast);
+    }
 }
 
 /// Where one end wants more than computing power can break, suites and hubs that would not hold it are left out.

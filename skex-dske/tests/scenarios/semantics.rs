@@ -56,8 +56,9 @@ fn scenario_59_policies_that_do_not_match() {
         (Origin::Refill, short(3), false),
     ] {
         let mut setup = Setup::new(5);
-        (setup.policy, setup.origin) = (Some(demanding), origin);
+        setup.origin = origin;
         let mut cast = cast(59, &setup);
+        cast.demands(1, demanding);
         let id = cast.request(0, 1, request);
         cast.settle(80);
         if agrees {

@@ -238,11 +238,10 @@ fn epochs_end_with_the_session() {
 #[test]
 fn a_policy_of_information_theoretic_keys_refuses_the_others() {
     for suite in KeySuite::ALL {
-        let mut setup = Setup::new(3);
         let mut policy = ResponderPolicy::default();
         policy.minimum_assurance = Assurance::InformationTheoretic;
-        setup.policy = Some(policy);
-        let mut cast = cast(5, &setup);
+        let mut cast = cast(5, &Setup::new(3));
+        cast.demands(1, policy);
         let mut request = request_under(suite, 2);
         request.lifetime = 10;
         let id = cast.request(0, 1, request);

@@ -193,6 +193,8 @@ pub struct Revision {
     /// Of these, the ones where nothing of the link is kept.
     pub forgotten: Vec<(usize, usize)>,
     pub anew: Vec<Anew>,
+    /// Policies that clients have now.
+    pub policies: Vec<(usize, ResponderPolicy)>,
 }
 
 pub struct Cast {
@@ -375,7 +377,8 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 let hub = hub_id(table.hub);
                 config = config.with_table(hub, table.direction(), table.table(&table.at_client)).unwrap();
             }
-            if let Some(policy) = setup.policy {
+            let own = revision.policies.iter().rev().find(|(of, _)| *of == client).map(|(_, policy)| *policy);
+            if let Some(policy) = own.or(setup.policy) {
                 config = config.with_policy(policy).unwrap();
             }
             config.with_limits(setup.client_limits)
@@ -431,6 +434,13 @@ impl Cast {
             party.left().unwrap().request_key(now, rng, peer, request)
         });
         asked.unwrap()
+    }
+
+    /// Client `client` starts anew with another policy than the set-up's.
+    pub fn demands(&mut self, client: usize, policy: ResponderPolicy) {
+        self.revision.borrow_mut().policies.push((client, policy));
+        self.world.kill(self.clients[client]);
+        self.world.restart(self.clients[client]);
     }
 
     /// As [`Self::try_request`]; `None` if the client is down.

@@ -38,10 +38,31 @@ impl Task {
         (votes, nobody)
     }
 
-    /// Whether as many hubs as `threshold` say one thing: the others are waited for a little longer.
+    /// Whether as many hubs as `threshold` say one thing: the others are waited for a little longer. Where some of them tell of an
+    /// offer, only once more than half of all hubs tell of the same, or have said something else.
     pub(super) fn is_settled(&self, threshold: u8) -> bool {
         let (votes, nobody) = self.votes();
-        votes.into_values().chain([nobody]).any(|links| links.len() >= usize::from(threshold))
+        let enough = |links: &&Vec<usize>| links.len() >= usize::from(threshold);
+        if !votes.values().chain([&nobody]).any(|links| enough(&links)) {
+            return false;
+        }
+        let offers = votes.keys().flat_map(|tag| self.offers(*tag).into_values());
+        let most = offers.map(|links| links.len()).max();
+        most.is_none_or(|most| most > self.asked.len() / 2 || self.said().count() == self.asked.len())
+    }
+
+    /// What is said that `tag` published: by which links.
+    fn offers(&self, tag: ClientTag) -> BTreeMap<&[u8], Vec<usize>> {
+        let mut offers: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (link, told) in self.said() {
+            if let Some((found, offer)) = &told.found
+                && *found == tag
+                && !offer.is_empty()
+            {
+                offers.entry(offer).or_default().push(link);
+            }
+        }
+        offers
     }
 }
 
@@ -89,41 +110,39 @@ impl<P: Pad> Client<P> {
             .all(|(_, told)| told.origin == Origin::OutOfBand);
         Ok(FoundPeer {
             tag,
-            offer: offer_of(task, tag, threshold),
+            offer: self.offer_of(task, tag, threshold),
             assurance: if out_of_band { Assurance::InformationTheoretic } else { Assurance::Computational },
             agreed: hub_ids(agreed),
             contradicted: hub_ids(&contradicted),
+        })
+    }
+
+    /// What `tag` published, as most of at least k hubs say alike. Fewer can only keep it from being known, and whether these are enough is
+    /// for the negotiation to say.
+    fn offer_of(&self, task: &Task, tag: ClientTag, threshold: usize) -> Option<PeerOffer> {
+        let offers = task.offers(tag);
+        let (octets, links) = offers.iter().max_by_key(|(_, links)| links.len())?;
+        let as_many = offers.values().filter(|others| others.len() == links.len()).count();
+        if links.len() < threshold || as_many > 1 {
+            return None;
+        }
+        let said_by = links.iter().filter_map(|&link| Some(self.links.get(link)?.coordinate)).collect();
+        let offer = Offer::decode(octets).ok()?;
+        Some(PeerOffer {
+            minimum_threshold: offer.minimum_threshold,
+            minimum_assurance: if offer.information_theoretic {
+                Assurance::InformationTheoretic
+            } else {
+                Assurance::Computational
+            },
+            maximum_lifetime: offer.maximum_lifetime,
+            suites: offer.suites.iter().filter_map(|&id| KeySuite::from_id(DskeSuiteId::new(id))).collect(),
+            coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect(),
+            said_by,
         })
     }
 }
 
 fn links(task: &Task) -> Vec<usize> {
     task.said().map(|(link, _)| link).collect()
-}
-
-/// What `tag` published, as k hubs say alike. A hub alone can only keep it from being known.
-fn offer_of(task: &Task, tag: ClientTag, threshold: usize) -> Option<PeerOffer> {
-    let mut offers: BTreeMap<&[u8], usize> = BTreeMap::new();
-    let said = task.said().filter_map(|(_, told)| told.found.as_ref());
-    for (_, offer) in said.filter(|(found, offer)| *found == tag && !offer.is_empty()) {
-        let count = offers.entry(offer).or_default();
-        *count = count.saturating_add(1);
-    }
-    let mut agreed = offers.into_iter().filter(|(_, count)| *count >= threshold);
-    let (octets, _) = agreed.next()?;
-    if agreed.next().is_some() {
-        return None;
-    }
-    let offer = Offer::decode(octets).ok()?;
-    Some(PeerOffer {
-        minimum_threshold: offer.minimum_threshold,
-        minimum_assurance: if offer.information_theoretic {
-            Assurance::InformationTheoretic
-        } else {
-            Assurance::Computational
-        },
-        maximum_lifetime: offer.maximum_lifetime,
-        suites: offer.suites.iter().filter_map(|&id| KeySuite::from_id(DskeSuiteId::new(id))).collect(),
-        coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect(),
-    })
 }

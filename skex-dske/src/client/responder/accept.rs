@@ -59,6 +59,12 @@ impl<P: Pad> Client<P> {
         if arrived.iter().filter(alike).count() < usize::from(context.threshold) {
             return;
         }
+        // Another share may come by a better table than the one that is feared of its hub now.
+        let origins = self.downlink_origins(context, arrived);
+        let assurance = context.assurance().weakest(claimed(&origins, context.count()));
+        if assurance < self.policy.minimum_assurance {
+            return;
+        }
         let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
         let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
             return;
@@ -79,7 +85,6 @@ impl<P: Pad> Client<P> {
             arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
         let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
-        let origins = origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub, arrived)));
         let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
         let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
         let shares = group.iter().map(kept).collect();
@@ -87,7 +92,6 @@ impl<P: Pad> Client<P> {
         let settle_at = now.saturating_add(self.limits.settle);
         let context = context.clone();
         let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
-        let assurance = judgement.context.assurance().weakest(claimed(&origins, count));
         let silent = |link: &usize| !arrived.iter().any(|share| share.link == *link);
         let awaited = (0..self.links.len()).filter(silent).filter_map(|link| {
             let hub = self.links.get(link)?;
@@ -184,6 +188,11 @@ impl<P: Pad> Client<P> {
             }
         });
         self.answer_accepted(id, link, answer_key);
+    }
+
+    /// Of each hub, in the order of the context: see [`Self::downlink_origin`].
+    pub(super) fn downlink_origins(&self, context: &Context, arrived: &[Arrived]) -> Vec<u8> {
+        origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub, arrived)))
     }
 
     /// The worst origin of the tables by which `hub` delivered its share, or else of the one by which it will.
