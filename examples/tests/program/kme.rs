@@ -116,7 +116,7 @@ fn id_of(answer: &Value) -> String {
 }
 
 #[test]
-fn saes_at_both_ends_get_the_same_keys_by_either_interface() {
+fn scenario_69_saes_at_both_ends_get_the_same_keys_by_either_interface() {
     let kmes = Kmes::new(8);
     let (a, b) = (kmes.start("alice"), kmes.start("bob"));
     let (sae_a, sae_b) = (kmes.sae("sae-a"), kmes.sae("sae-b"));
@@ -156,7 +156,7 @@ fn saes_at_both_ends_get_the_same_keys_by_either_interface() {
 
 /// Who is heard, and as whom: by the common name of a certificate that the authority of the settings has signed.
 #[test]
-fn a_certificate_names_one_sae_or_nobody() {
+fn scenario_69_a_certificate_names_one_sae_or_nobody() {
     let kmes = Kmes::new(8);
     let (a, b) = (kmes.start("alice"), kmes.start("bob"));
     let (sae_a, sae_b) = (kmes.sae("sae-a"), kmes.sae("sae-b"));

@@ -337,7 +337,10 @@ impl<P: Pad> Client<P> {
             );
         }
         let all_answered = sharing.shares.iter().all(|share| !share.is_pending());
-        let waited = sharing.settle_at.is_some_and(|at| all_answered && sharing.confirmed || now >= at);
+        // With the lifetime everybody's time is over.
+        let over = now >= request.expires;
+        let waited =
+            sharing.settle_at.is_some_and(|at| all_answered && sharing.confirmed || over || now >= at);
         if waited && !sharing.settled {
             sharing.settled = true;
             let (peer, hubs) = (request.peer, sharing.reports());

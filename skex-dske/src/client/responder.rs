@@ -273,7 +273,9 @@ impl<P: Pad> Client<P> {
             let (peer, key_id) = id;
             let judged = self.inbound.change(&id, |inbound| match &mut inbound.stage {
                 Stage::Accepted(accepted) => {
-                    let due = accepted.judgement.take_if(|judgement| judgement.settle_at <= now);
+                    // With the lifetime everybody's time is over.
+                    let over = inbound.expires <= now;
+                    let due = accepted.judgement.take_if(|judgement| over || judgement.settle_at <= now);
                     due.map(|judgement| (accepted.after, judgement))
                 }
                 Stage::Collecting(_) => None,

@@ -1,7 +1,9 @@
 //! What users meet: policies, errors, rotation, and what a key costs.
 
 use skex_core::{Assurance, KeyId};
-use skex_dske::{ClientError, Coordinate, KeyError, KeyRequest, Origin, Release, ResponderPolicy, combine};
+use skex_dske::{
+    ClientError, Conduct, Coordinate, KeyError, KeyRequest, Origin, Release, ResponderPolicy, combine,
+};
 use skex_sim::Link;
 
 use crate::attacks::liar::{Liar, Share, pass};
@@ -69,6 +71,24 @@ fn scenario_59_policies_that_do_not_match() {
         }
         Oracle::acquit(&cast);
     }
+}
+
+/// A key lives shorter than the time that slow hubs have: its report comes with its end, and is not lost.
+#[test]
+fn a_report_comes_at_the_end_of_a_short_life() {
+    let mut setup = Setup::new(3);
+    setup.client_limits.settle = core::time::Duration::from_secs(250);
+    let mut cast = cast(1, &setup);
+    cast.world.kill(cast.hubs[2]);
+    let id = cast.request(0, 1, short(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    assert_eq!(taken(&mut cast, 0, id), Ok(()));
+    assert_eq!((cast.conducts(0, id), cast.conducts(1, id)), (None, None), "the third hub has its time");
+    cast.settle(100);
+    let conducts = Some(vec![Conduct::Good, Conduct::Good, Conduct::Silent]);
+    assert_eq!((&cast.conducts(0, id), &cast.conducts(1, id)), (&conducts, &conducts));
+    Oracle::acquit(&cast);
 }
 
 /// An initiator gives each hub another story: shares that fit no key, and then other content under the same key id. The

@@ -33,7 +33,7 @@ const ENC: &str = "/api/v1/keys/sae-b/enc_keys";
 const DEC: &str = "/api/v1/keys/sae-a/dec_keys";
 
 #[test]
-fn status_has_every_field_of_the_specification() {
+fn scenario_69_status_has_every_field_of_the_specification() {
     let mut two = Two::with_keys(3);
     let expected = json!({
         "source_KME_ID": "kme-a", "target_KME_ID": "kme-b", "master_SAE_ID": "sae-a", "slave_SAE_ID": "sae-b",
@@ -44,7 +44,7 @@ fn status_has_every_field_of_the_specification() {
 }
 
 #[test]
-fn keys_by_get_and_by_post_are_the_same_at_both_ends() {
+fn scenario_69_keys_by_get_and_by_post_are_the_same_at_both_ends() {
     let mut two = Two::with_keys(8);
     for (method, target, body, count, octets) in [
         (Method::Get, ENC.to_owned(), String::new(), 1, 32),
@@ -88,7 +88,7 @@ fn keys_by_get_and_by_post_are_the_same_at_both_ends() {
 
 /// The texts are those of ETSI GS QKD 014, where it has one.
 #[test]
-fn what_cannot_be_granted_is_refused_in_the_words_of_the_specification() {
+fn scenario_69_what_cannot_be_granted_is_refused_in_the_words_of_the_specification() {
     let mut two = Two::with_keys(2);
     for (body, status, message) in [
         (json!({"size": 255}), 400, "size shall be a multiple of 8"),
@@ -119,7 +119,7 @@ fn what_cannot_be_granted_is_refused_in_the_words_of_the_specification() {
 }
 
 #[test]
-fn a_malformed_request_is_refused_and_burns_nothing() {
+fn scenario_69_a_malformed_request_is_refused_and_burns_nothing() {
     let mut two = Two::with_keys(2);
     for body in [
         "{",
