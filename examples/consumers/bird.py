@@ -5,10 +5,26 @@ import os
 import re
 import time
 
-from harness import World, check, eventually, main, no_secrets_in_sight
+from harness import World, check, eventually, main, no_secrets_in_sight, words
 
-CONFIGURATION = """
 # configuration: bird
+BGP = """
+protocol bgp skex {
+    local ADDRESS as NUMBER;
+    neighbor PEER-ADDRESS as PEER-NUMBER;
+    ipv4 { import all; export all; };
+    include "KEYS";
+}
+"""
+# end of configuration
+# configuration: bird-feed
+FEED = """
+skex peer --dir DIR feed ... bird --protocol skex \\
+    --keys KEYS --control CONTROL
+"""
+# end of configuration
+# What the test has beside: routes to announce, and less patience.
+BESIDE = """
 log "{log}" all;
 router id {address};
 protocol device {{}}
@@ -16,18 +32,8 @@ protocol static announced {{
     ipv4;
     include "{routes}";
 }}
-protocol bgp skex {{
-    local {address} as {number};
-    neighbor {other} as {other_number};
-    keepalive time 1;
-    connect delay time 1;
-    connect retry time 1;
-    error wait time 1, 2;
-    ipv4 {{ import all; export all; }};
-    include "{keys}";
-}}
-# end of configuration
 """
+IMPATIENT = "    keepalive time 1; connect delay time 1; connect retry time 1; error wait time 1, 2;\n    ipv4 {"
 
 
 class Speaker:
@@ -38,16 +44,20 @@ class Speaker:
         self.keys, self.control = world.path(f"{side}.keys"), world.path(f"{side}.ctl")
 
     def feed(self, options=()):
-        return self.world.feed(self.side, "bird", "--keys", self.keys, "--control", self.control, "--protocol", "skex", options=["--grace", "1", *options])
+        return self.world.feed(self.side, *words(FEED, keys=self.keys, control=self.control), options=["--grace", "1", *options])
 
     def up(self):
         other = "b" if self.side == "a" else "a"
         numbers = {"a": 65001, "b": 65002}
         self.announce(1)
         with open(self.world.path(f"{self.side}.conf"), "w") as file:
-            file.write(CONFIGURATION.format(
-                log=self.world.path(f"bird-{self.side}.log"), keys=self.keys, routes=self.world.path(f"{self.side}.routes"), address=self.world.address[self.side],
-                other=self.world.address[other], number=numbers[self.side], other_number=numbers[other]))
+            file.write(BESIDE.format(log=self.world.path(f"bird-{self.side}.log"), address=self.world.address[self.side], routes=self.world.path(f"{self.side}.routes")))
+            text = BGP.replace("    ipv4 {", IMPATIENT)
+            for name, value in (
+                    ("PEER-ADDRESS", self.world.address[other]), ("PEER-NUMBER", str(numbers[other])), ("ADDRESS", self.world.address[self.side]),
+                    ("NUMBER", str(numbers[self.side])), ("KEYS", self.keys)):
+                text = text.replace(name, value)
+            file.write(text)
         self.process = self.world.start(self.side, "bird", "-f", "-c", self.world.path(f"{self.side}.conf"), "-s", self.control, log=f"bird-{self.side}-out.log")
 
     def announce(self, count):

@@ -4,7 +4,20 @@ next under traffic."""
 
 import json
 
-from harness import Missing, World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle
+from harness import Missing, World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle, words
+
+# configuration: macsec
+LINK = """
+ip link add link ETHERNET macsec0 type macsec port 1 \\
+    cipher gcm-aes-256 encrypt on
+"""
+# end of configuration
+# configuration: macsec-feed
+FEED = """
+skex peer --dir DIR feed ... macsec \\
+    --interface macsec0 --peer-sci PEER-SCI
+"""
+# end of configuration
 
 
 class Interface:
@@ -17,19 +30,14 @@ class Interface:
         self.sci = link["address"].replace(":", "") + "0001"
 
     def up(self):
-        made = self.world.run(
-            self.side,
-            # configuration: macsec
-            "ip", "link", "add", "link", "wire", "macsec0", "type", "macsec", "port", "1", "cipher", "gcm-aes-256", "encrypt", "on",
-            # end of configuration
-            check=False, capture_output=True, text=True)
+        made = self.world.run(self.side, *words(LINK, ethernet="wire"), check=False, capture_output=True, text=True)
         if made.returncode:
             raise Missing("this kernel has no MACsec")
         self.world.run(self.side, "ip", "address", "add", self.inside[self.side] + "/24", "dev", "macsec0")
         self.world.run(self.side, "ip", "link", "set", "macsec0", "up")
 
     def feed(self, other, options=()):
-        return self.world.feed(self.side, "macsec", "--interface", "macsec0", "--peer-sci", other.sci, options=["--grace", "1", *options])
+        return self.world.feed(self.side, *words(FEED, peer_sci=other.sci), options=["--grace", "1", *options])
 
     def shown(self):
         return json.loads(self.world.run(self.side, "ip", "-json", "-statistics", "macsec", "show", "macsec0", capture_output=True, text=True).stdout)[0]

@@ -5,22 +5,28 @@ import os
 import re
 import time
 
-from harness import Missing, World, check, eventually, main, no_secrets_in_sight
+from harness import Missing, World, check, eventually, main, no_secrets_in_sight, words
 
-CONFIGURATION = """
 # configuration: mka
-ctrl_interface={control}
+CONFIGURATION = """
+ctrl_interface=CONTROL
 eapol_version=3
 ap_scan=0
-network={{
+network={
     key_mgmt=NONE
     eapol_flags=0
     macsec_policy=1
-    mka_priority={priority}
+    mka_priority=PRIORITY
     disabled=1
-}}
-# end of configuration
+}
 """
+# end of configuration
+# configuration: mka-feed
+FEED = """
+skex peer --dir DIR feed ... mka \\
+    --control CONTROL/ETHERNET --address ADDRESS
+"""
+# end of configuration
 
 
 class Supplicant:
@@ -34,12 +40,12 @@ class Supplicant:
     def up(self):
         path = self.world.path(f"{self.side}.conf")
         with open(path, "w") as file:
-            file.write(CONFIGURATION.format(control=self.control, priority=16 if self.side == "a" else 32))
+            file.write(CONFIGURATION.replace("CONTROL", self.control).replace("PRIORITY", "16" if self.side == "a" else "32"))
         self.process = self.world.start(self.side, "wpa_supplicant", "-Dmacsec_linux", "-iwire", "-c" + path, "-t", log=f"wpa-{self.side}.log")
         eventually(f"{self.side}: wpa_supplicant is up", lambda: os.path.exists(self.control + "/wire"))
 
     def feed(self, options=()):
-        return self.world.feed(self.side, "mka", "--control", self.control + "/wire", "--address", self.inside[self.side] + "/24", options=["--grace", "1", *options])
+        return self.world.feed(self.side, *words(FEED, control=self.control, ethernet="wire", address=self.inside[self.side] + "/24"), options=["--grace", "1", *options])
 
     def cli(self, *command):
         return self.world.run(self.side, "wpa_cli", "-p" + self.control, "-iwire", *command, capture_output=True, text=True, check=False).stdout

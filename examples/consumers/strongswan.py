@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """IKEv2 with PPKs (RFC 8784) fed by `skex peer feed` at both ends: strongSwan twice, each in a network namespace of its own."""
 
-import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import threading
 import time
 
 from harness import World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic, settle, words
@@ -108,6 +110,57 @@ class Charon:
         return self.world.feed(self.side, *words(feed, connection=self.connection, socket=socket or self.socket), options=options)
 
 
+class Unwilling:
+    """In front of a daemon's VICI: all passes, but for one command, which is answered with "no" as long as `command` names it."""
+
+    REQUEST, RESPONSE = 0, 1
+    NO = bytes([RESPONSE]) + b"".join(b"\3" + bytes([len(name)]) + name + struct.pack(">H", len(value)) + value
+                                     for name, value in ((b"success", b"no"), (b"errmsg", b"not today")))
+
+    def __init__(self, path, daemon):
+        self.path, self.daemon, self.command, self.refused = path, daemon, None, 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(8)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            daemon = socket.socket(socket.AF_UNIX)
+            try:
+                daemon.connect(self.daemon)
+            except OSError:
+                connection.close()
+                continue
+            threading.Thread(target=self._pass, args=(connection, daemon), daemon=True).start()
+            threading.Thread(target=self._back, args=(daemon, connection), daemon=True).start()
+
+    def _pass(self, client, daemon):
+        """What skex asks, a packet at a time."""
+        with client, daemon, client.makefile("rb") as packets:
+            while len(head := packets.read(4)) == 4:
+                packet = packets.read(struct.unpack(">I", head)[0])
+                name = packet[2:2 + packet[1]].decode() if packet[0] == self.REQUEST else None
+                if name and name == self.command:
+                    self.refused += 1
+                    client.sendall(struct.pack(">I", len(self.NO)) + self.NO)
+                else:
+                    daemon.sendall(head + packet)
+            daemon.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _back(daemon, client):
+        try:
+            while answer := daemon.recv(65536):
+                client.sendall(answer)
+        except OSError:
+            pass
+
+
 def test(skex):
     with World(skex) as world:
         world.wire()
@@ -187,9 +240,28 @@ def run(world, one, other):
         b.process.send_signal(18)
         eventually("skex puts it right", runs, 40)
 
-    print("  -- a consumer that answers garbage, and one that refuses")
-    import socket
-    import threading
+    print("  -- a consumer that refuses an installation")
+    settle(a, b)
+    b.kill()
+    vici = Unwilling(world.path("unwilling.vici"), other.socket)
+    b = other.feed(["--grace", "1"], socket=vici.path)
+    settle(a, b)
+    before, mark = a.generation(), b.mark()
+    vici.command = "load-shared"
+    a.rotate()
+    b.wait("refused", before + 1, after=mark)
+    b.wait("given up", before + 1, after=mark)
+    check("nobody switches, and the link goes on", not a.seen("switched", before + 1) and runs())
+    check("the daemon was not asked over and over", vici.refused < 10, f"{vici.refused} times")
+    vici.command = None
+    b.rotate()
+    eventually("a willing daemon takes another key, and both transmit with it", lambda: a.generation() == b.generation() > before, 90)
+    settle(a, b, before + 1)
+    check("the tunnel runs under it", runs() and "ppk=yes" in one.sas())
+    b.kill()
+    b = other.feed(["--grace", "1"])
+
+    print("  -- a consumer that answers garbage")
     settle(a, b)
     b.kill()
     path = world.path("garbage.vici")

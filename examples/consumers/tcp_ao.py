@@ -9,9 +9,20 @@ import struct
 import subprocess
 import sys
 
-from harness import Missing, World, check, eventually, main, no_secrets_in_sight, rotate_under_traffic
+from harness import Missing, World, check, main, no_secrets_in_sight, rotate_under_traffic, words
 
 TALK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "talk.py")
+
+# configuration: tcp-ao
+CONNECTING = """
+skex peer --dir DIR feed ... tcp-ao --peer-address 10.90.0.2 \\
+    --listen 127.0.0.1:7001 --carry 10.90.0.2:7100
+"""
+ACCEPTING = """
+skex peer --dir DIR feed ... tcp-ao --peer-address 10.90.0.1 \\
+    --accept 10.90.0.2:7100 --deliver 127.0.0.1:7002
+"""
+# end of configuration
 
 # linux/tcp.h
 TCP_AO_ADD_KEY = 38
@@ -80,12 +91,8 @@ def test(skex):
 
 def run(world, algorithm):
     world.start("b", sys.executable, TALK, "echo", "127.0.0.1", "7002", log="echo.log")
-    # configuration: tcp-ao
-    there = ["--accept", "10.90.0.2:7100", "--deliver", "127.0.0.1:7002", "--peer-address", "10.90.0.1"]
-    here = ["--listen", "127.0.0.1:7001", "--carry", "10.90.0.2:7100", "--peer-address", "10.90.0.2"]
-    # end of configuration
-    b = world.feed("b", "tcp-ao", *there, "--algorithm", algorithm, options=["--grace", "1"])
-    a = world.feed("a", "tcp-ao", *here, "--algorithm", algorithm, options=["--grace", "1", "--every", "3600"])
+    b = world.feed("b", *words(ACCEPTING), "--algorithm", algorithm, options=["--grace", "1"])
+    a = world.feed("a", *words(CONNECTING), "--algorithm", algorithm, options=["--grace", "1", "--every", "3600"])
     for feed in (a, b):
         feed.wait("rotated", 1)
     talk = Talk(world, 300)

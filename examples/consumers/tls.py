@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""TLS 1.3 with external preshared keys fed by `skex peer feed` at both ends: OpenSSL at both, and GnuTLS as the server."""
+"""TLS 1.3 with external preshared keys fed by `skex peer feed` at both ends: OpenSSL and GnuTLS, each as client and as server."""
 
 import os
 import secrets
@@ -15,6 +15,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 GNUTLS = """
 gnutls-serv --port PORT --echo --pskpasswd FILE --priority \\
     NORMAL:-KX-ALL:+ECDHE-PSK:+DHE-PSK:-VERS-ALL:+VERS-TLS1.3
+"""
+# end of configuration
+# configuration: gnutls-client
+GNUTLS_CLIENT = """
+gnutls-cli --port PORT --pskusername IDENTITY --pskkey KEY --priority \\
+    NORMAL:-KX-ALL:+ECDHE-PSK:+DHE-PSK:-VERS-ALL:+VERS-TLS1.3 HOST
 """
 # end of configuration
 # configuration: openssl
@@ -84,6 +90,13 @@ def run(world, tls, server, gnutls, file, used):
         done = subprocess.run(client(to), input=said, capture_output=True, text=True, timeout=20)
         return done.returncode == 0 and done.stdout == said
 
+    def gnutls_connects(to=server):
+        """As client, with what the file offers first. The key is an argument, as gnutls-cli has it: for a test alone."""
+        identity, key = first_line("a").strip().split(":")
+        done = subprocess.run(words(GNUTLS_CLIENT, port=str(to.port), identity=identity, key=key, host="127.0.0.1"), input="hello\n",
+                              capture_output=True, text=True, timeout=20)
+        return done.returncode == 0 and "\nhello\n" in done.stdout and "TLS1.3" in done.stdout
+
     def feed(side):
         role = {"a": "client", "b": "server"}[side]
         options = ["--grace", "2"] + (["--every", "3600"] if side == "a" else [])
@@ -100,6 +113,7 @@ def run(world, tls, server, gnutls, file, used):
     gnutls.up()
     check("OpenSSL takes the first key", connects())
     check("GnuTLS takes it too", connects(gnutls))
+    check("and GnuTLS as the client, with either", gnutls_connects() and gnutls_connects(gnutls))
     for end in (a, b):
         end.wait("in use", 1)
 
@@ -110,8 +124,9 @@ def run(world, tls, server, gnutls, file, used):
     def traffic():
         while not over.is_set():
             for to in (server, gnutls):
-                counts["made"] += 1
-                counts["lost"] += not connects(to)
+                for attempt in (connects, gnutls_connects):
+                    counts["made"] += 1
+                    counts["lost"] += not attempt(to)
 
     thread = threading.Thread(target=traffic)
     thread.start()
@@ -143,6 +158,7 @@ def run(world, tls, server, gnutls, file, used):
             text.write(f"{identity if what == 'wrong' else 'skex-unknown'}:{secrets.token_hex(32)}\n")
         check(f"with a {what} key OpenSSL refuses", not connects())
         check(f"with a {what} key GnuTLS refuses", not connects(gnutls))
+        check(f"with a {what} key GnuTLS as the client is refused by either", not gnutls_connects() and not gnutls_connects(gnutls))
         a.process.send_signal(18)
         b.process.send_signal(18)
         eventually("skex puts it right", lambda: connects() and connects(gnutls))

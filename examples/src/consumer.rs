@@ -18,6 +18,7 @@ mod wireguard;
 
 use core::fmt;
 use core::time::Duration;
+use std::path::Path;
 
 use anyhow::Result;
 use skex_core::SecretVec;
@@ -88,6 +89,10 @@ pub(crate) trait Consumer {
     /// For logs.
     fn name(&self) -> String;
 
+    /// What two directories must not feed at once, by a name that this machine has for nothing else. `None`: the adapter holds
+    /// something that there is once, and none of it can be opened twice.
+    fn target(&self) -> Option<String>;
+
     fn habits(&self) -> Habits {
         Habits::default()
     }
@@ -110,6 +115,21 @@ pub(crate) trait Consumer {
     /// What the consumer holds of `known`, in truth and not as it was told: asked after a start, after it was away, and from
     /// time to time.
     fn holding(&mut self, known: &[Known<'_>]) -> Result<Holding, Failure>;
+}
+
+/// An interface by its name: each network namespace has its own.
+fn interface_target(kind: &str, interface: &str, peer: &str) -> String {
+    let network = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    format!("{kind} {} {interface} {peer}", network.display())
+}
+
+/// A file or a socket: one, whichever way leads to it.
+fn path_target(kind: &str, path: &Path, part: &str) -> String {
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+    let path = path.file_name().map_or_else(|| parent.clone(), |name| parent.join(name));
+    format!("{kind} {} {part}", path.display())
 }
 
 /// Which consumer, and how to reach it.

@@ -2,6 +2,7 @@
 //! to do, and its statuses go over a socket of their own.
 
 mod channel;
+mod claim;
 mod keys;
 mod link;
 
@@ -16,6 +17,7 @@ use skex_core::export::End;
 use crate::consumer::Choice;
 use crate::control::{Orders, Read};
 use crate::report::Reporter;
+use claim::Claim;
 use link::Link;
 
 /// Where the keys of a device's protocol go, for its feed.
@@ -69,6 +71,7 @@ pub(crate) trait Source {
 pub(crate) struct Feed {
     link: Link,
     steered: bool,
+    _claim: Claim,
 }
 
 impl Feed {
@@ -80,6 +83,7 @@ impl Feed {
         reporter: Reporter,
     ) -> Result<Self> {
         let consumer = arguments.consumer.open()?;
+        let claim = Claim::acquire(consumer.as_ref())?;
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let link = Link::open(
             &link_directory(directory),
@@ -93,7 +97,7 @@ impl Feed {
             },
             reporter,
         )?;
-        Ok(Self { link, steered: arguments.steered })
+        Ok(Self { link, steered: arguments.steered, _claim: claim })
     }
 
     /// Runs until the process is stopped, or the orders end.

@@ -8,7 +8,7 @@ mod slots;
 mod table;
 
 pub(crate) use committer::Committer;
-pub(crate) use lock::{DirectoryLock, is_running};
+pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use slots::{SlotContents, Slots};
 pub(crate) use table::{FilePad, TableIdentity, TableWriter, overwrite, table_name, table_numbers};

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::hexadecimal::hexadecimal;
 use super::tcp_ao::{Algorithm, AlgorithmArgument, MasterKey};
-use super::{Consumer, Failure, Holding, Known, Material};
+use super::{Consumer, Failure, Holding, Known, Material, path_target};
 use crate::store::atomic::replace_private;
 
 /// Feed a BGP session of BIRD with TCP-AO keys.
@@ -131,6 +131,10 @@ impl Bird {
 impl Consumer for Bird {
     fn name(&self) -> String {
         format!("BGP of BIRD, {}", self.protocol)
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(path_target("bird", &self.keys, ""))
     }
 
     fn derive(&self, exporter: &mut Exporter, generation: u64) -> Result<Material> {

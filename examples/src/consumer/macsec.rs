@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::hexadecimal::hexadecimal;
 use super::program::run;
-use super::{Consumer, Failure, Habits, Holding, Known, Material};
+use super::{Consumer, Failure, Habits, Holding, Known, Material, interface_target};
 
 /// Feed a MACsec interface of Linux with secure association keys, one for each direction, without MKA.
 ///
@@ -123,6 +123,10 @@ fn push(commands: &mut String, command: core::fmt::Arguments<'_>) {
 impl Consumer for Macsec {
     fn name(&self) -> String {
         format!("MACsec {}, without MKA", self.interface)
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(interface_target("macsec", &self.interface, &format!("{:016x}", self.peer_sci)))
     }
 
     fn habits(&self) -> Habits {

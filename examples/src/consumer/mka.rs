@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::hexadecimal::hexadecimal;
 use super::program::run;
-use super::{Consumer, Failure, Holding, Known, Material};
+use super::{Consumer, Failure, Holding, Known, Material, path_target};
 
 /// Feed a wpa_supplicant that runs MKA with a pre-shared CAK and its CKN.
 ///
@@ -106,6 +106,10 @@ impl Mka {
 impl Consumer for Mka {
     fn name(&self) -> String {
         format!("MKA at {}", self.control.display())
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(path_target("mka", &self.control, &self.network.to_string()))
     }
 
     fn derive(&self, exporter: &mut Exporter, _: u64) -> Result<Material> {

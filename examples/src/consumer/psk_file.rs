@@ -19,7 +19,7 @@ use skex_core::{SecretBytes, SecretVec};
 use zeroize::Zeroizing;
 
 use super::hexadecimal::hexadecimal;
-use super::{Consumer, Failure, Holding, Known, Material};
+use super::{Consumer, Failure, Holding, Known, Material, path_target};
 use crate::store::atomic::{parent, sync_directory};
 
 /// Feed external preshared keys of TLS 1.3, with SHA-256, in a file: GnuTLS, OpenSSL.
@@ -189,6 +189,10 @@ fn is_key(there: &[u8], key: Known<'_>) -> bool {
 impl Consumer for PskFile {
     fn name(&self) -> String {
         format!("TLS {}", self.file.display())
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(path_target("psk-file", &self.file, ""))
     }
 
     fn derive(&self, exporter: &mut Exporter, _: u64) -> Result<Material> {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use skex_core::SecretVec;
 use skex_core::export::Exporter;
 
-use super::{Consumer, Failure, Holding, Known, Material};
+use super::{Consumer, Failure, Holding, Known, Material, path_target};
 use vici::{Section, Session, Value};
 
 /// Feed the PPKs (RFC 8784) of a connection of strongSwan.
@@ -207,6 +207,10 @@ fn section(object: &serde_json::Map<String, serde_json::Value>) -> Option<Sectio
 impl Consumer for StrongSwan {
     fn name(&self) -> String {
         format!("strongSwan {}", self.name)
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(path_target("strongswan", &self.vici, &self.name))
     }
 
     fn derive(&self, exporter: &mut Exporter, _: u64) -> Result<Material> {

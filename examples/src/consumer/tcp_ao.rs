@@ -128,6 +128,11 @@ impl Consumer for TcpAo {
         format!("TCP-AO to {}", self.relay.peer())
     }
 
+    fn target(&self) -> Option<String> {
+        // The relay listens: the second cannot.
+        None
+    }
+
     fn derive(&self, exporter: &mut Exporter, generation: u64) -> Result<Material> {
         self.algorithm.derive(exporter, generation)
     }

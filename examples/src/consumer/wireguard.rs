@@ -11,7 +11,7 @@ use skex_core::{SecretBytes, SecretVec};
 use zeroize::Zeroizing;
 
 use super::program::run;
-use super::{Consumer, Failure, Habits, Holding, Known, Material};
+use super::{Consumer, Failure, Habits, Holding, Known, Material, interface_target};
 
 /// Feed the preshared key of a WireGuard peer.
 ///
@@ -85,6 +85,10 @@ fn away(failure: Failure) -> Failure {
 impl Consumer for Wireguard {
     fn name(&self) -> String {
         format!("WireGuard {}", self.interface)
+    }
+
+    fn target(&self) -> Option<String> {
+        Some(interface_target("wireguard", &self.interface, &self.peer))
     }
 
     fn habits(&self) -> Habits {

@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
-};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{StatusCode, http};
@@ -222,10 +220,8 @@ async fn respond<V: Vault + Send + 'static>(
     shared: Arc<Shared<V>>,
 ) -> Answer {
     let (head, body) = request.into_parts();
-    // Two lengths: where one ends, somebody between us may see another request begin (RFC 9112, section 6.3).
-    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH) {
-        return last(Response::error(400, "a request has one length", &[]));
-    }
+    // A request with two lengths, behind which somebody between us may see another begin (RFC 9112, section 6.3), is the last of its
+    // connection: hyper sees to that, and takes the one length away.
     let body = match timeout(REQUEST_TIME, Limited::new(body, LONGEST_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {

@@ -18,25 +18,32 @@ pub(crate) struct DirectoryLock {
 
 impl DirectoryLock {
     pub(crate) fn acquire(directory: &Path) -> Result<Self> {
-        let path = directory.join(NAME);
-        let file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        // `skex status` holds it for a moment, to see whether anybody has it.
-        for _ in 0..TRIES {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-                Err(TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-                }
+        let Some(file) = lock(&directory.join(NAME))? else {
+            bail!(
+                "another skex process is running on {}: stop it first, or use a directory of its own",
+                directory.display()
+            )
+        };
+        Ok(Self { _file: file })
+    }
+}
+
+/// Locks a file, which is made where it is not there, until it is dropped. `None`: another process has it.
+pub(crate) fn lock(path: &Path) -> Result<Option<File>> {
+    let file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    // `skex status` holds it for a moment, to see whether anybody has it.
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        bail!(
-            "another skex process is running on {}: stop it first, or use a directory of its own",
-            directory.display()
-        )
     }
+    Ok(None)
 }
 
 const TRIES: u32 = 10;

@@ -290,10 +290,6 @@ fn an_enrolment_that_a_crash_broke_off_is_finished_at_the_next_start() {
     assert_eq!(fs::read(own.join("skex.json")).unwrap(), before[&own.join("skex.json")]);
 }
 
-fn new_key(network: &Network, party: &str, link: &str, how: &str, file: &Path) -> crate::support::Ended {
-    run(["provision", "key", "--dir", text(&network.of(party)), "--link", link, how, text(file)])
-}
-
 #[test]
 fn initial_keys_are_replaced_from_outside_at_running_hubs_and_stopped_ones_and_the_old_ones_open_nothing() {
     let network = Network::new(2, "64KiB");
@@ -303,13 +299,13 @@ fn initial_keys_are_replaced_from_outside_at_running_hubs_and_stopped_ones_and_t
     let before = files(&network.of("alice"));
     let (mut first, first_address) = network.start_hub(1, &[]);
     let keys = [1, 2].map(|hub| network.beside(&format!("key-{hub}")));
-    new_key(&network, "hub-1", "carol", "--out", &keys[0]).refused(&["no link with carol", "alice, bob"]);
+    network.new_key("hub-1", "carol", "--out", &keys[0]).refused(&["no link with carol", "alice, bob"]);
     fs::write(&keys[0], [7; 31]).unwrap();
-    new_key(&network, "hub-1", "alice", "--out", &keys[0]).refused(&["exists already"]);
-    new_key(&network, "hub-1", "alice", "--from", &keys[0]).refused(&["31 octets", "has 32"]);
+    network.new_key("hub-1", "alice", "--out", &keys[0]).refused(&["exists already"]);
+    network.new_key("hub-1", "alice", "--from", &keys[0]).refused(&["31 octets", "has 32"]);
     fs::remove_file(&keys[0]).unwrap();
     for (hub, key) in ["hub-1", "hub-2"].iter().zip(&keys) {
-        new_key(&network, hub, "alice", "--out", key).succeeded();
+        network.new_key(hub, "alice", "--out", key).succeeded();
         assert_eq!(fs::read(key).unwrap().len(), 32);
     }
     first.line_with("alice is to have another initial key");
@@ -319,7 +315,7 @@ fn initial_keys_are_replaced_from_outside_at_running_hubs_and_stopped_ones_and_t
     key_between(&network, &addresses);
     let secrets = [0, 1].map(|place| fs::read(&keys[place]).unwrap());
     for (hub, key) in ["hub-1", "hub-2"].iter().zip(&keys) {
-        new_key(&network, "alice", hub, "--from", key).succeeded();
+        network.new_key("alice", hub, "--from", key).succeeded();
         assert!(!key.exists());
     }
     key_between(&network, &addresses);
@@ -349,8 +345,8 @@ fn a_client_that_waits_takes_another_initial_key() {
     let mut bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "100"]));
     bob.line_with("listens on");
     let key = network.beside("key");
-    new_key(&network, "bob", "hub-1", "--out", &key).succeeded();
-    new_key(&network, "hub-1", "bob", "--from", &key).succeeded();
+    network.new_key("bob", "hub-1", "--out", &key).succeeded();
+    network.new_key("hub-1", "bob", "--from", &key).succeeded();
     bob.line_with("hub-1 has proven its other initial key");
     hubs[0].line_with("bob has proven its other initial key");
     run(network.client("alice", &addresses, &["get", "bob", "-k", "2"])).succeeded();

@@ -17,7 +17,7 @@ use pki::{Authority, Identity};
 /// Two KMEs over the clients alice and bob, with hubs between them.
 struct Kmes {
     network: Network,
-    _hubs: Vec<Running>,
+    hubs: Vec<Running>,
     addresses: Vec<String>,
     authority: Authority,
     /// Keys that each makes ahead.
@@ -34,7 +34,7 @@ impl Kmes {
     fn new(ready: u32) -> Self {
         let network = Network::new(2, "1MiB");
         let (hubs, addresses) = network.start_hubs();
-        let kmes = Self { network, _hubs: hubs, addresses, authority: Authority::new("ca"), ready };
+        let kmes = Self { network, hubs, addresses, authority: Authority::new("ca"), ready };
         kmes.settle("alice", "kme-a", ("bob", "kme-b"), &[("sae-a", "sae-b"), ("sae-c", "sae-d")]);
         kmes.settle("bob", "kme-b", ("alice", "kme-a"), &[("sae-b", "sae-a"), ("sae-d", "sae-c")]);
         kmes
@@ -198,6 +198,21 @@ fn scenario_69_a_certificate_names_one_sae_or_nobody() {
     assert_eq!(b.https.get(&sae_d, &dec("sae-c", &id_of(&at_a))).0, 400);
     assert_eq!(a.https.get(&sae_a, &dec("sae-b", &id_of(&at_a))).0, 400, "the master does not get it again");
     assert_eq!(b.https.get(&sae_b, &target), (200, at_a));
+}
+
+#[test]
+fn a_kme_that_runs_takes_another_initial_key() {
+    let mut kmes = Kmes::new(4);
+    let (mut a, _b) = (kmes.start("alice"), kmes.start("bob"));
+    let sae = kmes.sae("sae-a");
+    a.await_ready(&sae, "sae-b", 4);
+    let key = kmes.network.beside("key");
+    kmes.network.new_key("alice", "hub-1", "--out", &key).succeeded();
+    a.process.line_with("the link with hub-1 is to have another initial key");
+    kmes.network.new_key("hub-1", "alice", "--from", &key).succeeded();
+    kmes.hubs[0].line_with("alice has proven its other initial key");
+    assert_eq!(a.https.get(&sae, &format!("{}?number=4", enc("sae-b"))).0, 200);
+    a.await_ready(&sae, "sae-b", 4);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod bad_input;
 mod damage;
 mod demo;
 mod enrolment;
+mod feed;
 mod keys;
 mod kme;
 mod provisioning;

@@ -84,6 +84,16 @@ impl Running {
         }
     }
 
+    /// Waits until it has said all of this since its start, in whatever order.
+    #[track_caller]
+    pub(crate) fn said(&mut self, parts: &[&str]) {
+        for part in parts {
+            if !self.seen.contains(part) {
+                self.line_with(part);
+            }
+        }
+    }
+
     /// Where it listens.
     #[track_caller]
     pub(crate) fn address(&mut self) -> String {
@@ -168,6 +178,11 @@ impl Network {
     /// All hubs, honest.
     pub(crate) fn start_hubs(&self) -> (Vec<Running>, Vec<String>) {
         (1..=self.hubs).map(|number| self.start_hub(number, &[])).unzip()
+    }
+
+    /// An initial key from outside for one end of a link.
+    pub(crate) fn new_key(&self, party: &str, link: &str, how: &str, file: &Path) -> Ended {
+        run(["provision", "key", "--dir", text(&self.of(party)), "--link", link, how, text(file)])
     }
 
     /// A client's command, with the addresses of the hubs.

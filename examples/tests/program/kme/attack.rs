@@ -100,6 +100,8 @@ fn a_request_that_is_none_is_refused_and_costs_no_key() {
         // Nothing, or refusals alone: not one answer with a key in it.
         let text = a.https.raw_half_closed(&sae, request.as_bytes()).unwrap_or_default();
         assert!(!text.contains("\"keys\"") && !text.contains(" 200 "), "{shown:?} gave {text}");
+        // And after a request that two readers see differently, nothing is heard any more.
+        assert!(text.matches("HTTP/1.1 ").count() <= 1, "{shown:?} gave {text}");
     }
     // A length that is said and not kept.
     let text = a.https.raw_half_closed(&sae, post("Content-Length: 50", "{").as_bytes()).unwrap_or_default();
