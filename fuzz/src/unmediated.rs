@@ -7,8 +7,8 @@ use skex_core::machine::{Machine, PeerHandle};
 use skex_core::{KeyId, Label, OutputKey, SecretBytes};
 use skex_sim::{Batch, Boot, Layout, Link, NodeId, PowerLoss, Receipts, World};
 use skex_unmediated::{
-    Confirmation, Event, LaneId, MixBlock, Peer, PeerConfig, PeerTable, RestoreError, Side, TableConfig,
-    TableError, TableEvent,
+    Confirmation, Event, LaneId, MixBlock, Peer, PeerConfig, PeerTable, RecoveryCause, RestoreError, Side,
+    TableConfig, TableError, TableEvent,
 };
 
 use crate::Input;
@@ -284,6 +284,7 @@ pub fn play_table(octets: &[u8]) {
     }
     calm(&mut world);
     world.run_for(Duration::from_secs(60), 200_000);
+    end_recoveries(&mut world, nodes);
     for number in 0..LANES {
         let id = LaneId::new(HANDLE, number);
         let lane = |world: &World<PeerTable>, node| world.machine(node).unwrap().lane(id).unwrap().epoch();
@@ -304,6 +305,27 @@ pub fn play_table(octets: &[u8]) {
     assert!(world.failures().is_empty(), "{:?}", world.failures());
 }
 
+/// The applications do what a recovery leaves to them, until no lane waits for one.
+fn end_recoveries(world: &mut World<PeerTable>, nodes: [NodeId; 2]) {
+    let held = |world: &World<PeerTable>, node| {
+        let table = world.machine(node).unwrap();
+        (0..LANES).any(|lane| table.lane(LaneId::new(HANDLE, lane)).unwrap().is_held())
+    };
+    for _ in 0..8 {
+        for node in nodes {
+            // If one is wanted still. Where the peer never allows it nothing comes of it.
+            let again = RecoveryCause::RolledBack;
+            let _ = world.call(node, |table, now, rng| table.recover(HANDLE, again, now, rng));
+        }
+        world.run_for(Duration::from_secs(60), 200_000);
+        for node in nodes {
+            let _ = world.call(node, |table, _, _| table.conclude_recovery(HANDLE));
+        }
+        world.run_for(Duration::from_secs(1), 200_000);
+    }
+    assert!(!nodes.iter().any(|node| held(world, *node)), "a lane waits for a recovery for ever");
+}
+
 fn step_table(
     world: &mut World<PeerTable>,
     nodes: [NodeId; 2],
@@ -315,8 +337,16 @@ fn step_table(
     let number = u8::try_from(input.below(usize::from(LANES))?).ok()?;
     let lane = LaneId::new(HANDLE, number);
     match kind {
-        0..=3 => {
+        0..=2 => {
             let _ = world.call(node, |table, now, rng| table.establish(lane, now, rng));
+        }
+        3 => {
+            let _ = match input.below(3)? {
+                0 => world
+                    .call(node, |table, now, rng| table.recover(HANDLE, RecoveryCause::Operator, now, rng)),
+                1 => world.call(node, |table, _, _| table.allow_recovery(HANDLE)),
+                _ => world.call(node, |table, _, _| table.conclude_recovery(HANDLE)),
+            };
         }
         4 => {
             let exported =

@@ -94,7 +94,7 @@
 //!   adversary can forge and which changes when a node moves ([`Net::move_node`]).
 //! - A failing store ends the machine, as the contract asks; [`World::restart`] or [`World::restart_after`] brings it
 //!   back from whatever the fault left.
-//! - The checks of the contract itself, for any machine: [`laws`].
+//! - The checks of the contract itself, for any machine: [`laws`]. Randomness from a recording, for one machine alone: [`Tape`].
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -105,6 +105,7 @@ pub mod laws;
 mod link;
 mod net;
 mod seeds;
+mod tape;
 mod world;
 
 pub use clock::Clock;
@@ -114,4 +115,5 @@ pub use either::Either;
 pub use link::Link;
 pub use net::{Address, Net, Sent, Verdict};
 pub use seeds::{for_each_seed, for_each_seed_at_once};
+pub use tape::Tape;
 pub use world::{Arrived, Boot, Departed, Departure, Failure, Happened, NodeId, Receipts, Stalled, World};

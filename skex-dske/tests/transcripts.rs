@@ -17,7 +17,6 @@ use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rand_core::{TryCryptoRng, TryRng};
 use skex_core::machine::{
     Checkpoint, Destination, DiscardReason, Disposition, Instant, Output, PathId, PeerHandle,
 };
@@ -28,6 +27,7 @@ use skex_dske::{
     HubConfig, HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record,
     ResponderPolicy, RestoreError, Role, Table,
 };
+use skex_sim::Tape;
 use skex_testvectors::dske_transcripts::{self, ExchangeTest, Input, Output as Wanted, Step, TestGroup};
 use skex_testvectors::{Hex, Layer};
 use skex_wire::SuiteId;
@@ -61,38 +61,6 @@ impl Pad for SharedPad {
     }
 }
 
-/// What an end draws, in order; nothing more.
-struct Tape<'a> {
-    octets: &'a [u8],
-    used: usize,
-    taken: Vec<u32>,
-}
-
-impl TryRng for Tape<'_> {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut octets = [0; 4];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u32::from_le_bytes(octets))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut octets = [0; 8];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u64::from_le_bytes(octets))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        out.copy_from_slice(&self.octets[self.used..self.used + out.len()]);
-        self.used += out.len();
-        self.taken.push(out.len() as u32);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Tape<'_> {}
-
 enum Machine {
     Client(Client<SharedPad>),
     Hub(Hub<SharedPad>),
@@ -117,7 +85,7 @@ struct Player<'a> {
     name: String,
     machine: Option<Machine>,
     records: Vec<Vec<u8>>,
-    tape: Tape<'a>,
+    tape: Tape,
     /// By the other end.
     tables: BTreeMap<String, Tables>,
 }
@@ -160,7 +128,7 @@ impl<'a> Player<'a> {
                 tables.insert(other.clone(), given.into());
             }
         }
-        let tape = Tape { octets: random.as_bytes(), used: 0, taken: Vec::new() };
+        let tape = Tape::new(random.as_bytes());
         Self { test, name, machine: None, records: Vec::new(), tape, tables }
     }
 
@@ -236,14 +204,14 @@ impl<'a> Player<'a> {
         Hub::restore(config, &self.records, now, &mut self.tape).map(Machine::Hub)
     }
 
-    fn client(&mut self) -> (&mut Client<SharedPad>, &mut Tape<'a>) {
+    fn client(&mut self) -> (&mut Client<SharedPad>, &mut Tape) {
         let Some(Machine::Client(client)) = &mut self.machine else { panic!("a client that is up") };
         (client, &mut self.tape)
     }
 
     fn play(&mut self, step: &Step, at: &str) -> Option<Layer> {
         let now = Instant::from_millis(step.time);
-        self.tape.taken.clear();
+        self.tape.take_draws();
         let mut refused = None;
         match &step.input {
             Input::Start { records } => {
@@ -272,8 +240,8 @@ impl<'a> Player<'a> {
             input => self.ask(input, now),
         }
         self.drain(step, at);
-        let wanted: Vec<u32> = step.draws.iter().map(|draw| draw.length).collect();
-        assert_eq!(self.tape.taken, wanted, "{at}: octets drawn");
+        let wanted: Vec<usize> = step.draws.iter().map(|draw| draw.length as usize).collect();
+        assert_eq!(self.tape.take_draws(), wanted, "{at}: octets drawn");
         refused
     }
 
@@ -471,7 +439,7 @@ fn play(test: &ExchangeTest) -> Option<Layer> {
         refused = players[place(test, &step.end)].play(step, &at);
     }
     for player in &players {
-        assert_eq!(player.tape.used, player.tape.octets.len(), "{}: {} drew all", test.tc_id, player.name);
+        assert!(player.tape.is_used_up(), "{}: {} drew all", test.tc_id, player.name);
     }
     refused.or_else(|| test.steps.last().is_some_and(answers_a_refusal).then_some(Layer::Policy))
 }

@@ -128,7 +128,7 @@ case! {
         state: Option<State>,
         /// The first record that the restored end has to store; `None` where nothing is restored.
         rewritten: Option<Hex>,
-        /// The message that the restored end then sends without being asked; `None` if it owes none.
+        /// The third message that the restored end then sends without being asked; `None` if it owes none.
         sends: Option<Hex>,
     }
 }

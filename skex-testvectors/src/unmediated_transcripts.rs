@@ -49,6 +49,15 @@ pub enum Input {
     Provide { block: u32 },
     /// Its application withdraws all blocks.
     Withdraw {},
+    /// Its operator opens it: it is a recovery lane.
+    Allow {},
+    /// All other lanes of the pair were enrolled with what this recovery lane gave: the secret is erased.
+    Conclude {},
+    /// The recovery lane of this end has stored this record, and gives this secret: the lane is enrolled anew with it, and
+    /// held.
+    EnrolByRecovery { record: Hex, secret: Hex },
+    /// The recovery lane of this end has stored this record, which gives nothing any more: the lane is released.
+    Release { record: Hex },
     /// A message arrives on a path. `accepted`: it was authentic and taken into account.
     Message { path: u64, octets: Hex, accepted: bool },
     /// The time has come for which it waited.

@@ -63,6 +63,7 @@ pub enum Event {
     MixRefused,
     /// Nobody answered the first messages. Nothing is lost; try again.
     Unanswered,
-    /// The peer proved that it is ahead: this end was rolled back or cloned, and has to be enrolled anew.
+    /// The peer proved that it is ahead: this end was rolled back or cloned, and has to be enrolled anew. Its session is over,
+    /// and it heeds no message any more.
     RolledBack,
 }

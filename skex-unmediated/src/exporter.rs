@@ -120,7 +120,8 @@ impl NamingChain {
         if self.next >= MAX_OUTPUTS {
             return Err(ExportError::Exhausted);
         }
-        if self.next.saturating_sub(self.answered) >= u32::from(self.window) {
+        let unanswered = self.next.saturating_sub(self.answered);
+        if unanswered >= u32::from(self.window) && holds(Rule::NameWithinWindow) {
             return Err(ExportError::WindowFull);
         }
         Ok(())

@@ -218,7 +218,7 @@ impl Peer {
             return Err(RestoreError::Content);
         }
         let mut peer = Self::start(checked, state, sequence, now, rng);
-        peer.resume();
+        peer.resume(rng);
         Ok(peer)
     }
 
@@ -268,8 +268,9 @@ impl Peer {
         peer
     }
 
-    /// What a restored end owes: its session is told again, and a third message that is owed is sent again.
-    fn resume(&mut self) {
+    /// What a restored end owes: its session is told again, a third message that is owed is sent again, and a recovery that is
+    /// wanted begins again.
+    fn resume(&mut self, rng: &mut dyn CryptoRng) {
         if self.state.session.status.has_keys() {
             self.due.events.insert(Events::RESUMED);
             self.arm_session_life();
@@ -278,7 +279,7 @@ impl Peer {
             self.due.sends.insert(Sends::THIRD_LONG);
             self.arm_heal();
         } else if self.state.recovery == Recovery::Wanted && holds(Rule::RecoveryIsDurable) {
-            self.begin_soon();
+            self.start_attempt(self.clock.now(), rng);
         }
     }
 
@@ -396,19 +397,28 @@ impl Peer {
     pub fn handle_message(
         &mut self,
         now: Instant,
-        _rng: &mut dyn CryptoRng,
+        rng: &mut dyn CryptoRng,
         from: PathId,
         message: &[u8],
     ) -> Result<Disposition, Error> {
         let now = self.clock.observe(now);
-        let done = self.on_message(now, from, message);
+        let done = self.on_message(now, rng, from, message);
         Ok(match done {
             Ok(()) => Disposition::Accepted,
             Err(reason) => self.counters.discard(reason),
         })
     }
 
-    fn on_message(&mut self, now: Instant, from: PathId, message: &[u8]) -> Result<(), DiscardReason> {
+    fn on_message(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        from: PathId,
+        message: &[u8],
+    ) -> Result<(), DiscardReason> {
+        if self.rolled_back && holds(Rule::StopRolledBack) {
+            return Err(DiscardReason::Stale);
+        }
         let held = self.is_held() && holds(Rule::HoldRecovered);
         if held || self.dirty || self.barrier.is_pending() {
             return Err(DiscardReason::Busy);
@@ -430,7 +440,7 @@ impl Peer {
                 let done = self.on_long_third(now, from, &third);
                 self.count_third(from, done)
             }
-            Message::Fourth(fourth) => self.on_fourth(from, &fourth),
+            Message::Fourth(fourth) => self.on_fourth(now, rng, from, &fourth),
             Message::Cookie(cookie) => self.on_cookie(&cookie),
             Message::Stale(stale) => self.on_stale(&stale),
             _ => Err(DiscardReason::Malformed),

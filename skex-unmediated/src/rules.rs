@@ -16,10 +16,17 @@ pub(crate) enum Rule {
     CommitBeforeFourth,
     /// Who is ahead keeps the third message until the peer has followed.
     KeepThird,
+    /// The responder's nonce follows from the first message: a copy draws the same answer.
+    #[cfg(test)]
+    NonceFromFirst,
     /// A third message that is not fresh moves the epoch all the same.
     FollowAlways,
     /// A third message that is not fresh makes a void session.
     StaleIsVoid,
+    /// A responder whose session is void says so in a fourth message, even where the consumer confirms.
+    TellVoid,
+    /// A session that nobody confirms expires.
+    ExpireUnconfirmed,
     /// An initiator heeds the status in the fourth message.
     HeedStatus,
     /// The void flag of a first or second message ends the session here too.
@@ -28,12 +35,18 @@ pub(crate) enum Rule {
     HealAfterConfirmation,
     /// An index gives one output only.
     OneOutputAnIndex,
+    /// No more outputs are named than the window holds unanswered.
+    NameWithinWindow,
     /// A key leaves after its erasure is durable.
     EraseBeforeKey,
     /// After a fruitless yield the round rises above what was seen.
     RoundRises,
     /// A long third message has a guard tag, checked first.
     Guard,
+    /// The long third message goes to paths that were learned or proved.
+    ProvePath,
+    /// One cookie is taken between two repetitions.
+    OneCookie,
     /// Under load a first message without a cookie draws a cookie, before any MAC is verified.
     CookieUnderLoad,
     /// A path is learned from authentic second to fourth messages only.
@@ -68,6 +81,8 @@ pub(crate) enum Rule {
     VoidIsNoRecovery,
     /// A lane that a recovery enrolled is silent until the secret is erased.
     HoldRecovered,
+    /// An end that was rolled back and knows it gives no more keys, and heeds nothing.
+    StopRolledBack,
     /// Only a notice that is bound to the current first message proves that this end was rolled back.
     ProveStale,
     /// The suite that was chosen must have been offered.

@@ -26,9 +26,7 @@ impl Peer {
         if self.dirty || !self.barrier.has_reached(self.gate) {
             return Err(ExportError::Busy);
         }
-        if self.state.session.status == Status::Unconfirmed && !self.settings.consumer_confirms {
-            return Err(ExportError::Unconfirmed);
-        }
+        self.check_confirmed()?;
         let (index, output) = self.naming.name(self.state.suite, self.state.side)?;
         let secret = derive(self.state.suite, &output, index, label, context);
         Ok(self.confirmed_if_live(output_key(self.state.session.id, index, key_bytes(&secret)?)))
@@ -52,9 +50,6 @@ impl Peer {
         self.check_answer(session, index)?;
         check_context(context)?;
         self.check_idle()?;
-        if self.state.session.status == Status::Unconfirmed && !self.settings.consumer_confirms {
-            return Err(ExportError::Unconfirmed);
-        }
         let output = self.state.answering.take(self.state.suite, index)?;
         let secret = derive(self.state.suite, &output, index, label, context);
         let number = number_of(index)?;
@@ -148,7 +143,16 @@ impl Peer {
 
     fn check_answer(&self, session: KeyId, index: u64) -> Result<(), ExportError> {
         self.check_session(session)?;
+        self.check_confirmed()?;
         if index_owner(index) == self.state.side { Err(ExportError::OwnIndex) } else { Ok(()) }
+    }
+
+    /// An initiator gives no keys before its session is live, except where the consumer confirms.
+    fn check_confirmed(&self) -> Result<(), ExportError> {
+        if self.state.session.status == Status::Unconfirmed && !self.settings.consumer_confirms {
+            return Err(ExportError::Unconfirmed);
+        }
+        Ok(())
     }
 
     /// One durable change, and one key to hand over, at a time.

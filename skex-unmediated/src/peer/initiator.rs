@@ -142,7 +142,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_fourth(&mut self, from: PathId, fourth: &FourthMessage) -> Result<(), DiscardReason> {
+    pub(super) fn on_fourth(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        from: PathId,
+        fourth: &FourthMessage,
+    ) -> Result<(), DiscardReason> {
         let Link::Ahead(third) = &self.state.link else { return Err(DiscardReason::Stale) };
         if fourth.pseudonym != self.state.previous.own {
             return Err(DiscardReason::UnknownPeer);
@@ -154,6 +160,7 @@ impl Peer {
         }
         self.learn(from);
         self.peer_followed(good || !holds(Rule::HeedStatus));
+        self.recover_again(now, rng);
         Ok(())
     }
 
@@ -186,7 +193,6 @@ impl Peer {
             self.end_session();
             self.due.events.insert(Events::VOID);
             self.commit(Rule::EraseBeforeKey);
-            self.recover_again();
         }
     }
 
@@ -196,7 +202,7 @@ impl Peer {
         if message.attempt != FirstMessage::attempt_of(&current.nonce) {
             return Err(DiscardReason::Stale);
         }
-        if current.cookie_taken {
+        if current.cookie_taken && holds(Rule::OneCookie) {
             return Err(DiscardReason::Busy);
         }
         self.exchange =
@@ -223,7 +229,20 @@ impl Peer {
         self.wanted = false;
         self.rolled_back = true;
         self.due.events.insert(Events::ROLLED_BACK);
+        if holds(Rule::StopRolledBack) {
+            self.stop();
+        }
         Ok(())
+    }
+
+    /// The peer has left this epoch and its session, and is not behind: nothing of it is given or owed here any more.
+    fn stop(&mut self) {
+        if self.state.session.status.has_keys() || self.is_ahead() {
+            self.end_session();
+            self.state.link = Link::None;
+            self.timers.stop(Timer::Heal);
+            self.commit(Rule::EraseBeforeKey);
+        }
     }
 
     /// Enters the next epoch in memory: chain key, session and exporter, everything of the old one overwritten, and

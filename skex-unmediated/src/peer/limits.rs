@@ -35,6 +35,12 @@ impl Limits {
         }
     }
 
+    /// Another number for each first message of a second.
+    #[cfg(test)]
+    pub(super) fn firsts_for_tests(&self) -> u64 {
+        u64::from(self.firsts) << 32
+    }
+
     const fn failed(&mut self, is_expected: bool) -> &mut u8 {
         if is_expected { &mut self.failed_expected } else { &mut self.failed_elsewhere }
     }

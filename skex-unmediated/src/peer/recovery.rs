@@ -5,6 +5,7 @@
 //!
 //! Specification: section "Recovery".
 
+use rand_core::CryptoRng;
 use skex_core::machine::Instant;
 use skex_core::{HashSecret, Label};
 
@@ -157,21 +158,11 @@ impl Peer {
         self.commit(Rule::RecoveryIsDurable);
     }
 
-    /// The handshake of a recovery lane came to nothing at both ends. Who began it begins again, whatever was restarted.
-    pub(super) fn recover_again(&mut self) {
-        if !self.settings.is_recovery || self.state.session.status != Status::Void {
-            return;
-        }
-        if self.state.session.role == Role::Initiator && self.state.recovery == Recovery::Wanted {
-            self.begin_soon();
-        }
-    }
-
-    /// Begins an attempt at the next timeout.
-    pub(super) fn begin_soon(&mut self) {
-        if matches!(self.exchange, Exchange::Idle) {
-            self.wanted = true;
-            self.timers.set(Timer::Exchange, self.clock.now());
+    /// The handshake of a recovery lane came to nothing at both ends. Who began it begins again.
+    pub(super) fn recover_again(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let is_void = self.state.session.status == Status::Void;
+        if is_void && self.state.recovery == Recovery::Wanted && matches!(self.exchange, Exchange::Idle) {
+            self.start_attempt(now, rng);
         }
     }
 

@@ -92,6 +92,10 @@ impl Peer {
             return Err(DiscardReason::Exhausted);
         }
         self.heed_first(first);
+        if self.state.recovery == Recovery::Wanted && self.state.session.status == Status::Void {
+            // If nothing comes of the answer, the recovery is begun here.
+            self.wanted = true;
+        }
         self.highest_round = self.highest_round.max(rank(first.nonce).0);
         let Some(suite) = self.settings.choose(&first.suites) else {
             // What the message said of the session before may have been heeded all the same.
@@ -210,7 +214,7 @@ impl Peer {
     ) -> Result<(), DiscardReason> {
         let known = self.has_learned && self.learned == from;
         let suite = self.state.previous.suite;
-        if !known && !self.path_is_proved(now, from, first, suite, digest) {
+        if !known && holds(Rule::ProvePath) && !self.path_is_proved(now, from, first, suite, digest) {
             return Ok(());
         }
         if now < self.heal_again_at {
@@ -345,7 +349,7 @@ impl Peer {
         } else {
             self.due.events.insert(Events::VOID);
         }
-        if !good || !self.settings.consumer_confirms {
+        if (!good && holds(Rule::TellVoid)) || !self.settings.consumer_confirms {
             self.due.reply(from, Sends::FOURTH, Answer::None);
         }
         Ok(())
@@ -360,6 +364,8 @@ impl Peer {
         choice: Choice,
     ) -> [u8; skex_wire::unmediated::NONCE_LEN] {
         let head = [flags, suite.id().value()];
+        #[cfg(test)]
+        let slot = if holds(Rule::NonceFromFirst) { slot } else { slot ^ self.limits.firsts_for_tests() };
         let (suite, epoch) = (self.state.suite, self.state.epoch);
         schedule::responder_nonce(suite, &self.boot, epoch, first, slot, head, choice.octets())
     }

@@ -104,6 +104,9 @@ impl Peer {
         if self.settings.is_recovery && holds(Rule::RecoveryNeverExpires) {
             return;
         }
+        if self.state.session.status == Status::Unconfirmed && !holds(Rule::ExpireUnconfirmed) {
+            return;
+        }
         let life = match self.state.session.status {
             Status::Unconfirmed => self.settings.unconfirmed_life,
             _ => self.settings.session_life,

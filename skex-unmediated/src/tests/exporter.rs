@@ -3,6 +3,8 @@
 use skex_core::{KeyId, Label};
 
 use super::pair::{Options, Pair};
+use super::rules::load_bearing;
+use crate::rules::Rule;
 use crate::{ExportError, MAX_OUTPUTS, Side, WINDOW};
 
 const LABEL: Label = Label::EXPORT_RAW;
@@ -119,15 +121,18 @@ fn after_a_restart_an_end_answers_but_names_nothing_until_the_next_handshake() {
 
 #[test]
 fn a_windows_worth_of_unanswered_outputs_asks_for_a_new_handshake() {
-    let (mut pair, session) = established();
-    let mut last = 0;
-    for _ in 0..WINDOW {
-        last = pair.a.peer().export_next(LABEL, b"").unwrap().index();
-    }
-    assert_eq!(pair.a.peer().export_next(LABEL, b"").unwrap_err(), ExportError::WindowFull);
-    pair.a.peer().note_answer(session, last - 3).unwrap();
-    assert!(pair.a.peer().export_next(LABEL, b"").is_ok());
-    assert_eq!(pair.a.peer().note_answer(session, last + 50), Err(ExportError::TooFar));
+    load_bearing(Rule::NameWithinWindow, || {
+        let (mut pair, session) = established();
+        let mut last = 0;
+        for _ in 0..WINDOW {
+            last = pair.a.peer().export_next(LABEL, b"").unwrap().index();
+        }
+        // The peer could not answer it.
+        assert_eq!(pair.a.peer().export_next(LABEL, b"").unwrap_err(), ExportError::WindowFull);
+        pair.a.peer().note_answer(session, last - 3).unwrap();
+        assert!(pair.a.peer().export_next(LABEL, b"").is_ok());
+        assert_eq!(pair.a.peer().note_answer(session, last + 50), Err(ExportError::TooFar));
+    });
 }
 
 #[test]
@@ -172,7 +177,14 @@ fn an_initiator_gives_no_key_before_the_confirmation() {
     }
     assert!(pair.a.peer().is_ahead());
     assert_eq!(pair.a.peer().export_next(LABEL, b"").unwrap_err(), ExportError::Unconfirmed);
+    let index = pair.b.peer().export_next(LABEL, b"").unwrap();
+    let (session, index) = (index.id(), index.index());
+    assert_eq!(pair.a.peer().export_at(session, index, LABEL, b""), Err(ExportError::Unconfirmed));
+    assert_eq!(pair.a.peer().peek_at(session, index, LABEL, b"").unwrap_err(), ExportError::Unconfirmed);
+    assert_eq!(pair.a.peer().commit_at(session, index), Err(ExportError::Unconfirmed));
     pair.settle();
+    pair.a.peer().export_at(session, index, LABEL, b"").unwrap();
+    pair.a.drain();
     pair.assert_same_key(Side::A);
 }
 

@@ -74,6 +74,8 @@ pub(super) struct End {
     pub(super) keys: Vec<OutputKey>,
     /// Sessions that were told as good and not taken back, by epoch.
     pub(super) believed: BTreeMap<u64, KeyId>,
+    /// The epoch of the last session that was told as confirmed.
+    pub(super) accepted: u64,
     pub(super) writes: usize,
     pub(super) steps: usize,
     /// Crash before the step of this number: each part of a write, each sending, each event is one.
@@ -96,6 +98,7 @@ impl End {
             events: Vec::new(),
             keys: Vec::new(),
             believed: BTreeMap::new(),
+            accepted: 0,
             writes: 0,
             steps: 0,
             crash_at: None,
@@ -199,6 +202,13 @@ impl End {
         whole.map(|slot| &slot[26..slot.len() - 16]).unwrap_or_default()
     }
 
+    /// Whose chain keys can be read from the store.
+    fn stored_epochs(&self) -> impl Iterator<Item = u64> + '_ {
+        // Behind the frame's 26 octets and two of the body's.
+        let whole = self.slots.iter().filter(|slot| slot.first() == Some(&b'S'));
+        whole.map(|slot| u64::from_be_bytes(slot[28..36].try_into().unwrap()))
+    }
+
     fn note(&mut self, event: Event) {
         match event {
             Event::KeyReady(key) => self.keys.push(key),
@@ -206,6 +216,9 @@ impl End {
                 match &event {
                     Event::Established(session) | Event::Resumed(session) => {
                         self.believed.insert(session.epoch, session.id);
+                        if session.confirmed {
+                            self.accepted = self.accepted.max(session.epoch);
+                        }
                     }
                     Event::PeerVoid(id) | Event::Void(id) | Event::Expired(id) => {
                         self.believed.retain(|_, believed| believed != id);
@@ -410,6 +423,14 @@ impl Pair {
                 if end.epoch() > other.epoch() && !end.is_ahead() {
                     return Err("a gap that nobody can heal");
                 }
+            }
+        }
+        // A chain key is gone, at both ends, before the session after it is accepted at either.
+        let accepted = self.a.accepted.max(self.b.accepted);
+        for end in [&self.a, &self.b] {
+            let epoch_in_memory = end.peer.as_ref().map(Peer::epoch);
+            if end.stored_epochs().chain(epoch_in_memory).any(|epoch| epoch < accepted) {
+                return Err("a chain key outlives the acceptance of the session after it");
             }
         }
         for (epoch, id) in &self.a.believed {

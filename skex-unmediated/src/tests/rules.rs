@@ -3,21 +3,22 @@
 //! | what attacks taught | rules | attack here, or in the module named |
 //! |---|---|---|
 //! | one attempt, commit before speak | `AnswerEndsAttempt`, `CurrentAttemptOnly`, `ConfirmBeforeAnswer`, `CommitBeforeThird`, `CommitBeforeFourth`, `KeepThird` | `who_answers_..`, `a_second_message_for_..`, `the_confirmation_is_..`, `the_initiator_moves_..`, `the_responder_moves_..`, `who_is_ahead_..`; `search` |
-//! | 1 freshness without a ring | `FollowAlways`, `StaleIsVoid` | `a_third_message_that_is_late_..`, `a_flood_of_copies_..` |
-//! | 2 exporter | `OneOutputAnIndex`, `EraseBeforeKey` | `an_index_gives_..`, `a_key_leaves_..`; `exporter` |
-//! | 3 mix | `KeepBlock`, `StoreBlock`, `RequireBlock`, `TellLostBlock` | `mixing` |
-//! | 4 confirmation by the consumer | `HealAfterConfirmation` | `a_reflected_message_..` |
+//! | 1 freshness without a ring | `NonceFromFirst`, `FollowAlways`, `StaleIsVoid` | `copies_of_a_first_..`, `a_third_message_that_is_late_..`, `a_flood_of_copies_..` |
+//! | 2 exporter | `OneOutputAnIndex`, `EraseBeforeKey`, `NameWithinWindow` | `an_index_gives_..`, `a_key_leaves_..`; `exporter` |
+//! | 3 mix | `KeepBlock`, `StoreBlock`, `RequireBlock`, `HeedRefusal`, `AskForRoom`, `TellLostBlock` | `mixing`; `search` |
+//! | 4 confirmation by the consumer | `HealAfterConfirmation`, `TellVoid` | `a_reflected_message_..`, `who_has_a_void_session_..` |
 //! | 5 a failed or unclear write | `RewriteOnRestore` | `what_was_read_is_..`; `faults`: `nothing_leaves_between_..` |
-//! | 6 every octet under a tag | `HeedStatus`, `HeedVoidFlag`, `ChosenWasOffered` | `an_initiator_heeds_..`, `the_void_flag_..`, `a_suite_that_was_not_..`; `junk` |
-//! | 7 rollback is not concluded from counting | `ProveStale`, `StaleOnlyIfFollowed` | `replayed_pseudonyms_..`, `nobody_is_told_..`; `faults`: `a_rolled_back_end_..` |
+//! | 6 every octet under a tag | `HeedStatus`, `HeedVoidFlag`, `ChosenWasOffered`, `ExpireUnconfirmed` | `an_initiator_heeds_..`, `the_void_flag_..`, `a_suite_that_was_not_..`, `a_session_that_nobody_..`; `junk` |
+//! | 7 rollback is not concluded from counting | `ProveStale`, `StaleOnlyIfFollowed`, `StopRolledBack` | `replayed_pseudonyms_..`, `nobody_is_told_..`, `who_knows_that_..`; `faults`: `a_rolled_back_end_..` |
 //! | 8 glare under replay | `RoundRises` | `recorded_first_messages_..` |
-//! | 9 cost of forgery | `Guard`, `LearnAuthentic`, `LimitThirds`, `CookieUnderLoad` | `a_forged_long_..`, `nobody_else_decides_..`, `forged_third_messages_..`; `table::load` |
+//! | 9 cost of forgery | `Guard`, `LearnAuthentic`, `LimitThirds`, `ProvePath`, `OneCookie`, `CookieUnderLoad` | `a_forged_long_..`, `nobody_else_decides_..`, `forged_third_messages_..`; `junk`; `table::load` |
+//! | recovery is one step | `ShutRecovery`, `RecoveryIsDurable`, `ConfirmRecovery`, `RecoveryNeverExpires`, `VoidIsNoRecovery`, `HoldRecovered` | `table::recovery` |
 
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::panic::catch_unwind;
 
-use skex_core::machine::{Destination, DiscardReason, Instant, PathId};
+use skex_core::machine::{Destination, DiscardReason, Disposition, Instant, PathId};
 use skex_core::{Label, Suite};
 
 use super::pair::{Options, Pair};
@@ -182,6 +183,89 @@ fn a_third_message_that_is_late_moves_the_epoch_and_makes_a_void_session() {
             pair.assert_lives(Side::A);
         });
     }
+}
+
+/// Copies come between the second message and the third.
+#[test]
+fn copies_of_a_first_message_do_not_void_its_session() {
+    load_bearing(Rule::NonceFromFirst, || {
+        let mut pair = Pair::new(Options::default());
+        pair.a.establish();
+        let (_, first) = pair.next_message().unwrap();
+        for _ in 0..3 {
+            let _ = pair.b.deliver(&first);
+        }
+        let second = pair.b.sent.pop_front().unwrap();
+        pair.b.sent.clear();
+        let _ = pair.a.deliver(&second);
+        pair.settle();
+        pair.a.wake_soon();
+        pair.settle();
+        assert_eq!(pair.agree(), Some(1));
+    });
+}
+
+#[test]
+fn who_has_a_void_session_says_so_where_the_consumer_confirms() {
+    load_bearing(Rule::TellVoid, || {
+        let mut pair = ahead(Options { consumer: true, ..Options::default() });
+        assert!(pair.a.peer().session().is_some(), "its consumer has keys already");
+        pair.a.sent.clear();
+        pair.b.crash();
+        pair.b.boot();
+        pair.a.wake();
+        pair.settle();
+        assert!(pair.a.peer().session().is_none() && pair.b.peer().session().is_none());
+    });
+}
+
+/// The third message never arrives: nobody knows whether the peer will ever have these keys.
+#[test]
+fn a_session_that_nobody_confirms_expires() {
+    load_bearing(Rule::ExpireUnconfirmed, || {
+        let mut pair = ahead(Options { consumer: true, ..Options::default() });
+        assert!(pair.a.peer().export_next(Label::EXPORT_RAW, b"").is_ok());
+        pair.a.now = pair.a.now.saturating_add(Duration::from_secs(3600));
+        pair.a.timeout();
+        assert!(matches!(pair.a.events.last(), Some(Event::Expired(_))));
+        assert_eq!(
+            pair.a.peer().export_next(Label::EXPORT_RAW, b"").unwrap_err(),
+            ExportError::UnknownSession
+        );
+        assert!(pair.a.peer().is_ahead(), "the peer is brought along all the same");
+        pair.assert_lives(Side::B);
+    });
+}
+
+/// Its record is from before a key was given; then the peer proves that it is behind.
+#[test]
+fn who_knows_that_it_was_rolled_back_gives_no_key_again() {
+    load_bearing(Rule::StopRolledBack, || {
+        let mut pair = Pair::new(Options::default());
+        pair.handshake(Side::A);
+        let backup = (pair.b.slots.clone(), pair.b.writes);
+        let key = pair.a.peer().export_next(Label::EXPORT_RAW, b"").unwrap();
+        pair.b.peer().export_at(key.id(), key.index(), Label::EXPORT_RAW, b"").unwrap();
+        pair.b.drain();
+        pair.handshake(Side::A);
+        (pair.b.slots, pair.b.writes) = backup;
+        pair.b.boot();
+        pair.b.establish();
+        pair.settle();
+        assert!(pair.b.peer().is_rolled_back());
+        let again = pair.b.peer().export_at(key.id(), key.index(), Label::EXPORT_RAW, b"");
+        assert_eq!(again, Err(ExportError::UnknownSession));
+        for (to, message) in pair.recorded.clone() {
+            if to == Side::B {
+                let taken = pair.b.deliver(&message);
+                assert_eq!(taken, Some(Disposition::Discarded(DiscardReason::Stale)));
+            }
+        }
+        assert!(pair.b.sent.is_empty());
+        // Nor after a restart, although it has to hear the proof anew.
+        pair.b.boot();
+        assert!(pair.b.peer().session().is_none());
+    });
 }
 
 #[test]

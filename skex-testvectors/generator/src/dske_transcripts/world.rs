@@ -4,7 +4,6 @@ use core::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use skex_core::machine::{Checkpoint, Destination, Disposition, Instant, Output, PathId, PeerHandle};
 use skex_core::{Assurance, KeyId, SecretBytes};
@@ -13,6 +12,7 @@ use skex_dske::{
     HubConfig, HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record,
     ResponderPolicy, Role, Table,
 };
+use skex_sim::Tape;
 use skex_wire::SuiteId;
 use skex_wire::dske::Direction;
 
@@ -78,38 +78,6 @@ impl Pad for SharedPad {
         Ok(())
     }
 }
-
-/// The octets of the seed, in order, and how many were taken at once.
-struct Tape {
-    octets: Vec<u8>,
-    used: usize,
-    taken: Vec<usize>,
-}
-
-impl TryRng for Tape {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut octets = [0; 4];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u32::from_le_bytes(octets))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut octets = [0; 8];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u64::from_le_bytes(octets))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        out.copy_from_slice(&self.octets[self.used..self.used + out.len()]);
-        self.used += out.len();
-        self.taken.push(out.len());
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Tape {}
 
 enum Machine {
     Client(Client<SharedPad>),
@@ -241,12 +209,8 @@ impl World {
                 });
             }
         }
-        let end = |octets| End {
-            machine: None,
-            records: Vec::new(),
-            tape: Tape { octets, used: 0, taken: Vec::new() },
-            deadline: None,
-        };
+        let end =
+            |octets| End { machine: None, records: Vec::new(), tape: Tape::new(octets), deadline: None };
         Self {
             options,
             ends: tapes.into_iter().map(end).collect(),
@@ -274,7 +238,7 @@ impl World {
 
     /// What an end drew until now.
     pub(super) fn random(&self, end: usize) -> &[u8] {
-        &self.ends[end].tape.octets[..self.ends[end].tape.used]
+        self.ends[end].tape.drawn()
     }
 
     pub(super) fn initial_key(&self, client: usize, hub: usize) -> &[u8] {
@@ -389,8 +353,7 @@ impl World {
 
     /// An end that is down is to start from records that it must refuse.
     pub(super) fn refuse_start(&mut self, end: usize, records: &[Vec<u8>]) {
-        let (now, tape) =
-            (Instant::from_millis(self.now), &mut Tape { octets: vec![0; TAPE], used: 0, taken: Vec::new() });
+        let (now, tape) = (Instant::from_millis(self.now), &mut Tape::new([0; TAPE]));
         let is_refused = if end < 2 {
             Client::restore(self.client_config(end), records, now, tape).is_err()
         } else {
@@ -610,9 +573,10 @@ impl World {
         };
         self.ends[end].deadline = deadline;
         let tape = &mut self.ends[end].tape;
-        let mut at = tape.used - tape.taken.iter().sum::<usize>();
-        for length in tape.taken.drain(..) {
-            self.draws.push(Draw { end, step, octets: tape.octets[at..at + length].to_vec() });
+        let lengths = tape.take_draws();
+        let mut at = tape.used() - lengths.iter().sum::<usize>();
+        for length in lengths {
+            self.draws.push(Draw { end, step, octets: tape.drawn()[at..at + length].to_vec() });
             at += length;
         }
         self.steps.push(json!({

@@ -1,6 +1,7 @@
 //! unmediated-transcripts.json
 
 mod mixed;
+mod recovery;
 mod refused;
 mod scenarios;
 mod witness;
@@ -42,6 +43,7 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Restart", "BASIC", "An end loses its memory."),
             ("Mixed", "BASIC", "Fresh secret material is offered, and mixed in or not."),
             ("Exporter", "BASIC", "Keys out of order, and over a restart."),
+            ("Recovery", "BASIC", "A recovery lane, or a lane that is enrolled anew by one."),
             ("Version", "MISSING_CHECK", "A version that is not known."),
             ("Type", "MISSING_CHECK", "A type that is not known."),
             ("Flags", "MISSING_CHECK", "A flag that is not known."),
@@ -62,6 +64,8 @@ pub(crate) fn file() -> (&'static str, String) {
             ),
             ("NoBlock", "DOWNGRADE", "A block is required, and none is in common."),
             ("LostBlock", "MISSING_CHECK", "A third message needs a block that this end has lost."),
+            ("Shut", "MISSING_CHECK", "The recovery lane is shut."),
+            ("Held", "MISSING_CHECK", "The lane is held until a recovery is concluded."),
             ("NoCommonSuite", "DOWNGRADE", "An authentic first message offers nothing that is allowed."),
         ],
     );
@@ -69,6 +73,8 @@ pub(crate) fn file() -> (&'static str, String) {
     file.group("Exchange", "fresh secret material", json!({}), mixed::all);
     file.group("Exchange", "discarded", json!({}), refused::all);
     file.group("Exchange", "fresh secret material, discarded", json!({}), mixed::refused);
+    file.group("Exchange", "recovery", json!({}), recovery::all);
+    file.group("Exchange", "recovery, discarded", json!({}), recovery::refused);
     file.finish::<TestGroup>()
 }
 

@@ -11,10 +11,24 @@ from dataclasses import dataclass, replace
 
 from ..octets import DecodeError, Policy, WrongState, u32
 from ..suites import SUITES, NotAuthentic, equal
-from . import schedule, wire
-from .exporter import Answering, Naming
+from . import recovery, schedule, wire
+from .exporter import Answering, Naming, index_of
 from .schedule import Enrolment, EpochKeys, Handshake, other
-from .state import LIVE, UNCONFIRMED, VOID, Ahead, Durable, Followed, Held, Previous, Session
+from .state import (
+    HELD,
+    LIVE,
+    OPEN,
+    RECOVERY_LANE,
+    UNCONFIRMED,
+    VOID,
+    WANTED,
+    Ahead,
+    Durable,
+    Followed,
+    Held,
+    Previous,
+    Session,
+)
 
 # U "Timers", in seconds.
 FIRST_WAIT = 1.0
@@ -141,6 +155,7 @@ class Peer:
         self.effects: list[Effect] = []
         self.under_load = False
         self._config = config
+        self._is_recovery = config.enrolment.lane == RECOVERY_LANE
         self._random = random
         # Where the reference implementation draws what names its receipts (U "Randomness").
         random(8)
@@ -164,6 +179,8 @@ class Peer:
         self._persist()
         if isinstance(durable.link, Ahead):
             self._send_third(now, durable.link.third.encode())
+        elif durable.session.recovery == WANTED and self._may_start():
+            self._begin_attempt(now)
         if durable.session.status in (UNCONFIRMED, LIVE):
             self._events.append(Resumed(durable.session.session_id))
         self._tell()
@@ -194,8 +211,12 @@ class Peer:
         """A new session is wanted (U "Start"). To be asked again where nothing comes of it."""
         if self._stopped or self._attempt:
             return
+        if self._durable.session.recovery == HELD:
+            raise WrongState("this lane is held")
         if not self._may_start():
             raise WrongState("a block is required, and none is held")
+        if self._is_recovery and self._durable.session.recovery != WANTED:
+            self._set_recovery(WANTED)
         link = self._durable.link
         if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < 3:
             self._send_third(now, link.third.encode())
@@ -250,6 +271,46 @@ class Peer:
             self._third_due = now + THIRD_LONGEST
             self._live(now)
 
+    # ---- recovery
+
+    def allow(self) -> None:
+        """The recovery lane answers, until a recovery has gone through at this end."""
+        if self._is_recovery and not self._durable.session.recovery:
+            self._set_recovery(OPEN)
+
+    def enrol_by_recovery(self, secret: bytes) -> None:
+        """This lane is enrolled anew, and held. Again with the same secret, it changes nothing."""
+        enrolment, side = self._config.enrolment, self._durable.side
+        chain_key = enrolment.first_chain_key(secret)
+        if self._durable.session.recovery == HELD and equal(self._durable.chain_key, chain_key):
+            return
+        self._attempt, self._answer, self._naming = None, None, None
+        self._round, self._highest_round = 0, 0
+        self._third_due, self._third_drawn = None, -THIRD_LONGEST
+        self._stopped = False
+        self._needed = set()
+        self._change(Durable(side, 0, enrolment.suite, chain_key, Session(recovery=HELD)))
+        self._persist()
+
+    def release(self) -> None:
+        """The recovery lane holds no secret any more, durably."""
+        if self._durable.session.recovery == HELD:
+            self._set_recovery(0)
+
+    def conclude(self) -> None:
+        """Every other lane was enrolled by this recovery lane, durably: the secret is erased."""
+        session = self._durable.session
+        if recovery.secret(self._durable) is None or session.answering is None:
+            raise WrongState("no recovery has gone through")
+        moved = replace(session.answering, kept=dict(session.answering.kept))
+        moved.take_output(index_of(recovery.initiator(self._durable), 0))
+        self._change(replace(self._durable, session=replace(session, answering=moved)))
+        self._persist()
+
+    def _set_recovery(self, recovery: int) -> None:
+        self._change(replace(self._durable, session=replace(self._durable.session, recovery=recovery)))
+        self._persist()
+
     def can_name(self) -> bool:
         """Not after a start, until the next handshake: the chain was reserved as a whole, and is gone."""
         return self._naming is not None
@@ -277,6 +338,8 @@ class Peer:
         status = self._durable.session.status
         if status != LIVE and not (status == UNCONFIRMED and self._config.consumer_confirms):
             raise WrongState("no session")
+        if self._is_recovery:
+            raise WrongState("what the recovery lane gives, it gives to the other lanes alone")
 
     # ---- time
 
@@ -319,7 +382,7 @@ class Peer:
 
     def _session_ends(self) -> float | None:
         life = {UNCONFIRMED: UNCONFIRMED_LIFE, LIVE: SESSION_LIFE}.get(self._durable.session.status)
-        return None if life is None else self._session_from + life
+        return None if life is None or self._is_recovery else self._session_from + life
 
     def _slot(self, now: float) -> int:
         return int(now // ATTEMPT_LIFE)
@@ -356,10 +419,11 @@ class Peer:
         octets = replace(attempt.first, cookie=attempt.cookie).encode()
         attempt.cookie = None
         self._send(octets, self._own_account(attempt.sent))
+        is_first = attempt.sent == 0
         attempt.due = now + FIRST_WAIT * 2**attempt.sent
         attempt.sent += 1
         link = self._durable.link
-        if isinstance(link, Ahead):
+        if isinstance(link, Ahead) and not (is_first and link.by_consumer):
             # The peer may be an epoch behind, and could not read it.
             self._send(link.third.encode(), self._own_account(self._third_sent))
             self._third_sent += 1
@@ -397,6 +461,8 @@ class Peer:
     def _receive(self, now: float, path: int, message: wire.Message) -> None:
         if self._stopped:
             raise WrongState("this end was rolled back")
+        if self._durable.session.recovery == HELD:
+            raise WrongState("this lane is held")
         match message:
             case wire.First():
                 self._first(now, path, message)
@@ -414,6 +480,8 @@ class Peer:
                 self._stale(message)
 
     def _first(self, now: float, path: int, first: wire.First) -> None:
+        if self._is_recovery and not self._durable.session.recovery:
+            raise Policy("the recovery lane is shut")
         peer = other(self._durable.side)
         previous = self._durable.previous
         if equal(first.pseudonym, self._keys.pseudonyms[peer]):
@@ -453,6 +521,9 @@ class Peer:
         else:
             yielded = bool(self._answer and self._answer.yielded)
             ends = self._answer.ends if self._answer else now + ATTEMPT_LIFE
+        # A recovery that came to nothing is begun here too, if nothing comes of this.
+        session = self._durable.session
+        yielded = yielded or (session.recovery == WANTED and session.status == VOID)
         self._persist()
         self._answer_first(now, path, first, suite, yielded, ends)
 
@@ -578,7 +649,7 @@ class Peer:
         self._third_wait, self._third_sent = FIRST_WAIT, 0
         stateless = bool(second.flags & wire.STATELESS)
         self._send_third(now, long_third.encode() if stateless else third.encode())
-        if self._config.consumer_confirms:
+        if self._consumer_confirms():
             # It may export now, and is the one to find out.
             self._established()
 
@@ -597,8 +668,14 @@ class Peer:
         answering = None
         self._naming = None
         if status != VOID:
-            answering = Answering(peer, keys.next_suite, keys.export_chain(peer))
-            self._naming = Naming(side, keys.next_suite, keys.export_chain(side))
+            # The recovery lane has one chain at both ends, and nobody names anything.
+            owner = side if self._is_recovery and initiated else peer
+            answering = Answering(owner, keys.next_suite, keys.export_chain(owner))
+            if not self._is_recovery:
+                self._naming = Naming(side, keys.next_suite, keys.export_chain(side))
+        still = 0
+        if self._is_recovery and (initiated or status == VOID):
+            still = WANTED if initiated else OPEN
         # The block that was mixed in goes, and what was withdrawn.
         places = enumerate(self._durable.places)
         kept = [None if held is None or held.withdrawn or i == place else held for i, held in places]
@@ -613,7 +690,7 @@ class Peer:
                 epoch=self._durable.epoch + 1,
                 suite=keys.next_suite,
                 chain_key=keys.chain_key(),
-                session=Session(status, keys.session_id(), initiated, place is not None, answering=answering),
+                session=Session(status, keys.session_id(), initiated, place is not None, still, answering),
                 previous=Previous(self._durable.suite, self._keys.pseudonyms, self._keys.k1[peer]),
                 link=link,
                 places=(kept[0], kept[1]),
@@ -699,7 +776,7 @@ class Peer:
         fourth = wire.Fourth(third.pseudonym, status)
         fourth = replace(fourth, mac=keys.mac4(fourth))
         self._step(now, keys, LIVE if good else VOID, False, Followed(third.mac, status, fourth.mac), place)
-        if not (good and self._config.consumer_confirms):
+        if not (good and self._consumer_confirms()):
             self._send(fourth.encode(), path)
         if good:
             self._established()
@@ -730,6 +807,11 @@ class Peer:
             raise NotAuthentic("MAC4")
         self._peer_path = path
         self._peer_followed(now, fourth.status == wire.VOID_STATUS, "void")
+        session = self._durable.session
+        idle = self._attempt is None and self._answer is None
+        if session.recovery == WANTED and session.status == VOID and idle and self._may_start():
+            # Nothing was recovered at either end: it begins anew at once.
+            self._begin_attempt(now)
 
     def _peer_followed(self, now: float, void: bool, why: str) -> None:
         """Out of AHEAD: the session is live, or ends. Rule 5: that it is live need not be written at once."""
@@ -746,8 +828,14 @@ class Peer:
             # The session that was wanted; an attempt that ran beside the long third message ends.
             self._attempt = None
             self._live(now)
-            if not self._config.consumer_confirms:
+            if self._is_recovery:
+                # That it has gone through is durable before the other lanes are enrolled with it.
+                self._set_recovery(0)
+            if not self._consumer_confirms():
                 self._established()
+
+    def _consumer_confirms(self) -> bool:
+        return self._config.consumer_confirms and not self._is_recovery
 
     def _live(self, now: float) -> None:
         self._session_from = now
@@ -778,4 +866,9 @@ class Peer:
             raise NotAuthentic("the tag of a stale notice")
         self._stopped = True
         self._attempt = None
+        self._third_due = None
+        if self._durable.session.status in (UNCONFIRMED, LIVE) or isinstance(self._durable.link, Ahead):
+            # The peer left this session with its move.
+            self._change(self._durable.with_status(VOID, None))
+            self._persist()
         self._events.append(RolledBack())

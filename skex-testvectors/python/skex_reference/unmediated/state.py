@@ -29,6 +29,8 @@ CHOSEN = 0x20
 ACTIVE, WITHDRAWN = 1, 2
 
 RECOVERY_LANE = 255
+# Of a recovery: a lane that was enrolled by one and waits; a recovery lane that answers; one that starts too.
+HELD, OPEN, WANTED = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Session:
     initiated: bool = False
     # Whether fresh secret material was mixed into its handshake.
     mixed: bool = False
-    # Of a recovery, which this program does not do: see the README of the vectors.
+    # 0, or what is going on of a recovery.
     recovery: int = 0
     # The outputs that the peer names; of a live or unconfirmed session.
     answering: Answering | None = None
@@ -180,7 +182,7 @@ def decode(body: bytes, side: str, lane: int) -> Durable:
     status = reader.number(1)
     initiated, mixed, recovery = bool(status & INITIATED), bool(status & MIXED), status >> 6
     status &= 15
-    if recovery and (recovery == 1) == (lane == RECOVERY_LANE) or (recovery == 1 and epoch):
+    if recovery and (recovery == HELD) == (lane == RECOVERY_LANE) or (recovery == HELD and epoch):
         raise DecodeError("no such recovery on this lane")
     kind, extensions = kind & 15, kind & ~15
     if kind > 2 or extensions & ~(OFFERED | CHOSEN) or (extensions and kind != 2):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..suites import SUITES
-from ..unmediated import peer, state, wire
+from ..unmediated import peer, recovery, state, wire
 from ..unmediated.exporter import Answering
 from ..unmediated.peer import Config, Peer
 from ..unmediated.schedule import Enrolment, other
@@ -92,6 +92,18 @@ class End:
             case "Confirm":
                 given["sessionId"] = self.machine().durable.session.session_id.hex()
                 self.machine().confirmed_by_consumer(now)
+            case "Allow":
+                self.machine().allow()
+            case "Conclude":
+                self.machine().conclude()
+            case "EnrolByRecovery":
+                secret = recovery.secret(self._recovery_lane(given["record"]))
+                given["secret"] = secret.hex() if secret else None
+                self.machine().enrol_by_recovery(secret or b"")
+            case "Release":
+                if not recovery.is_over(self._recovery_lane(given["record"])):
+                    raise ValueError("a recovery that is not over")
+                self.machine().release()
             case "Name":
                 index, named = self.machine().name_output(given["label"], bytes.fromhex(given["context"]))
                 given |= {"index": index, "key": named.hex()}
@@ -111,6 +123,11 @@ class End:
             "epoch": self.machine().durable.epoch,
         }
         return made, layer
+
+    def _recovery_lane(self, record: str) -> Durable:
+        """What the recovery lane of this end has stored."""
+        lane = replace(self.enrolment, lane=state.RECOVERY_LANE)
+        return state.restore(lane, [bytes.fromhex(record)], self.side)[0]
 
     def _outputs(self) -> list[Json]:
         outputs = [self._output(effect) for effect in self.machine().effects]
@@ -157,9 +174,12 @@ def _exchange_outputs(case: Case) -> list[str]:
     inputs = [
         f"steps[{i}].input.{name}"
         for i, step in enumerate(case.test["steps"])
-        for name in {"Message": ["accepted"], "Name": ["index", "key"], "Confirm": ["sessionId"]}.get(
-            step["input"]["type"], []
-        )
+        for name in {
+            "Message": ["accepted"],
+            "Name": ["index", "key"],
+            "Confirm": ["sessionId"],
+            "EnrolByRecovery": ["secret"],
+        }.get(step["input"]["type"], [])
     ]
     return handshakes + results + inputs
 
@@ -259,7 +279,8 @@ def _restore(case: Case) -> Json:
     durable = _durable_from(case.group["side"], case.group["lane"], case.test["state"])
     enrolment, sequence = _enrolment(case), case.number("sequence")
     machine = Peer(Config(enrolment, tuple(SUITES)), durable, bytes, 0.0)
-    sent = [effect.octets.hex() for effect in machine.effects if isinstance(effect, peer.Send)]
+    sends = [effect.octets for effect in machine.effects if isinstance(effect, peer.Send)]
+    sent = [octets.hex() for octets in sends if octets[0] & 15 == wire.LongThird.TYPE]
     computed: Json = {
         "rewritten": state.record(enrolment, durable, sequence + 1).hex(),
         "sends": sent[0] if sent else None,

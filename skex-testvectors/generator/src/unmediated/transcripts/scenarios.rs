@@ -63,6 +63,21 @@ fn usual(group: &mut Group) {
             handshake(world, b'b');
         },
     );
+    let comment = "its first message goes alone; its repetition beside the third message, which was lost";
+    add("the consumer confirmed too early", comment, consumer.clone(), "ConsumerConfirms", |world| {
+        let first = one(world.establish(b'a'));
+        let second = one(world.deliver(b'b', &first));
+        let _lost = world.deliver(b'a', &second);
+        world.confirm(b'a');
+        let next = one(world.establish(b'a'));
+        let both = world.timeout(b'a');
+        assert_eq!((both[0].clone(), both[1][0], both.len()), (next, 0x15, 2));
+        assert!(world.deliver(b'b', &both[1]).is_empty());
+        let second = one(world.deliver(b'b', &both[0]));
+        let third = one(world.deliver(b'a', &second));
+        world.deliver(b'b', &third);
+        world.share_key(b'b', RAW, b"");
+    });
     let stateless = Options { stateless: true, ..usual() };
     add("stateless responder", "the third message is long", stateless, "Stateless", |world| {
         handshake(world, b'a');
@@ -296,6 +311,28 @@ fn restarts(group: &mut Group) {
         world.deliver(b'a', &notice);
         assert!(world.peer(b'a').is_rolled_back());
     });
+    let comment = "its session is over, durably, and it heeds nothing any more";
+    add("rolled back, with a session", comment, "RolledBack", rolled_back_with_a_session);
+}
+
+/// What is restored has a session.
+fn rolled_back_with_a_session(world: &mut World) {
+    handshake(world, b'b');
+    world.share_key(b'b', RAW, b"");
+    let old = world.slots(b'a');
+    handshake(world, b'b');
+    assert!(world.restore(b'a', old).is_empty());
+    let first = one(world.establish(b'a'));
+    let notice = one(world.deliver(b'b', &first));
+    world.deliver(b'a', &notice);
+    assert!(world.peer(b'a').session().is_none());
+    // It heeds nothing any more.
+    world.refuse(b'a', &notice);
+    // After a start it has to learn it anew.
+    assert!(world.restart(b'a').is_empty());
+    let first = one(world.establish(b'a'));
+    let notice = one(world.deliver(b'b', &first));
+    world.deliver(b'a', &notice);
 }
 
 fn keys_out_of_order(world: &mut World) {

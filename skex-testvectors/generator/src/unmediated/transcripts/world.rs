@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
-use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId};
 use skex_core::{KeyId, Label, SecretBytes, Suite};
-use skex_unmediated::{Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, Side};
+use skex_sim::Tape;
+use skex_unmediated::{Confirmation, Event, MixBlock, MixPolicy, Peer, PeerConfig, RECOVERY_LANE, Side};
 
 use super::super::schedule::{Enrolment, Epoch};
 use super::super::{letter, number, other, suite};
@@ -54,36 +54,6 @@ impl Options {
 
 pub(super) const TRIES: u8 = 5;
 
-/// The octets of the seed, in order.
-struct Tape {
-    octets: Vec<u8>,
-    used: usize,
-}
-
-impl TryRng for Tape {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut octets = [0; 4];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u32::from_le_bytes(octets))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut octets = [0; 8];
-        self.try_fill_bytes(&mut octets)?;
-        Ok(u64::from_le_bytes(octets))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        out.copy_from_slice(&self.octets[self.used..self.used + out.len()]);
-        self.used += out.len();
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Tape {}
-
 /// An end, its store and its source of random octets.
 struct End {
     peer: Option<Peer>,
@@ -113,10 +83,20 @@ pub(super) struct Given {
     pub(super) key: Vec<u8>,
 }
 
+/// What a recovery gave: the new enrolment secret of the pair, and what the recovery lanes of a and b stored when it had gone
+/// through, and after it was concluded.
+pub(super) struct Recovered {
+    pub(super) secret: Vec<u8>,
+    pub(super) ready: [Vec<u8>; 2],
+    pub(super) over: [Vec<u8>; 2],
+}
+
 pub(super) struct World {
     pub(super) options: Options,
     pub(super) enrolment: Enrolment,
     pub(super) secret: Vec<u8>,
+    /// Of the recoveries that enrolled this lane anew.
+    pub(super) new_secrets: Vec<Vec<u8>>,
     pub(super) blocks: Vec<Vec<u8>>,
     ends: [End; 2],
     pub(super) now: u64,
@@ -137,7 +117,7 @@ impl World {
             peer: None,
             slots: [Vec::new(), Vec::new()],
             writes: 0,
-            tape: Tape { octets, used: 0 },
+            tape: Tape::new(octets),
             boot: Vec::new(),
             deadline: None,
         };
@@ -151,6 +131,7 @@ impl World {
             options,
             enrolment,
             secret,
+            new_secrets: Vec::new(),
             blocks,
             ends: tapes.map(end),
             now: 0,
@@ -174,22 +155,34 @@ impl World {
 
     /// How much of its tape an end used.
     pub(super) fn used(&self, at: usize) -> usize {
-        self.ends[at].tape.used
+        self.ends[at].tape.used()
     }
 
     /// Whether an end drew these octets in a row.
     pub(super) fn drew(&self, side: u8, octets: &[u8]) -> bool {
         let tape = &self.ends[usize::from(side == b'b')].tape;
-        tape.octets[..tape.used].windows(octets.len()).any(|window| window == octets)
+        tape.drawn().windows(octets.len()).any(|window| window == octets)
     }
 
     pub(super) fn slots(&mut self, side: u8) -> [Vec<u8>; 2] {
         self.end(side).slots.clone()
     }
 
+    /// The records that rule.
+    pub(super) fn stored(&self) -> [Vec<u8>; 2] {
+        self.ends
+            .each_ref()
+            .map(|end| end.slots.iter().find(|slot| !slot.is_empty()).expect("a record").clone())
+    }
+
     /// The chain key of epoch 0.
     pub(super) fn epoch_0(&self) -> Epoch {
-        let chain_key = self.enrolment.chain_key(&self.secret);
+        self.epoch_0_of(&self.secret)
+    }
+
+    /// That of an enrolment with this secret.
+    pub(super) fn epoch_0_of(&self, secret: &[u8]) -> Epoch {
+        let chain_key = self.enrolment.chain_key(secret);
         Epoch { number: 0, suite: self.enrolment.suite, chain_key }
     }
 
@@ -215,7 +208,7 @@ impl World {
     /// Enrols both ends.
     pub(super) fn enrol(&mut self) {
         for side in [b'a', b'b'] {
-            let before = self.end(side).tape.used;
+            let before = self.end(side).tape.used();
             let (secret, now) = (self.secret.clone(), Instant::from_millis(self.now));
             self.with_config(side, |config, end| {
                 end.peer = Some(Peer::enrol(config, &secret, now, &mut end.tape).expect("good options"));
@@ -232,7 +225,7 @@ impl World {
     }
 
     pub(super) fn restore(&mut self, side: u8, slots: [Vec<u8>; 2]) -> Vec<Vec<u8>> {
-        let before = self.end(side).tape.used;
+        let before = self.end(side).tape.used();
         let now = Instant::from_millis(self.now);
         self.with_config(side, |config, end| {
             let slots = [&slots[0][..], &slots[1][..]];
@@ -246,11 +239,11 @@ impl World {
 
     fn started(&mut self, side: u8, before: usize) {
         let end = self.end(side);
-        end.boot = end.tape.octets[before + 8..before + 40].to_vec();
+        end.boot = end.tape.drawn()[before + 8..before + 40].to_vec();
     }
 
     pub(super) fn establish(&mut self, side: u8) -> Vec<Vec<u8>> {
-        let (before, now) = (self.end(side).tape.used, Instant::from_millis(self.now));
+        let (before, now) = (self.end(side).tape.used(), Instant::from_millis(self.now));
         let End { peer, tape, .. } = self.end(side);
         peer.as_mut().expect("this end is up").establish(now, tape).expect("nothing forbids it");
         self.finish(side, json!({ "type": "Establish" }), before)
@@ -263,7 +256,7 @@ impl World {
     }
 
     pub(super) fn deliver_from(&mut self, path: u64, side: u8, octets: &[u8]) -> Vec<Vec<u8>> {
-        let (before, now) = (self.end(side).tape.used, Instant::from_millis(self.now));
+        let (before, now) = (self.end(side).tape.used(), Instant::from_millis(self.now));
         let End { peer, tape, .. } = self.end(side);
         let peer = peer.as_mut().expect("this end is up");
         let disposition = peer.handle_message(now, tape, PathId::new(path), octets).expect("never an error");
@@ -296,7 +289,7 @@ impl World {
     pub(super) fn timeout(&mut self, side: u8) -> Vec<Vec<u8>> {
         let deadline = self.end(side).deadline.expect("it waits for something");
         self.now = self.now.max(deadline);
-        let (before, now) = (self.end(side).tape.used, Instant::from_millis(self.now));
+        let (before, now) = (self.end(side).tape.used(), Instant::from_millis(self.now));
         let End { peer, tape, .. } = self.end(side);
         peer.as_mut().expect("this end is up").handle_timeout(now, tape).expect("never an error");
         self.finish(side, json!({ "type": "Timeout" }), before)
@@ -304,14 +297,14 @@ impl World {
 
     /// The end is under load from now on, or no more.
     pub(super) fn load(&mut self, side: u8, demanded: bool) {
-        let before = self.end(side).tape.used;
+        let before = self.end(side).tape.used();
         self.peer(side).demand_cookies(demanded);
         self.finish(side, json!({ "type": "Load", "demanded": demanded }), before);
     }
 
     /// The end is provided with the block of this number.
     pub(super) fn provide(&mut self, side: u8, number: usize) {
-        let (before, block) = (self.end(side).tape.used, self.blocks[number].clone());
+        let (before, block) = (self.end(side).tape.used(), self.blocks[number].clone());
         let block = MixBlock::new(SecretBytes::try_copied_from(&block).expect("32 octets"));
         self.peer(side).provide_mix(&block).expect("room");
         self.finish(side, json!({ "type": "Provide", "block": number }), before);
@@ -324,9 +317,57 @@ impl World {
     }
 
     pub(super) fn withdraw(&mut self, side: u8) {
-        let before = self.end(side).tape.used;
+        let before = self.end(side).tape.used();
         self.peer(side).withdraw_mixes();
         self.finish(side, json!({ "type": "Withdraw" }), before);
+    }
+
+    /// The operator opens a recovery lane.
+    pub(super) fn allow(&mut self, side: u8) {
+        let before = self.end(side).tape.used();
+        self.peer(side).allow_recovery();
+        self.finish(side, json!({ "type": "Allow" }), before);
+    }
+
+    /// The other lanes were enrolled with what this recovery lane gave.
+    pub(super) fn conclude(&mut self, side: u8) {
+        let before = self.end(side).tape.used();
+        self.peer(side).conclude_recovery().expect("a recovery");
+        self.finish(side, json!({ "type": "Conclude" }), before);
+    }
+
+    pub(super) fn enrol_by_recovery(&mut self, side: u8, recovered: &Recovered) {
+        if !self.new_secrets.contains(&recovered.secret) {
+            self.new_secrets.push(recovered.secret.clone());
+        }
+        let before = self.end(side).tape.used();
+        let record = recovered.ready[usize::from(side == b'b')].clone();
+        let lane = self.recovery_lane(side, &record);
+        self.peer(side).enrol_by_recovery(&lane).expect("a recovery");
+        let input =
+            json!({ "type": "EnrolByRecovery", "record": hex(&record), "secret": hex(&recovered.secret) });
+        self.finish(side, input, before);
+    }
+
+    pub(super) fn release(&mut self, side: u8, recovered: &Recovered) {
+        let before = self.end(side).tape.used();
+        let record = recovered.over[usize::from(side == b'b')].clone();
+        let lane = self.recovery_lane(side, &record);
+        self.peer(side).release(&lane).expect("nothing left to do");
+        self.finish(side, json!({ "type": "Release", "record": hex(&record) }), before);
+    }
+
+    /// The recovery lane of the pair at this end, as it was stored.
+    fn recovery_lane(&mut self, side: u8, record: &[u8]) -> Peer {
+        let now = Instant::from_millis(self.now);
+        let mut lane = self.with_config(side, |config, _| {
+            let mut tape = Tape::new([0; 64]);
+            Peer::restore(&config.lane(RECOVERY_LANE), [record, &[]], now, &mut tape).expect("a record")
+        });
+        let Output::Persist(checkpoint) = lane.poll_output() else { panic!("written anew first") };
+        let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).expect("stored");
+        lane.handle_persisted(receipt).expect("its own receipt");
+        lane
     }
 
     pub(super) fn session(&mut self, side: u8) -> KeyId {
@@ -334,14 +375,14 @@ impl World {
     }
 
     pub(super) fn confirm(&mut self, side: u8) {
-        let (before, session) = (self.end(side).tape.used, self.session(side));
+        let (before, session) = (self.end(side).tape.used(), self.session(side));
         self.peer(side).confirm(session).expect("the session");
         self.finish(side, json!({ "type": "Confirm", "sessionId": hex(session.as_bytes()) }), before);
     }
 
     /// The end names an output; its index.
     pub(super) fn name(&mut self, side: u8, label: Label, context: &[u8]) -> u64 {
-        let before = self.end(side).tape.used;
+        let before = self.end(side).tape.used();
         let key = self.peer(side).export_next(label, context).expect("an output");
         let text = core::str::from_utf8(label.as_bytes()).expect("ASCII");
         let octets = key.secret().expose().to_vec();
@@ -361,7 +402,7 @@ impl World {
 
     /// The end answers an output that its peer named.
     pub(super) fn answer(&mut self, side: u8, index: u64, label: Label, context: &[u8]) {
-        let before = self.end(side).tape.used;
+        let before = self.end(side).tape.used();
         let session = self.session(side);
         self.peer(side).export_at(session, index, label, context).expect("an output");
         let text = core::str::from_utf8(label.as_bytes()).expect("ASCII");
@@ -418,7 +459,7 @@ impl World {
         };
         let end = self.end(side);
         end.deadline = deadline;
-        let draws = end.tape.used - before;
+        let draws = end.tape.used() - before;
         self.steps.push(json!({
             "end": letter(side),
             "time": self.now,
