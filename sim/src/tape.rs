@@ -22,7 +22,7 @@ impl Tape {
     /// All that was drawn.
     #[must_use]
     pub fn drawn(&self) -> &[u8] {
-        &self.octets[..self.used]
+        self.octets.get(..self.used).unwrap_or_default()
     }
 
     /// How much was drawn.
@@ -59,10 +59,10 @@ impl TryRng for Tape {
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        let end = self.used + out.len();
-        assert!(end <= self.octets.len(), "more is drawn than was recorded");
-        out.copy_from_slice(&self.octets[self.used..end]);
-        self.used = end;
+        let rest = self.octets.get(self.used..).unwrap_or_default();
+        assert!(rest.len() >= out.len(), "more is drawn than was recorded");
+        out.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.used = self.used.saturating_add(out.len());
         self.draws.push(out.len());
         Ok(())
     }

@@ -13,6 +13,9 @@ const HASH_LEN: usize = 32;
 /// Where the length of the message begins in the last block.
 const LENGTH_AT: usize = BLOCK_LEN - 8;
 
+/// How long what the outer hash of HMAC takes in is.
+const OUTER_BITS: u64 = 8 * (BLOCK_LEN + HASH_LEN) as u64;
+
 /// A chaining value.
 type Chain = [u32; 8];
 
@@ -196,7 +199,7 @@ fn finish(inner: &mut Sha256, outer: &Chain, out: &mut [u8; HASH_LEN]) {
         write(&chain, digest);
         *mark = 0x80;
     }
-    inner.close(8 * (BLOCK_LEN + HASH_LEN) as u64);
+    inner.close(OUTER_BITS);
     write(&inner.chain, out);
 }
 
