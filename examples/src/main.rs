@@ -63,6 +63,7 @@ enum Command {
     Status(command::status::Arguments),
     Demo(command::demo::Arguments),
     Bench(command::bench::Arguments),
+    Load(command::load::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => command::status::run(&arguments),
         Command::Demo(arguments) => command::demo::run(&arguments),
         Command::Bench(arguments) => command::bench::run(&arguments),
+        Command::Load(arguments) => command::load::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

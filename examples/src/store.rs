@@ -4,12 +4,14 @@ pub(crate) mod atomic;
 mod committer;
 mod lock;
 mod log;
+mod many;
 mod slots;
 mod table;
 
 pub(crate) use committer::Committer;
 pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
+pub(crate) use many::LogOfMany;
 pub(crate) use slots::{SlotContents, Slots};
 pub(crate) use table::{FilePad, TableIdentity, TableWriter, overwrite, table_name, table_numbers};
 

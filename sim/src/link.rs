@@ -86,7 +86,8 @@ impl Link {
         self
     }
 
-    pub(crate) fn copies(&self, dice: &mut Dice) -> usize {
+    /// How many copies of a datagram arrive.
+    pub fn copies(&self, dice: &mut Dice) -> usize {
         if dice.chance(self.loss) {
             0
         } else if dice.chance(self.duplicate) {
@@ -96,7 +97,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn delay(&self, dice: &mut Dice) -> Duration {
+    /// How long one of them takes.
+    pub fn delay(&self, dice: &mut Dice) -> Duration {
         let jitter = if self.jitter == 0 { 0 } else { dice.below(self.jitter.saturating_add(1)) };
         let (chance, longest) = self.reorder;
         let held_back = if dice.chance(chance) { dice.below(longest.saturating_add(1)) } else { 0 };

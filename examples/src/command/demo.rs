@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    let directory = WorkingDirectory::make(arguments)?;
+    let directory = WorkingDirectory::make(arguments.dir.as_deref(), "demo", arguments.keep)?;
     let mut show = Show::new(arguments.json);
     let captures = arguments.capture.as_ref().map(|_| directory.path().join("captures"));
     if let Some(captures) = &captures {
@@ -193,26 +193,27 @@ fn write_keys(network: &Path, out: &Path) -> Result<()> {
 }
 
 /// A fresh directory, removed at the end.
-struct WorkingDirectory {
+pub(super) struct WorkingDirectory {
     path: PathBuf,
     keep: bool,
 }
 
 impl WorkingDirectory {
-    fn make(arguments: &Arguments) -> Result<Self> {
+    /// `path`, or one among the temporary files with `name` in its name.
+    pub(super) fn make(path: Option<&Path>, name: &str, keep: bool) -> Result<Self> {
         use rand_core::Rng as _;
-        let path = match &arguments.dir {
-            Some(path) => path.clone(),
-            None => std::env::temp_dir().join(format!("skex-demo-{:016x}", Entropy::open()?.next_u64())),
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => std::env::temp_dir().join(format!("skex-{name}-{:016x}", Entropy::open()?.next_u64())),
         };
         if path.exists() {
             bail!("{} exists already: name a directory that does not", path.display());
         }
         create_private_directory(&path)?;
-        Ok(Self { path, keep: arguments.keep })
+        Ok(Self { path, keep })
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -123,7 +123,8 @@ impl Log {
         Ok((Self { path: path.to_owned(), file, len }, contents))
     }
 
-    fn append(&mut self, octets: &[u8]) -> Result<()> {
+    /// Adds a record, and syncs.
+    pub(super) fn append(&mut self, octets: &[u8]) -> Result<()> {
         self.file
             .write_all_at(octets, self.len)
             .and_then(|()| self.file.sync_data())

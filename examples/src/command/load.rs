@@ -1,0 +1,141 @@
+//! `skex load`: hubs with very many clients, driven as hard as this machine can, and what that showed.
+
+mod floor;
+mod hub;
+mod ledger;
+mod measure;
+mod memory;
+mod pad;
+mod roster;
+mod swarm;
+mod udp;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::demo::WorkingDirectory;
+use floor::Floor;
+use memory::MemoryReport;
+use roster::Roster;
+use udp::UdpReport;
+
+/// Drive hubs with very many enrolled clients, and measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Clients that are enrolled at every hub.
+    #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    clients: u32,
+    /// Hubs.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=15))]
+    hubs: u8,
+    /// How many hubs would have to conspire to break a key.
+    #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=15))]
+    threshold: u8,
+    /// Keys of each phase.
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    keys: u64,
+    /// Datagrams of 1000 that are lost, where there is loss.
+    #[arg(long, default_value_t = 200, value_name = "PER-MILLE")]
+    loss: u16,
+    /// Decides all chance in memory.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// One part of it only.
+    #[arg(long)]
+    only: Option<Part>,
+    /// Keep durable state in this directory, which must not exist, and remove it in the end. By default it is among the
+    /// temporary files: name one on the disk that is to be measured.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Write all numbers to this file as JSON, for docs/capacity.py.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[arg(long, hide = true, requires = "listen", requires = "directory")]
+    as_hub: Option<u8>,
+    #[arg(long, hide = true)]
+    listen: Option<String>,
+}
+
+/// A part of the load test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// All parties in one thread, without sockets and files, under virtual time.
+    Memory,
+    /// Hubs and clients over loopback UDP, with durable state.
+    Udp,
+}
+
+/// All that was measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct LoadReport {
+    clients: u32,
+    hubs: u8,
+    threshold: u8,
+    loss_per_mille: u16,
+    processors: usize,
+    memory: Option<MemoryReport>,
+    udp: Option<UdpReport>,
+    datagram: Option<Floor>,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    roster: Roster,
+    threshold: u8,
+    keys: u64,
+    loss: u16,
+    seed: u64,
+    /// Seconds that a key may take, and that hubs know of it.
+    lifetime: u16,
+    /// Milliseconds that a datagram takes in memory, and half as many more.
+    latency: u64,
+    /// Keys that are asked for in a virtual millisecond.
+    rate: u64,
+}
+
+/// Elements of a table of the load test: half a mebibyte.
+const ELEMENTS: u32 = 1 << 15;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let &Arguments { clients, hubs, threshold, keys, loss, seed, .. } = arguments;
+    let roster = Roster { clients, hubs, elements: ELEMENTS };
+    if let Arguments { as_hub: Some(number), listen: Some(listen), directory: Some(directory), .. } =
+        arguments
+    {
+        return hub::serve(roster, *number, directory, listen);
+    }
+    if threshold > hubs {
+        bail!("a threshold of {threshold} needs as many hubs at least, and there are {hubs}");
+    }
+    let plan = Plan { roster, threshold, keys, loss, seed, lifetime: 30, latency: 20, rate: 20 };
+    let began = std::time::Instant::now();
+    let tell = |what: &str| eprintln!("{:5.1} s  {what}", began.elapsed().as_secs_f32());
+    let mut report = LoadReport {
+        clients,
+        hubs,
+        threshold,
+        loss_per_mille: loss,
+        processors: std::thread::available_parallelism().map_or(0, core::num::NonZero::get),
+        ..LoadReport::default()
+    };
+    if arguments.only != Some(Part::Udp) {
+        tell("in memory, under virtual time");
+        report.memory = Some(memory::run(&plan, tell)?);
+    }
+    if arguments.only != Some(Part::Memory) {
+        tell("over loopback UDP, with durable state");
+        let directory = WorkingDirectory::make(arguments.directory.as_deref(), "load", false)?;
+        report.datagram = Some(floor::measure()?);
+        report.udp = Some(udp::run(&plan, directory.path(), tell)?);
+    }
+    tell("done");
+    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+    println!("{json}");
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! One hub as a process of its own: the driver and the log that `skex hub` has, with tables that follow from numbers.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use skex_dske::Hub;
+
+use super::measure::{memory, process_cpu};
+use super::roster::Roster;
+use crate::clock::Clock;
+use crate::control::{Orders, Read};
+use crate::driver::{Driver, Paths, Traffic, bind};
+use crate::entropy::Entropy;
+use crate::store::Log;
+
+/// What a hub says of itself.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct HubCounters {
+    pub(super) relayed: u64,
+    pub(super) cpu_nanos: u64,
+    pub(super) syncs: u64,
+    pub(super) traffic: Traffic,
+    pub(super) connected: u64,
+    /// In memory now, at most, and before a client was enrolled.
+    pub(super) resident: u64,
+    pub(super) resident_peak: u64,
+    pub(super) resident_empty: u64,
+}
+
+/// Serves until the standard input ends.
+pub(super) fn serve(roster: Roster, number: u8, directory: &Path, listen: &str) -> Result<()> {
+    let (resident_empty, _) = memory()?;
+    let (log, contents) = Log::open(&directory.join(format!("hub-{number}.log")))?;
+    let (clock, mut entropy) = (Clock::start(), Entropy::open()?);
+    let config = roster.hub_config(number)?;
+    let hub = Hub::restore(config, contents.records(), clock.now(), &mut entropy)?;
+    drop(contents);
+    let mut driver = Driver::start(hub, log, bind(listen)?, Paths::new(Vec::new()), clock, entropy)?;
+    say(&driver.local_address()?.to_string())?;
+    let mut orders = Orders::from_stdin();
+    loop {
+        let order = driver.wait(None, Some(orders.source()))?;
+        while driver.next_event().is_some() {}
+        if !order {
+            continue;
+        }
+        let Read::Orders(lines) = orders.read()? else { return Ok(()) };
+        for _ in lines {
+            let (resident, resident_peak) = memory()?;
+            let connected = driver.machine.status().filter(|client| client.connected).count() as u64;
+            say(&serde_json::to_string(&HubCounters {
+                relayed: driver.machine.relayed(),
+                cpu_nanos: u64::try_from(process_cpu().as_nanos())?,
+                syncs: driver.syncs(),
+                traffic: driver.traffic(),
+                connected,
+                resident,
+                resident_peak,
+                resident_empty,
+            })?)?;
+        }
+    }
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to the standard output")
+}
+
+/// A hub's process, from outside. It ends with this one.
+pub(super) struct HubProcess {
+    roster: Roster,
+    number: u8,
+    directory: PathBuf,
+    pub(super) address: SocketAddr,
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl HubProcess {
+    pub(super) fn start(roster: Roster, number: u8, directory: &Path, listen: &str) -> Result<Self> {
+        let program = std::env::current_exe().context("this program does not know where it lies")?;
+        let mut process = Command::new(program)
+            .args(["load", "--as-hub", &number.to_string(), "--listen", listen])
+            .args(["--clients", &roster.clients.to_string(), "--hubs", &roster.hubs.to_string()])
+            .arg("--directory")
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start another process")?;
+        let (Some(orders), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
+            bail!("a process was started without its pipes");
+        };
+        let answers = BufReader::new(answers);
+        let address = SocketAddr::from(([0; 4], 0));
+        let directory = directory.to_owned();
+        let mut hub = Self { roster, number, directory, address, process, orders, answers };
+        hub.address = hub.answer()?.parse().context("a hub did not say where it listens")?;
+        Ok(hub)
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line).context("cannot read what a hub says")? == 0 {
+            bail!("hub {} has ended", self.number);
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    pub(super) fn counters(&mut self) -> Result<HubCounters> {
+        writeln!(self.orders, "counters")
+            .and_then(|()| self.orders.flush())
+            .context("a hub takes no orders")?;
+        serde_json::from_str(&self.answer()?).context("a hub did not say how it stands")
+    }
+
+    /// kill -9, and another life at the same address.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.process.kill().and_then(|()| self.process.wait()).context("cannot kill a hub")?;
+        let listen = self.address.to_string();
+        let next = Self::start(self.roster, self.number, &self.directory, &listen)?;
+        *self = next;
+        Ok(())
+    }
+}
+
+impl Drop for HubProcess {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,428 @@
+//! All parties over loopback UDP with durable state: the hubs a process each, the clients one process, group commit in all.
+
+use core::time::Duration;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use serde::{Deserialize, Serialize};
+use skex_dske::{ClientLimits, KeyRequest, Record};
+use skex_sim::Dice;
+
+use super::Plan;
+use super::hub::{HubCounters, HubProcess};
+use super::ledger::Keys;
+use super::measure::{Quantiles, each, process_cpu};
+use super::roster::Roster;
+use super::swarm::{Life, Now, Outgoing, Swarm};
+use crate::clock::Clock;
+use crate::driver::{BATCH, Paths, Socket, bind};
+use crate::entropy::Entropy;
+use crate::store::{Committer, LogOfMany};
+
+/// What the run over UDP shows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct UdpReport {
+    /// Memory of one hub's process, in octets a client: enrolled, and with a session and a lease each way.
+    pub(super) octets_a_client_enrolled: f64,
+    pub(super) octets_a_client_at_work: f64,
+    /// The most that a hub's process had in memory.
+    pub(super) hub_resident_peak: u64,
+    /// One key after the other, nothing else under way.
+    pub(super) alone: Phase,
+    /// As many as the machine can.
+    pub(super) full: Phase,
+    /// With the loss that was asked for.
+    pub(super) loss: Phase,
+    /// With it, and all hubs killed and a tenth of the clients losing power in the middle.
+    pub(super) storm: Phase,
+    pub(super) keys: Keys,
+    pub(super) refused: u64,
+    /// Octets of the tables that a key spent, both ends and all hubs, on the average.
+    pub(super) pad_octets_a_key: f64,
+}
+
+/// A part of the run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Phase {
+    pub(super) keys: u64,
+    pub(super) relays: u64,
+    pub(super) seconds: f64,
+    /// CPU of all parties, the stores and the operating system for them included.
+    pub(super) cpu_micros_a_key: f64,
+    pub(super) keys_a_cpu_second: f64,
+    pub(super) hub_nanos_a_relay: f64,
+    pub(super) relays_a_core_second: f64,
+    pub(super) latency_micros: Quantiles,
+    pub(super) datagrams_a_key: f64,
+    pub(super) octets_a_key: f64,
+    /// Messages that a hub handled or sent for each of its syncs.
+    pub(super) messages_a_sync: f64,
+    pub(super) hub_syncs_a_key: f64,
+    pub(super) client_syncs_a_key: f64,
+}
+
+struct World<'a> {
+    plan: &'a Plan,
+    swarm: Swarm,
+    hubs: Vec<HubProcess>,
+    socket: Socket,
+    paths: Paths,
+    committer: Option<Committer<Record, Life>>,
+    log: std::path::PathBuf,
+    clock: Clock,
+    origin: std::time::Instant,
+    entropy: Entropy,
+    dice: Dice,
+    /// Datagrams of 1000 that are lost.
+    loss: u16,
+    /// Syncs of committers that are no more.
+    syncs: u64,
+    /// Counters of hubs' lives that are over.
+    earlier: Totals,
+}
+
+/// Keys that are under way at once where the machine is to do what it can.
+const WINDOW: usize = 1024;
+
+/// Keys that are made one after the other.
+const ALONE: u64 = 200;
+
+/// Longer than anything takes on a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> Result<UdpReport> {
+    let mut world = World::new(plan, directory)?;
+    let clients = plan.roster.clients;
+    let enrolled = world.hub_memory()?;
+    world.connect()?;
+    tell("every client is connected");
+    world.make(u64::from(clients), Who::Ring, WINDOW)?;
+    tell("every client has made a key and been given one");
+    let at_work = world.hub_memory()?;
+    world.settle()?;
+    let mut report = UdpReport {
+        octets_a_client_enrolled: each(enrolled, clients.into()),
+        octets_a_client_at_work: each(at_work, clients.into()),
+        alone: world.phase(ALONE.min(plan.keys), 1)?,
+        ..UdpReport::default()
+    };
+    tell("keys one after the other are made");
+    report.full = world.phase(plan.keys, WINDOW)?;
+    world.loss = plan.loss;
+    tell("many at once are made");
+    report.loss = world.phase(plan.keys / 4, WINDOW)?;
+    tell("with loss");
+    report.storm = world.storm(plan.keys / 4)?;
+    report.hub_resident_peak = world.hubs()?.iter().map(|hub| hub.resident_peak).max().unwrap_or(0);
+    report.pad_octets_a_key = each(world.swarm.pad_octets as f64, world.swarm.ledger.counts().equal);
+    report.keys = world.swarm.ledger.close();
+    report.refused = world.swarm.refused;
+    Ok(report)
+}
+
+/// Who makes keys with whom.
+#[derive(Clone, Copy)]
+enum Who {
+    /// Each client with the next.
+    Ring,
+    /// Random pairs.
+    Random,
+}
+
+impl<'a> World<'a> {
+    fn new(plan: &'a Plan, directory: &Path) -> Result<Self> {
+        let roster = plan.roster;
+        let start = |hub| HubProcess::start(roster, hub, directory, "127.0.0.1:0");
+        let hubs = (0..roster.hubs).map(start).collect::<Result<Vec<_>>>()?;
+        let paths = Paths::new(hubs.iter().map(|hub| Some(hub.address)).collect());
+        let mut request = KeyRequest::new(plan.threshold);
+        request.lifetime = plan.lifetime;
+        let log = directory.join("clients.log");
+        Ok(Self {
+            plan,
+            swarm: Swarm::new(roster, request),
+            hubs,
+            socket: Socket::new(bind("127.0.0.1:0")?),
+            paths,
+            committer: Some(Committer::new(LogOfMany::open(&log)?)?),
+            log,
+            clock: Clock::start(),
+            origin: std::time::Instant::now(),
+            entropy: Entropy::open()?,
+            dice: Dice::new(plan.seed),
+            loss: 0,
+            syncs: 0,
+            earlier: Totals::default(),
+        })
+    }
+
+    fn now(&self) -> Now {
+        Now { instant: self.clock.now(), fine: self.origin.elapsed().as_micros() as u64 }
+    }
+
+    fn limits() -> ClientLimits {
+        // Those who have nothing to do ask for what waits now and then: not all of them every few seconds.
+        let mut limits = ClientLimits::default();
+        limits.fetch = Duration::from_secs(600);
+        limits
+    }
+
+    /// Starts the clients, so many at a time that no buffer runs over.
+    fn connect(&mut self) -> Result<()> {
+        for client in 0..self.plan.roster.clients {
+            let now = self.now();
+            self.swarm.boot(client, [[0; 0]; 0], Self::limits(), now, &mut self.entropy)?;
+            if client % 64 == 63 {
+                self.step(Some(Duration::ZERO))?;
+            }
+        }
+        let began = std::time::Instant::now();
+        while self.swarm.unconnected() > 0 {
+            if began.elapsed() > PATIENCE {
+                bail!("{} clients are not connected", self.swarm.unconnected());
+            }
+            let look_again = std::time::Instant::now();
+            while look_again.elapsed() < Duration::from_millis(100) {
+                self.step(Some(Duration::from_millis(10)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn committer(&mut self) -> Result<&mut Committer<Record, Life>> {
+        self.committer.as_mut().context("the store is closed")
+    }
+
+    /// Gives what clients want stored to the store, and what they want sent to the socket.
+    fn carry_out(&mut self) -> Result<()> {
+        for (life, checkpoint) in core::mem::take(&mut self.swarm.checkpoints) {
+            self.committer()?.add(life, checkpoint);
+        }
+        self.committer()?.start();
+        for Outgoing { hub, octets, .. } in core::mem::take(&mut self.swarm.outgoing) {
+            if !self.dice.chance(self.loss) {
+                self.socket.send(self.hubs[usize::from(hub)].address, &octets);
+            }
+        }
+        self.socket.flush();
+        Ok(())
+    }
+
+    /// Waits so long for something to do, at most, and does it.
+    fn step(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.carry_out()?;
+        let now = self.clock.now();
+        let due = self.swarm.deadline().map(|due| due.saturating_since(now));
+        let timeout =
+            due.into_iter().chain(patience).min().and_then(|timeout| Timespec::try_from(timeout).ok());
+        let committer = self.committer.as_ref().context("the store is closed")?;
+        let mut sources = [
+            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(committer.as_fd(), PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut sources, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for messages"),
+        }
+        let [message, stored] = sources.each_ref().map(|source| !source.revents().is_empty());
+        if stored {
+            let receipts = self.committer()?.finished()?;
+            let now = self.now();
+            for (life, receipt) in receipts {
+                self.swarm.stored(life, receipt, now)?;
+            }
+            self.carry_out()?;
+        }
+        while message {
+            let count = self.socket.receive()?;
+            let now = self.now();
+            for number in 0..count {
+                let Some((from, octets)) = self.socket.received(number) else { break };
+                let hub = self.paths.path_of(from).number();
+                if !self.dice.chance(self.loss)
+                    && let Ok(hub) = u8::try_from(hub)
+                {
+                    self.swarm.receive(hub, octets, now, &mut self.entropy)?;
+                }
+            }
+            self.carry_out()?;
+            if count < BATCH {
+                break;
+            }
+        }
+        let now = self.now();
+        self.swarm.tick(now, &mut self.entropy)?;
+        self.carry_out()
+    }
+
+    /// Makes so many keys, `window` under way at once, and waits until both ends have them all.
+    fn make(&mut self, keys: u64, who: Who, window: usize) -> Result<()> {
+        let clients = u64::from(self.plan.roster.clients);
+        let mut asked = 0;
+        let began = std::time::Instant::now();
+        while asked < keys || self.swarm.ledger.open() > 0 {
+            if began.elapsed() > PATIENCE {
+                bail!("no progress: {} keys are open", self.swarm.ledger.open());
+            }
+            while asked < keys && self.swarm.ledger.open() < window {
+                let (initiator, way) = match who {
+                    Who::Ring => ((asked % clients) as u32, 0),
+                    Who::Random => {
+                        (self.dice.below(clients) as u32, self.dice.below(self.plan.roster.degree()))
+                    }
+                };
+                let (responder, now) = (self.plan.roster.peer(initiator, way), self.now());
+                self.swarm.ask(initiator, responder, now, &mut self.entropy)?;
+                asked += 1;
+            }
+            self.step(Some(Duration::from_millis(100)))?;
+        }
+        Ok(())
+    }
+
+    /// Lets what is still on its way arrive.
+    fn settle(&mut self) -> Result<()> {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(300) {
+            self.step(Some(Duration::from_millis(50)))?;
+        }
+        Ok(())
+    }
+
+    fn hubs(&mut self) -> Result<Vec<HubCounters>> {
+        self.hubs.iter_mut().map(HubProcess::counters).collect()
+    }
+
+    /// What a hub has in memory beyond an empty process, on the average.
+    fn hub_memory(&mut self) -> Result<f64> {
+        let hubs = self.hubs()?;
+        let octets = hubs.iter().map(|hub| hub.resident.saturating_sub(hub.resident_empty)).sum::<u64>();
+        Ok(each(octets as f64, hubs.len() as u64))
+    }
+
+    fn totals(&mut self) -> Result<Totals> {
+        let mut totals = self.earlier;
+        for hub in self.hubs()? {
+            totals.add(&hub);
+        }
+        totals.swarm_nanos = process_cpu().as_nanos() as u64;
+        totals.client_syncs = self.syncs + self.committer()?.batches();
+        Ok(totals)
+    }
+
+    fn phase(&mut self, keys: u64, window: usize) -> Result<Phase> {
+        let _ = self.swarm.ledger.take_latencies();
+        let (before, began) = (self.totals()?, std::time::Instant::now());
+        self.make(keys, Who::Random, window)?;
+        self.finished(keys, before, began)
+    }
+
+    fn finished(&mut self, keys: u64, before: Totals, began: std::time::Instant) -> Result<Phase> {
+        let seconds = began.elapsed().as_secs_f64();
+        let after = self.totals()?;
+        let of = |count: fn(&Totals) -> u64| count(&after) - count(&before);
+        let hub_nanos = of(|totals| totals.hub_nanos);
+        let cpu_nanos = hub_nanos + of(|totals| totals.swarm_nanos);
+        let relays = of(|totals| totals.relays);
+        let datagrams = of(|totals| totals.datagrams);
+        let hub_syncs = of(|totals| totals.hub_syncs);
+        Ok(Phase {
+            keys,
+            relays,
+            seconds,
+            cpu_micros_a_key: each(cpu_nanos as f64 / 1e3, keys),
+            keys_a_cpu_second: each(keys as f64 * 1e9, cpu_nanos),
+            hub_nanos_a_relay: each(hub_nanos as f64, relays),
+            relays_a_core_second: each(relays as f64 * 1e9, hub_nanos),
+            latency_micros: self.swarm.ledger.take_latencies(),
+            datagrams_a_key: each(datagrams as f64, keys),
+            octets_a_key: each(of(|totals| totals.octets) as f64, keys),
+            messages_a_sync: each(datagrams as f64, hub_syncs),
+            hub_syncs_a_key: each(hub_syncs as f64, keys),
+            client_syncs_a_key: each(of(|totals| totals.client_syncs) as f64, keys),
+        })
+    }
+
+    /// While keys are being made, every hub is killed and a tenth of the clients lose power.
+    fn storm(&mut self, keys: u64) -> Result<Phase> {
+        let _ = self.swarm.ledger.take_latencies();
+        let (before, began) = (self.totals()?, std::time::Instant::now());
+        // The requests of this half are under way when the power goes.
+        let half = usize::try_from(keys / 2)?.min(WINDOW);
+        for _ in 0..half {
+            let clients = u64::from(self.plan.roster.clients);
+            let (initiator, way) =
+                (self.dice.below(clients) as u32, self.dice.below(self.plan.roster.degree()));
+            let (responder, now) = (self.plan.roster.peer(initiator, way), self.now());
+            self.swarm.ask(initiator, responder, now, &mut self.entropy)?;
+        }
+        for _ in 0..20 {
+            self.step(Some(Duration::from_millis(1)))?;
+        }
+        for hub in 0..self.hubs.len() {
+            let counters = self.hubs[hub].counters()?;
+            self.earlier.add(&counters);
+            self.hubs[hub].restart()?;
+        }
+        self.restart_clients()?;
+        self.make(keys - half as u64, Who::Random, WINDOW)?;
+        self.finished(keys, before, began)
+    }
+
+    /// A tenth of the clients loses power, and starts again from what the log holds.
+    fn restart_clients(&mut self) -> Result<()> {
+        let first = self.dice.below(10) as u32;
+        let victims = || (first..self.plan.roster.clients).step_by(10);
+        victims().for_each(|client| self.swarm.kill(client));
+        // The store ends its present batch; what waited is lost with the power, though others live on and store theirs.
+        self.swarm.checkpoints.retain(|((client, _), _)| client % 10 != first);
+        self.carry_out()?;
+        while self.committer()?.is_busy() {
+            let receipts = self.committer()?.wait()?;
+            let now = self.now();
+            for (life, receipt) in receipts {
+                self.swarm.stored(life, receipt, now)?;
+            }
+            self.carry_out()?;
+        }
+        let machine =
+            |client: u32| Roster::tag(client).as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+        let wanted = victims().map(machine).collect::<std::collections::BTreeSet<_>>();
+        let records = LogOfMany::read(&self.log, |machine| wanted.contains(machine))?;
+        let nothing = Vec::new();
+        for client in victims() {
+            let now = self.now();
+            let records = records.get(&machine(client)).unwrap_or(&nothing);
+            let records = records.iter().map(|record| record.as_slice());
+            self.swarm.boot(client, records, Self::limits(), now, &mut self.entropy)?;
+            if client % 640 == first {
+                self.step(Some(Duration::ZERO))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What all parties have done since their start.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    relays: u64,
+    hub_nanos: u64,
+    swarm_nanos: u64,
+    datagrams: u64,
+    octets: u64,
+    hub_syncs: u64,
+    client_syncs: u64,
+}
+
+impl Totals {
+    fn add(&mut self, hub: &HubCounters) {
+        self.relays += hub.relayed;
+        self.hub_nanos += hub.cpu_nanos;
+        self.datagrams += hub.traffic.sent_messages + hub.traffic.received_messages;
+        self.octets += hub.traffic.sent_octets + hub.traffic.received_octets;
+        self.hub_syncs += hub.syncs;
+    }
+}
