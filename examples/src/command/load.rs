@@ -7,13 +7,16 @@ mod measure;
 mod memory;
 mod pad;
 mod roster;
+mod show;
 mod swarm;
 mod udp;
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use skex_dske::ClientLimits;
 
 use super::demo::WorkingDirectory;
 use floor::Floor;
@@ -22,16 +25,22 @@ use roster::Roster;
 use udp::UdpReport;
 
 /// Drive hubs with very many enrolled clients, and measure.
+///
+/// Real machines, drivers and logs, and tables that are computed instead of stored. Every key is compared at both ends; one
+/// that differs or gets lost ends this with an error.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  skex load\n  skex load --only udp --clients 1000 --directory /var/tmp/load --json load.json"
+)]
 pub(crate) struct Arguments {
     /// Clients that are enrolled at every hub.
     #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     clients: u32,
     /// Hubs.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=15))]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=15))]
     hubs: u8,
     /// How many hubs would have to conspire to break a key.
-    #[arg(long, default_value_t = 3, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=15))]
+    #[arg(long, default_value_t = 2, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=15))]
     threshold: u8,
     /// Keys of each phase.
     #[arg(long, default_value_t = 20_000, value_name = "N")]
@@ -65,6 +74,8 @@ enum Part {
     Memory,
     /// Hubs and clients over loopback UDP, with durable state.
     Udp,
+    /// The same with five hubs of which three suffice, and few clients, beside what others measured.
+    Comparison,
 }
 
 /// All that was measured.
@@ -77,6 +88,7 @@ struct LoadReport {
     processors: usize,
     memory: Option<MemoryReport>,
     udp: Option<UdpReport>,
+    comparison: Option<UdpReport>,
     datagram: Option<Floor>,
 }
 
@@ -121,21 +133,64 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         processors: std::thread::available_parallelism().map_or(0, core::num::NonZero::get),
         ..LoadReport::default()
     };
-    if arguments.only != Some(Part::Udp) {
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if wanted(Part::Memory) {
         tell("in memory, under virtual time");
         report.memory = Some(memory::run(&plan, tell)?);
     }
-    if arguments.only != Some(Part::Memory) {
+    let directory = || WorkingDirectory::make(arguments.directory.as_deref(), "load", false);
+    if wanted(Part::Udp) {
         tell("over loopback UDP, with durable state");
-        let directory = WorkingDirectory::make(arguments.directory.as_deref(), "load", false)?;
         report.datagram = Some(floor::measure()?);
-        report.udp = Some(udp::run(&plan, directory.path(), tell)?);
+        report.udp = Some(udp::run(&plan, directory()?.path(), tell)?);
+    }
+    if wanted(Part::Comparison) {
+        tell("three of five hubs");
+        let roster = Roster { clients: clients.min(COMPARED_CLIENTS), hubs: 5, elements: ELEMENTS };
+        report.comparison = Some(udp::compare(&Plan { roster, threshold: 3, ..plan }, directory()?.path())?);
     }
     tell("done");
-    let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
-    println!("{json}");
+    show::show(&report);
     if let Some(path) = &arguments.json {
+        let json = serde_json::to_string_pretty(&report).context("cannot write the report")?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    report.verdict()
+}
+
+/// Clients of the comparison.
+const COMPARED_CLIENTS: u32 = 1000;
+
+impl Plan {
+    /// The defaults, but for how often clients ask for what waits: so often that nobody waits for long after a hub's restart, and
+    /// so seldom that it is not most of what a hub does.
+    fn client_limits(&self) -> ClientLimits {
+        let mut limits = ClientLimits::default();
+        limits.fetch = Duration::from_millis(u64::from(self.roster.clients) / 4).max(Duration::from_secs(3));
+        limits
+    }
+}
+
+impl LoadReport {
+    /// Whether what must never happen did not.
+    fn verdict(&self) -> Result<()> {
+        let memory = self.memory.iter().map(|memory| (memory.keys, memory.overfull));
+        let udp = self.udp.iter().chain(&self.comparison).map(|udp| (udp.keys, udp.overfull));
+        for (keys, overfull) in memory.chain(udp) {
+            if keys.unequal > 0 || keys.lost > 0 {
+                bail!(
+                    "{} keys differ and {} are lost: this is a fault of this program",
+                    keys.unequal,
+                    keys.lost
+                );
+            }
+            if overfull > 0 {
+                bail!("{overfull} tables hold more than their bound: this is a fault of this program");
+            }
+            if keys.equal == 0 {
+                bail!("no key came about");
+            }
+        }
+        Ok(())
+    }
 }

@@ -24,7 +24,8 @@ pub(super) struct HubCounters {
     pub(super) cpu_nanos: u64,
     pub(super) syncs: u64,
     pub(super) traffic: Traffic,
-    pub(super) connected: u64,
+    /// Tables of the machine that hold more than their bound.
+    pub(super) overfull: u64,
     /// In memory now, at most, and before a client was enrolled.
     pub(super) resident: u64,
     pub(super) resident_peak: u64,
@@ -51,13 +52,12 @@ pub(super) fn serve(roster: Roster, number: u8, directory: &Path, listen: &str) 
         let Read::Orders(lines) = orders.read()? else { return Ok(()) };
         for _ in lines {
             let (resident, resident_peak) = memory()?;
-            let connected = driver.machine.status().filter(|client| client.connected).count() as u64;
             say(&serde_json::to_string(&HubCounters {
                 relayed: driver.machine.relayed(),
                 cpu_nanos: u64::try_from(process_cpu().as_nanos())?,
                 syncs: driver.syncs(),
                 traffic: driver.traffic(),
-                connected,
+                overfull: driver.machine.fill().filter(|fill| fill.held > fill.bound).count() as u64,
                 resident,
                 resident_peak,
                 resident_empty,

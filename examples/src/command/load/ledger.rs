@@ -87,6 +87,18 @@ impl Ledger {
         self.open.len()
     }
 
+    /// How many latencies there are.
+    pub(super) const fn latencies(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// Those beyond the first `seen`, which are all of them then.
+    pub(super) fn latencies_since(&self, seen: &mut usize) -> &[u64] {
+        let new = self.latencies.get(*seen..).unwrap_or_default();
+        *seen = self.latencies.len();
+        new
+    }
+
     /// The latencies since the last call.
     pub(super) fn take_latencies(&mut self) -> Quantiles {
         Quantiles::of(core::mem::take(&mut self.latencies))

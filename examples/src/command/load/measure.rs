@@ -3,21 +3,21 @@
 use core::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// What this thread has used of a processor.
 pub(super) fn thread_cpu() -> Duration {
-    duration(ClockId::ThreadCPUTime)
+    duration(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// What this process has used of the processors, all threads together.
 pub(super) fn process_cpu() -> Duration {
-    duration(ClockId::ProcessCPUTime)
+    duration(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
 fn duration(clock: ClockId) -> Duration {
-    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
 /// What the process has in memory now, and at most had, in octets.

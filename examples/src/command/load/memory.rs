@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 use skex_core::machine::{Destination, Instant, Output, PathId, PendingReceipt};
-use skex_dske::{ClientLimits, Hub, KeyRequest, Record};
+use skex_dske::{Hub, KeyRequest, Record};
 use skex_sim::{Dice, Link};
 
 use super::Plan;
@@ -27,6 +27,8 @@ pub(super) struct MemoryReport {
     pub(super) keys: Keys,
     /// Requests that a client's bounds refused.
     pub(super) refused: u64,
+    /// Tables of machines that hold more than their bound, at the end: never.
+    pub(super) overfull: u64,
 }
 
 /// A part of a run.
@@ -37,7 +39,7 @@ pub(super) struct Phase {
     /// CPU of the hubs for a relay: everything that a hub did, divided by the shares that came to their end.
     pub(super) hub_nanos_a_relay: f64,
     /// The same in the best slice of the phase: what the machine gives when nobody disturbs it.
-    pub(super) best_nanos_a_relay: f64,
+    pub(super) best_nanos_a_relay: Option<f64>,
     /// From the request to the key at the initiator, which then knows that its peer has it; in virtual milliseconds.
     pub(super) latency_millis: Quantiles,
     /// Messages that hubs handled or sent for each of their checkpoints.
@@ -72,7 +74,23 @@ struct World<'a> {
     dice: Dice,
     now: u64,
     costs: Costs,
+    slices: Slices,
 }
+
+/// CPU of the hubs for a relay in parts of a phase, for the best of them.
+#[derive(Clone, Copy, Default)]
+struct Slices {
+    end: u64,
+    cpu: Duration,
+    relayed: u64,
+    best: Option<f64>,
+}
+
+/// Virtual milliseconds of a slice.
+const SLICE: u64 = 100;
+
+/// Fewer relays than that say nothing.
+const FEWEST: u64 = 1000;
 
 #[derive(Clone, Copy, Default)]
 struct Costs {
@@ -97,8 +115,10 @@ pub(super) fn run(plan: &Plan, mut tell: impl FnMut(&str)) -> Result<MemoryRepor
     world.link = Link::ideal().latency(plan.latency).jitter(plan.latency / 2).loss(plan.loss);
     let loss = world.phase(plan.keys / 2, Warm::Random)?;
     let storm = world.storm(plan.keys / 2)?;
+    let of_hubs = world.hubs.iter().flat_map(|node| node.hub.fill());
+    let overfull = of_hubs.filter(|fill| fill.held > fill.bound).count() as u64 + world.swarm.overfull();
     let keys = world.swarm.ledger.close();
-    Ok(MemoryReport { steady, loss, storm, keys, refused: world.swarm.refused })
+    Ok(MemoryReport { steady, loss, storm, keys, refused: world.swarm.refused, overfull })
 }
 
 /// Who makes keys with whom.
@@ -130,10 +150,11 @@ impl<'a> World<'a> {
             dice,
             now: 0,
             costs: Costs::default(),
+            slices: Slices::default(),
         };
         for client in 0..roster.clients {
             let now = world.now();
-            world.swarm.boot(client, [[0; 0]; 0], ClientLimits::default(), now, world.dice.rng())?;
+            world.swarm.boot(client, [[0; 0]; 0], plan.client_limits(), now, world.dice.rng())?;
             world.carry_out()?;
         }
         for hub in 0..world.hubs.len() {
@@ -180,6 +201,9 @@ impl<'a> World<'a> {
     /// Lets everything happen that does until `then`, which is not after what happens next.
     fn advance(&mut self, then: u64) -> Result<()> {
         self.now = self.now.max(then);
+        if self.now >= self.slices.end {
+            self.slice();
+        }
         let arrived = self.flying.remove(&self.now).unwrap_or_default();
         let (up, down): (Vec<Flying>, Vec<Flying>) = arrived.into_iter().partition(|message| message.up);
         let mut by_hub: Vec<Vec<Flying>> = self.hubs.iter().map(|_| Vec::new()).collect();
@@ -192,6 +216,14 @@ impl<'a> World<'a> {
         }
         self.swarm.tick(self.now(), self.dice.rng())?;
         self.carry_out()
+    }
+
+    fn slice(&mut self) {
+        let (relayed, cpu) = (self.relayed(), self.costs.cpu);
+        let relays = relayed - self.slices.relayed;
+        let nanos = each((cpu - self.slices.cpu).as_nanos() as f64, relays);
+        let best = self.slices.best.into_iter().chain((relays >= FEWEST).then_some(nanos)).reduce(f64::min);
+        self.slices = Slices { end: self.now + SLICE, cpu, relayed, best };
     }
 
     /// A hub handles what has come to it, as its driver lets it: it goes on while its checkpoint is being stored.
@@ -314,7 +346,7 @@ impl<'a> World<'a> {
             self.swarm.kill(client);
             let now = self.now();
             let records = core::mem::take(&mut self.disks[client as usize]);
-            self.swarm.boot(client, &records, ClientLimits::default(), now, self.dice.rng())?;
+            self.swarm.boot(client, &records, self.plan.client_limits(), now, self.dice.rng())?;
             self.carry_out()?;
         }
         self.ask(keys - keys / 2, Warm::Random)?;
@@ -370,6 +402,8 @@ struct Start {
 impl Start {
     fn of(world: &mut World<'_>) -> Self {
         let _ = world.swarm.ledger.take_latencies();
+        world.slice();
+        world.slices.best = None;
         Self { costs: world.costs, relayed: world.relayed() }
     }
 
@@ -381,7 +415,7 @@ impl Start {
             keys,
             relays,
             hub_nanos_a_relay: each(cpu, relays),
-            best_nanos_a_relay: 0.0,
+            best_nanos_a_relay: world.slices.best,
             latency_millis: world.swarm.ledger.take_latencies(),
             messages_a_sync: each((world.costs.messages - self.costs.messages) as f64, syncs),
             hub_syncs_a_key: each(syncs as f64, keys),

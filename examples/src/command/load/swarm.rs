@@ -93,6 +93,12 @@ impl Swarm {
         self.clients.iter().filter(|client| !client.as_ref().is_some_and(connected)).count()
     }
 
+    /// How many tables of clients hold more than their bound.
+    pub(super) fn overfull(&self) -> u64 {
+        let fills = self.clients.iter().flatten().flat_map(Client::fill);
+        fills.filter(|fill| fill.held > fill.bound).count() as u64
+    }
+
     /// A message of a hub.
     pub(super) fn receive(
         &mut self,

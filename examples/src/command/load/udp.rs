@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::{Deserialize, Serialize};
-use skex_dske::{ClientLimits, KeyRequest, Record};
+use skex_dske::{KeyRequest, Record};
 use skex_sim::Dice;
 
 use super::Plan;
@@ -39,6 +39,8 @@ pub(super) struct UdpReport {
     pub(super) storm: Phase,
     pub(super) keys: Keys,
     pub(super) refused: u64,
+    /// Tables of machines that hold more than their bound, at the end: never.
+    pub(super) overfull: u64,
     /// Octets of the tables that a key spent, both ends and all hubs, on the average.
     pub(super) pad_octets_a_key: f64,
 }
@@ -83,11 +85,39 @@ struct World<'a> {
     earlier: Totals,
 }
 
-/// Keys that are under way at once where the machine is to do what it can.
-const WINDOW: usize = 1024;
+/// Keys that are under way at once where the machine is to do what it can: as many as it makes within [`PACE`].
+const WINDOW: Window = Window { now: 64.0, at_most: 4096.0 };
+
+/// Microseconds that a key should take where many are made at once: less than the first retransmission, or datagrams that
+/// were only late would be sent again and again.
+const PACE: u64 = 100_000;
+
+/// How many keys may be under way.
+#[derive(Clone, Copy)]
+struct Window {
+    now: f64,
+    at_most: f64,
+}
+
+impl Window {
+    /// One key after the other.
+    const ALONE: Self = Self { now: 1.0, at_most: 1.0 };
+
+    /// A key took so long.
+    fn learn(&mut self, micros: u64) {
+        let change = if micros < PACE { 0.25 } else { -0.5 };
+        self.now = (self.now + change).clamp(1.0, self.at_most);
+    }
+}
+
+/// Keys that are under way when the power goes.
+const AT_ONCE: u64 = 512;
 
 /// Keys that are made one after the other.
 const ALONE: u64 = 200;
+
+/// Keys of each client with the next before a comparison.
+const WARM: u32 = 2;
 
 /// Longer than anything takes on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -105,7 +135,7 @@ pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> 
     let mut report = UdpReport {
         octets_a_client_enrolled: each(enrolled, clients.into()),
         octets_a_client_at_work: each(at_work, clients.into()),
-        alone: world.phase(ALONE.min(plan.keys), 1)?,
+        alone: world.phase(ALONE.min(plan.keys), Window::ALONE)?,
         ..UdpReport::default()
     };
     tell("keys one after the other are made");
@@ -115,11 +145,32 @@ pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> 
     report.loss = world.phase(plan.keys / 4, WINDOW)?;
     tell("with loss");
     report.storm = world.storm(plan.keys / 4)?;
-    report.hub_resident_peak = world.hubs()?.iter().map(|hub| hub.resident_peak).max().unwrap_or(0);
-    report.pad_octets_a_key = each(world.swarm.pad_octets as f64, world.swarm.ledger.counts().equal);
-    report.keys = world.swarm.ledger.close();
-    report.refused = world.swarm.refused;
-    Ok(report)
+    world.close(report)
+}
+
+/// Keys one after the other, and as many at once as the machine can: for a comparison.
+pub(super) fn compare(plan: &Plan, directory: &Path) -> Result<UdpReport> {
+    let mut world = World::new(plan, directory)?;
+    world.connect()?;
+    for _ in 0..WARM {
+        world.make(u64::from(plan.roster.clients), Who::Ring, WINDOW)?;
+    }
+    world.settle()?;
+    let alone = world.phase(ALONE.min(plan.keys), Window::ALONE)?;
+    let full = world.phase(plan.keys, WINDOW)?;
+    world.close(UdpReport { alone, full, ..UdpReport::default() })
+}
+
+impl World<'_> {
+    fn close(mut self, mut report: UdpReport) -> Result<UdpReport> {
+        let hubs = self.hubs()?;
+        report.hub_resident_peak = hubs.iter().map(|hub| hub.resident_peak).max().unwrap_or(0);
+        report.overfull = hubs.iter().map(|hub| hub.overfull).sum::<u64>() + self.swarm.overfull();
+        report.pad_octets_a_key = each(self.swarm.pad_octets as f64, self.swarm.ledger.counts().equal);
+        report.keys = self.swarm.ledger.close();
+        report.refused = self.swarm.refused;
+        Ok(report)
+    }
 }
 
 /// Who makes keys with whom.
@@ -162,18 +213,11 @@ impl<'a> World<'a> {
         Now { instant: self.clock.now(), fine: self.origin.elapsed().as_micros() as u64 }
     }
 
-    fn limits() -> ClientLimits {
-        // Those who have nothing to do ask for what waits now and then: not all of them every few seconds.
-        let mut limits = ClientLimits::default();
-        limits.fetch = Duration::from_secs(600);
-        limits
-    }
-
     /// Starts the clients, so many at a time that no buffer runs over.
     fn connect(&mut self) -> Result<()> {
         for client in 0..self.plan.roster.clients {
             let now = self.now();
-            self.swarm.boot(client, [[0; 0]; 0], Self::limits(), now, &mut self.entropy)?;
+            self.swarm.boot(client, [[0; 0]; 0], self.plan.client_limits(), now, &mut self.entropy)?;
             if client % 64 == 63 {
                 self.step(Some(Duration::ZERO))?;
             }
@@ -258,15 +302,16 @@ impl<'a> World<'a> {
     }
 
     /// Makes so many keys, `window` under way at once, and waits until both ends have them all.
-    fn make(&mut self, keys: u64, who: Who, window: usize) -> Result<()> {
+    fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<()> {
         let clients = u64::from(self.plan.roster.clients);
-        let mut asked = 0;
+        let (mut asked, mut seen) = (0, self.swarm.ledger.latencies());
         let began = std::time::Instant::now();
         while asked < keys || self.swarm.ledger.open() > 0 {
             if began.elapsed() > PATIENCE {
                 bail!("no progress: {} keys are open", self.swarm.ledger.open());
             }
-            while asked < keys && self.swarm.ledger.open() < window {
+            self.swarm.ledger.latencies_since(&mut seen).iter().for_each(|micros| window.learn(*micros));
+            while asked < keys && (self.swarm.ledger.open() as f64) < window.now {
                 let (initiator, way) = match who {
                     Who::Ring => ((asked % clients) as u32, 0),
                     Who::Random => {
@@ -312,7 +357,7 @@ impl<'a> World<'a> {
         Ok(totals)
     }
 
-    fn phase(&mut self, keys: u64, window: usize) -> Result<Phase> {
+    fn phase(&mut self, keys: u64, window: Window) -> Result<Phase> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
         self.make(keys, Who::Random, window)?;
@@ -350,7 +395,7 @@ impl<'a> World<'a> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
         // The requests of this half are under way when the power goes.
-        let half = usize::try_from(keys / 2)?.min(WINDOW);
+        let half = (keys / 2).min(AT_ONCE);
         for _ in 0..half {
             let clients = u64::from(self.plan.roster.clients);
             let (initiator, way) =
@@ -367,7 +412,7 @@ impl<'a> World<'a> {
             self.hubs[hub].restart()?;
         }
         self.restart_clients()?;
-        self.make(keys - half as u64, Who::Random, WINDOW)?;
+        self.make(keys - half, Who::Random, WINDOW)?;
         self.finished(keys, before, began)
     }
 
@@ -396,7 +441,7 @@ impl<'a> World<'a> {
             let now = self.now();
             let records = records.get(&machine(client)).unwrap_or(&nothing);
             let records = records.iter().map(|record| record.as_slice());
-            self.swarm.boot(client, records, Self::limits(), now, &mut self.entropy)?;
+            self.swarm.boot(client, records, self.plan.client_limits(), now, &mut self.entropy)?;
             if client % 640 == first {
                 self.step(Some(Duration::ZERO))?;
             }
