@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use skex_dske::ClientLimits;
 
 use super::demo::WorkingDirectory;
-use floor::Floor;
+use floor::{Floor, Provisioning};
 use memory::MemoryReport;
 use roster::Roster;
 use udp::UdpReport;
@@ -90,6 +90,7 @@ struct LoadReport {
     udp: Option<UdpReport>,
     comparison: Option<UdpReport>,
     datagram: Option<Floor>,
+    provisioning: Option<Provisioning>,
 }
 
 /// What is to be done.
@@ -142,7 +143,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Part::Udp) {
         tell("over loopback UDP, with durable state");
         report.datagram = Some(floor::measure()?);
-        report.udp = Some(udp::run(&plan, directory()?.path(), tell)?);
+        let directory = directory()?;
+        report.provisioning = Some(floor::provisioning(directory.path())?);
+        report.udp = Some(udp::run(&plan, directory.path(), tell)?);
     }
     if wanted(Part::Comparison) {
         tell("three of five hubs");

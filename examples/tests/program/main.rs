@@ -15,5 +15,6 @@ mod enrolment;
 mod feed;
 mod keys;
 mod kme;
+mod load;
 mod provisioning;
 mod support;

@@ -1,9 +1,12 @@
-//! What a datagram alone costs on this machine, with the socket that the driver has.
+//! What this machine takes for a datagram alone, with the socket that the driver has, and for a table alone.
+
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::measure::{each, thread_cpu};
+use super::measure::{each, process_cpu, thread_cpu};
+use crate::command::provision;
 use crate::driver::{Socket, bind};
 
 /// CPU of one datagram over loopback, both ends on one thread, the best of several rounds.
@@ -50,4 +53,33 @@ pub(super) fn measure() -> Result<Floor> {
     let [send_nanos, receive_nanos] = best;
     let relays_a_core_second = 1e9 / (2.0 * send_nanos + 2.0 * receive_nanos);
     Ok(Floor { send_nanos, receive_nanos, relays_a_core_second })
+}
+
+/// CPU for a table: made from the operating system's entropy, stored at the hub, carried in a provisioning file, taken in at
+/// the client.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Provisioning {
+    pub(super) nanos_a_kibioctet: f64,
+}
+
+/// Octets of each table of the measurement.
+const TABLE: u64 = 8 << 20;
+
+/// Two hubs, two clients, two directions.
+const TABLES: u64 = 8;
+
+pub(super) fn provisioning(directory: &Path) -> Result<Provisioning> {
+    let began = process_cpu();
+    provision::provision(&provision::Arguments {
+        action: None,
+        out: Some(directory.join("provisioned")),
+        files: false,
+        hubs: 2,
+        clients: vec!["a".to_owned(), "b".to_owned()],
+        table_size: TABLE,
+        base_port: 1,
+        hub_address: Vec::new(),
+    })?;
+    let nanos = process_cpu().saturating_sub(began).as_nanos() as f64;
+    Ok(Provisioning { nanos_a_kibioctet: each(nanos, TABLE * TABLES / 1024) })
 }

@@ -26,6 +26,12 @@ pub(super) fn show(report: &LoadReport) {
             floor.send_nanos, floor.receive_nanos, floor.relays_a_core_second
         );
     }
+    if let Some(provisioning) = &report.provisioning {
+        println!(
+            "A table costs {:.1} us of CPU a KiB to make, carry and take in, files and both ends",
+            provisioning.nanos_a_kibioctet / 1e3
+        );
+    }
     if let Some(udp) = &report.udp {
         println!("\nOver loopback UDP, durable, a process each hub");
         println!(

@@ -1,0 +1,32 @@
+//! `skex load`, small: that it runs to its end, and that its report says what it did.
+
+use crate::support::{run, text};
+
+#[test]
+fn a_small_load_over_udp_and_in_memory_with_loss_and_a_storm_loses_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, state) = (directory.path().join("load.json"), directory.path().join("state"));
+    let sizes = ["load", "--clients", "20", "--keys", "40", "--hubs", "3", "--threshold", "2"];
+    let places = ["--json", text(&json), "--directory", text(&state)];
+    run(sizes.iter().chain(&places)).succeeded();
+    assert!(!state.exists(), "its state is removed");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    for part in ["memory", "udp", "comparison"] {
+        let keys = &report[part]["keys"];
+        let count = |what: &str| keys[what].as_u64().unwrap();
+        assert!(count("equal") >= 60, "{part}: {keys}");
+        assert_eq!(
+            (count("unequal"), count("lost"), report[part]["overfull"].as_u64()),
+            (0, 0, Some(0)),
+            "{part}"
+        );
+        assert_eq!(count("equal") + count("failed") + count("forgotten"), count("asked"), "{part}: {keys}");
+    }
+    let storm = &report["udp"]["storm"];
+    assert!(storm["relays"].as_u64().unwrap() > 0, "hubs go on after they were killed: {storm}");
+}
+
+#[test]
+fn a_threshold_of_more_hubs_than_there_are_is_refused() {
+    run(["load", "--hubs", "2", "--threshold", "3"]).refused(&["threshold of 3", "there are 2"]);
+}
