@@ -19,6 +19,10 @@ pub(super) struct Ledger {
 
 struct Open {
     initiator: u32,
+    responder: u32,
+    asked: u64,
+    /// Which of both ends lost power, and when: for whoever looks for what became of it.
+    restarts: Vec<(u32, u64)>,
     /// When it was asked for, until the initiator knows how that went.
     asked_at: Option<u64>,
     /// The key of the end that has it.
@@ -42,9 +46,11 @@ pub(super) struct Keys {
 }
 
 impl Ledger {
-    pub(super) fn asked(&mut self, key: KeyId, initiator: u32, now: u64) {
+    pub(super) fn asked(&mut self, key: KeyId, initiator: u32, responder: u32, now: u64) {
         self.counts.asked += 1;
-        self.open.insert(key, Open { initiator, asked_at: Some(now), first: None });
+        let open =
+            Open { initiator, responder, asked: now, restarts: Vec::new(), asked_at: Some(now), first: None };
+        self.open.insert(key, open);
     }
 
     pub(super) fn established(&mut self, role: Role, key: OutputKey, now: u64) {
@@ -75,11 +81,30 @@ impl Ledger {
     }
 
     /// A client lost power: the requests that it had under way are no more.
-    pub(super) fn restarted(&mut self, client: u32) {
+    pub(super) fn restarted(&mut self, client: u32, now: u64) {
+        for open in self.open.values_mut().filter(|open| [open.initiator, open.responder].contains(&client)) {
+            open.restarts.push((client, now));
+        }
         let before = self.open.len();
         self.open.retain(|_, open| open.initiator != client || open.asked_at.is_none());
         let forgotten = before - self.open.len();
         self.counts.forgotten += forgotten as u64;
+    }
+
+    /// What is known of the keys that were asked for before `then` and are not settled.
+    pub(super) fn open_since(&self, then: u64) -> Vec<String> {
+        let describe = |(key, open): (&KeyId, &Open)| {
+            let Open { initiator, responder, asked, restarts, asked_at, first } = open;
+            let after = |at: u64| at.saturating_sub(*asked);
+            let restarts = restarts.iter().map(|(client, at)| (client, after(*at))).collect::<Vec<_>>();
+            let first = first.as_ref().map(|(role, _)| role);
+            format!(
+                "{key:?} of {initiator} for {responder}: first came to {first:?}, the initiator waits: {}, restarts of clients \
+                 (who, how long after the request): {restarts:?}",
+                asked_at.is_some(),
+            )
+        };
+        self.open.iter().filter(|(_, open)| open.asked < then).map(describe).collect()
     }
 
     /// Keys that are not settled at both ends.
@@ -114,5 +139,27 @@ impl Ledger {
         self.counts.lost += self.open.len() as u64;
         self.open.clear();
         self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_for_too_long_is_named_with_the_restarts_of_its_ends() {
+        let mut ledger = Ledger::default();
+        ledger.asked(KeyId::new([1; 16]), 7, 8, 100);
+        ledger.asked(KeyId::new([2; 16]), 7, 9, 200);
+        ledger.restarted(8, 150);
+        let overdue = ledger.open_since(200);
+        assert_eq!(overdue.len(), 1);
+        assert!(overdue[0].contains("of 7 for 8") && overdue[0].ends_with("[(8, 50)]"), "{overdue:?}");
+        ledger.restarted(7, 160);
+        assert!(
+            ledger.open_since(1000).is_empty(),
+            "an initiator that lost power knows nothing of its requests"
+        );
+        assert_eq!(ledger.counts().forgotten, 2);
     }
 }

@@ -276,7 +276,13 @@ impl<'a> World<'a> {
             }
             self.step()?;
         }
-        Err(anyhow!("no progress: {what} is not reached at {} virtual milliseconds", self.now))
+        let open = self.swarm.ledger.open_since(self.now);
+        let shown = open.get(..open.len().min(10)).unwrap_or_default().join("\n");
+        Err(anyhow!(
+            "no progress: {what} is not reached at {} virtual milliseconds, {} keys are open\n{shown}",
+            self.now,
+            open.len()
+        ))
     }
 
     fn relayed(&self) -> u64 {
@@ -343,8 +349,8 @@ impl<'a> World<'a> {
         }
         let first = self.dice.below(10) as u32;
         for client in (first..self.plan.roster.clients).step_by(10) {
-            self.swarm.kill(client);
             let now = self.now();
+            self.swarm.kill(client, now);
             let records = core::mem::take(&mut self.disks[client as usize]);
             self.swarm.boot(client, &records, self.plan.client_limits(), now, self.dice.rng())?;
             self.carry_out()?;

@@ -81,10 +81,10 @@ impl Swarm {
     }
 
     /// A client loses power.
-    pub(super) fn kill(&mut self, client: u32) {
+    pub(super) fn kill(&mut self, client: u32, now: Now) {
         self.clients[client as usize] = None;
         self.schedule(client, None);
-        self.ledger.restarted(client);
+        self.ledger.restarted(client, now.fine);
     }
 
     /// How many clients have a hub that has not answered.
@@ -154,7 +154,7 @@ impl Swarm {
         let Some(machine) = &mut self.clients[initiator as usize] else { return Ok(false) };
         match machine.request_key(now.instant, rng, Roster::tag(responder), self.request) {
             Ok(key) => {
-                self.ledger.asked(key, initiator, now.fine);
+                self.ledger.asked(key, initiator, responder, now.fine);
                 self.drain(initiator, now)?;
                 Ok(true)
             }

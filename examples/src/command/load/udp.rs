@@ -79,6 +79,8 @@ struct World<'a> {
     dice: Dice,
     /// Datagrams of 1000 that are lost.
     loss: u16,
+    /// When keys were last looked at.
+    looked: u64,
     /// Syncs of committers that are no more.
     syncs: u64,
     /// Counters of hubs' lives that are over.
@@ -86,7 +88,7 @@ struct World<'a> {
 }
 
 /// Keys that are under way at once where the machine is to do what it can: as many as it makes within [`PACE`].
-const WINDOW: Window = Window { now: 64.0, at_most: 4096.0 };
+const WINDOW: Window = Window { now: 64.0, at_least: 1.0, at_most: 4096.0 };
 
 /// Microseconds that a key should take where many are made at once: less than the first retransmission, or datagrams that
 /// were only late would be sent again and again.
@@ -96,17 +98,23 @@ const PACE: u64 = 100_000;
 #[derive(Clone, Copy)]
 struct Window {
     now: f64,
+    at_least: f64,
     at_most: f64,
 }
 
 impl Window {
     /// One key after the other.
-    const ALONE: Self = Self { now: 1.0, at_most: 1.0 };
+    const ALONE: Self = Self { now: 1.0, at_least: 1.0, at_most: 1.0 };
+
+    /// As many all the time: where datagrams are lost on purpose, a key that takes long says nothing of the machine.
+    const fn fixed(self) -> Self {
+        Self { at_least: self.now, at_most: self.now, ..self }
+    }
 
     /// A key took so long.
     fn learn(&mut self, micros: u64) {
         let change = if micros < PACE { 0.25 } else { -0.5 };
-        self.now = (self.now + change).clamp(1.0, self.at_most);
+        self.now = (self.now + change).clamp(self.at_least, self.at_most);
     }
 }
 
@@ -119,7 +127,13 @@ const ALONE: u64 = 200;
 /// Keys of each client with the next before a comparison.
 const WARM: u32 = 2;
 
-/// Longer than anything takes on a machine that is busy with something else.
+/// Microseconds after which keys are looked at that should have come to an end.
+const LOOK_EVERY: u64 = 1_000_000;
+
+/// Microseconds beyond the lifetime of a key that a machine may be busy with something else.
+const OVERDUE: u64 = 30_000_000;
+
+/// Longer than it takes to connect on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> Result<UdpReport> {
@@ -135,16 +149,18 @@ pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> 
     let mut report = UdpReport {
         octets_a_client_enrolled: each(enrolled, clients.into()),
         octets_a_client_at_work: each(at_work, clients.into()),
-        alone: world.phase(ALONE.min(plan.keys), Window::ALONE)?,
+        alone: world.phase(ALONE.min(plan.keys), Window::ALONE)?.0,
         ..UdpReport::default()
     };
     tell("keys one after the other are made");
-    report.full = world.phase(plan.keys, WINDOW)?;
+    let (full, window) = world.phase(plan.keys, WINDOW)?;
+    report.full = full;
     world.loss = plan.loss;
     tell("many at once are made");
-    report.loss = world.phase(plan.keys / 4, WINDOW)?;
+    let window = window.fixed();
+    report.loss = world.phase(plan.keys / 4, window)?.0;
     tell("with loss");
-    report.storm = world.storm(plan.keys / 4)?;
+    report.storm = world.storm(plan.keys / 4, window)?;
     world.close(report)
 }
 
@@ -156,8 +172,8 @@ pub(super) fn compare(plan: &Plan, directory: &Path) -> Result<UdpReport> {
         world.make(u64::from(plan.roster.clients), Who::Ring, WINDOW)?;
     }
     world.settle()?;
-    let alone = world.phase(ALONE.min(plan.keys), Window::ALONE)?;
-    let full = world.phase(plan.keys, WINDOW)?;
+    let (alone, _) = world.phase(ALONE.min(plan.keys), Window::ALONE)?;
+    let (full, _) = world.phase(plan.keys, WINDOW)?;
     world.close(UdpReport { alone, full, ..UdpReport::default() })
 }
 
@@ -204,6 +220,7 @@ impl<'a> World<'a> {
             entropy: Entropy::open()?,
             dice: Dice::new(plan.seed),
             loss: 0,
+            looked: 0,
             syncs: 0,
             earlier: Totals::default(),
         })
@@ -301,15 +318,12 @@ impl<'a> World<'a> {
         self.carry_out()
     }
 
-    /// Makes so many keys, `window` under way at once, and waits until both ends have them all.
-    fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<()> {
+    /// Makes so many keys, `window` under way at once, and waits until both ends have them all. What the window is then.
+    fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<Window> {
         let clients = u64::from(self.plan.roster.clients);
         let (mut asked, mut seen) = (0, self.swarm.ledger.latencies());
-        let began = std::time::Instant::now();
         while asked < keys || self.swarm.ledger.open() > 0 {
-            if began.elapsed() > PATIENCE {
-                bail!("no progress: {} keys are open", self.swarm.ledger.open());
-            }
+            self.look_for_overdue()?;
             self.swarm.ledger.latencies_since(&mut seen).iter().for_each(|micros| window.learn(*micros));
             while asked < keys && (self.swarm.ledger.open() as f64) < window.now {
                 let (initiator, way) = match who {
@@ -323,6 +337,25 @@ impl<'a> World<'a> {
                 asked += 1;
             }
             self.step(Some(Duration::from_millis(100)))?;
+        }
+        Ok(window)
+    }
+
+    /// A key has a lifetime, and every request an end.
+    fn look_for_overdue(&mut self) -> Result<()> {
+        let now = self.now().fine;
+        if now < self.looked + LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = now;
+        let lifetime = u64::from(self.plan.lifetime) * 1_000_000;
+        let overdue = self.swarm.ledger.open_since(now.saturating_sub(lifetime + OVERDUE));
+        if !overdue.is_empty() {
+            bail!(
+                "{} keys are open beyond their lifetime: this is a fault\n{}",
+                overdue.len(),
+                overdue.join("\n")
+            );
         }
         Ok(())
     }
@@ -357,11 +390,11 @@ impl<'a> World<'a> {
         Ok(totals)
     }
 
-    fn phase(&mut self, keys: u64, window: Window) -> Result<Phase> {
+    fn phase(&mut self, keys: u64, window: Window) -> Result<(Phase, Window)> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
-        self.make(keys, Who::Random, window)?;
-        self.finished(keys, before, began)
+        let window = self.make(keys, Who::Random, window)?;
+        Ok((self.finished(keys, before, began)?, window))
     }
 
     fn finished(&mut self, keys: u64, before: Totals, began: std::time::Instant) -> Result<Phase> {
@@ -391,7 +424,7 @@ impl<'a> World<'a> {
     }
 
     /// While keys are being made, every hub is killed and a tenth of the clients lose power.
-    fn storm(&mut self, keys: u64) -> Result<Phase> {
+    fn storm(&mut self, keys: u64, window: Window) -> Result<Phase> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
         // The requests of this half are under way when the power goes.
@@ -412,7 +445,7 @@ impl<'a> World<'a> {
             self.hubs[hub].restart()?;
         }
         self.restart_clients()?;
-        self.make(keys - half, Who::Random, WINDOW)?;
+        self.make(keys - half, Who::Random, window)?;
         self.finished(keys, before, began)
     }
 
@@ -420,7 +453,8 @@ impl<'a> World<'a> {
     fn restart_clients(&mut self) -> Result<()> {
         let first = self.dice.below(10) as u32;
         let victims = || (first..self.plan.roster.clients).step_by(10);
-        victims().for_each(|client| self.swarm.kill(client));
+        let now = self.now();
+        victims().for_each(|client| self.swarm.kill(client, now));
         // The store ends its present batch; what waited is lost with the power, though others live on and store theirs.
         self.swarm.checkpoints.retain(|((client, _), _)| client % 10 != first);
         self.carry_out()?;
@@ -469,5 +503,20 @@ impl Totals {
         self.datagrams += hub.traffic.sent_messages + hub.traffic.received_messages;
         self.octets += hub.traffic.sent_octets + hub.traffic.received_octets;
         self.hub_syncs += hub.syncs;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_shrinks_where_the_machine_is_slow_and_stays_where_datagrams_are_lost_on_purpose() {
+        let (mut learning, mut fixed) = (WINDOW, WINDOW.fixed());
+        for _ in 0..1000 {
+            learning.learn(10 * PACE);
+            fixed.learn(10 * PACE);
+        }
+        assert_eq!((learning.now, fixed.now), (1.0, WINDOW.now));
     }
 }
