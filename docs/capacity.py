@@ -23,6 +23,8 @@ KEY_LIFE = 3600  # seconds until a key is replaced
 HUBS, THRESHOLD = 5, 3  # of one set of hubs
 BUSY = 0.5  # part of a core that a hub may use on the average
 HUB_MEMORY = 8e9  # octets that a hub's process may take
+FETCH = 15  # seconds between two questions of a client for what waits: the default
+HEADERS = 28  # octets of UDP and IPv4 a datagram
 
 ELEMENT = 16
 SHARE = 11 * ELEMENT  # a 256-bit key's block of a table: draft-skex-dske, "Blocks"
@@ -54,19 +56,41 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def of_key(report, name):
+    """What a key costs a hub: nanoseconds, datagrams and octets, without what clients cost that were idle meanwhile."""
+    idle, phase, hubs = report["udp"]["idle"], report["udp"][name], report["hubs"]
+    idle_seconds = report["clients"] * phase["seconds"] / phase["keys"]
+    return (
+        phase["hub_nanos_a_relay"] - idle["hub_nanos_a_client_second"] * idle_seconds,
+        phase["datagrams_a_key"] / hubs - idle["datagrams_a_client_second"] * idle_seconds,
+        phase["octets_a_key"] / hubs - idle["octets_a_client_second"] * idle_seconds,
+    )
+
+
+def of_idle(report):
+    """What an idle client costs a hub a second, with the pause between two questions that is the default."""
+    idle = report["udp"]["idle"]
+    slower = idle["fetch_seconds"] / FETCH
+    return tuple(idle[f"{what}_a_client_second"] * slower for what in ("hub_nanos", "datagrams", "octets"))
+
+
 def measured(report):
     udp, memory, floor = report["udp"], report["memory"], report["datagram"]
-    full, loss = udp["full"], udp["loss"]
+    full = udp["full"]
+    nanos, datagrams, octets = of_key(report, "full")
+    idle_nanos, _, idle_octets = of_idle(report)
     best = memory["steady"]["best_nanos_a_relay"] or memory["steady"]["hub_nanos_a_relay"]
     rows = [
-        ["a relay costs a hub, over UDP, durable", f"{full['hub_nanos_a_relay'] / 1000:.1f} us of CPU"],
+        ["a relay costs a hub, over UDP, durable", f"{nanos / 1000:.1f} us of CPU"],
         ["a relay costs a hub, in memory (best slice)", f"{best / 1000:.1f} us of CPU"],
         ["a datagram over loopback, to send and to receive",
          f"{floor['send_nanos'] / 1000:.2f} us and {floor['receive_nanos'] / 1000:.2f} us"],
         ["a client at work takes in a hub's process, everything counted", size(udp["octets_a_client_at_work"])],
-        ["datagrams a key and hub, both ways", f"{full['datagrams_a_key'] / report['hubs']:.1f}"],
-        ["octets a key and hub, both ways, without UDP and IP", f"{full['octets_a_key'] / report['hubs']:.0f}"],
-        [f"the same with {report['loss_per_mille'] / 10:.0f} % loss", f"{loss['octets_a_key'] / report['hubs']:.0f}"],
+        [f"an idle client costs a hub, a question every {FETCH} s",
+         f"{idle_nanos / 1000:.2f} us of CPU and {idle_octets:.1f} octets a second"],
+        ["datagrams a key and hub, both ways", f"{datagrams:.1f}"],
+        ["octets a key and hub, both ways, without UDP and IP", f"{octets:.0f}"],
+        [f"the same with {report['loss_per_mille'] / 10:.0f} % loss", f"{of_key(report, 'loss')[2]:.0f}"],
         ["messages of a hub for each sync, many keys at once", f"{full['messages_a_sync']:.0f}"],
         ["a key alone, request to confirmation, median", f"{udp['alone']['latency_micros']['p50'] / 1000:.1f} ms"],
         ["a table, made, stored, carried and taken in",
@@ -76,20 +100,19 @@ def measured(report):
 
 
 def hubs_table(report):
-    udp = report["udp"]
-    relay = udp["full"]["hub_nanos_a_relay"] / 1e9
-    client = udp["octets_a_client_at_work"]
-    octets = udp["full"]["octets_a_key"] / report["hubs"]
-    datagrams = udp["full"]["datagrams_a_key"] / report["hubs"]
+    client = report["udp"]["octets_a_client_at_work"]
+    nanos, datagrams, octets = of_key(report, "full")
+    idle_nanos, idle_datagrams, idle_octets = of_idle(report)
     rows = []
     for endpoints in ENDPOINTS:
         keys = endpoints * PEERS / 2 / KEY_LIFE
-        sets = max(1, math.ceil(keys * relay / BUSY), math.ceil(endpoints * client / HUB_MEMORY))
-        each = endpoints / sets
-        rate = keys / sets
+        core = (keys * nanos + endpoints * idle_nanos) / 1e9
+        sets = max(1, math.ceil(core / BUSY), math.ceil(endpoints * client / HUB_MEMORY))
+        each, rate = endpoints / sets, keys / sets
+        traffic = rate * (octets + HEADERS * datagrams) + each * (idle_octets + HEADERS * idle_datagrams)
         rows.append([
-            f"{endpoints:,}", number(keys), f"{sets * HUBS:,}", f"{100 * rate * relay:.2g} %",
-            size(each * client), size(rate * (octets + 28 * datagrams) * 8).replace("B", "bit/s"),
+            f"{endpoints:,}", number(keys), f"{sets * HUBS:,}", f"{100 * core / sets:.2g} %",
+            size(each * client), size(traffic * 8).replace("B", "bit/s"),
             size(each * PEERS / KEY_LIFE * SHARE * YEAR),
         ])
     head = ["endpoints", "keys a second", "hubs", "core, each hub", "memory, each hub", "traffic, each hub",
@@ -113,7 +136,7 @@ def tables_table(report):
 
 def refill_table(report):
     kibioctet = report["provisioning"]["nanos_a_kibioctet"] / 1e9
-    overhead = (REFILL_HEAD + ENVELOPE + 28) / PART
+    overhead = (REFILL_HEAD + ENVELOPE + HEADERS) / PART
     rows = []
     for octets in [1 << 20, 64 << 20, 1 << 30]:
         rows.append([

@@ -40,6 +40,10 @@ pub(super) fn show(report: &LoadReport) {
             udp.octets_a_client_at_work,
             udp.hub_resident_peak as f64 / 1e6
         );
+        println!(
+            "  idle          a client costs a hub {:.0} ns of CPU a second: it asks for what waits every {:.1} s",
+            udp.idle.hub_nanos_a_client_second, udp.idle.fetch_seconds
+        );
         over_udp("one by one", &udp.alone);
         for (name, phase) in phases(*loss_per_mille, [&udp.full, &udp.loss, &udp.storm]) {
             over_udp(&name, phase);

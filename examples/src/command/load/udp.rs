@@ -29,6 +29,8 @@ pub(super) struct UdpReport {
     pub(super) octets_a_client_at_work: f64,
     /// The most that a hub's process had in memory.
     pub(super) hub_resident_peak: u64,
+    /// Clients that do nothing but ask for what waits.
+    pub(super) idle: Idle,
     /// One key after the other, nothing else under way.
     pub(super) alone: Phase,
     /// As many as the machine can.
@@ -43,6 +45,18 @@ pub(super) struct UdpReport {
     pub(super) overfull: u64,
     /// Octets of the tables that a key spent, both ends and all hubs, on the average.
     pub(super) pad_octets_a_key: f64,
+}
+
+/// What clients cost that make no key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Idle {
+    /// Between two questions of a client to a hub.
+    pub(super) fetch_seconds: f64,
+    /// A hub's CPU for a client and second.
+    pub(super) hub_nanos_a_client_second: f64,
+    /// Both ways.
+    pub(super) datagrams_a_client_second: f64,
+    pub(super) octets_a_client_second: f64,
 }
 
 /// A part of the run.
@@ -146,7 +160,10 @@ pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> 
     tell("every client has made a key and been given one");
     let at_work = world.hub_memory()?;
     world.settle()?;
+    let idle = world.idle()?;
+    tell("idle clients were watched");
     let mut report = UdpReport {
+        idle,
         octets_a_client_enrolled: each(enrolled, clients.into()),
         octets_a_client_at_work: each(at_work, clients.into()),
         alone: world.phase(ALONE.min(plan.keys), Window::ALONE)?.0,
@@ -388,6 +405,24 @@ impl<'a> World<'a> {
         totals.swarm_nanos = process_cpu().as_nanos() as u64;
         totals.client_syncs = self.syncs + self.committer()?.batches();
         Ok(totals)
+    }
+
+    /// Watches clients that make no key, for twice the time within which each of them asks every hub for what waits.
+    fn idle(&mut self) -> Result<Idle> {
+        let fetch = self.plan.client_limits().fetch;
+        let (before, began) = (self.totals()?, std::time::Instant::now());
+        while began.elapsed() < fetch.saturating_mul(2) {
+            self.step(Some(Duration::from_millis(50)))?;
+        }
+        let (seconds, after) = (began.elapsed().as_secs_f64(), self.totals()?);
+        let links = u64::from(self.plan.roster.clients) * self.hubs.len() as u64;
+        let rate = |count: fn(&Totals) -> u64| each((count(&after) - count(&before)) as f64 / seconds, links);
+        Ok(Idle {
+            fetch_seconds: fetch.as_secs_f64(),
+            hub_nanos_a_client_second: rate(|totals| totals.hub_nanos),
+            datagrams_a_client_second: rate(|totals| totals.datagrams),
+            octets_a_client_second: rate(|totals| totals.octets),
+        })
     }
 
     fn phase(&mut self, keys: u64, window: Window) -> Result<(Phase, Window)> {
