@@ -1,7 +1,7 @@
 //! One hub as a process of its own: the driver and the log that `skex hub` has, with tables that follow from numbers.
 
+use core::net::SocketAddr;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 

@@ -98,7 +98,7 @@ impl Roster {
     pub(super) fn peer(self, client: u32, way: u64) -> u32 {
         let offset = OFFSETS[(way / 2) as usize % OFFSETS.len()] % self.clients;
         let offset = if offset == 0 { 1 } else { offset };
-        let steps = if way % 2 == 0 { offset } else { self.clients - offset };
+        let steps = if way.is_multiple_of(2) { offset } else { self.clients - offset };
         (client + steps) % self.clients
     }
 }

@@ -313,7 +313,17 @@ impl<'a> World<'a> {
             }
             self.carry_out()?;
         }
-        while message {
+        if message {
+            self.receive()?;
+        }
+        let now = self.now();
+        self.swarm.tick(now, &mut self.entropy)?;
+        self.carry_out()
+    }
+
+    /// Takes what has come, to the last message.
+    fn receive(&mut self) -> Result<()> {
+        loop {
             let count = self.socket.receive()?;
             let now = self.now();
             for number in 0..count {
@@ -327,12 +337,9 @@ impl<'a> World<'a> {
             }
             self.carry_out()?;
             if count < BATCH {
-                break;
+                return Ok(());
             }
         }
-        let now = self.now();
-        self.swarm.tick(now, &mut self.entropy)?;
-        self.carry_out()
     }
 
     /// Makes so many keys, `window` under way at once, and waits until both ends have them all. What the window is then.
