@@ -91,11 +91,28 @@ pub(crate) struct HubFile {
 pub(crate) struct HubClientFile {
     pub(crate) name: String,
     pub(crate) tag: Id,
-    /// Names of the clients that may have keys made with this one.
-    pub(crate) accepts_keys_from: Vec<String>,
+    /// Who may have keys made with this one.
+    pub(crate) accepts_keys_from: Accepts,
     /// Whether it was one once: its number is not given again.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub(crate) revoked: bool,
+}
+
+/// Clients that may have keys made with another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Accepts {
+    /// Every client of the hub.
+    Everyone(Everyone),
+    /// Those of these names.
+    From(Vec<String>),
+}
+
+/// The word for it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Everyone {
+    Everyone,
 }
 
 /// A client's directory.

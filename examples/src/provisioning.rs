@@ -20,7 +20,7 @@ use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
 use crate::store::atomic::sync_directory;
-use crate::store::{FilePad, overwrite, table_name, table_numbers};
+use crate::store::{FilePad, TablesIn, overwrite, table_name};
 
 pub(crate) use import::{Imported, check, import, waiting};
 pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
@@ -144,23 +144,25 @@ pub(crate) fn erase(path: &Path) -> Result<()> {
 
 /// Erases all tables of a link.
 fn erase_tables(directory: &Path, name: &str) -> Result<()> {
+    let tables = TablesIn::directory(directory)?;
     for direction in [Direction::UPLINK, Direction::DOWNLINK] {
-        for number in table_numbers(directory, name, direction)? {
+        for &number in tables.numbers(name, direction) {
             erase(&directory.join(table_name(name, direction, number)))?;
         }
     }
     Ok(())
 }
 
-/// The tables of one direction of a link, the lowest number first; at least one.
+/// The tables of one direction of a link, of those that are `there`, the lowest number first; at least one.
 pub(crate) fn tables(
     directory: &Path,
+    there: &TablesIn,
     name: &str,
     link: &LinkIdentity,
     direction: Direction,
     writable: bool,
 ) -> Result<(Table<FilePad>, Vec<Table<FilePad>>)> {
-    let numbers = table_numbers(directory, name, direction)?;
+    let numbers = there.numbers(name, direction);
     let open = |number: u16| -> Result<Table<FilePad>> {
         let path = directory.join(table_name(name, direction, number));
         let pad = FilePad::open(&path, (link.hub, link.tag), (direction, number), writable)?;

@@ -5,6 +5,7 @@ mod committer;
 mod lock;
 mod log;
 mod many;
+mod pool;
 mod slots;
 mod table;
 
@@ -13,7 +14,7 @@ pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;
 pub(crate) use slots::{SlotContents, Slots};
-pub(crate) use table::{FilePad, TableIdentity, TableWriter, overwrite, table_name, table_numbers};
+pub(crate) use table::{FilePad, TableIdentity, TableWriter, TablesIn, overwrite, table_name};
 
 use anyhow::Result;
 

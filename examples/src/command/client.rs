@@ -24,7 +24,7 @@ use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::provisioning::{Enrolment, enrolment, new_keys, tables};
 use crate::report::{Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, Log};
+use crate::store::{DirectoryLock, FilePad, Log, TablesIn};
 use asking::Question;
 use feeding::Feeding;
 use running::{Home, Names, Running};
@@ -292,10 +292,11 @@ fn address(hub: &ClientHubFile) -> Option<SocketAddr> {
 /// What the machine is made of. Also for `skex status`, with tables that cannot be written.
 pub(crate) fn config(directory: &Path, file: &ClientFile, writable: bool) -> Result<ClientConfig<FilePad>> {
     let (mut links, mut further) = (Vec::new(), Vec::new());
+    let there = TablesIn::directory(directory)?;
     for (handle, (name, known)) in (0_u32..).zip(file.links()?) {
         let Enrolment { link, initial_key } = enrolment(directory, &name, &known)?;
         let mut table = |direction| -> Result<Table<FilePad>> {
-            let (first, others) = tables(directory, &name, &link, direction, writable)?;
+            let (first, others) = tables(directory, &there, &name, &link, direction, writable)?;
             further.extend(others.into_iter().map(|table| (link.hub, direction, table)));
             Ok(first)
         };

@@ -6,6 +6,7 @@ mod revoke;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(crate) use lying::LyingPad;
 
 use crate::clock::Clock;
 use crate::command::provision::{parse_size, take_in};
-use crate::config::{HubClientFile, HubFile, coordinate, load};
+use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load};
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, Paths, bind};
 use crate::entropy::Entropy;
@@ -26,7 +27,7 @@ use crate::provisioning::{
     Enrolment, Known, Links, enrolment, erase, import, new_keys, read_key, tables, waiting,
 };
 use crate::report::{CountersReport, Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, Log, LogContents, table_name};
+use crate::store::{DirectoryLock, FilePad, Log, LogContents, TablesIn, table_name};
 
 /// Run a security hub.
 ///
@@ -135,8 +136,9 @@ pub(crate) fn config(
 ) -> Result<HubConfig<LyingPad>> {
     let mut clients = Vec::new();
     let mut further = Vec::new();
+    let own = Own::of(directory, file, lie, writable)?;
     for (client, (_, known)) in file.enrolled().zip(file.links()?) {
-        let (client, others) = hub_client(directory, file, client, &known, lie, writable)?;
+        let (client, others) = hub_client(&own, client, &known)?;
         further.extend(others.into_iter().map(|(direction, table)| (client.client, direction, table)));
         clients.push(client);
     }
@@ -161,31 +163,50 @@ pub(crate) fn config(
 /// Tables beside the first ones.
 type Further = Vec<(Direction, Table<LyingPad>)>;
 
+/// What a hub has, to make its clients of.
+struct Own<'a> {
+    directory: &'a Path,
+    there: TablesIn,
+    /// Of the clients that it has, or had.
+    tags: BTreeMap<&'a str, ClientTag>,
+    lie: &'a Arc<AtomicBool>,
+    writable: bool,
+}
+
+impl<'a> Own<'a> {
+    fn of(directory: &'a Path, file: &'a HubFile, lie: &'a Arc<AtomicBool>, writable: bool) -> Result<Self> {
+        let there = TablesIn::directory(directory)?;
+        let tags = file.clients.iter().map(|client| (client.name.as_str(), client.tag.client())).collect();
+        Ok(Self { directory, there, tags, lie, writable })
+    }
+}
+
 /// A client of the hub as its directory has it, with its first tables, and the further ones.
 fn hub_client(
-    directory: &Path,
-    file: &HubFile,
+    own: &Own<'_>,
     client: &HubClientFile,
     known: &Known,
-    lie: &Arc<AtomicBool>,
-    writable: bool,
 ) -> Result<(HubClient<LyingPad>, Further)> {
     let name = &client.name;
-    let Enrolment { link, initial_key } = enrolment(directory, name, known)?;
+    let Enrolment { link, initial_key } = enrolment(own.directory, name, known)?;
     let mut further = Vec::new();
     let mut table = |direction| -> Result<Table<LyingPad>> {
-        let (first, others) = tables(directory, name, &link, direction, writable)?;
-        let lying = |table| as_the_hub_is(table, direction, lie);
+        let (first, others) = tables(own.directory, &own.there, name, &link, direction, own.writable)?;
+        let lying = |table| as_the_hub_is(table, direction, own.lie);
         further.extend(others.into_iter().map(|table| (direction, lying(table))));
         Ok(lying(first))
     };
-    let mut authorised = Vec::new();
-    for other in &client.accepts_keys_from {
-        let Some(other) = file.clients.iter().find(|client| client.name == *other) else {
-            bail!("skex.json lets {name} accept keys from {other}, who is no client of this hub: correct it");
-        };
-        authorised.push(other.tag.client());
-    }
+    let tag_of = |other: &String| {
+        own.tags.get(other.as_str()).copied().with_context(|| {
+            format!(
+                "skex.json lets {name} accept keys from {other}, who is no client of this hub: correct it, or write \"everyone\""
+            )
+        })
+    };
+    let authorised = match &client.accepts_keys_from {
+        Accepts::Everyone(_) => Authorised::Everyone,
+        Accepts::From(others) => Authorised::Only(others.iter().map(tag_of).collect::<Result<_>>()?),
+    };
     let client = HubClient {
         client: link.client,
         tag: link.tag,
@@ -193,7 +214,7 @@ fn hub_client(
         initial_key,
         uplink: table(Direction::UPLINK)?,
         downlink: table(Direction::DOWNLINK)?,
-        authorised: Authorised::Only(authorised),
+        authorised,
     };
     Ok((client, further))
 }
@@ -395,8 +416,9 @@ impl Running {
         self.take_keys()?;
         self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
+        let names: BTreeMap<_, _> = self.links.iter().map(|(name, known)| (known.tag, name)).collect();
         for client in self.driver.machine.status() {
-            let name = self.name_of(client.tag);
+            let name = names.get(&client.tag).map_or("a client", |name| name.as_str());
             let connected = if client.connected { "connected" } else { "not connected" };
             let waiting = client.waiting;
             news.push(format!("{name}: {connected}, {waiting} shares wait for it"));

@@ -12,7 +12,8 @@ use skex_wire::dske::Direction;
 
 use crate::command::{client, hub};
 use crate::config::{
-    ClientFile, ClientHubFile, HubClientFile, HubFile, Id, PeerName, Role, coordinate, load, role_of, save,
+    Accepts, ClientFile, ClientHubFile, HubClientFile, HubFile, Id, PeerName, Role, coordinate, load,
+    role_of, save,
 };
 use crate::entropy::Entropy;
 use crate::provisioning::{
@@ -444,7 +445,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
         let as_client = |(name, tag): (&String, &Id)| HubClientFile {
             name: name.clone(),
             tag: *tag,
-            accepts_keys_from: others(*tag).map(|(name, _)| name.clone()).collect(),
+            accepts_keys_from: Accepts::From(others(*tag).map(|(name, _)| name.clone()).collect()),
             revoked: false,
         };
         let hub = HubFile {

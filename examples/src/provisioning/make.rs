@@ -12,8 +12,8 @@ use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
 use crate::entropy::Entropy;
+use crate::store::TablesIn;
 use crate::store::atomic::private;
-use crate::store::table_numbers;
 
 /// Writes a provisioning file with fresh pads to all of `paths`, which must not exist. Durable when this returns, except for the
 /// names of the files.
@@ -49,9 +49,9 @@ pub(crate) fn make(
 
 /// The number of the next table of a link, the same in both directions.
 pub(crate) fn next_number(directory: &Path, name: &str) -> Result<u16> {
-    let mut newest = None;
+    let (there, mut newest) = (TablesIn::directory(directory)?, None);
     for direction in [Direction::UPLINK, Direction::DOWNLINK] {
-        newest = newest.max(table_numbers(directory, name, direction)?.last().copied());
+        newest = newest.max(there.numbers(name, direction).last().copied());
     }
     newest.map_or(Some(0), |newest: u16| newest.checked_add(1)).context("this link has had all its tables")
 }

@@ -3,6 +3,7 @@
 //! A file begins with 64 octets that say whose table it is and how much of it is here, so that a foreign or swapped one is
 //! noticed before a byte of it is used. The elements follow; used ones are overwritten with zeros.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
@@ -13,6 +14,7 @@ use skex_dske::{ClientTag, ELEMENT_LEN, HubId, Origin, Pad, PadError, Table};
 use skex_wire::dske::Direction;
 
 use super::atomic::private;
+use super::pool::PooledFile;
 
 const MAGIC: &[u8; 8] = b"SKEXPAD2";
 const HEADER_LEN: usize = 64;
@@ -54,19 +56,33 @@ const fn way(direction: Direction) -> &'static str {
     if matches!(direction, Direction::UPLINK) { "uplink" } else { "downlink" }
 }
 
-/// The numbers of the tables of a link that are in a directory, ascending.
-pub(crate) fn table_numbers(directory: &Path, link: &str, direction: Direction) -> Result<Vec<u16>> {
-    let prefix = format!("{link}.{}.", way(direction));
-    let mut numbers = Vec::new();
-    let look = || format!("cannot look into {}", directory.display());
-    for entry in fs::read_dir(directory).with_context(look)? {
-        let name = entry.with_context(look)?.file_name();
-        let name = name.to_string_lossy();
-        let number = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".table"));
-        numbers.extend(number.and_then(|number| number.parse::<u16>().ok()));
+/// The tables that are in a directory, by link and direction: a hub has many of both, and looks once.
+#[derive(Debug)]
+pub(crate) struct TablesIn(BTreeMap<String, Vec<u16>>);
+
+impl TablesIn {
+    /// Looks into `directory`.
+    pub(crate) fn directory(directory: &Path) -> Result<Self> {
+        let mut tables = BTreeMap::<String, Vec<u16>>::new();
+        let look = || format!("cannot look into {}", directory.display());
+        for entry in fs::read_dir(directory).with_context(look)? {
+            let name = entry.with_context(look)?.file_name();
+            let name = name.to_string_lossy();
+            let parts = name.strip_suffix(".table").and_then(|name| name.rsplit_once('.'));
+            if let Some((of, number)) = parts
+                && let Ok(number) = number.parse()
+            {
+                tables.entry(of.to_owned()).or_default().push(number);
+            }
+        }
+        tables.values_mut().for_each(|numbers| numbers.sort_unstable());
+        Ok(Self(tables))
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+
+    /// The numbers of a link's tables, ascending.
+    pub(crate) fn numbers(&self, link: &str, direction: Direction) -> &[u16] {
+        self.0.get(&format!("{link}.{}", way(direction))).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Where element `index` begins in the file.
@@ -136,9 +152,11 @@ impl TableWriter {
 /// One end's copy of a table, or of as much of it as has come.
 #[derive(Debug)]
 pub(crate) struct FilePad {
-    file: File,
+    file: PooledFile,
     held: u32,
     identity: TableIdentity,
+    /// Whether anything was erased through this.
+    erased: bool,
 }
 
 impl FilePad {
@@ -178,7 +196,22 @@ impl FilePad {
         if held == 0 || held > elements || len < needed {
             bail!("the table {} is torn: it has {len} octets instead of {needed}; {RESTORE}", path.display());
         }
-        Ok(Self { file, held, identity })
+        Ok(Self { file: PooledFile::new(path.to_owned(), writable), held, identity, erased: false })
+    }
+
+    /// Works on the file, if it still is the one that was opened first. A later portion may have come.
+    fn with<T>(&self, work: impl FnOnce(&File) -> std::io::Result<T>) -> Result<T, PadError> {
+        let check = |file: &File| {
+            let mut header = [0; HEADER_LEN];
+            file.read_exact_at(&mut header, 0)?;
+            let held = header.get(48..).and_then(|rest| rest.first_chunk::<4>().copied());
+            let held = held.map_or(0, u32::from_be_bytes);
+            if held < self.held || header != self.identity.header(held) {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            Ok(())
+        };
+        self.file.with(check, work).map_err(|_| PadError::Storage)
     }
 
     fn open_identical(path: &Path, identity: TableIdentity) -> Result<Self> {
@@ -213,14 +246,15 @@ impl Pad for FilePad {
 
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
         let start = self.place(index, out.len())?;
-        self.file.read_exact_at(out, start).map_err(|_| PadError::Storage)
+        self.with(|file| file.read_exact_at(out, start))
     }
 
     fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
         let len = usize::try_from(elements).ok().and_then(|count| count.checked_mul(ELEMENT_LEN));
         let len = len.ok_or(PadError::OutOfRange)?;
         let start = self.place(index, len)?;
-        overwrite(&self.file, start, len as u64).map_err(|_| PadError::Storage)
+        self.erased = true;
+        self.with(|file| overwrite(file, start, len as u64))
     }
 }
 
@@ -239,7 +273,9 @@ pub(crate) fn overwrite(file: &File, mut start: u64, mut left: u64) -> std::io::
 impl Drop for FilePad {
     /// What was erased is gone from the disk too. The marks, which are synced each time, keep it from being used before.
     fn drop(&mut self) {
-        let _ = self.file.sync_data();
+        if self.erased {
+            let _ = self.with(File::sync_data);
+        }
     }
 }
 
@@ -308,6 +344,33 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_was_closed_meanwhile_is_opened_again_unless_another_has_its_name() {
+        let (_directory, path) = table(30, 10);
+        let pad = FilePad::open(&path, ENDS, PLACE, true).unwrap();
+        let before = fs::read(&path).unwrap();
+        let later = TableWriter::open(&path, identity(30), 10).unwrap();
+        later.write(10, &octets(10, 25)).unwrap();
+        later.finish(25).unwrap();
+        assert_eq!(all(&pad), octets(0, 10), "more of it came");
+        for wrong in [
+            {
+                let mut other = before.clone();
+                other[10] ^= 1;
+                other
+            },
+            before[..100].to_vec(),
+        ] {
+            let pad = FilePad::open(&path, ENDS, PLACE, true).unwrap();
+            fs::rename(&path, path.with_extension("away")).unwrap();
+            assert_eq!(pad.read(0, &mut [0; 16]), Err(PadError::Storage), "it is gone");
+            fs::write(&path, wrong).unwrap();
+            assert_eq!(pad.read(9, &mut [0; 16]), Err(PadError::Storage), "it is another, or shorter");
+            fs::rename(path.with_extension("away"), &path).unwrap();
+            pad.read(0, &mut [0; 16]).unwrap();
+        }
+    }
+
+    #[test]
     fn a_table_of_another_direction_and_a_torn_one_are_refused() {
         let (_directory, path) = table(10, 10);
         let foreign = FilePad::open(&path, ENDS, (Direction::DOWNLINK, 0), true).unwrap_err();
@@ -325,7 +388,10 @@ mod tests {
             fs::write(directory.path().join(name), "").unwrap();
         }
         fs::write(directory.path().join("a.uplink.4.table.partial"), "").unwrap();
-        assert_eq!(table_numbers(directory.path(), "a", Direction::UPLINK).unwrap(), [2, 10]);
+        let tables = TablesIn::directory(directory.path()).unwrap();
+        assert_eq!(tables.numbers("a", Direction::UPLINK), [2, 10]);
+        assert_eq!(tables.numbers("a", Direction::DOWNLINK), [0]);
+        assert!(tables.numbers("b", Direction::UPLINK).is_empty());
         assert_eq!(table_name("a", Direction::DOWNLINK, 0), "a.downlink.0.table");
     }
 }

@@ -16,5 +16,6 @@ mod feed;
 mod keys;
 mod kme;
 mod load;
+mod many;
 mod provisioning;
 mod support;

@@ -47,13 +47,18 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Running {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_skex"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    spawn(Command::new(env!("CARGO_BIN_EXE_skex")).args(arguments))
+}
+
+/// With so many files open at most.
+pub(crate) fn start_limited<A: AsRef<OsStr>>(files: u32, arguments: impl IntoIterator<Item = A>) -> Running {
+    let limited = format!("ulimit -n {files} && exec \"$@\"");
+    spawn(Command::new("sh").args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_skex")]).args(arguments))
+}
+
+fn spawn(command: &mut Command) -> Running {
+    let mut process =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (out, mut err) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
     let (line, lines) = channel();
     std::thread::spawn(move || {

@@ -12,9 +12,9 @@ use skex_core::SecretBytes;
 use skex_dske::{ClientId, LinkIdentity, Origin, Provision};
 use skex_wire::SuiteId;
 
-use super::{Running, hub_client, revoke};
+use super::{Own, Running, hub_client, revoke};
 use crate::command::provision::{both_tables, check_name, elements, take_in};
-use crate::config::{HubClientFile, HubFile, Id, coordinate, load, replace};
+use crate::config::{Accepts, HubClientFile, HubFile, Id, coordinate, load, replace};
 use crate::entropy::Entropy;
 use crate::provisioning::{Known, await_order, check, import, make, orders};
 use crate::report::Reporter;
@@ -137,7 +137,7 @@ fn note_down(directory: &Path, order: &Path) -> Result<(String, PathBuf)> {
             // What a crash left of the enrolment of before must not be taken for this one's.
             revoke::finish_earlier(directory, &file)?;
             let before = file.clients.iter().rev().find(|client| client.name == name);
-            let others = || file.enrolled().map(|client| client.name.clone()).collect();
+            let others = || Accepts::From(file.enrolled().map(|client| client.name.clone()).collect());
             let accepts_keys_from = before.map_or_else(others, |client| client.accepts_keys_from.clone());
             let tag = Id(*link.tag.as_bytes());
             file.clients.push(HubClientFile { name: name.clone(), tag, accepts_keys_from, revoked: false });
@@ -176,7 +176,8 @@ impl Running {
         import(&self.directory, &links, &waiting)?;
         let client = file.enrolled().find(|client| client.name == name).context("it was written")?;
         let known = links.iter().find(|(link, _)| *link == name).context("it was written")?;
-        let (client, _) = hub_client(&self.directory, &file, client, &known.1, &self.lie, true)?;
+        let own = Own::of(&self.directory, &file, &self.lie, true)?;
+        let (client, _) = hub_client(&own, client, &known.1)?;
         self.driver.call(|hub, _, _| hub.enrol(client, &[name.as_bytes()]))??;
         self.links = links;
         self.reporter.note(format!("{name} is enrolled"))

@@ -133,6 +133,10 @@ def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lie", action="store_true", help="hand out wrong shares")
 
 
+def _accepted(tags: dict[str, bytes], names: list[str] | str) -> frozenset[bytes]:
+    return frozenset(tags.values() if names == "everyone" else (tags[name] for name in names))
+
+
 def hub_config(folder: Path) -> hubs.HubConfig:
     config = json.loads((folder / "skex.json").read_text())
     hub_id = bytes.fromhex(config["id"])
@@ -141,7 +145,7 @@ def hub_config(folder: Path) -> hubs.HubConfig:
     served = [
         hubs.ClientConfig(
             _link(folder, client["name"]),
-            frozenset(tags[name] for name in client["accepts_keys_from"]),
+            _accepted(tags, client["accepts_keys_from"]),
             (client["name"].encode(),),
         )
         for client in config["clients"]
