@@ -17,5 +17,8 @@ mod liar;
 #[path = "../../skex-dske/tests/scenarios/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the scenarios need more of it")]
+#[path = "../../skex-dske/tests/scenarios/sharded.rs"]
+mod sharded;
+#[allow(dead_code, reason = "the scenarios need more of it")]
 #[path = "../../skex-dske/tests/scenarios/world.rs"]
 mod world;

@@ -1,5 +1,6 @@
 //! A security hub: it relays shares between its clients and knows one share of each key.
 
+mod asked;
 mod budget;
 mod clients;
 mod command;
@@ -7,14 +8,18 @@ mod config;
 mod confirmation;
 mod delivery;
 mod enrolment;
+mod hand_over;
 mod lease;
 mod refill;
 mod relay;
+mod roster;
 mod session;
+mod shard;
 mod upload;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -25,13 +30,17 @@ use skex_core::machine::{
     Receipt, ReceiptError, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
+use skex_core::{SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Inner, Outer, Sealed};
 
+use asked::{Asked, STORED_ASKED, STORED_TAKEN_BACK};
 use budget::STORED_SPENT;
 use clients::Clients;
 use command::{Allowed, STORED_ALLOWED, STORED_OFFER, Said};
 pub use config::{Authorised, HubClient, HubConfig, HubLimits};
+pub use enrolment::HubRoster;
+pub use hand_over::HandOver;
+pub use shard::shard_of;
 
 use crate::backoff::Backoff;
 use crate::client::Table;
@@ -46,9 +55,15 @@ use crate::state::{Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
 use enrolment::Leaving;
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
+use roster::Roster;
 use session::STORED_INITIAL;
+use shard::{Shard, shard_key};
 
-/// One hub and all its clients. `P` is where their tables lie.
+/// One hub and all its clients, or a shard of it and the clients of that ([`HubConfig::into_shards`]). `P` is where their
+/// tables lie.
+///
+/// A shard is driven like a hub, by datagrams that [`shard_of`] gives to it; and what it has for the other shards
+/// ([`Self::poll_hand_over`]) has to come to those ([`Self::handed_over`]).
 pub struct Hub<P> {
     coordinate: Coordinate,
     /// What it relays.
@@ -56,12 +71,18 @@ pub struct Hub<P> {
     limits: HubLimits,
     /// Whose hub it is.
     id: HubId,
+    shard: Shard,
     clients: Clients<P>,
-    /// Who has which name: as the configuration says.
-    names: BTreeMap<Vec<u8>, ClientId>,
+    /// The clients of all shards.
+    roster: Arc<Roster>,
     /// What clients published, encoded.
     offers: BTreeMap<ClientId, Vec<u8>>,
+    /// Of initiators of every shard, for responders of this one.
     relays: BTreeMap<RelayId, Relay>,
+    /// Of initiators of this shard, for responders of others.
+    asked: BTreeMap<RelayId, Asked>,
+    /// Keys that an initiator of another shard has taken back, and of which no share had come: until when none is taken.
+    taken_back: BTreeMap<RelayId, Instant>,
     /// The relays whose share waits for a responder.
     waiting: BTreeMap<ClientId, BTreeSet<RelayId>>,
     /// Elements of a responder's downlink for which shares were accepted, by part.
@@ -72,6 +93,7 @@ pub struct Hub<P> {
     clock: Clock,
     journal: Journal,
     queue: Queue<Transmit<Vec<u8>>>,
+    hand_overs: Queue<HandOver>,
     /// Clients that were revoked, until that is durable.
     leaving: Queue<Leaving<P>>,
     /// Tables that were taken out of service and are erased behind a checkpoint. At most those that are there.
@@ -87,7 +109,6 @@ pub struct Hub<P> {
 }
 
 struct Client<P> {
-    tag: ClientTag,
     link: Link<P>,
     /// Whose keys it accepts; none: everybody's.
     allowed: Option<Box<Allowed>>,
@@ -218,21 +239,25 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, mut further, names, suites, limits } = config;
-        let machine = id.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
-        let owner = Owner { kind: RecordKind::DSKE_HUB, machine };
+        let HubConfig { id, coordinate, clients, mut further, names, suites, limits, shard, roster } = config;
+        let owner = Owner { kind: RecordKind::DSKE_HUB, machine: shard.machine(id) };
         let mut stored = Stored::read(owner, records)?;
+        shard.check(&mut stored)?;
         let journal = Journal::new(owner, stored.sequence, rng);
         let boot_key = SecretBytes::generate(rng);
+        let all = clients.iter().map(|client| (client.client, client.tag));
         let mut hub = Self {
             coordinate,
             suites,
             limits,
             id,
-            clients: Clients::with_capacity(clients.len()),
-            names,
+            shard,
+            clients: Clients::with_capacity(shard, clients.len()),
+            roster: roster.unwrap_or_else(|| Arc::new(Roster::new(all, names))),
             offers: BTreeMap::new(),
             relays: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
             waiting: BTreeMap::new(),
             spent: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -240,6 +265,7 @@ impl<P: Pad> Hub<P> {
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue),
+            hand_overs: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),
             retiring: VecDeque::new(),
             revoked: BTreeMap::new(),
@@ -249,29 +275,25 @@ impl<P: Pad> Hub<P> {
             relayed: 0,
         };
         let revoked = enrolment::revoked(&mut stored)?;
-        let mut clients = clients.into_iter().peekable();
-        while clients.peek().is_some() || revoked.range(hub.next_number()..).next().is_some() {
-            let next = hub.next_number();
-            let others: Vec<_> = further.extract_if(.., |(id, ..)| *id == next).collect();
+        hub.leave_out(&revoked);
+        for client in clients {
+            let id = client.client;
+            let others: Vec<_> = further.extract_if(.., |(of, ..)| *of == id).collect();
             let others = others.into_iter().map(|(_, direction, table)| (direction, table));
-            match (clients.next_if(|client| client.client == next), revoked.get(&next)) {
-                (Some(client), None) => {
-                    let marks = stored.values.remove(marks_key(next).as_slice());
-                    let initial = stored.values.remove(command::key(STORED_INITIAL, next).as_slice());
-                    hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
-                }
+            if revoked.contains_key(&id) {
                 // A crash came before its tables were erased.
-                (Some(client), Some(tag)) => {
-                    hub.names.retain(|_, owner| *owner != next);
-                    let tables = others.map(|(_, table)| table);
-                    hub.events.push_back((Barrier::OPEN, enrolment::erase_again(*tag, client, tables)));
-                    let _ = hub.clients.push(None);
-                }
-                (None, Some(_)) => {
-                    let _ = hub.clients.push(None);
-                }
-                (None, None) => return Err(RestoreError::Configuration),
+                enrolment::erase_again(client, others.map(|(_, table)| table));
+                continue;
             }
+            let marks = stored.values.remove(marks_key(id).as_slice());
+            let initial = stored.values.remove(command::key(STORED_INITIAL, id).as_slice());
+            hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
+        }
+        // Whoever is missing was revoked.
+        let given = (0..hub.roster.next_number().number()).map(ClientId::new);
+        let mut own = given.filter(|id| shard.owns(*id));
+        if !own.all(|id| hub.client(id).is_some() || revoked.contains_key(&id)) {
+            return Err(RestoreError::Configuration);
         }
         hub.revoked = revoked;
         // What was spent comes last: whom a client has authorised since says how its downlink is divided.
@@ -283,6 +305,8 @@ impl<P: Pad> Hub<P> {
                 Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
                 Some((&STORED_ALLOWED, client)) => hub.restore_allowed(client, value.expose())?,
                 Some((&STORED_OFFER, client)) => hub.restore_offer(client, value.expose())?,
+                Some((&STORED_ASKED, id)) => hub.restore_asked(id, value.expose(), now)?,
+                Some((&STORED_TAKEN_BACK, id)) => hub.restore_taken_back(id, value.expose(), now)?,
                 Some((&(STORED_MARKS | STORED_INITIAL), _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }
@@ -310,8 +334,7 @@ impl<P: Pad> Hub<P> {
         if !waiting.is_empty() {
             self.refills.insert(client.client, refill::Refills::new(waiting));
         }
-        let is_added = self.clients.push(Some(Client {
-            tag: client.tag,
+        let added = Client {
             link,
             allowed: match client.authorised {
                 Authorised::Everyone => None,
@@ -325,20 +348,17 @@ impl<P: Pad> Hub<P> {
             said: None,
             key_replaced: initial.is_some(),
             low_reported: [false; 2],
-        }));
-        is_added.then_some(()).ok_or(RestoreError::Configuration)
+        };
+        self.clients.put(client.client, added).then_some(()).ok_or(RestoreError::Configuration)
     }
 
     fn restore_relay(&mut self, key: &[u8], value: &[u8], now: Instant) -> Result<(), RestoreError> {
-        let mut reader = skex_wire::Reader::new(key);
-        let id = (ClientId::new(reader.u32()?), KeyId::new(reader.array()?));
-        reader.finish()?;
+        let id = relay::id_of(key)?;
         let relay = Relay::decode(value, now)?;
-        if self.client(relay.responder).is_none() {
+        if self.client(relay.responder).is_none() || self.roster.tag(id.0).is_none() {
             return Err(RestoreError::Configuration);
         }
-        let client = self.client_mut(id.0).ok_or(RestoreError::Configuration)?;
-        client.keys = client.keys.saturating_add(1);
+        self.count_key(id.0);
         self.timers.insert((relay.expires, Timer::Expiry(id)));
         if relay.share.is_some() {
             self.waiting.entry(relay.responder).or_default().insert(id);
@@ -407,7 +427,7 @@ impl<P: Pad> Hub<P> {
             // A client that was revoked meanwhile has no tables any more.
             let Some(client) = self.clients.get_mut(id) else { continue };
             let erased = client.link.erase_retired(direction, number);
-            let (client, uplink) = (client.tag, direction == Direction::UPLINK);
+            let (client, uplink) = (self.roster.tag(id)?, direction == Direction::UPLINK);
             self.store_marks(id);
             return Some(HubEvent::TableRetired { client, uplink, number, erased });
         }
@@ -426,28 +446,35 @@ impl<P: Pad> Hub<P> {
     /// How the clients stand, in the order of their numbers.
     pub fn status(&self) -> impl Iterator<Item = ClientStatus> + '_ {
         let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
-        self.clients.iter().map(move |client| ClientStatus {
-            tag: client.tag,
-            connected: client.link.session.is_some(),
-            uplink_remaining: octets(client.link.incoming.remaining()),
-            downlink_remaining: octets(client.link.outgoing.remaining()),
-            waiting: self.waiting.get(&client.link.keys.client()).map_or(0, BTreeSet::len),
+        self.clients.iter().filter_map(move |client| {
+            let id = client.link.keys.client();
+            Some(ClientStatus {
+                tag: self.roster.tag(id)?,
+                connected: client.link.session.is_some(),
+                uplink_remaining: octets(client.link.incoming.remaining()),
+                downlink_remaining: octets(client.link.outgoing.remaining()),
+                waiting: self.waiting.get(&id).map_or(0, BTreeSet::len),
+            })
         })
     }
 
     /// How full the tables of this hub are.
     pub fn fill(&self) -> impl Iterator<Item = Fill> {
-        let clients = self.clients.len();
-        let keys = self.limits.keys_per_initiator.saturating_mul(clients);
+        let (clients, all) = (self.clients.len(), self.roster.len());
+        let keys = self.limits.keys_per_initiator.saturating_mul(all);
         let said = || self.clients.iter().filter_map(|client| client.said.as_deref());
         let refusals = said().map(|said| said.refusals.len()).fold(0, usize::saturating_add);
         let outcomes = said().map(|said| said.outcomes.len()).fold(0, usize::saturating_add);
         let withdrawn = said().map(|said| said.withdrawn.len()).fold(0, usize::saturating_add);
         let waiting = self.waiting.values().map(BTreeSet::len).fold(0, usize::saturating_add);
         let queue = self.limits.queue.saturating_sub(self.queue.free());
-        let timers = keys.saturating_mul(2).saturating_add(clients);
+        let hand_overs = self.limits.queue.saturating_sub(self.hand_overs.free());
+        let timers = keys.saturating_mul(3).saturating_add(clients);
         [
             Fill::new("keys", self.relays.len(), keys),
+            Fill::new("keys at other shards", self.asked.len(), keys),
+            Fill::new("keys of other shards, taken back", self.taken_back.len(), keys),
+            Fill::new("hand-overs", hand_overs, self.limits.queue),
             Fill::new("shares that wait", waiting, self.limits.waiting_per_responder.saturating_mul(clients)),
             Fill::new("timers", self.timers.len(), timers),
             Fill::new("refusals", refusals, upload::REFUSALS.saturating_mul(clients)),
@@ -483,13 +510,9 @@ impl<P: Pad> Hub<P> {
         &self.discards
     }
 
-    /// The client with this tag.
+    /// The client with this tag, of whatever shard.
     fn client_of(&self, tag: ClientTag) -> Option<ClientId> {
-        self.clients.of_tag(tag)
-    }
-
-    fn next_number(&self) -> ClientId {
-        ClientId::new(u32::try_from(self.clients.len()).unwrap_or(u32::MAX))
+        self.roster.of_tag(tag)
     }
 
     fn client(&self, id: ClientId) -> Option<&Client<P>> {
@@ -577,10 +600,22 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
+    /// An initiator of this shard has one key more whose lifetime is not over.
+    fn count_key(&mut self, initiator: ClientId) {
+        if let Some(client) = self.client_mut(initiator) {
+            client.keys = client.keys.saturating_add(1);
+        }
+    }
+
     fn expire(&mut self, now: Instant, id: RelayId) {
-        let Some(relay) = self.relays.get(&id) else { return };
-        if relay.expires > now {
-            self.timers.insert((relay.expires, Timer::Expiry(id)));
+        let ends = [
+            self.relays.get(&id).map(|relay| relay.expires),
+            self.asked.get(&id).map(|asked| asked.expires),
+            self.taken_back.get(&id).copied(),
+        ];
+        let Some(expires) = ends.into_iter().flatten().max() else { return };
+        if expires > now {
+            self.timers.insert((expires, Timer::Expiry(id)));
             return;
         }
         self.remove_relay(id);
@@ -621,6 +656,16 @@ impl<P: Pad> Hub<P> {
         Output::Wait(timer.into_iter().chain(self.journal.deadline()).min())
     }
 
+    /// The next thing that another shard has to be told. To be asked for until there is none, each time that
+    /// [`Self::poll_output`] says to wait. Which shard it is for, it says ([`HandOver::to`]).
+    ///
+    /// Hand-overs hold shares in clear: they belong in the memory of the process that runs all shards, and nowhere else. One that
+    /// is lost, or comes twice, late or out of order, does no harm: what depended on it is handed over again when the client asks
+    /// again.
+    pub fn poll_hand_over(&mut self) -> Option<HandOver> {
+        self.journal.release(&mut self.hand_overs)
+    }
+
     /// Seals `inner` for a client and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue,
     /// it is as good as lost on the way.
     fn send(&mut self, id: ClientId, inner: &[u8], after: u64, class: TransmitClass) {
@@ -642,7 +687,7 @@ impl<P: Pad> Hub<P> {
     }
 
     fn store_marks(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(id) else {
+        let (Some(tag), Some(client)) = (self.roster.tag(id), self.clients.get_mut(id)) else {
             return;
         };
         self.journal.set(&marks_key(id), client.link.marks());
@@ -651,7 +696,7 @@ impl<P: Pad> Hub<P> {
         {
             let (low, remaining) = client.link.low_water(direction);
             if low && !core::mem::replace(reported, low) {
-                let (client, uplink) = (client.tag, direction == Direction::UPLINK);
+                let (client, uplink) = (tag, direction == Direction::UPLINK);
                 self.events.push_back((Barrier::OPEN, HubEvent::TableLow { client, uplink, remaining }));
             }
         }
@@ -663,6 +708,10 @@ impl<P: Pad> Hub<P> {
         for client in self.clients.iter() {
             self.journal.set(&marks_key(client.link.keys.client()), client.link.marks());
         }
+        if !self.shard.is_whole() {
+            self.journal.set(&shard_key(), self.shard.stored());
+        }
+        self.store_asked(now);
         self.store_spent();
         self.store_commands();
         self.store_revoked();

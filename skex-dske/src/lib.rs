@@ -28,7 +28,10 @@ pub use client::{
     LookupError, NegotiationError, PeerOffer, Release, ResponderPolicy, Role, Table,
 };
 pub use fill::Fill;
-pub use hub::{Authorised, ClientStatus, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits};
+pub use hub::{
+    Authorised, ClientStatus, HandOver, Hub, HubClient, HubConfig, HubError, HubEvent, HubLimits, HubRoster,
+    shard_of,
+};
 pub use id::{ClientId, ClientTag, HubId};
 pub use key::Origin;
 pub use link::{TableError, TableStatus};

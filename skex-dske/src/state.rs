@@ -54,6 +54,11 @@ pub enum RestoreError {
     /// A record is intact and does not make sense.
     #[error("a record is intact and its content is not that of this machine")]
     Content,
+    /// The records are those of another shard, or of a hub with another number of shards.
+    #[error(
+        "the records are those of another shard, or the hub had another number of shards: start it with the number that it had"
+    )]
+    Shard,
     /// The stored state names a hub or a client that the configuration does not have.
     #[error(
         "the configuration lacks a hub or client that the stored state has; bring the configuration back"

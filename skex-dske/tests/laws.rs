@@ -17,6 +17,8 @@
 
 #[path = "scenarios/oracle.rs"]
 mod oracle;
+#[path = "scenarios/sharded.rs"]
+mod sharded;
 #[path = "scenarios/world.rs"]
 mod world;
 
@@ -70,7 +72,7 @@ fn trial() -> Trial<Party> {
 fn overfull(party: &Party) -> Option<String> {
     let tables: Vec<Fill> = match party {
         Either::Left(client) => client.fill().collect(),
-        Either::Right(hub) => hub.fill().collect(),
+        Either::Right(hub) => hub.fill(),
     };
     tables.iter().find(|table| table.held > table.bound).map(|table| format!("{table:?}"))
 }

@@ -28,7 +28,7 @@ impl<P: Pad> Hub<P> {
         let Some(client) = self.client(responder) else { return 0 };
         let initiators = match &client.allowed {
             Some(allowed) if !allowed.all_but => allowed.tags.len(),
-            _ => self.clients.len().saturating_sub(1),
+            _ => self.roster.len().saturating_sub(1),
         };
         initiators.min(PARTS)
     }
@@ -37,7 +37,7 @@ impl<P: Pad> Hub<P> {
     fn part_of(&self, initiator: ClientId, responder: ClientId) -> Option<u8> {
         let place = match &self.client(responder)?.allowed {
             Some(allowed) if !allowed.all_but => {
-                let tag = self.client(initiator)?.tag;
+                let tag = self.roster.tag(initiator)?;
                 allowed.tags.iter().position(|authorised| *authorised == tag)?
             }
             // Counted without the responder itself.

@@ -1,68 +1,51 @@
-//! The clients of a hub by number and by tag. A number is never given twice: the slot of a client that was revoked stays
-//! empty for good.
+//! The clients of a hub or of a shard of it, by number.
 
 use alloc::vec::Vec;
 
 use super::Client;
-use crate::id::{ClientId, ClientTag};
+use super::shard::Shard;
+use crate::id::ClientId;
 
 pub(super) struct Clients<P> {
+    shard: Shard,
+    /// Those of this shard in the order of their numbers. The slot of a client that was revoked stays empty for good.
     slots: Vec<Option<Client<P>>>,
-    /// All clients in the order of their tags: a quarter of what a map would take.
-    by_tag: Vec<ClientId>,
 }
 
 impl<P> Clients<P> {
-    pub(super) fn with_capacity(clients: usize) -> Self {
-        Self { slots: Vec::with_capacity(clients), by_tag: Vec::with_capacity(clients) }
+    pub(super) fn with_capacity(shard: Shard, clients: usize) -> Self {
+        Self { shard, slots: Vec::with_capacity(clients) }
     }
 
-    /// Numbers that were given.
     pub(super) const fn len(&self) -> usize {
         self.slots.len()
     }
 
     pub(super) fn get(&self, id: ClientId) -> Option<&Client<P>> {
-        self.slots.get(usize::try_from(id.number()).ok()?)?.as_ref()
+        self.slots.get(self.shard.place_of(id)?)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client<P>> {
-        self.slots.get_mut(usize::try_from(id.number()).ok()?)?.as_mut()
+        self.slots.get_mut(self.shard.place_of(id)?)?.as_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Client<P>> {
         self.slots.iter().flatten()
     }
 
-    /// The client with this tag.
-    pub(super) fn of_tag(&self, tag: ClientTag) -> Option<ClientId> {
-        self.place_of(tag).ok().and_then(|place| self.by_tag.get(place).copied())
-    }
-
-    fn place_of(&self, tag: ClientTag) -> Result<usize, usize> {
-        let tag_of = |id: &ClientId| self.get(*id).map(|client| client.tag);
-        self.by_tag.binary_search_by_key(&Some(tag), tag_of)
-    }
-
-    /// Gives the next number to `client`; `None` gives it to nobody. `false`: its tag is another client's.
+    /// Puts a client into the slot of its number. `false`: that is another shard's, or it was given before.
     #[must_use]
-    pub(super) fn push(&mut self, client: Option<Client<P>>) -> bool {
-        let Some(new) = &client else {
-            self.slots.push(None);
-            return true;
+    pub(super) fn put(&mut self, id: ClientId, client: Client<P>) -> bool {
+        let Some(place) = self.shard.place_of(id).filter(|place| *place >= self.slots.len()) else {
+            return false;
         };
-        let (id, Err(place)) = (new.link.keys.client(), self.place_of(new.tag)) else { return false };
-        self.slots.push(client);
-        self.by_tag.insert(place, id);
+        self.slots.resize_with(place, || None);
+        self.slots.push(Some(client));
         true
     }
 
     /// Takes a client out for good.
     pub(super) fn remove(&mut self, id: ClientId) -> Option<Client<P>> {
-        let tag = self.get(id)?.tag;
-        if let Ok(place) = self.place_of(tag) {
-            self.by_tag.remove(place);
-        }
-        self.slots.get_mut(usize::try_from(id.number()).ok()?)?.take()
+        self.slots.get_mut(self.shard.place_of(id)?)?.take()
     }
 }

@@ -9,12 +9,14 @@ use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitC
 use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::{Busy, Command, CommandBody, Found, Offer, OutcomeStatus, Tagged};
 
+use super::asked::PendingCommand;
+use super::hand_over::Crossing;
 use super::relay::{GivenAnswer, RelayId, storage_key};
 use super::upload::QUEUE_RESERVE;
 use super::{Client, Hub, Timer};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
-use crate::link::Slot;
+use crate::link::{AnswerKey, Slot};
 use crate::psrd::{Pad, Place};
 use crate::state::RestoreError;
 
@@ -27,6 +29,8 @@ pub(super) struct Said {
     pub(super) outcomes: VecDeque<GivenAnswer>,
     /// Keys that were withdrawn before a share of them came: one may still be on its way, in a block of this session.
     pub(super) withdrawn: BTreeSet<KeyId>,
+    /// Commands that wait for another shard.
+    pub(super) pending: Vec<PendingCommand>,
 }
 
 /// Outcomes that are remembered of each client: more than it has commands under way.
@@ -119,8 +123,12 @@ impl<P: Pad> Hub<P> {
             self.send(id, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
+        if self.repeat_command_elsewhere(id, slot) {
+            return Err(DiscardReason::Duplicate);
+        }
         // Nothing is opened that could not be kept: "busy" spends nothing.
-        if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
+        let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
+        if full || self.is_full_elsewhere(id) {
             let busy = Busy::new(table, index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
@@ -129,6 +137,15 @@ impl<P: Pad> Hub<P> {
         }
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         let answer_key = client.link.open_command(message)?;
+        let elsewhere = match body {
+            CommandBody::Lookup(name) => self.look_up_elsewhere(name),
+            CommandBody::Withdraw(key_id) => self.withdraw_elsewhere((id, KeyId::new(key_id))),
+            _ => None,
+        };
+        if let Some(command) = elsewhere {
+            self.command_elsewhere(id, answer_key, command);
+            return Ok(Disposition::Accepted);
+        }
         let mut found = None;
         let status = match body {
             CommandBody::Lookup(name) => {
@@ -146,23 +163,39 @@ impl<P: Pad> Hub<P> {
         let after = self.journal.carrying();
         let offer = found.as_ref().map(|(_, offer)| offer.as_slice()).unwrap_or_default();
         let found = found.as_ref().map(|(tag, _)| Found::new(*tag.as_bytes(), Offer::decode(offer).ok()));
-        let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
-        if let Some(inner) = client.link.outcome(answer_key, status, found) {
-            self.send(id, &inner, after, TransmitClass::Reply);
-            if let Some(client) = self.client_mut(id) {
-                let outcomes = &mut client.said.get_or_insert_default().outcomes;
-                outcomes.truncate(OUTCOMES.saturating_sub(1));
-                outcomes.push_front(GivenAnswer { slot, inner, after });
-            }
-        }
+        self.answer_command(id, answer_key, (status, found), after);
         Ok(Disposition::Accepted)
+    }
+
+    /// The one outcome of a command, behind checkpoint `after`.
+    pub(super) fn answer_command(
+        &mut self,
+        id: ClientId,
+        answer_key: AnswerKey,
+        (status, found): (OutcomeStatus, Option<Found<'_>>),
+        after: u64,
+    ) {
+        let slot = answer_key.slot();
+        let Some(client) = self.client(id) else { return };
+        let Some(inner) = client.link.outcome(answer_key, status, found) else { return };
+        self.send(id, &inner, after, TransmitClass::Reply);
+        if let Some(client) = self.client_mut(id) {
+            let outcomes = &mut client.said.get_or_insert_default().outcomes;
+            outcomes.truncate(OUTCOMES.saturating_sub(1));
+            outcomes.push_front(GivenAnswer { slot, inner, after });
+        }
     }
 
     /// Who has this name here, and what it published.
     fn look_up(&self, name: &[u8]) -> Option<(ClientTag, Vec<u8>)> {
-        let id = self.names.get(name)?;
-        let tag = self.client(*id)?.tag;
-        Some((tag, self.offers.get(id).cloned().unwrap_or_default()))
+        let id = self.roster.of_name(name)?;
+        Some((self.roster.tag(id)?, self.offers.get(&id).cloned().unwrap_or_default()))
+    }
+
+    /// The look-up of a name whose owner is a client of another shard, which knows what that published.
+    fn look_up_elsewhere(&self, name: &[u8]) -> Option<Crossing> {
+        let owner = self.roster.of_name(name).filter(|owner| !self.shard.owns(*owner))?;
+        Some(Crossing::LookUp { owner })
     }
 
     fn publish(&mut self, id: ClientId, offer: Option<&Offer<'_>>) -> OutcomeStatus {
@@ -181,7 +214,7 @@ impl<P: Pad> Hub<P> {
     }
 
     /// The initiator takes a key back.
-    fn withdraw(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
+    pub(super) fn withdraw(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
         let Some(relay) = self.relays.get(&id) else {
             let Some(client) = self.client_mut(id.0) else { return OutcomeStatus::UNKNOWN };
             let withdrawn = &mut client.said.get_or_insert_default().withdrawn;

@@ -1,13 +1,17 @@
 //! What a hub is told when it is made.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use skex_core::SecretBytes;
 use skex_wire::SuiteId;
 use skex_wire::dske::{Direction, MAX_NAME_LEN};
 
+use super::roster::Roster;
+use super::shard::Shard;
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
 use crate::id::{ClientId, ClientTag, HubId};
@@ -104,6 +108,9 @@ pub struct HubConfig<P> {
     pub(super) names: BTreeMap<Vec<u8>, ClientId>,
     pub(super) suites: Vec<KeySuite>,
     pub(super) limits: HubLimits,
+    pub(super) shard: Shard,
+    /// Of all shards; none: the clients are all there are.
+    pub(super) roster: Option<Arc<Roster>>,
 }
 
 impl<P> HubConfig<P> {
@@ -138,7 +145,47 @@ impl<P> HubConfig<P> {
             names: BTreeMap::new(),
             suites,
             limits: HubLimits::default(),
+            shard: Shard::WHOLE,
+            roster: None,
         })
+    }
+
+    /// The configurations of the shards of this hub, so many as `shards`, each for a [`Hub`](crate::Hub) of its own with a store of
+    /// its own. To be called last.
+    ///
+    /// The shard of a client is its number modulo `shards` ([`shard_of`](crate::shard_of)). **The number of shards of a hub that has
+    /// ever run never changes**: a client would come to a shard that does not know what is used of its tables. A shard refuses the
+    /// records of another layout ([`RestoreError::Shard`](crate::RestoreError::Shard)), but cannot know that there were any: restore
+    /// all shards before the first is given a datagram, and let none run if one is refused.
+    #[must_use]
+    pub fn into_shards(self, shards: NonZeroU16) -> Vec<Self> {
+        let count = shards.get();
+        let Self { id, coordinate, clients, further, names, suites, limits, .. } = self;
+        let all = clients.iter().map(|client| (client.client, client.tag));
+        let roster = Arc::new(Roster::new(all, names));
+        let config = |index| Self {
+            id,
+            coordinate,
+            clients: Vec::new(),
+            further: Vec::new(),
+            names: BTreeMap::new(),
+            suites: suites.clone(),
+            limits,
+            shard: Shard::new(index, count),
+            roster: Some(Arc::clone(&roster)),
+        };
+        let mut configs: Vec<Self> = (0..count).map(config).collect();
+        for client in clients {
+            if let Some(config) = configs.iter_mut().find(|config| config.shard.owns(client.client)) {
+                config.clients.push(client);
+            }
+        }
+        for table in further {
+            if let Some(config) = configs.iter_mut().find(|config| config.shard.owns(table.0)) {
+                config.further.push(table);
+            }
+        }
+        configs
     }
 
     /// Relaying shares of these suites only; without this, of all that are compiled in.
@@ -183,9 +230,9 @@ impl<P> HubConfig<P> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Name`] if the name is taken or of another length, or there is no such client.
+    /// [`ConfigError::Name`] if the name is taken or of another length, there is no such client, or this is a shard's part.
     pub fn with_name(mut self, client: ClientId, name: &[u8]) -> Result<Self, ConfigError> {
-        let enrolled = self.clients.iter().any(|link| link.client == client);
+        let enrolled = self.roster.is_none() && self.clients.iter().any(|link| link.client == client);
         let fits = !name.is_empty() && name.len() <= MAX_NAME_LEN;
         if !enrolled || !fits || self.names.contains_key(name) {
             return Err(ConfigError::Name);

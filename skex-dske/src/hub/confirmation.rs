@@ -9,6 +9,7 @@ use skex_core::machine::{Barrier, Instant, TransmitClass};
 use skex_wire::dske::{Confirm, Confirmation, Fetched};
 
 use super::Hub;
+use super::hand_over::Body;
 use super::relay::{Relay, RelayId, StoredConfirmation};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
@@ -27,6 +28,12 @@ impl<P: Pad> Hub<P> {
             self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
         }
         self.deliver_waiting(now, rng, id);
+        self.pass_on_confirmations(now, id);
+        self.fetch_elsewhere(id);
+    }
+
+    /// Tells an initiator what the responders of its keys here confirmed, as far as that is due.
+    pub(super) fn pass_on_confirmations(&mut self, now: Instant, id: ClientId) {
         let (first, last) = ((id, KeyId::new([0; 16])), (id, KeyId::new([0xff; 16])));
         let confirmed = self.relays.range(first..=last).filter(|(_, relay)| relay.confirmation.is_some());
         let due = |relay: &Relay| relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now);
@@ -43,17 +50,22 @@ impl<P: Pad> Hub<P> {
     pub(super) fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
         let pace = self.limits.pace();
         let Some(relay) = self.relays.get(&id) else { return };
-        let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.client(relay.responder)) else {
+        let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.roster.tag(relay.responder)) else {
             return;
         };
         if relay.confirmation_due.is_some_and(|backoff| backoff.due() > now) {
             return;
         }
-        let StoredConfirmation { origins, lying, tag } = confirmation;
-        let Ok(confirmation) = Confirmation::new(origins, lying, *tag) else { return };
-        let confirm = Confirm::new(*id.1.as_bytes(), *peer.tag.as_bytes(), confirmation);
-        if let Some(inner) = encoded(confirm.encoded_len(), |out| confirm.encode(out)) {
-            self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
+        if self.shard.owns(id.0) {
+            let StoredConfirmation { origins, lying, tag } = confirmation;
+            let Ok(confirmation) = Confirmation::new(origins, lying, *tag) else { return };
+            let confirm = Confirm::new(*id.1.as_bytes(), *peer.as_bytes(), confirmation);
+            if let Some(inner) = encoded(confirm.encoded_len(), |out| confirm.encode(out)) {
+                self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
+            }
+        } else {
+            let body = Body::Confirmation { key_id: id.1, peer, confirmation: confirmation.clone() };
+            self.hand_over(self.shard.of(id.0), id.0, body, Barrier::OPEN);
         }
         if let Some(relay) = self.relays.get_mut(&id) {
             match &mut relay.confirmation_due {

@@ -18,7 +18,7 @@ impl<P: Pad> Hub<P> {
     /// Sends the share of a relay to its responder, in a slot of its own, if there is room for it.
     pub(super) fn deliver(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {
         let pace = self.limits.pace();
-        let Some(initiator) = self.client(id.0).map(|client| client.tag) else { return };
+        let Some(initiator) = self.roster.tag(id.0) else { return };
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let responder = relay.responder;
         let (Some(share), None) = (&relay.share, &relay.delivery) else { return };

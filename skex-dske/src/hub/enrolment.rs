@@ -2,15 +2,18 @@
 //! revocation").
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use skex_core::machine::Instant;
-use skex_core::{KeyId, SecretVec};
+use skex_core::SecretVec;
+use skex_core::machine::{Barrier, Instant};
 use skex_wire::dske::MAX_NAME_LEN;
 
+use super::asked::{asked_key, taken_back_key};
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
 use super::refill::Refills;
 use super::relay::{RelayId, storage_key};
+use super::roster::Roster;
 use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
 use crate::id::{ClientId, ClientTag};
@@ -21,6 +24,8 @@ pub(super) const STORED_REVOKED: u8 = 6;
 
 /// A client that was revoked: its tables are erased once that is durable.
 pub(super) struct Leaving<P> {
+    pub(super) id: ClientId,
+    pub(super) tag: ClientTag,
     pub(super) client: Client<P>,
     /// Tables that were on their way to it.
     pub(super) refills: Option<Refills<P>>,
@@ -36,14 +41,20 @@ impl<P: Pad> Leaving<P> {
         if let Some(refills) = self.refills {
             refills.destroy();
         }
-        HubEvent::ClientRevoked { client: self.client.link.keys.client(), tag: self.client.tag }
+        HubEvent::ClientRevoked { client: self.id, tag: self.tag }
     }
 }
+
+/// Who is a client of the hub, for its other shards ([`Hub::enrolled_elsewhere`]).
+#[derive(Clone, Debug)]
+pub struct HubRoster(Arc<Roster>);
 
 impl<P: Pad> Hub<P> {
     /// Revokes a client: its session ends, everything of it that waits here is dropped, its tag and names are free, its number is
     /// never given again. Whatever it sends from now on is silently discarded. Once that is durable its tables are erased, and
     /// [`HubEvent::ClientRevoked`] says so; before, a crash can undo it. From then on the configuration has to leave it out.
+    ///
+    /// Of a hub in shards, each has to be told, and the client is revoked when each has said so.
     ///
     /// # Errors
     ///
@@ -53,10 +64,13 @@ impl<P: Pad> Hub<P> {
         if self.leaving.free() == 0 {
             return Err(HubError::Busy);
         }
-        let gone = self.clients.remove(client).ok_or(HubError::UnknownClient)?;
-        self.revoked.insert(client, gone.tag);
+        if self.roster.tag(client).is_none() {
+            return Err(HubError::UnknownClient);
+        }
+        let tag = Arc::make_mut(&mut self.roster).remove(client).ok_or(HubError::UnknownClient)?;
+        self.revoked.insert(client, tag);
         let after = self.journal.after();
-        self.journal.set(&key(STORED_REVOKED, client), SecretVec::copied_from(gone.tag.as_bytes()));
+        self.journal.set(&key(STORED_REVOKED, client), SecretVec::copied_from(tag.as_bytes()));
         self.journal.remove(&marks_key(client));
         self.journal.remove(&key(STORED_ALLOWED, client));
         self.journal.remove(&key(STORED_OFFER, client));
@@ -64,22 +78,31 @@ impl<P: Pad> Hub<P> {
         self.forget_spent(client);
         self.journal.wipe_soon(now);
         self.offers.remove(&client);
-        self.names.retain(|_, owner| *owner != client);
-        let own = self.relays.range((client, KeyId::new([0; 16]))..=(client, KeyId::new([0xff; 16])));
-        let theirs = self.relays.iter().filter(|(_, relay)| relay.responder == client);
-        let relays: Vec<RelayId> = own.chain(theirs).map(|(id, _)| *id).collect();
-        for id in relays {
+        let relays = self.relays.iter().map(|(id, relay)| (*id, relay.responder));
+        let asked = self.asked.iter().map(|(id, asked)| (*id, asked.responder));
+        let taken_back = self.taken_back.keys().map(|id| (*id, id.0));
+        let all = relays.chain(asked).chain(taken_back);
+        let gone: Vec<RelayId> =
+            all.filter(|(id, responder)| id.0 == client || *responder == client).map(|(id, _)| id).collect();
+        for id in gone {
             self.remove_relay(id);
         }
         self.waiting.remove(&client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
-        let _ = self.leaving.push(after, Leaving { client: gone, refills });
+        match self.clients.remove(client) {
+            Some(gone) => {
+                let _ = self.leaving.push(after, Leaving { id: client, tag, client: gone, refills });
+            }
+            None => self.events.push_back((after, HubEvent::ClientRevoked { client, tag })),
+        }
         Ok(())
     }
 
     /// Enrols a client while the hub runs: a new one, or one that was revoked, with the same tag, a new number, a new initial key
     /// and new tables. From now on the configuration has to have it, and its names, at every start.
+    ///
+    /// Of a hub in shards, its shard enrols it, and each of the others is then given the [`HubRoster`] of that.
     ///
     /// # Errors
     ///
@@ -88,24 +111,66 @@ impl<P: Pad> Hub<P> {
     pub fn enrol(&mut self, client: HubClient<P>, names: &[&[u8]]) -> Result<(), HubError> {
         let (id, tag) = (client.client, client.tag);
         let is_free = |name: &&&[u8]| {
-            !name.is_empty() && name.len() <= MAX_NAME_LEN && !self.names.contains_key(**name)
+            !name.is_empty() && name.len() <= MAX_NAME_LEN && self.roster.of_name(name).is_none()
         };
-        if usize::try_from(id.number()) != Ok(self.clients.len())
+        if id != self.roster.next_number()
+            || !self.shard.owns(id)
             || self.client_of(tag).is_some()
             || names.iter().filter(is_free).count() != names.len()
         {
             return Err(HubError::Enrolment);
         }
         self.add_client(client, Vec::new(), None, None).map_err(|_| HubError::Enrolment)?;
-        self.names.extend(names.iter().map(|name| (name.to_vec(), id)));
-        // Where everybody is authorised there is one more to share the downlink with.
+        let roster = Arc::make_mut(&mut self.roster);
+        let _ = roster.add(id, tag);
+        roster.name(names, id);
+        self.divide_anew();
+        self.store_marks(id);
+        Ok(())
+    }
+
+    /// Who is a client of this hub now.
+    #[must_use]
+    pub fn roster(&self) -> HubRoster {
+        HubRoster(Arc::clone(&self.roster))
+    }
+
+    /// Another shard of this hub has enrolled a client, and this is its roster since.
+    ///
+    /// # Errors
+    ///
+    /// [`HubError::Enrolment`] if the roster is older than this shard's own. Nothing changed.
+    pub fn enrolled_elsewhere(&mut self, roster: &HubRoster) -> Result<(), HubError> {
+        let is_gone = |id: &ClientId| roster.0.tag(*id).is_some();
+        if roster.0.len() < self.roster.len() || self.revoked.keys().any(is_gone) {
+            return Err(HubError::Enrolment);
+        }
+        self.roster = Arc::clone(&roster.0);
+        self.divide_anew();
+        Ok(())
+    }
+
+    /// Where everybody is authorised there is one more to share the downlink with.
+    fn divide_anew(&mut self) {
         let shared: Vec<ClientId> =
             self.clients.iter().filter(|client| client.accepts_others()).map(Client::id).collect();
         for responder in shared {
             self.forget_spent(responder);
         }
-        self.store_marks(id);
-        Ok(())
+    }
+
+    /// Leaves those out of the roster who were revoked: some, because a crash came before the configuration left them out.
+    pub(super) fn leave_out(&mut self, revoked: &BTreeMap<ClientId, ClientTag>) {
+        for (&client, &tag) in revoked {
+            if self.roster.tag(client).is_none() && client < self.roster.next_number() {
+                continue;
+            }
+            let roster = Arc::make_mut(&mut self.roster);
+            roster.skip_to(ClientId::new(client.number().saturating_add(1)));
+            if roster.remove(client).is_some() {
+                self.events.push_back((Barrier::OPEN, HubEvent::ClientRevoked { client, tag }));
+            }
+        }
     }
 
     /// What a snapshot has to hold of it.
@@ -115,8 +180,15 @@ impl<P: Pad> Hub<P> {
         }
     }
 
-    /// Forgets a relay, whatever its state.
+    /// Forgets a key, whatever its state.
     pub(super) fn remove_relay(&mut self, id: RelayId) {
+        if self.taken_back.remove(&id).is_some() {
+            self.journal.remove(&taken_back_key(id));
+        }
+        if self.asked.remove(&id).is_some() {
+            self.journal.remove(&asked_key(id));
+            self.uncount_key(id.0);
+        }
         let Some(relay) = self.relays.remove(&id) else { return };
         self.journal.remove(&storage_key(id));
         if let Some((sent, backoff)) = relay.delivery {
@@ -126,7 +198,11 @@ impl<P: Pad> Hub<P> {
             }
         }
         self.waits_no_more(relay.responder, id);
-        if let Some(client) = self.client_mut(id.0) {
+        self.uncount_key(id.0);
+    }
+
+    fn uncount_key(&mut self, initiator: ClientId) {
+        if let Some(client) = self.client_mut(initiator) {
             client.keys = client.keys.saturating_sub(1);
         }
     }
@@ -158,13 +234,11 @@ pub(super) fn revoked(stored: &mut Stored) -> Result<BTreeMap<ClientId, ClientTa
 
 /// Erases the tables of a client that was revoked, and that the configuration still has: a crash came before they were.
 pub(super) fn erase_again<P: Pad>(
-    tag: ClientTag,
     client: HubClient<P>,
     further: impl Iterator<Item = crate::client::Table<P>>,
-) -> HubEvent {
+) {
     for mut table in further.chain([client.uplink, client.downlink]) {
         // A failing erasure costs forward secrecy of bytes that nobody uses any more.
         let _ = table.pad.erase(0, table.pad.elements());
     }
-    HubEvent::ClientRevoked { client: client.client, tag }
 }

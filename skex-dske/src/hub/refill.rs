@@ -195,8 +195,10 @@ impl<P: Pad> Hub<P> {
         let after = self.journal.after();
         if let (Some((_, table)), Some(client)) = (table, self.client_mut(id)) {
             client.link.add_table(direction, table).map_err(|_| DiscardReason::Exhausted)?;
-            let (client, uplink) = (client.tag, direction == Direction::UPLINK);
-            self.events.push_back((after, HubEvent::Refilled { client, uplink, number }));
+            let uplink = direction == Direction::UPLINK;
+            if let Some(client) = self.roster.tag(id) {
+                self.events.push_back((after, HubEvent::Refilled { client, uplink, number }));
+            }
         }
         self.table_added(id);
         if self.refills.get(&id).is_some_and(|refills| refills.waiting.is_empty()) {

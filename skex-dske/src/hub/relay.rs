@@ -1,7 +1,6 @@
 //! A share on its way through the hub: from the upload to the responder's answer (docs/draft-skex-dske.md, "Hub").
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretBytes, SecretVec};
@@ -60,6 +59,7 @@ pub(super) struct GivenAnswer {
 }
 
 /// What a responder confirmed.
+#[derive(Clone)]
 pub(super) struct StoredConfirmation {
     pub(super) origins: Vec<u8>,
     pub(super) lying: Vec<u8>,
@@ -109,11 +109,11 @@ impl Relay {
     }
 
     /// Whether an upload says the same as the one that was accepted.
-    pub(super) fn repeats(&self, responder: ClientId, message: &ShareMessage<'_>, share: &SecretVec) -> bool {
-        let same_share = self.share.as_ref().is_none_or(|own| own == share);
-        self.responder == responder
-            && self.terms().is_some_and(|terms| terms == message.terms)
-            && self.secret_tag == Tag::from_bytes(message.secret_tag)
+    pub(super) fn repeats(&self, asked: &Self) -> bool {
+        let same_share = self.share.as_ref().is_none_or(|own| Some(own) == asked.share.as_ref());
+        self.responder == asked.responder
+            && self.terms().is_some_and(|terms| Some(terms) == asked.terms())
+            && self.secret_tag == asked.secret_tag
             && same_share
     }
 
@@ -160,7 +160,7 @@ impl Relay {
     pub(super) fn decode(value: &[u8], now: Instant) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(value);
         let responder = ClientId::new(reader.u32()?);
-        let expires = now.saturating_add(Duration::from_secs(u64::from(reader.u32()?)));
+        let expires = super::asked::restored(reader.u32()?, now);
         let suite = DskeSuiteId::new(reader.u8()?);
         let threshold = reader.u8()?;
         let count = reader.u8()?;
@@ -224,8 +224,21 @@ pub(super) struct Verdict {
 }
 
 /// The key of a relay in the stored state.
-pub(super) fn storage_key((initiator, key_id): RelayId) -> Vec<u8> {
-    [&[STORED_RELAY], initiator.number().to_be_bytes().as_slice(), key_id.as_bytes()].concat()
+pub(super) fn storage_key(id: RelayId) -> Vec<u8> {
+    key(STORED_RELAY, id)
+}
+
+/// The key of something of this kind in the stored state.
+pub(super) fn key(kind: u8, (initiator, key_id): RelayId) -> Vec<u8> {
+    [&[kind], initiator.number().to_be_bytes().as_slice(), key_id.as_bytes()].concat()
+}
+
+/// Whose it is, without the kind.
+pub(super) fn id_of(key: &[u8]) -> Result<RelayId, RestoreError> {
+    let mut reader = Reader::new(key);
+    let id = (ClientId::new(reader.u32()?), KeyId::new(reader.array()?));
+    reader.finish()?;
+    Ok(id)
 }
 
 pub(super) const STORED_RELAY: u8 = 2;

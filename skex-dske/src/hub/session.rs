@@ -108,8 +108,8 @@ impl<P: Pad> Hub<P> {
     /// The client has the next initial key: the older one goes, for good.
     fn initial_key_proven(&mut self, client: ClientId) {
         let now = self.clock.now();
-        let Some(own) = self.client_mut(client) else { return };
-        let (stored, tag) = (own.link.keys.stored(), own.tag);
+        let (Some(tag), Some(own)) = (self.roster.tag(client), self.client(client)) else { return };
+        let stored = own.link.keys.stored();
         // Before that is durable, a crash brings the older key back.
         let after = self.journal.after();
         self.journal.set(&super::command::key(STORED_INITIAL, client), stored);
@@ -142,6 +142,7 @@ impl<P: Pad> Hub<P> {
         for (_, relay) in self.relays.range_mut(first..=last) {
             relay.answer = None;
         }
+        self.end_answers_from_elsewhere(id);
         if let Some(client) = self.client_mut(id) {
             client.said = None;
         }

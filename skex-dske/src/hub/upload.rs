@@ -14,7 +14,7 @@ use crate::id::{ClientId, ClientTag};
 use crate::key::{Origin, encoded};
 use crate::link::{ReceivedShare, Slot, suite_of};
 use crate::psrd::Pad;
-use crate::suite::Need;
+use crate::suite::{KeySuite, Need};
 
 /// Room in the queue below which no new upload is taken: what is under way needs it.
 pub(super) const QUEUE_RESERVE: usize = 64;
@@ -43,6 +43,9 @@ impl<P: Pad> Hub<P> {
             self.pass_on_confirmation(now, id);
             return Err(DiscardReason::Duplicate);
         }
+        if self.repeat_elsewhere(id, slot) {
+            return Err(DiscardReason::Duplicate);
+        }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;
         if let Some(given) =
             client.said.iter().flat_map(|said| &said.refusals).find(|given| given.slot == slot)
@@ -52,7 +55,8 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Duplicate);
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
-        if self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE {
+        let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
+        if full || self.is_full_elsewhere(initiator) {
             let busy = Busy::new(slot.block.table, slot.block.index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
@@ -61,37 +65,22 @@ impl<P: Pad> Hub<P> {
         }
         let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
         let ReceivedShare { share, answer_key, .. } = client.link.open_share(message)?;
-        let status = self.judge(id, upload, &share);
-        let verdict = Verdict { answer_key, status: status.err().unwrap_or(AnswerStatus::ACCEPTED) };
-        let Ok(responder) = status else {
-            // That it was withdrawn is said once that is durable.
-            let after = self.relays.get(&id).map_or(Barrier::OPEN, |relay| relay.after);
-            let given = self.answer(initiator, verdict, after);
-            if let (Some(given), Some(client)) = (given, self.client_mut(initiator)) {
-                let refusals = &mut client.said.get_or_insert_default().refusals;
-                refusals.truncate(REFUSALS.saturating_sub(1));
-                refusals.push_front(given);
-            }
-            return Err(DiscardReason::Policy);
+        let unknown = Verdict { answer_key, status: AnswerStatus::UNKNOWN_PEER };
+        let Some(responder) = self.client_of(ClientTag::new(upload.peer)) else {
+            return self.refuse(id, unknown, Barrier::OPEN);
         };
-        if !self.relays.contains_key(&id) {
-            let after = self.journal.after();
-            let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
-            let need = suite_of(upload).map(|suite| Need { suite, key_len: upload.terms.key_len });
-            let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
-            let origin = origin.unwrap_or(Origin::Refill);
-            let relay = Relay::new(responder, upload, share, expires, origin, after);
-            let elements = need.and_then(Need::elements).unwrap_or(0);
-            self.journal.set(&storage_key(id), relay.encode(now));
-            self.timers.insert((expires, Timer::Expiry(id)));
-            self.relays.insert(id, relay);
-            self.waiting.entry(responder).or_default().insert(id);
-            self.spend(initiator, responder, elements);
-            if let Some(client) = self.client_mut(initiator) {
-                client.keys = client.keys.saturating_add(1);
-            }
+        let Verdict { answer_key, .. } = unknown;
+        if !self.shard.owns(responder) && !self.relays.contains_key(&id) {
+            return self.ask_elsewhere(now, id, responder, upload, (share, answer_key));
         }
-        let after = self.relays.get(&id).map_or(Barrier::OPEN, |relay| relay.after);
+        let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
+        let asked = Relay::new(responder, upload, share, expires, Origin::OutOfBand, Barrier::OPEN);
+        if let Err(status) = self.judge(id, &asked, suite_of(upload)) {
+            let after = self.refused_behind(id);
+            return self.refuse(id, Verdict { answer_key, status }, after);
+        }
+        let after = self.accept(now, id, asked);
+        let verdict = Verdict { answer_key, status: AnswerStatus::ACCEPTED };
         let given = self.answer(initiator, verdict, after);
         if let Some(relay) = self.relays.get_mut(&id) {
             relay.answer = given;
@@ -101,62 +90,125 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
-    /// Whether a share is to be relayed, and to whom.
-    fn judge(
+    /// Takes a share into the hub's care, unless it is there already. The checkpoint with which it is durable.
+    pub(super) fn accept(&mut self, now: Instant, id: RelayId, mut asked: Relay) -> u64 {
+        // Test switch: what is handed over twice is taken twice, and tests of shards must then fail.
+        if let Some(relay) = self.relays.get(&id).filter(|_| !cfg!(skex_without = "idempotence")) {
+            return relay.after;
+        }
+        let (responder, expires, need) = (asked.responder, asked.expires, asked.need());
+        asked.after = self.journal.after();
+        let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
+        asked.origin = origin.unwrap_or(Origin::Refill);
+        self.journal.set(&storage_key(id), asked.encode(now));
+        self.timers.insert((expires, Timer::Expiry(id)));
+        self.waiting.entry(responder).or_default().insert(id);
+        self.spend(id.0, responder, need.and_then(Need::elements).unwrap_or(0));
+        self.count_key(id.0);
+        let after = asked.after;
+        self.relays.insert(id, asked);
+        after
+    }
+
+    /// Whether a share is to be relayed to a responder of this shard.
+    pub(super) fn judge(
         &self,
         id: RelayId,
-        upload: &ShareMessage<'_>,
-        share: &SecretVec,
-    ) -> Result<ClientId, AnswerStatus> {
-        let (initiator, _) = id;
-        let responder = self.client_of(ClientTag::new(upload.peer)).ok_or(AnswerStatus::UNKNOWN_PEER)?;
-        let own = self.client(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
-        let peer = self.client(responder).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        asked: &Relay,
+        suite: Option<KeySuite>,
+    ) -> Result<(), AnswerStatus> {
+        let (initiator, responder) = (id.0, asked.responder);
+        let own = self.roster.tag(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        let peer = self.client(responder);
         if let Some(relay) = self.relays.get(&id) {
             return match relay.withdrawn {
-                _ if !relay.repeats(responder, upload, share) => Err(AnswerStatus::KEY_ID_IN_USE),
+                _ if !relay.repeats(asked) => Err(AnswerStatus::KEY_ID_IN_USE),
                 // The share is gone: nobody will deliver it.
-                Some(_) if peer.allows(&own.tag) => Err(AnswerStatus::WITHDRAWN),
+                Some(_) if peer.is_some_and(|peer| peer.allows(&own)) => Err(AnswerStatus::WITHDRAWN),
                 Some(_) => Err(AnswerStatus::NOT_AUTHORISED),
-                None => Ok(responder),
+                None => Ok(()),
             };
         }
-        if own.said.as_ref().is_some_and(|said| said.withdrawn.contains(&id.1)) {
+        let peer = peer.ok_or(AnswerStatus::UNKNOWN_PEER)?;
+        if self.asked.contains_key(&id) {
+            return Err(AnswerStatus::KEY_ID_IN_USE);
+        }
+        if self.taken_back.contains_key(&id) || self.has_withdrawn(id) {
             return Err(AnswerStatus::WITHDRAWN);
         }
-        if responder == initiator || !peer.allows(&own.tag) {
+        if responder == initiator || !peer.allows(&own) {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
-        let terms = &upload.terms;
-        let suite =
-            suite_of(upload).filter(|suite| self.suites.contains(suite)).ok_or(AnswerStatus::POLICY)?;
-        if terms.key_len > self.limits.longest_key || terms.lifetime > self.limits.longest_lifetime {
-            return Err(AnswerStatus::POLICY);
-        }
-        if !terms.coordinates.contains(&self.coordinate.get()) {
-            return Err(AnswerStatus::MALFORMED_CONTEXT);
-        }
+        self.check_terms(asked, suite)?;
         let waiting = self.waiting.get(&responder);
         let of_pair = waiting.into_iter().flatten().filter(|(from, _)| *from == initiator);
         let lengths = of_pair.filter_map(|id| Some(self.relays.get(id)?.share.as_ref()?.len()));
-        let (of_pair, octets) = lengths.fold((0_usize, share.len()), |(count, sum), len| {
-            (count.saturating_add(1), sum.saturating_add(len))
-        });
-        if !self.is_within_budget(initiator, responder, Need { suite, key_len: terms.key_len }) {
-            return Err(AnswerStatus::TOO_MANY_WAITING);
-        }
-        if of_pair > 0 && octets > self.limits.waiting_octets_per_pair
-            || usize::try_from(own.keys).unwrap_or(usize::MAX) >= self.limits.keys_per_initiator
+        let share = asked.share.as_ref().map_or(0, SecretVec::len);
+        let (of_pair, octets) = lengths
+            .fold((0_usize, share), |(count, sum), len| (count.saturating_add(1), sum.saturating_add(len)));
+        let is_within_budget =
+            asked.need().is_some_and(|need| self.is_within_budget(initiator, responder, need));
+        if !is_within_budget
+            || of_pair > 0 && octets > self.limits.waiting_octets_per_pair
+            || self.has_too_many_keys(initiator)
             || of_pair >= self.limits.waiting_per_pair
             || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
         {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
-        Ok(responder)
+        Ok(())
+    }
+
+    /// Whether this hub relays on such terms.
+    pub(super) fn check_terms(&self, asked: &Relay, suite: Option<KeySuite>) -> Result<(), AnswerStatus> {
+        if !suite.is_some_and(|suite| self.suites.contains(&suite))
+            || asked.key_len > self.limits.longest_key
+            || asked.lifetime > self.limits.longest_lifetime
+        {
+            return Err(AnswerStatus::POLICY);
+        }
+        if asked.coordinates.contains(&self.coordinate.get()) {
+            Ok(())
+        } else {
+            Err(AnswerStatus::MALFORMED_CONTEXT)
+        }
+    }
+
+    /// Whether an initiator of this shard has taken the key back in its session before a share came.
+    pub(super) fn has_withdrawn(&self, (initiator, key_id): RelayId) -> bool {
+        let said = self.client(initiator).and_then(|client| client.said.as_ref());
+        said.is_some_and(|said| said.withdrawn.contains(&key_id))
+    }
+
+    /// Whether an initiator of this shard can have no more keys.
+    pub(super) fn has_too_many_keys(&self, initiator: ClientId) -> bool {
+        let keys = self.client(initiator).map_or(0, |client| client.keys);
+        usize::try_from(keys).unwrap_or(usize::MAX) >= self.limits.keys_per_initiator
+    }
+
+    /// Refuses an upload behind checkpoint `after`, and remembers that.
+    pub(super) fn refuse(
+        &mut self,
+        id: RelayId,
+        verdict: Verdict,
+        after: u64,
+    ) -> Result<Disposition, DiscardReason> {
+        let given = self.answer(id.0, verdict, after);
+        if let (Some(given), Some(client)) = (given, self.client_mut(id.0)) {
+            let refusals = &mut client.said.get_or_insert_default().refusals;
+            refusals.truncate(REFUSALS.saturating_sub(1));
+            refusals.push_front(given);
+        }
+        Err(DiscardReason::Policy)
     }
 
     /// The one answer to an upload, behind checkpoint `after`.
-    fn answer(&mut self, initiator: ClientId, verdict: Verdict, after: u64) -> Option<GivenAnswer> {
+    pub(super) fn answer(
+        &mut self,
+        initiator: ClientId,
+        verdict: Verdict,
+        after: u64,
+    ) -> Option<GivenAnswer> {
         let Verdict { answer_key, status } = verdict;
         let slot = answer_key.slot();
         let inner = self.client(initiator)?.link.answer(answer_key, status, None)?;

@@ -77,7 +77,7 @@ impl Cast {
         ended.collect()
     }
 
-    fn withdraw(&mut self, client: usize, id: KeyId) {
+    pub fn withdraw(&mut self, client: usize, id: KeyId) {
         self.command(client, |client, now, rng| client.withdraw(now, rng, id)).unwrap().unwrap();
     }
 
@@ -340,7 +340,7 @@ fn an_upload_that_is_held_back_until_the_withdrawal_is_refused() {
     assert_eq!(cast.key(1, id), None);
     for hub in hubs {
         let discards = cast.world.machine(hub).map(|party| match party {
-            Either::Right(hub) => hub.discards().count(skex_core::machine::DiscardReason::Policy),
+            Either::Right(hub) => hub.discards(skex_core::machine::DiscardReason::Policy),
             Either::Left(_) => 0,
         });
         assert!(discards.unwrap() >= 1, "the upload came and was refused");

@@ -16,6 +16,7 @@ use skex_wire::dske::{AnswerStatus, InnerType};
 
 use crate::attacks::liar::{Liar, pass};
 use crate::oracle::Oracle;
+use crate::sharded::WHOLE;
 use crate::world::{Cast, Setup, SharedPad, cast};
 
 impl Cast {
@@ -182,7 +183,9 @@ fn a_client_is_enrolled_anew() {
 /// A configuration that lacks a client that was not revoked is refused, and so is one with the enrolment of before.
 #[test]
 fn a_configuration_of_before_is_refused() {
-    let mut cast = cast(5, &Setup::new(2));
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(5, &setup);
     cast.settle(1);
     let records = |cast: &Cast, node| -> Vec<Vec<u8>> {
         cast.world.disk(node).records().map(|(_, record)| record.to_vec()).collect()
@@ -224,7 +227,8 @@ fn a_crash_at_every_point_of_a_revocation() {
     for slow in [false, true] {
         let build = || {
             let mut setup = Setup::new(2);
-            setup.clients = 3;
+            // Of shards: `a_revocation_is_told_again_until_every_shard_has_it`.
+            (setup.clients, setup.shards) = (3, WHOLE);
             let mut cast = cast(6, &setup);
             if slow {
                 cast.world.set_receipts(cast.hubs[0], Receipts::After(Duration::from_millis(30)));

@@ -27,6 +27,8 @@ mod oracle;
 mod refill;
 mod retirement;
 mod semantics;
+mod sharded;
+mod shards;
 mod snapshots;
 mod storm;
 mod suites;

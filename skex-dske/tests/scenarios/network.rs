@@ -7,6 +7,7 @@ use skex_sim::{Dice, Link, NodeId, PowerLoss, for_each_seed};
 
 use crate::oracle::Oracle;
 use crate::seeds;
+use crate::sharded::WHOLE;
 use crate::world::{Cast, Setup, cast};
 
 /// Key `id` is at both ends and the same, or the initiator was told why not.
@@ -162,7 +163,10 @@ fn scenario_41_fifty_keys_at_once_each_way() {
 /// With links that take 50 ms, and leases there, a key takes six ways: no timer decides.
 #[test]
 fn a_key_on_a_clean_network_waits_for_no_timer() {
-    let mut cast = cast(1, &Setup::new(5));
+    let mut setup = Setup::new(5);
+    // To the millisecond: between shards the simulation takes one more.
+    setup.shards = WHOLE;
+    let mut cast = cast(1, &setup);
     cast.world.net_mut().set_default_link(Link::ideal().latency(50));
     let first = cast.request(0, 1, KeyRequest::new(3));
     cast.settle(10);
@@ -182,7 +186,10 @@ fn a_key_on_a_clean_network_waits_for_no_timer() {
 
 #[test]
 fn released_at_the_threshold_it_is_there_a_way_and_back_later() {
-    let mut cast = cast(1, &Setup::new(5));
+    let mut setup = Setup::new(5);
+    // To the millisecond: between shards the simulation takes one more.
+    setup.shards = WHOLE;
+    let mut cast = cast(1, &setup);
     cast.world.net_mut().set_default_link(Link::ideal().latency(50));
     let mut request = KeyRequest::new(3);
     request.release = Release::AtThreshold;

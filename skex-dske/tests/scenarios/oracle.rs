@@ -55,7 +55,8 @@ pub struct Oracle {
     epochs: BTreeMap<(TableOf, u32), Epoch>,
     /// Coordinates and secret tag of each key that was uploaded.
     terms: BTreeMap<Name, (Vec<u8>, [u8; 16])>,
-    stores: BTreeMap<NodeId, Store>,
+    /// By node and machine: shards of a hub share a disk.
+    stores: BTreeMap<(NodeId, [u8; 8]), Store>,
     told: usize,
     /// This node gets no receipt from its checkpoint of this number on.
     gate: Option<(NodeId, u64)>,
@@ -255,7 +256,8 @@ impl Oracle {
     }
 
     fn on_stored(&mut self, node: NodeId, record: &[u8]) {
-        let store = self.stores.entry(node).or_default();
+        let (header, _) = skex_core::record::decode(record).expect("a machine stored what is no record");
+        let store = self.stores.entry((node, header.machine)).or_default();
         let number = store.checkpoints;
         store.checkpoints += 1;
         if self.gate.is_none_or(|(gated, from)| gated != node || number < from) {
@@ -275,10 +277,14 @@ impl Oracle {
         }
     }
 
+    /// What is durable at `node`: of each of its shards.
+    fn stored(&self, node: NodeId) -> impl Iterator<Item = &Store> {
+        self.stores.range((node, [0; 8])..=(node, [0xff; 8])).map(|(_, store)| store)
+    }
+
     /// What just left `node` depends on this value of its store.
     fn depends(&mut self, node: NodeId, key: &[u8], good: impl Fn(&[u8]) -> bool, what: &str) {
-        let stored = self.stores.get(&node).and_then(|store| store.values.get(key));
-        if !stored.is_some_and(|value| good(value)) {
+        if !self.stored(node).any(|store| store.values.get(key).is_some_and(|value| good(value))) {
             self.charge(format!("{node:?}: {what} before that was durable"));
         }
     }
@@ -434,16 +440,17 @@ impl Oracle {
                 );
             }
             CommandBody::Withdraw(key_id) => {
-                // The share is not in it any more.
+                // The share is not in it any more; or, in shards, none is taken that may still be on its way.
                 let short = |relay: &[u8]| relay.len() < 80;
-                self.depends(node, &stored(2, &key_id), short, "a key was withdrawn");
+                if !self.stored(node).any(|store| store.values.contains_key(&stored(10, &key_id))) {
+                    self.depends(node, &stored(2, &key_id), short, "a key was withdrawn");
+                }
             }
             CommandBody::Authorise { client, allowed } => {
                 let says = |value: &[u8]| {
                     (value[0] == 0) == (value[1..].chunks(16).any(|tag| tag == client) == allowed)
                 };
-                let everybody =
-                    self.stores.get(&node).is_some_and(|store| !store.values.contains_key(&stored(4, &[])));
+                let everybody = !self.stored(node).any(|store| store.values.contains_key(&stored(4, &[])));
                 if !everybody || !allowed {
                     self.depends(node, &stored(4, &[]), says, "an initiator was authorised, or was not");
                 }

@@ -12,6 +12,7 @@ use crate::attacks::babble::anything;
 use crate::attacks::liar::{Liar, Share};
 use crate::oracle::Oracle;
 use crate::seeds;
+use crate::sharded::Between;
 use crate::snapshots::{Backup, Tables, back_up, put_back};
 use crate::world::{Cast, Lie, Setup, cast};
 
@@ -59,7 +60,13 @@ impl Storm {
         let (threshold, hubs) = [(2, 3), (2, 4), (3, 5), (3, 6), (4, 7)][dice.index(5)];
         let mut setup = Setup::new(hubs);
         (setup.clients, setup.table_elements) = (2 + dice.index(2), TABLE);
+        // Of eight worlds one has hubs in two shards, one in three, one in eight; and it is as bad between those.
+        if let Some(shards) = [2, 3, 8].get(seed as usize % 8) {
+            setup.shards = (*shards, Between::TERRIBLE);
+        }
         let mut cast = cast(seed, &setup);
+        // Not before the adversary has its sessions.
+        cast.set_between(Between::default());
         let link =
             [Link::terrible(), Link::ideal().latency(5), Link::ideal().latency(30).jitter(200).loss(50)];
         cast.world.net_mut().set_default_link(Link::ideal());
@@ -88,6 +95,7 @@ impl Storm {
             }
         }
         let (rolls_clients_back, backups) = (dice.chance(500), BTreeMap::new());
+        cast.set_between(setup.shards.1);
         let done = [0; ACTIONS.len()];
         Self { cast, dice, threshold, honest, rolls_clients_back, backups, liars, read: 0, done }
     }
@@ -105,6 +113,7 @@ impl Storm {
     /// The storm is over; the liars stay. Keys agree in both directions, and nothing was ever used twice.
     fn is_survived(&mut self) {
         let cast = &mut self.cast;
+        cast.set_between(Between::default());
         cast.world.net_mut().heal();
         cast.world.net_mut().set_default_link(Link::ideal().latency(5));
         for &node in &self.honest {

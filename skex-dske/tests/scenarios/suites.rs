@@ -9,6 +9,7 @@ use skex_wire::dske::{Answer, AnswerStatus, DskeSuiteId, Inner};
 
 use crate::attacks::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
+use crate::sharded::WHOLE;
 use crate::world::{Setup, cast};
 use crate::{request_under, seeds};
 
@@ -164,6 +165,8 @@ fn a_share_whose_epoch_is_over_moves_to_another() {
     for_each_seed(0..seeds(2), |seed| {
         let mut setup = Setup::new(2);
         (setup.client_limits.requests, setup.client_limits.inbound) = (2048, 2048);
+        // All at once: between shards the simulation hands over one a millisecond.
+        setup.shards = WHOLE;
         setup.hub_limits.waiting_per_pair = 4096;
         setup.hub_limits.waiting_per_responder = 4096;
         let mut cast = cast(seed, &setup);

@@ -9,14 +9,16 @@ use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{KeyId, SecretBytes};
 use skex_dske::{
     Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientLimits, ClientTag, Conduct, Coordinate,
-    Established, Hub, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, KeySuite, Origin, Pad,
+    Established, HubClient, HubConfig, HubId, HubLimits, HubLink, KeyRequest, KeySuite, Origin, Pad,
     PadError, ResponderPolicy, RestoreError, Role, Table,
 };
 use skex_sim::{Boot, Either, Layout, NodeId, World};
 use skex_wire::SuiteId;
 use skex_wire::dske::Direction;
 
-pub type Party = Either<Client<SharedPad>, Hub<SharedPad>>;
+use crate::sharded::{Between, ShardedHub, usual_shards};
+
+pub type Party = Either<Client<SharedPad>, ShardedHub>;
 
 /// A table outside the machine: what a file is to a process.
 #[derive(Clone)]
@@ -107,6 +109,8 @@ pub struct Setup {
     pub authorised: Authorised,
     /// At these hubs, the responder (client 1) has a smaller table for what it receives.
     pub peers_known: bool,
+    /// Of each hub, and how bad it is between them.
+    pub shards: (u16, Between),
 }
 
 impl Setup {
@@ -123,6 +127,7 @@ impl Setup {
             names: Vec::new(),
             authorised: Authorised::Everyone,
             peers_known: true,
+            shards: (usual_shards(), Between::default()),
         }
     }
 }
@@ -226,19 +231,27 @@ pub type AdversarySession = ((usize, usize), [[u8; 16]; 2]);
 /// An initial key, the uplink table and the downlink table.
 type Provisioned = ([u8; 32], Vec<u8>, Vec<u8>);
 
+pub fn from_last_snapshot(records: &mut Vec<Vec<u8>>) {
+    let is_snapshot =
+        |record: &Vec<u8>| skex_core::record::decode(record).is_ok_and(|(_, body)| body.first() == Some(&1));
+    if let Some(newest) = records.iter().rposition(is_snapshot) {
+        records.drain(..newest);
+    }
+}
+
 /// The records as an embedder gives them to a machine: from the last whole snapshot on, which made the older ones
 /// superfluous, and without those at the end of the log that a crash has torn.
 fn restored<M>(
     boot: Boot<'_>,
     boots: &RefCell<Vec<(NodeId, Instant)>>,
+    shards: u16,
     restore: impl FnOnce(&[Vec<u8>], Instant, &mut dyn CryptoRng) -> Result<M, RestoreError>,
 ) -> M {
     boots.borrow_mut().push((boot.node, boot.now));
     let mut records: Vec<Vec<u8>> = boot.disk.records().map(|(_, record)| record.to_vec()).collect();
-    let is_snapshot =
-        |record: &Vec<u8>| skex_core::record::decode(record).is_ok_and(|(_, body)| body.first() == Some(&1));
-    if let Some(newest) = records.iter().rposition(is_snapshot) {
-        records.drain(..newest);
+    // Shards look for their own.
+    if shards == 1 {
+        from_last_snapshot(&mut records);
     }
     while records.last().is_some_and(|last| skex_core::record::decode(last).is_err()) {
         records.pop();
@@ -289,6 +302,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             .collect();
         hub_downlinks.push(pads.iter().map(|(.., down)| down.clone()).collect());
         hub_uplinks.push(pads.iter().map(|(_, up, _)| up.clone()).collect());
+        let shards = setup.shards;
         let (setup, started, further) = (setup.clone(), boots.clone(), further.clone());
         let revision = revision.clone();
         let config = move || {
@@ -317,10 +331,13 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             }
             config.with_suites(&setup.suites).unwrap().with_limits(setup.hub_limits)
         };
+        let (config, (shards, between)) = (Rc::new(config), shards);
         let boot = move |boot: Boot<'_>| {
-            let restore =
-                |records: &[Vec<u8>], now, rng: &mut dyn CryptoRng| Hub::restore(config(), records, now, rng);
-            Either::Right(restored(boot, &started, restore))
+            let restore = |records: &[Vec<u8>], now, rng: &mut dyn CryptoRng| {
+                let config = config.clone();
+                ShardedHub::restore(move || config(), (shards, between, seed ^ hub as u64), records, now, rng)
+            };
+            Either::Right(restored(boot, &started, shards, restore))
         };
         hubs.push(world.add_node(Layout::Log, boot));
     }
@@ -387,7 +404,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             let restore = |records: &[Vec<u8>], now, rng: &mut dyn CryptoRng| {
                 Client::restore(config(), records, now, rng)
             };
-            Either::Left(restored(boot, &started, restore))
+            Either::Left(restored(boot, &started, 1, restore))
         };
         clients.push(world.add_node(Layout::Log, boot));
     }
