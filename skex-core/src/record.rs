@@ -18,9 +18,8 @@
 //! Two slots are written in turn, each new record over the older one, so that a torn write leaves the other.
 //! [`newest`] says which one rules. Nothing here allocates.
 
+use sha2::{Digest as _, Sha256};
 use skex_wire::Writer;
-
-use crate::suite::Sha256;
 
 const MAGIC: [u8; 4] = *b"SKXR";
 const VERSION: u8 = 1;
@@ -258,7 +257,7 @@ fn is_blank(slot: &[u8]) -> bool {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
-    let whole = Sha256::digest(bytes);
+    let whole: [u8; 32] = Sha256::digest(bytes).into();
     let mut first = [0; CHECKSUM_LEN];
     first.copy_from_slice(&whole[..CHECKSUM_LEN]);
     first

@@ -9,7 +9,7 @@
 //! | 5 | SHA-512 (64) | AES-256-GCM (32, 12, 16) | `sha512-aes256gcm` |
 //!
 //! Sources: SHA-2 FIPS 180-4; SHA-3 FIPS 202; HMAC RFC 2104 and FIPS 198-1; AES-GCM SP 800-38D and RFC 5116;
-//! ChaCha20-Poly1305 RFC 8439. The primitives are those of RustCrypto; of SHA-256 only the compression function (see `sha256`).
+//! ChaCha20-Poly1305 RFC 8439. The primitives are those of RustCrypto; nothing here is written by hand.
 //!
 //! A [`Suite`] exists only where it is compiled in, so everything on it works. It is a small `Copy` value: keep
 //! it beside the keys that belong to it.
@@ -17,19 +17,11 @@
 mod aead;
 mod hash;
 mod mac;
-mod sha256;
-#[cfg(any(
-    feature = "sha3-256-aes256gcm",
-    feature = "sha3-256-chacha20poly1305",
-    feature = "sha512-aes256gcm"
-))]
-mod through_traits;
 
 use skex_wire::SuiteId;
 
 use self::aead::AeadKind;
 use self::hash::HashKind;
-pub(crate) use self::sha256::Sha256;
 pub use self::{
     aead::{Aead, AeadKey},
     hash::{Digest, Hasher},

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
+use skex_core::machine::DiscardReason;
 use skex_wire::unmediated::MAX_MESSAGE;
+use skex_wire::{EncodeError, Writer};
 use zeroize::Zeroize;
 
 use crate::record::MAX_RECORD;
@@ -15,11 +17,9 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    pub(crate) fn write<E>(
-        write: impl FnOnce(&mut skex_wire::Writer<'_>) -> Result<(), E>,
-    ) -> Result<Self, E> {
+    pub(crate) fn write<E>(write: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<Self, E> {
         let mut datagram = Self { bytes: [0; MAX_MESSAGE], length: 0 };
-        let mut writer = skex_wire::Writer::new(&mut datagram.bytes);
+        let mut writer = Writer::new(&mut datagram.bytes);
         write(&mut writer)?;
         datagram.length = writer.len();
         Ok(datagram)
@@ -30,6 +30,19 @@ impl Datagram {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
+}
+
+/// Runs `then` with what `write` writes: octets that are hashed, and go nowhere. One buffer, in this function's frame alone.
+#[inline(never)]
+pub(crate) fn with_written<T>(
+    write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    then: impl FnOnce(&[u8]) -> T,
+) -> Result<T, DiscardReason> {
+    let mut bytes = [0; MAX_MESSAGE];
+    let mut writer = Writer::new(&mut bytes);
+    write(&mut writer).map_err(|_| DiscardReason::Malformed)?;
+    let length = writer.len();
+    Ok(then(bytes.get(..length).unwrap_or_default()))
 }
 
 impl AsRef<[u8]> for Datagram {

@@ -111,6 +111,10 @@ pub struct Peer {
     late: Option<Attempt>,
 }
 
+// With hashes of 32 octets 64 more than 1 KiB: as many as the two blocks of fresh secret material take.
+#[cfg(not(test))]
+const _: () = assert!(size_of::<Peer>() <= if skex_core::MAX_HASH_LEN == 32 { 1088 } else { 1536 });
+
 /// What is going on between the first and the third message. In memory only.
 enum Exchange {
     Idle,
@@ -409,6 +413,8 @@ impl Peer {
         })
     }
 
+    // Not inlined: its frame is gone when the outputs are polled.
+    #[inline(never)]
     fn on_message(
         &mut self,
         now: Instant,

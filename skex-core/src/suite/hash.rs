@@ -1,23 +1,12 @@
 //! Hashing behind a suite.
 
-#[cfg(any(
-    feature = "sha3-256-aes256gcm",
-    feature = "sha3-256-chacha20poly1305",
-    feature = "sha512-aes256gcm"
-))]
-use hmac::digest::Update as _;
+use hmac::digest::{FixedOutput, Output, OutputSizeUser, Update};
+use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
 use sha2::Sha512;
 #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
 use sha3::Sha3_256;
 
-use super::sha256::Sha256;
-#[cfg(any(
-    feature = "sha3-256-aes256gcm",
-    feature = "sha3-256-chacha20poly1305",
-    feature = "sha512-aes256gcm"
-))]
-use super::through_traits;
 use crate::MAX_HASH_LEN;
 
 /// Which hash. SHA-256 is always there: records and fingerprints need it.
@@ -61,7 +50,7 @@ enum State {
 impl Hasher {
     pub(super) fn new(kind: HashKind) -> Self {
         Self(match kind {
-            HashKind::Sha256 => State::Sha256(Sha256::new()),
+            HashKind::Sha256 => State::Sha256(Sha256::default()),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
             HashKind::Sha3_256 => State::Sha3_256(Sha3_256::default()),
             #[cfg(feature = "sha512-aes256gcm")]
@@ -93,11 +82,11 @@ impl Hasher {
         let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
         let (bytes, len) = (&mut digest.bytes, &mut digest.len);
         match self.0 {
-            State::Sha256(hash) => *len = front(bytes, |out| hash.finish_into(out)),
+            State::Sha256(hash) => finish_into(hash, bytes, len),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            State::Sha3_256(hash) => *len = through_traits::finish(hash, bytes),
+            State::Sha3_256(hash) => finish_into(hash, bytes, len),
             #[cfg(feature = "sha512-aes256gcm")]
-            State::Sha512(hash) => *len = through_traits::finish(hash, bytes),
+            State::Sha512(hash) => finish_into(hash, bytes, len),
         }
         digest
     }
@@ -108,27 +97,29 @@ pub(super) fn digest<'a>(kind: HashKind, parts: impl Iterator<Item = &'a [u8]>) 
     let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
     let Digest { bytes, len } = &mut digest;
     match kind {
-        HashKind::Sha256 => {
-            let mut hash = Sha256::new();
-            parts.for_each(|part| hash.update(part));
-            *len = front(bytes, |out| hash.finish_into(out));
-        }
+        HashKind::Sha256 => of_parts(Sha256::default(), parts, bytes, len),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-        HashKind::Sha3_256 => *len = through_traits::finish_parts(Sha3_256::default(), parts, bytes),
+        HashKind::Sha3_256 => of_parts(Sha3_256::default(), parts, bytes, len),
         #[cfg(feature = "sha512-aes256gcm")]
-        HashKind::Sha512 => *len = through_traits::finish_parts(Sha512::default(), parts, bytes),
+        HashKind::Sha512 => of_parts(Sha512::default(), parts, bytes, len),
     }
     digest
 }
 
-/// Lets SHA-256 write to the front of `bytes`; what lies behind it is zeroed. Gives the length.
-pub(super) fn front(bytes: &mut [u8; MAX_HASH_LEN], write: impl FnOnce(&mut [u8; 32])) -> u8 {
-    const { assert!(MAX_HASH_LEN >= 32) };
-    if let Some((place, back)) = bytes.split_first_chunk_mut() {
-        back.fill(0);
-        write(place);
+fn of_parts<'a, H: Update + FixedOutput + OutputSizeUser>(
+    mut hash: H,
+    parts: impl Iterator<Item = &'a [u8]>,
+    bytes: &mut [u8; MAX_HASH_LEN],
+    len: &mut u8,
+) {
+    for part in parts {
+        hash.update(part);
     }
-    32
+    finish_into(hash, bytes, len);
+}
+
+fn finish_into<H: FixedOutput + OutputSizeUser>(hash: H, bytes: &mut [u8; MAX_HASH_LEN], len: &mut u8) {
+    *len = super::mac::output_into(bytes, |out: &mut Output<H>| hash.finalize_into(out));
 }
 
 impl core::fmt::Debug for Hasher {

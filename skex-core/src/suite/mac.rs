@@ -1,11 +1,10 @@
 //! HMAC behind a suite (RFC 2104).
 
-#[cfg(any(
-    feature = "sha3-256-aes256gcm",
-    feature = "sha3-256-chacha20poly1305",
-    feature = "sha512-aes256gcm"
-))]
-use hmac::{Hmac, digest::Update as _};
+use hmac::{
+    Hmac, KeyInit,
+    digest::{FixedOutput, Output, OutputSizeUser, Update, array::Array, array::ArraySize},
+};
+use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
 use sha2::Sha512;
 #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
@@ -13,66 +12,53 @@ use sha3::Sha3_256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-#[cfg(any(
-    feature = "sha3-256-aes256gcm",
-    feature = "sha3-256-chacha20poly1305",
-    feature = "sha512-aes256gcm"
-))]
-use super::through_traits::{finish, finish_parts, keyed};
-use super::{
-    CryptoError, TAG_LEN,
-    hash::{HashKind, front},
-    sha256,
-};
+use super::{CryptoError, TAG_LEN, hash::HashKind};
 use crate::{HashSecret, MAX_HASH_LEN};
 
 /// An HMAC key, prepared: the two blocks of the key are hashed once, however many messages follow.
 ///
 /// It is as secret as the key, and wiped on drop.
-pub struct MacKey(Key);
+pub struct MacKey(State);
 
 /// An HMAC that is being computed. Its state is wiped on drop.
-pub struct Mac(Running);
+pub struct Mac(State);
 
+#[derive(Clone)]
 #[allow(clippy::large_enum_variant, reason = "without an allocator there is no box")]
-enum Key {
-    Sha256(sha256::HmacKey),
+enum State {
+    Sha256(Hmac<Sha256>),
     #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
     Sha3_256(Hmac<Sha3_256>),
     #[cfg(feature = "sha512-aes256gcm")]
     Sha512(Hmac<Sha512>),
 }
 
-#[allow(clippy::large_enum_variant, reason = "without an allocator there is no box")]
-enum Running {
-    Sha256(sha256::Hmac),
-    #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-    Sha3_256(Hmac<Sha3_256>),
-    #[cfg(feature = "sha512-aes256gcm")]
-    Sha512(Hmac<Sha512>),
+impl State {
+    fn new(kind: HashKind, key: &[u8]) -> Self {
+        match kind {
+            HashKind::Sha256 => Self::Sha256(keyed(key)),
+            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
+            HashKind::Sha3_256 => Self::Sha3_256(keyed(key)),
+            #[cfg(feature = "sha512-aes256gcm")]
+            HashKind::Sha512 => Self::Sha512(keyed(key)),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 impl MacKey {
     pub(super) fn new(kind: HashKind, key: &[u8]) -> Self {
-        Self(match kind {
-            HashKind::Sha256 => Key::Sha256(sha256::HmacKey::new(key)),
-            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            HashKind::Sha3_256 => Key::Sha3_256(keyed(key)),
-            #[cfg(feature = "sha512-aes256gcm")]
-            HashKind::Sha512 => Key::Sha512(keyed(key)),
-        })
+        Self(State::new(kind, key))
     }
 
     /// Begins a message under this key.
     #[must_use]
     pub fn begin(&self) -> Mac {
-        Mac(match &self.0 {
-            Key::Sha256(key) => Running::Sha256(key.begin()),
-            #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            Key::Sha3_256(key) => Running::Sha3_256(key.clone()),
-            #[cfg(feature = "sha512-aes256gcm")]
-            Key::Sha512(key) => Running::Sha512(key.clone()),
-        })
+        Mac(self.0.clone())
     }
 
     /// The truncated HMAC of one message in parts.
@@ -87,11 +73,11 @@ impl MacKey {
     /// in `out` no more than in any other place that is written meanwhile.
     pub(crate) fn of<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut HashSecret) {
         out.fill(|bytes| match &self.0 {
-            Key::Sha256(key) => front(bytes, |out| key.of(parts, out)),
+            State::Sha256(key) => finish_parts(key.clone(), parts, bytes),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            Key::Sha3_256(key) => finish_parts(key.clone(), parts, bytes),
+            State::Sha3_256(key) => finish_parts(key.clone(), parts, bytes),
             #[cfg(feature = "sha512-aes256gcm")]
-            Key::Sha512(key) => finish_parts(key.clone(), parts, bytes),
+            State::Sha512(key) => finish_parts(key.clone(), parts, bytes),
         });
     }
 
@@ -106,17 +92,17 @@ impl MacKey {
 
 impl Mac {
     pub(super) fn new(kind: HashKind, key: &[u8]) -> Self {
-        MacKey::new(kind, key).begin()
+        Self(State::new(kind, key))
     }
 
     /// Feeds the next part.
     pub fn update(&mut self, part: &[u8]) {
         match &mut self.0 {
-            Running::Sha256(mac) => mac.update(part),
+            State::Sha256(mac) => mac.update(part),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            Running::Sha3_256(mac) => mac.update(part),
+            State::Sha3_256(mac) => mac.update(part),
             #[cfg(feature = "sha512-aes256gcm")]
-            Running::Sha512(mac) => mac.update(part),
+            State::Sha512(mac) => mac.update(part),
         }
     }
 
@@ -138,11 +124,11 @@ impl Mac {
     /// The whole HMAC, written over `out`, which takes the length of the hash.
     pub fn finish_into(self, out: &mut HashSecret) {
         out.fill(|bytes| match self.0 {
-            Running::Sha256(mac) => front(bytes, |out| mac.finish_into(out)),
+            State::Sha256(mac) => finish_state(mac, bytes),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            Running::Sha3_256(mac) => finish(mac, bytes),
+            State::Sha3_256(mac) => finish_state(mac, bytes),
             #[cfg(feature = "sha512-aes256gcm")]
-            Running::Sha512(mac) => finish(mac, bytes),
+            State::Sha512(mac) => finish_state(mac, bytes),
         });
     }
 
@@ -173,13 +159,42 @@ pub(super) fn once(kind: HashKind, key: &[u8], parts: &[&[u8]]) -> HashSecret {
     let mut out = HashSecret::with_len(MAX_HASH_LEN);
     let parts = parts.iter().copied();
     out.fill(|bytes| match kind {
-        HashKind::Sha256 => front(bytes, |out| sha256::HmacKey::new(key).of(parts, out)),
+        HashKind::Sha256 => finish_parts(keyed::<Hmac<Sha256>>(key), parts, bytes),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
         HashKind::Sha3_256 => finish_parts(keyed::<Hmac<Sha3_256>>(key), parts, bytes),
         #[cfg(feature = "sha512-aes256gcm")]
         HashKind::Sha512 => finish_parts(keyed::<Hmac<Sha512>>(key), parts, bytes),
     });
     out
+}
+
+fn finish_parts<'a, M: Update + FixedOutput + OutputSizeUser>(
+    mut mac: M,
+    parts: impl Iterator<Item = &'a [u8]>,
+    bytes: &mut [u8; MAX_HASH_LEN],
+) -> u8 {
+    for part in parts {
+        mac.update(part);
+    }
+    finish_state(mac, bytes)
+}
+
+fn finish_state<M: FixedOutput + OutputSizeUser>(mac: M, bytes: &mut [u8; MAX_HASH_LEN]) -> u8 {
+    output_into(bytes, |out: &mut Output<M>| mac.finalize_into(out))
+}
+
+/// Lets a primitive write its output to the front of `bytes`, without a copy in between; what lies behind it is
+/// zeroed. Gives the length.
+#[expect(clippy::expect_used, reason = "the lengths are compared when this is compiled")]
+pub(super) fn output_into<N: ArraySize>(
+    bytes: &mut [u8; MAX_HASH_LEN],
+    write: impl FnOnce(&mut Array<u8, N>),
+) -> u8 {
+    const { assert!(N::USIZE <= MAX_HASH_LEN) };
+    let (front, back) = bytes.split_at_mut_checked(N::USIZE).expect("no hash is longer than MAX_HASH_LEN");
+    back.fill(0);
+    write(front.try_into().expect("cut to this length"));
+    N::U8
 }
 
 impl core::fmt::Debug for MacKey {

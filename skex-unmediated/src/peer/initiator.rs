@@ -13,7 +13,7 @@ use super::mixing::extension;
 use super::output::{Events, Sends};
 use super::timers::Timer;
 use super::{Attempt, Exchange, Peer};
-use crate::bytes::Datagram;
+use crate::bytes::with_written;
 use crate::config::Side;
 use crate::event::Role;
 use crate::mix::MixPolicy;
@@ -215,13 +215,9 @@ impl Peer {
         if stale.attempt != FirstMessage::attempt_of(&attempt.nonce) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Stale);
         }
-        let body =
-            Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let expected = schedule::mac(
-            self.state.suite,
-            &self.own_mac_key(),
-            &[body.as_bytes(), attempt.digest.as_bytes()],
-        );
+        let expected = with_written(&|writer| stale.encode_body(writer), |body| {
+            schedule::mac(self.state.suite, &self.own_mac_key(), &[body, attempt.digest.as_bytes()])
+        })?;
         if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
         }
@@ -306,9 +302,10 @@ impl Peer {
         let mut short = ThirdMessage::new(own, &[], [0; TAG_LEN]);
         short.tag = third_tag(keys, &short)?;
         let long = LongThirdMessage::new(short, first, second);
-        let body =
-            Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let key = schedule::mac_key(chain, self.state.side, self.state.epoch);
+        let guard = with_written(&|writer| long.encode_body(writer), |body| {
+            guard(schedule::mac(self.state.suite, &key, &[body]))
+        })?;
         Ok(Third {
             first_flags: first.flags,
             initiator_nonce: *first.nonce,
@@ -316,7 +313,7 @@ impl Peer {
             second_flags: second.flags,
             responder_nonce: *second.nonce,
             tag: long.short.tag,
-            guard: guard(schedule::mac(self.state.suite, &key, &[body.as_bytes()])),
+            guard,
             good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
             void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
             mix_offer: None,
@@ -345,9 +342,11 @@ impl Peer {
         let (offered, extension) = (self.settings.offer.offered(), extension(mix_offer.as_ref()));
         let first = FirstMessage::new(flags, self.own_pseudonym, nonce, offered, extension);
         // Always: it fits.
-        let body = Datagram::write(|writer| first.encode_body(writer)).ok()?;
-        let tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body.as_bytes()]);
-        Some((tag, self.state.suite.digest(&[body.as_bytes(), &tag])))
+        let tag_and_digest = |body: &[u8]| {
+            let tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body]);
+            (tag, self.state.suite.digest(&[body, &tag]))
+        };
+        with_written(&|writer| first.encode_body(writer), tag_and_digest).ok()
     }
 
     /// The key of our own first messages. It is not kept: few are sent.
@@ -369,9 +368,8 @@ impl Peer {
         second: &SecondMessage<'_>,
         block: Option<usize>,
     ) -> Result<HashSecret, DiscardReason> {
-        let body =
-            Datagram::write(|writer| second.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let second = self.state.suite.digest(&[body.as_bytes()]);
+        let second =
+            with_written(&|writer| second.encode_body(writer), |body| self.state.suite.digest(&[body]))?;
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
         let block = block.and_then(|slot| self.state.blocks.get(slot));
         Ok(schedule::master_secret(self.state.suite, chain, &context, first, &second, block))
@@ -380,14 +378,12 @@ impl Peer {
 
 /// The hash of a first message, without its cookie.
 pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Digest, DiscardReason> {
-    let body = Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    Ok(suite.digest(&[body.as_bytes(), &first.tag]))
+    with_written(&|writer| first.encode_body(writer), |body| suite.digest(&[body, &first.tag]))
 }
 
 /// The tag of a third message.
 pub(super) fn third_tag(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<[u8; TAG_LEN], DiscardReason> {
-    let body = Datagram::write(|writer| third.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    Ok(keys.third_tag(body.as_bytes()))
+    with_written(&|writer| third.encode_body(writer), |body| keys.third_tag(body))
 }
 
 /// The tag of the fourth message for `initiator`.
@@ -397,8 +393,7 @@ pub(super) fn fourth_tag(
     status: SessionStatus,
 ) -> Result<[u8; TAG_LEN], DiscardReason> {
     let fourth = FourthMessage::new(initiator, status, [0; TAG_LEN]);
-    let body = Datagram::write(|writer| fourth.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    Ok(keys.fourth_tag(body.as_bytes()))
+    with_written(&|writer| fourth.encode_body(writer), |body| keys.fourth_tag(body))
 }
 
 /// The guard tag: the front of a tag.

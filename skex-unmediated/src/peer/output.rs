@@ -2,14 +2,15 @@
 
 use skex_core::machine::{Destination, Output, PathId, Transmit, TransmitClass};
 use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, Suite};
-use skex_wire::EncodeError;
 use skex_wire::unmediated::{
     COOKIE_LEN, CookieMessage, FirstMessage, FourthMessage, LongThirdMessage, NONCE_LEN, PSEUDONYM_LEN,
     SecondMessage, StaleMessage, TAG_LEN, ThirdMessage,
 };
 
+use skex_wire::{EncodeError, Writer};
+
 use super::mixing::extension;
-use super::{Attempt, Exchange, Peer};
+use super::{Exchange, Peer};
 use crate::bytes::{Datagram, Record};
 use crate::event::Event;
 use crate::exporter::index_of;
@@ -48,8 +49,8 @@ impl Due {
     }
 }
 
-/// The messages that are due.
-#[derive(Clone, Copy, Default)]
+/// The messages that are due, in the order in which they leave.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sends(u8);
 
 impl Sends {
@@ -72,13 +73,16 @@ impl Sends {
         self.0 &= !other.0;
     }
 
-    /// Removes `other` and says whether it was there.
-    const fn take(&mut self, other: Self) -> bool {
-        let there = self.0 & other.0 != 0;
-        self.remove(other);
-        there
+    /// Removes the first of them, and gives it.
+    fn take_next(&mut self) -> Option<Self> {
+        let first = Self(self.0 & self.0.wrapping_neg());
+        self.remove(first);
+        (first.0 != 0).then_some(first)
     }
 }
+
+/// Why a message is not made: what it was about is over.
+const GONE: EncodeError = EncodeError::BufferTooSmall;
 
 /// The events that are due.
 #[derive(Clone, Copy, Default)]
@@ -156,83 +160,74 @@ impl Peer {
     }
 
     fn next_transmit(&mut self) -> Option<Transmit<Datagram>> {
-        // What cannot be made any more is left out; the loop ends because each turn takes one from the set.
-        while self.due.sends.0 != 0 {
-            if let Some(transmit) = self.take_transmit() {
-                return Some(transmit);
+        // What cannot be made any more is left out.
+        while let Some(send) = self.due.sends.take_next() {
+            let (to, class) = self.directions(send);
+            let made = Datagram::write(|writer| self.write(send, writer));
+            if matches!(send, Sends::SECOND | Sends::NOTICE) {
+                self.due.answer = Answer::None;
+            }
+            if send == Sends::SECOND && self.settings.stateless {
+                // The timer goes on: a yield may turn out fruitless.
+                self.exchange = Exchange::Idle;
+            }
+            if let Ok(datagram) = made {
+                return Some(Transmit::new(to, class, datagram));
             }
         }
         None
     }
 
-    fn take_transmit(&mut self) -> Option<Transmit<Datagram>> {
-        let path = Destination::Path(self.due.reply_path);
-        let reply = |datagram| Transmit::new(path, TransmitClass::Reply, datagram);
-        if self.due.sends.take(Sends::SECOND) {
-            let datagram = self.answer_message();
-            if self.settings.stateless {
-                // The timer goes on: a yield may turn out fruitless.
-                self.exchange = Exchange::Idle;
+    /// Where to, and why.
+    fn directions(&self, send: Sends) -> (Destination, TransmitClass) {
+        match send {
+            Sends::FIRST => {
+                let sent = if let Exchange::Attempt(attempt) = &self.exchange { attempt.sent } else { 0 };
+                let class = if sent == 0 { TransmitClass::Request } else { TransmitClass::Retransmission };
+                (self.towards_peer(sent), class)
             }
-            return datagram.map(reply);
+            Sends::THIRD => (self.towards_peer(0), TransmitClass::Request),
+            Sends::THIRD_LONG => (self.towards_peer(self.heals), TransmitClass::Retransmission),
+            _ => (Destination::Path(self.due.reply_path), TransmitClass::Reply),
         }
-        if self.due.sends.take(Sends::FOURTH) {
-            return self.fourth_message().map(reply);
-        }
-        if self.due.sends.take(Sends::NOTICE) {
-            return self.answer_message().map(reply);
-        }
-        if self.due.sends.take(Sends::THIRD_LONG_REPLY) {
-            return self.long_third_message().map(reply);
-        }
-        if self.due.sends.take(Sends::FIRST) {
-            let Exchange::Attempt(attempt) = &self.exchange else { return None };
-            let to = self.towards_peer(attempt.sent);
-            let class =
-                if attempt.sent == 0 { TransmitClass::Request } else { TransmitClass::Retransmission };
-            return Some(Transmit::new(to, class, self.first_message(attempt)?));
-        }
-        if self.due.sends.take(Sends::THIRD) {
-            return Some(Transmit::new(
-                self.towards_peer(0),
-                TransmitClass::Request,
-                self.short_third_message()?,
-            ));
-        }
-        self.due.sends.take(Sends::THIRD_LONG);
-        let to = self.towards_peer(self.heals);
-        Some(Transmit::new(to, TransmitClass::Retransmission, self.long_third_message()?))
     }
 
-    fn first_message(&self, attempt: &Attempt) -> Option<Datagram> {
+    fn write(&self, send: Sends, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match send {
+            Sends::SECOND | Sends::NOTICE => self.write_answer(writer),
+            Sends::FOURTH => self.write_fourth(writer),
+            Sends::FIRST => self.write_first(writer),
+            Sends::THIRD => self.write_third(writer),
+            _ => self.write_long_third(writer),
+        }
+    }
+
+    fn write_first(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let Exchange::Attempt(attempt) = &self.exchange else { return Err(GONE) };
         let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
-        let first = self.own_first(attempt, extension(mix_offer.as_ref()));
-        Datagram::write(|writer| first.encode(writer)).ok()
+        self.own_first(attempt, extension(mix_offer.as_ref())).encode(writer)
     }
 
-    fn answer_message(&mut self) -> Option<Datagram> {
-        let answer = core::mem::replace(&mut self.due.answer, Answer::None);
-        Datagram::write(|writer| match answer {
-            Answer::None => Err(EncodeError::BufferTooSmall),
+    fn write_answer(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        match &self.due.answer {
+            Answer::None => Err(GONE),
             Answer::Second { flags, suite, attempt, nonce, choice, tag } => {
-                let mut second = SecondMessage::new(flags, attempt, &nonce, suite.id(), choice.octets());
-                second.tag = tag;
+                let mut second = SecondMessage::new(*flags, *attempt, nonce, suite.id(), choice.octets());
+                second.tag = *tag;
                 second.encode(writer)
             }
-            Answer::Cookie(attempt, cookie) => CookieMessage::new(attempt, cookie).encode(writer),
-            Answer::Stale(attempt, tag) => StaleMessage::new(attempt, tag).encode(writer),
-        })
-        .ok()
+            Answer::Cookie(attempt, cookie) => CookieMessage::new(*attempt, *cookie).encode(writer),
+            Answer::Stale(attempt, tag) => StaleMessage::new(*attempt, *tag).encode(writer),
+        }
     }
 
-    fn short_third_message(&self) -> Option<Datagram> {
-        let Link::Ahead(third) = &self.state.link else { return None };
-        let third = ThirdMessage::new(self.state.previous.own, &[], third.tag);
-        Datagram::write(|writer| third.encode(writer)).ok()
+    fn write_third(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let Link::Ahead(third) = &self.state.link else { return Err(GONE) };
+        ThirdMessage::new(self.state.previous.own, &[], third.tag).encode(writer)
     }
 
-    fn long_third_message(&self) -> Option<Datagram> {
-        let Link::Ahead(third) = &self.state.link else { return None };
+    fn write_long_third(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let Link::Ahead(third) = &self.state.link else { return Err(GONE) };
         let own = self.state.previous.own;
         let offered = third.offer.offered();
         let first = FirstMessage::new(
@@ -253,13 +248,12 @@ impl Peer {
         );
         let mut long = LongThirdMessage::new(ThirdMessage::new(own, &[], third.tag), &first, &second);
         long.guard = third.guard;
-        Datagram::write(|writer| long.encode(writer)).ok()
+        long.encode(writer)
     }
 
-    fn fourth_message(&self) -> Option<Datagram> {
-        let Link::Followed { status, fourth_tag, .. } = self.state.link else { return None };
-        let fourth = FourthMessage::new(self.state.previous.peer, status, fourth_tag);
-        Datagram::write(|writer| fourth.encode(writer)).ok()
+    fn write_fourth(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let Link::Followed { status, fourth_tag, .. } = self.state.link else { return Err(GONE) };
+        FourthMessage::new(self.state.previous.peer, status, fourth_tag).encode(writer)
     }
 
     /// Whether a stale notice is about to leave: an authentic first message came from an epoch that both ends have left.

@@ -10,7 +10,7 @@ use super::initiator::{equal, first_digest, fourth_tag, guard, rank, third_tag};
 use super::output::{Answer, Events, Sends};
 use super::timers::Timer;
 use super::{Answered, Exchange, Peer};
-use crate::bytes::Datagram;
+use crate::bytes::with_written;
 use crate::config::Side;
 use crate::event::Role;
 use crate::record::{Choice, Link, Recovery, Status};
@@ -60,22 +60,16 @@ impl Peer {
     }
 
     fn verify_first(&self, first: &FirstMessage<'_>) -> Result<Origin, DiscardReason> {
-        let body =
-            Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
         let previous = &self.state.previous;
         let is_current = first.pseudonym == self.peer_pseudonym;
         let is_previous = self.state.epoch > 0 && first.pseudonym == previous.peer;
         if !is_current && !is_previous {
             return Err(DiscardReason::UnknownPeer);
         }
-        if is_current
-            && equal(&schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]), &first.tag)
-        {
+        if is_current && equal(&first_tag(self.state.suite, &self.peer_mac, first)?, &first.tag) {
             return Ok(Origin::Current);
         }
-        if is_previous
-            && equal(&schedule::mac(previous.suite, &previous.peer_mac, &[body.as_bytes()]), &first.tag)
-        {
+        if is_previous && equal(&first_tag(previous.suite, &previous.peer_mac, first)?, &first.tag) {
             return Ok(Origin::Previous);
         }
         Err(DiscardReason::Unauthentic)
@@ -196,9 +190,9 @@ impl Peer {
             return self.answer_with_long_third(now, from, first, &digest);
         }
         let stale = StaleMessage::new(first.attempt(), [0; TAG_LEN]);
-        let body =
-            Datagram::write(|writer| stale.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        let tag = schedule::mac(suite, &self.state.previous.peer_mac, &[body.as_bytes(), digest.as_bytes()]);
+        let tag = with_written(&|writer| stale.encode_body(writer), |body| {
+            schedule::mac(suite, &self.state.previous.peer_mac, &[body, digest.as_bytes()])
+        })?;
         self.due.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
@@ -287,9 +281,7 @@ impl Peer {
             .filter(|choice| *choice != Choice::Refused)
             .ok_or(DiscardReason::Policy)?;
         let mut first = long.first();
-        let body =
-            Datagram::write(|writer| first.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-        first.tag = schedule::mac(self.state.suite, &self.peer_mac, &[body.as_bytes()]);
+        first.tag = first_tag(self.state.suite, &self.peer_mac, &first)?;
         let digest = first_digest(self.state.suite, &first)?;
         let block = self.block_needed(&first, choice)?;
         let master =
@@ -381,14 +373,23 @@ const fn low_half(slot: u64) -> u32 {
     slot as u32
 }
 
+/// The tag of a first message of the peer's.
+fn first_tag(
+    suite: Suite,
+    key: &SecretBytes<MAC_KEY_LEN>,
+    first: &FirstMessage<'_>,
+) -> Result<[u8; TAG_LEN], DiscardReason> {
+    with_written(&|writer| first.encode_body(writer), |body| schedule::mac(suite, key, &[body]))
+}
+
 /// One MAC, so that a forged long third message costs no more.
 fn verify_guard(
     suite: Suite,
     key: &SecretBytes<MAC_KEY_LEN>,
     long: &LongThirdMessage<'_>,
 ) -> Result<(), DiscardReason> {
-    let body = Datagram::write(|writer| long.encode_body(writer)).map_err(|_| DiscardReason::Malformed)?;
-    let expected = guard(schedule::mac(suite, key, &[body.as_bytes()]));
+    let expected =
+        with_written(&|writer| long.encode_body(writer), |body| guard(schedule::mac(suite, key, &[body])))?;
     if holds(Rule::Guard) && !equal(&expected, &long.guard) {
         return Err(DiscardReason::Unauthentic);
     }
