@@ -380,6 +380,18 @@ mod tests {
         }
 
         #[test]
+        fn what_is_accepted_has_one_encoding_and_whatever_is_cut_is_refused(
+            kind: u8, sequence: u64, body: Vec<u8>, at: prop::sample::Index,
+        ) {
+            let bytes = record_of(RecordKind::new(kind), MACHINE, sequence, &body);
+            let (header, read) = decode(&bytes).unwrap();
+            let mut again = std::vec![0; bytes.len()];
+            let written = encode(header, read, &mut again).unwrap();
+            prop_assert_eq!(&again[..written], bytes.as_slice());
+            prop_assert!(decode(&bytes[..at.index(bytes.len())]).is_err());
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, other: Vec<u8>) {
             let _ = newest([&bytes, &other], KIND, MACHINE);
         }

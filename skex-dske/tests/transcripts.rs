@@ -12,6 +12,8 @@
 
 #[path = "transcripts/passive.rs"]
 mod passive;
+#[path = "transcripts/released.rs"]
+mod released;
 
 use core::cell::RefCell;
 use std::collections::BTreeMap;

@@ -364,6 +364,29 @@ proptest! {
     }
 
     #[test]
+    fn a_cut_or_prolonged_envelope_is_refused_or_one_of_another_ciphertext(
+        bytes in outer(), at in any::<Index>(), more in any::<u8>(),
+    ) {
+        for other in [bytes[..at.index(bytes.len())].to_vec(), [&bytes[..], &[more]].concat()] {
+            if let Ok(read) = Outer::decode(&other) {
+                prop_assert!(matches!(read, Outer::Sealed(_)), "{:?}", read);
+                prop_assert_ne!(&read, &Outer::decode(&bytes).unwrap());
+                prop_assert_eq!(encode_outer(&read, other.len()), other);
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_envelope_is_accepted_has_this_one_encoding(
+        like in outer(), rest in vec(any::<u8>(), 0..120),
+    ) {
+        let bytes = [&like[..1], &rest].concat();
+        if let Ok(read) = Outer::decode(&bytes) {
+            prop_assert_eq!(encode_outer(&read, bytes.len()), bytes);
+        }
+    }
+
+    #[test]
     fn a_cut_message_is_refused_or_a_shorter_one(bytes in inner(), at in any::<Index>()) {
         let cut = &bytes[..at.index(bytes.len())];
         if let Ok(read) = Inner::decode(cut) {

@@ -151,6 +151,16 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_accepted_has_this_one_encoding(
+        fields in fields(), kind in 1_u8..8, rest in vec(any::<u8>(), 0..300),
+    ) {
+        let octets = [&encode(&fields.message(kind))[..1], &rest].concat();
+        if let Ok(message) = Message::decode(&octets) {
+            prop_assert_eq!(encode(&message), octets);
+        }
+    }
+
+    #[test]
     fn an_octet_more_is_refused(fields in fields(), kind in 1_u8..8, more in any::<u8>()) {
         let mut octets = encode(&fields.message(kind));
         octets.push(more);

@@ -2,11 +2,14 @@
 
 mod making;
 
+use core::net::SocketAddr;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(not(feature = "skip-psk"))]
+use anyhow::bail;
 use anyhow::{Context, Result};
 use skex_dske::{ClientLimits, ResponderPolicy};
 
@@ -16,8 +19,10 @@ use crate::config::{ClientFile, load};
 use crate::entropy::Entropy;
 use crate::keys::KeyOutlet;
 use crate::kme::keeper::Keeper;
+#[cfg(not(feature = "skip-psk"))]
+use crate::kme::server::Certificates;
 use crate::kme::server::{Shared, serve, tls};
-use crate::kme::settings::Settings;
+use crate::kme::settings::{PresharedKeys, Settings};
 use crate::kme::vault::FileVault;
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
@@ -56,6 +61,10 @@ kme.json, at one end (paths count from the file):
     \"certificate\": \"kme-a.pem\",             chain of this KME, PEM
     \"private_key\": \"kme-a.key\",
     \"client_ca\": \"sae-ca.pem\",              whose signature makes an SAE's certificate good
+    \"preshared_keys\": {                     TLS with preshared keys beside; if left out there is none
+      \"https\": \"192.0.2.1:8445\",            at an address of its own
+      \"file\": \"kme-a.psk\"                  a line SAE:KEY for each, the key 32 to 64 octets in hexadecimal
+    },
     \"peers\": [{
       \"client\": \"bob\",                      a client in skex.json, with a KME of its own
       \"kme\": \"kme-b\",
@@ -88,7 +97,8 @@ Cisco SKIP (draft-cisco-skip-02), each SAE with a key provider of its own name:
   GET /key?remoteSystemID={SAE}[&size={bits}]
   GET /key/{keyId}?remoteSystemID={SAE}
   GET /entropy[?minentropy={bits}]
-  TLS by certificates alone: this program has no TLS with pre-shared keys.
+  TLS by certificates, or by preshared keys, whose identities are the names of the SAEs: TLS 1.3 with psk_dhe_ke and SHA-256, or
+  TLS 1.2 with DHE-PSK or ECDHE-PSK and an AEAD. It is OpenSSL's, and there if skex was built with --features skip-psk.
 
 What holds:
   A key is given once to the SAE that begins and once to the one that follows, and to nobody else. It is erased from the
@@ -112,13 +122,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         check_request(&file, &peer.client, peer.threshold)?;
     }
     let tls = tls(&settings)?;
-    let address = https.as_ref().unwrap_or(&settings.https);
-    let listener = TcpListener::bind(address).with_context(|| {
-        format!(
-            "cannot listen on {address}: another process uses the port, or the address is not this machine's"
-        )
-    })?;
-    let address = listener.local_addr().context("the socket has no address")?;
+    let (listener, address) = listen_on(https.as_ref().unwrap_or(&settings.https))?;
+    let further = settings.preshared_keys.as_ref().map(|keys| further(keys, &settings)).transpose()?;
     let _lock = DirectoryLock::acquire(&dir)?;
     let own = file.tag.client();
     let (vault, stored) = FileVault::open(&dir.join(VAULT), own)?;
@@ -133,15 +138,52 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     for end in [&wake, &wakes] {
         end.set_nonblocking(true).context("cannot set up a socket pair")?;
     }
+    let preshared = further.as_ref().map(|(_, address, _)| *address);
     let keeper = Keeper::new(settings, tags, vault, stored);
     let shared = Arc::new(Shared::new(keeper, Clock::start(), Entropy::open()?, wake));
     let mut making = Making::new(client, Arc::clone(&shared), wakes);
     // Keys that the client has from before a crash are taken in first: one that was given must be known when it is told again.
     making.take_in_all()?;
-    let serving =
-        std::thread::Builder::new().name("https".to_owned()).spawn(move || serve(listener, tls, shared));
+    let serving = std::thread::Builder::new().name("https".to_owned()).spawn(move || {
+        let further = further.map(|(listener, _, tls)| (listener, tls));
+        serve((listener, tls), further, shared)
+    });
     let serving = serving.context("cannot start the server")?;
     reporter.note(format!("{name} answers SAEs on https://{address}"))?;
+    if let Some(address) = preshared {
+        reporter.note(format!("{name} answers SAEs with preshared keys on https://{address}"))?;
+    }
     making.run(&serving)?;
     serving.join().map_err(|_| anyhow::anyhow!("the server failed"))?
+}
+
+fn listen_on(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!(
+            "cannot listen on {address}: another process uses the port, or the address is not this machine's"
+        )
+    })?;
+    let address = listener.local_addr().context("the socket has no address")?;
+    Ok((listener, address))
+}
+
+/// The door of those with preshared keys.
+#[cfg(feature = "skip-psk")]
+fn further(
+    keys: &PresharedKeys,
+    settings: &Settings,
+) -> Result<(TcpListener, SocketAddr, crate::kme::psk::PresharedKeys)> {
+    let tls = crate::kme::psk::PresharedKeys::load(&keys.file, settings)?;
+    let (listener, address) = listen_on(&keys.https)?;
+    Ok((listener, address, tls))
+}
+
+#[cfg(not(feature = "skip-psk"))]
+fn further(keys: &PresharedKeys, _: &Settings) -> Result<(TcpListener, SocketAddr, Certificates)> {
+    bail!(
+        "this skex has no TLS with preshared keys, so nobody could use {} on {}: build it with --features skip-psk, or leave \
+         preshared_keys out",
+        keys.file.display(),
+        keys.https
+    )
 }

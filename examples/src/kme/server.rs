@@ -23,9 +23,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::api::{LONGEST_BODY, Method, Request, Response, answer};
 use super::certificate::sae_of;
@@ -83,8 +85,34 @@ impl<V: Vault> Shared<V> {
     }
 }
 
+/// TLS of whoever connects.
+pub(crate) trait Handshake: Clone + Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The handshake of a connection, and which SAE it has shown to be. `None`: it failed.
+    fn accept(
+        &self,
+        stream: tokio::net::TcpStream,
+    ) -> impl Future<Output = Option<(Self::Stream, Option<Name>)>> + Send;
+}
+
+/// TLS with certificates of both ends.
+#[derive(Clone)]
+pub(crate) struct Certificates(TlsAcceptor);
+
+impl Handshake for Certificates {
+    type Stream = TlsStream<tokio::net::TcpStream>;
+
+    async fn accept(&self, stream: tokio::net::TcpStream) -> Option<(Self::Stream, Option<Name>)> {
+        let stream = self.0.accept(stream).await.ok()?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let sae = chain.and_then(<[_]>::first).and_then(|certificate| sae_of(certificate));
+        Some((stream, sae))
+    }
+}
+
 /// What TLS needs, from the files that the settings name.
-pub(crate) fn tls(settings: &Settings) -> Result<Arc<ServerConfig>> {
+pub(crate) fn tls(settings: &Settings) -> Result<Certificates> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&settings.client_ca)? {
@@ -106,7 +134,7 @@ pub(crate) fn tls(settings: &Settings) -> Result<Arc<ServerConfig>> {
     // Every connection shows its certificate anew.
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
-    Ok(Arc::new(tls))
+    Ok(Certificates(TlsAcceptor::from(Arc::new(tls))))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -119,35 +147,53 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// Serves until the process ends. Blocks the thread.
-pub(crate) fn serve<V>(listener: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared<V>>) -> Result<()>
-where
-    V: Vault + Send + 'static,
-{
-    listener.set_nonblocking(true).context("cannot set the socket up")?;
+/// Serves until the process ends. Blocks the thread. There may be a further door, with a TLS of its own.
+pub(crate) fn serve<V: Vault + Send + 'static>(
+    (listener, tls): (TcpListener, Certificates),
+    further: Option<(TcpListener, impl Handshake)>,
+    shared: Arc<Shared<V>>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .build()
         .context("cannot start the server")?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).context("cannot set the socket up")?;
-        let acceptor = TlsAcceptor::from(tls);
-        let (handshakes, crowd) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Crowd::default()));
-        loop {
-            let permit = Arc::clone(&handshakes).acquire_owned().await.context("no more connections")?;
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                // The client is gone, or the process is out of files for the moment.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let (acceptor, crowd, shared) = (acceptor.clone(), Arc::clone(&crowd), Arc::clone(&shared));
-            tokio::spawn(timeout(CONNECTION_TIME, connection(stream, acceptor, permit, crowd, shared)));
+        let crowd = Arc::new(Crowd::default());
+        if let Some((listener, tls)) = further {
+            tokio::spawn(let_in(asynchronous(listener)?, tls, Arc::clone(&crowd), Arc::clone(&shared)));
         }
+        let_in(asynchronous(listener)?, tls, crowd, shared).await;
+        Ok(())
     })
+}
+
+fn asynchronous(listener: TcpListener) -> Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true).context("cannot set the socket up")?;
+    tokio::net::TcpListener::from_std(listener).context("cannot set the socket up")
+}
+
+/// Lets connections in, for ever.
+async fn let_in<V: Vault + Send + 'static>(
+    listener: tokio::net::TcpListener,
+    tls: impl Handshake,
+    crowd: Arc<Crowd>,
+    shared: Arc<Shared<V>>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    // Nobody closes it.
+    while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // The client is gone, or the process is out of files for the moment.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, crowd, shared) = (tls.clone(), Arc::clone(&crowd), Arc::clone(&shared));
+        tokio::spawn(timeout(CONNECTION_TIME, connection(stream, tls, permit, crowd, shared)));
+    }
 }
 
 /// How many connections each SAE has.
@@ -186,15 +232,13 @@ impl Drop for Place {
 /// One connection, from the handshake to its end. What goes wrong concerns nobody but the client.
 async fn connection<V: Vault + Send + 'static>(
     stream: tokio::net::TcpStream,
-    acceptor: TlsAcceptor,
+    tls: impl Handshake,
     permit: OwnedSemaphorePermit,
     crowd: Arc<Crowd>,
     shared: Arc<Shared<V>>,
 ) {
-    let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await else { return };
+    let Ok(Some((stream, sae))) = timeout(HANDSHAKE_TIME, tls.accept(stream)).await else { return };
     drop(permit);
-    let chain = stream.get_ref().1.peer_certificates();
-    let sae = chain.and_then(<[_]>::first).and_then(|certificate| sae_of(certificate));
     // Names that are no SAE's here are counted as one.
     let sae = sae.filter(|sae| shared.saes.contains(sae));
     let Some(_place) = crowd.enter(sae.clone()) else { return };

@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) certificate: PathBuf,
     pub(crate) private_key: PathBuf,
     pub(crate) client_ca: PathBuf,
+    pub(crate) preshared_keys: Option<PresharedKeys>,
     pub(crate) peers: Vec<PeerSettings>,
     pub(crate) links: Vec<Link>,
     /// Bits, if the request does not say.
@@ -30,6 +31,15 @@ pub(crate) struct Settings {
     pub(crate) min_key_size: u32,
     pub(crate) max_key_size: u32,
     pub(crate) max_key_per_request: u32,
+}
+
+/// A second address, where TLS is by preshared keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PresharedKeys {
+    pub(crate) https: String,
+    /// A line `SAE:KEY` for each.
+    pub(crate) file: PathBuf,
 }
 
 /// Another client of the hubs, which another KME runs on.
@@ -89,6 +99,7 @@ struct File {
     certificate: PathBuf,
     private_key: PathBuf,
     client_ca: PathBuf,
+    preshared_keys: Option<PresharedKeys>,
     peers: Vec<PeerSettings>,
     links: Vec<LinkFile>,
     #[serde(default = "File::default_key_size")]
@@ -156,6 +167,9 @@ impl Settings {
             certificate: base.join(file.certificate),
             private_key: base.join(file.private_key),
             client_ca: base.join(file.client_ca),
+            preshared_keys: file
+                .preshared_keys
+                .map(|keys| PresharedKeys { file: base.join(keys.file), ..keys }),
             peers: file.peers,
             links,
             key_size: file.key_size,

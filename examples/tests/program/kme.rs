@@ -3,6 +3,8 @@
 mod attack;
 mod https;
 mod pki;
+#[cfg(feature = "skip-psk")]
+mod psk;
 mod restart;
 
 use std::fs;
@@ -230,6 +232,15 @@ fn what_cannot_work_is_refused_before_anything_starts() {
         ("\"kme.key\"", "\"kme.pem\"", &["kme.pem is no private key"]),
         ("\"ca.pem\"", "\"nothing.pem\"", &["cannot read", "nothing.pem"]),
         ("127.0.0.1:0", "127.0.0.1:x", &["cannot listen"]),
+        (
+            "\"peers\"",
+            "\"preshared_keys\":{\"https\":\"127.0.0.1:0\",\"file\":\"nothing.psk\"},\"peers\"",
+            if cfg!(feature = "skip-psk") {
+                &["cannot read", "nothing.psk"]
+            } else {
+                &["--features skip-psk"]
+            },
+        ),
     ] {
         let changed = whole.replacen(from, to, 1);
         assert_ne!(changed, whole, "{from}");

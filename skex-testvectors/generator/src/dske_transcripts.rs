@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use skex_testvectors::Layer;
 use skex_testvectors::dske_transcripts::TestGroup;
 
+use self::scenarios::Exchanges;
 use self::witness::Witness;
 use self::world::{NAMES, Options, World, coordinate, hub_id, tag};
 use crate::file::{Case, File, Group, hex};
@@ -18,6 +19,16 @@ use crate::file::{Case, File, Group, hex};
 const TAPE: usize = 2048;
 
 pub(crate) fn file() -> (&'static str, String) {
+    played().0
+}
+
+/// What the ends of all exchanges that come to their end stored last, for later versions to restore.
+pub(crate) fn released() -> String {
+    serde_json::to_string_pretty(&played().1).expect("serializable") + "\n"
+}
+
+fn played() -> ((&'static str, String), Vec<Value>) {
+    let mut stored = Vec::new();
     let mut file = File::new(
         "dske-transcripts",
         "DSKE: whole exchanges",
@@ -73,10 +84,12 @@ pub(crate) fn file() -> (&'static str, String) {
             ("OtherInitialKey", "AUTHENTICATION", "One bit of an initial key is another."),
         ],
     );
-    file.group("Exchange", "exchanges", json!({}), scenarios::all);
+    file.group("Exchange", "exchanges", json!({}), |group| {
+        scenarios::all(&mut Exchanges { group, stored: &mut stored });
+    });
     file.group("Exchange", "refused", json!({}), refused::all);
     file.group("Passive", "passive client", json!({}), passive::all);
-    file.finish::<TestGroup>()
+    (file.finish::<TestGroup>(), stored)
 }
 
 /// Everybody of a test before the first start.
@@ -95,7 +108,7 @@ fn cast(case: &mut Case<'_>, options: Options) -> World {
     World::new(options, &links, tapes)
 }
 
-/// Plays an exchange and writes it down.
+/// Plays an exchange and writes it down. Gives the world as it is then.
 fn exchange(
     group: &mut Group,
     name: &str,
@@ -103,7 +116,7 @@ fn exchange(
     options: Options,
     result: (Option<Layer>, &str),
     play: impl FnOnce(&mut World, &mut Case<'_>),
-) {
+) -> World {
     let mut case = group.case(name, comment);
     let mut world = cast(&mut case, options);
     for end in world.hubs().chain(0..2) {
@@ -115,10 +128,20 @@ fn exchange(
         (None, flag) => case.valid(&[flag]),
         (Some(layer), flag) => case.invalid(layer, flag),
     }
+    world
 }
 
 fn write(case: &mut Case<'_>, world: &World) {
     let witness = Witness::new(world);
+    for (field, value) in ends(world) {
+        case.set(field, value);
+    }
+    case.set("steps", witness.steps()).set("sessions", witness.sessions()).set("blocks", witness.blocks());
+    case.set("epochs", witness.epochs()).set("keys", witness.keys());
+}
+
+/// What everybody is, and was provisioned with.
+fn ends(world: &World) -> [(&'static str, Value); 4] {
     let client = |client: usize| {
         json!({
             "name": NAMES[client],
@@ -137,12 +160,35 @@ fn write(case: &mut Case<'_>, world: &World) {
             "random": hex(world.random(hub)),
         })
     };
-    case.set("envelopeSuite", world.options.envelope);
-    case.set("clients", (0..2).map(client).collect::<Vec<Value>>());
-    case.set("hubs", world.hubs().map(hub).collect::<Vec<Value>>());
-    case.set("links", links(world));
-    case.set("steps", witness.steps()).set("sessions", witness.sessions()).set("blocks", witness.blocks());
-    case.set("epochs", witness.epochs()).set("keys", witness.keys());
+    [
+        ("envelopeSuite", world.options.envelope.into()),
+        ("clients", (0..2).map(client).collect()),
+        ("hubs", world.hubs().map(hub).collect()),
+        ("links", links(world).into()),
+    ]
+}
+
+/// What the ends that are up stored, and all tables that they have, each at both ends as it came.
+fn stored(name: &str, world: &World) -> Value {
+    let table = |table: &world::Provisioned| {
+        json!({
+            "client": world.name(table.client),
+            "hub": world.name(table.hub),
+            "direction": table.direction,
+            "number": table.number,
+            "origin": table.origin,
+            "octets": hex(&table.octets),
+        })
+    };
+    let end = |end: usize| {
+        let records = world.records(end).iter().map(|record| hex(record)).collect::<Vec<_>>();
+        json!({ "name": world.name(end), "time": world.now, "records": records })
+    };
+    let refills = world.tables.iter().filter(|table| table.number != 0).map(table).collect::<Vec<Value>>();
+    let stored = (0..2).chain(world.hubs()).filter(|at| world.is_up(*at)).map(end).collect::<Vec<Value>>();
+    let mut entry = json!({ "name": name, "refills": refills, "stored": stored });
+    entry.as_object_mut().expect("an object").extend(ends(world).map(|(field, value)| (field.into(), value)));
+    entry
 }
 
 /// What the ends of each link were provisioned with.

@@ -3,7 +3,10 @@
 //! ```text
 //! cargo run -p skex-testvectors-generator -- write
 //! cargo run -p skex-testvectors-generator -- check
+//! cargo run -p skex-testvectors-generator -- release
 //! ```
+//!
+//! `release` writes what machines of this version store into skex-testvectors/released/VERSION, once: at its release.
 //!
 //! From the implementation it takes hashes, HMACs and AEADs. Everything else (fields, sharing, tags, the key schedule,
 //! encodings, frames) is written here a second time, from the specification and as plainly as can be, so that the
@@ -32,6 +35,7 @@ mod key_schedule;
 mod labels;
 mod primitives;
 mod records;
+mod released;
 mod seed;
 mod shamir;
 mod suites;
@@ -75,6 +79,18 @@ fn write() -> std::io::Result<()> {
     }
     let draft = std::fs::read_to_string(draft())?;
     std::fs::write(self::draft(), with_example(&draft, &files))
+}
+
+/// What machines of this version store. That of a version that is out is never written again.
+fn release() -> std::io::Result<()> {
+    let released = directory().join("../released");
+    std::fs::create_dir_all(&released)?;
+    let directory = released.join(env!("CARGO_PKG_VERSION"));
+    std::fs::create_dir(&directory)?;
+    for (name, text) in released::files() {
+        std::fs::write(directory.join(format!("{name}.json")), text)?;
+    }
+    Ok(())
 }
 
 /// The specification that prints one of the exchanges.
@@ -143,16 +159,21 @@ fn first_difference(name: &str, present: &str, wanted: &str) -> String {
     format!("{name}: line ends differ")
 }
 
+fn written(done: std::io::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["write"] => match write() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("cannot write: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        ["write"] => written(write()),
+        ["release"] => written(release()),
         ["check"] => {
             let found = differences();
             for difference in &found {
@@ -165,7 +186,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         _ => {
-            eprintln!("usage: skex-testvectors-generator write|check");
+            eprintln!("usage: skex-testvectors-generator write|check|release");
             ExitCode::from(2)
         }
     }

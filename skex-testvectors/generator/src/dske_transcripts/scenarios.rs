@@ -1,11 +1,12 @@
 //! Exchanges that come to their end.
 
+use serde_json::Value;
 use skex_core::{KeyId, Suite};
 use skex_dske::{ClientTag, KeyRequest, KeySuite};
 
-use super::exchange;
 use super::world::{ALICE, BOB, Options, World, key_id, tag};
-use crate::file::Group;
+use super::{exchange, stored};
+use crate::file::{Case, Group};
 use crate::primitives::suite_name;
 
 pub(super) fn wanted(threshold: u8, suite: KeySuite) -> KeyRequest {
@@ -22,17 +23,37 @@ fn make_key(world: &mut World, wanted: KeyRequest) -> Vec<u8> {
     id
 }
 
-pub(super) fn all(group: &mut Group) {
+/// The group, and what the ends of its exchanges stored.
+pub(super) struct Exchanges<'a> {
+    pub(super) group: &'a mut Group,
+    pub(super) stored: &'a mut Vec<Value>,
+}
+
+impl Exchanges<'_> {
+    fn play(
+        &mut self,
+        name: &str,
+        comment: &str,
+        options: Options,
+        flag: &str,
+        play: impl FnOnce(&mut World, &mut Case<'_>),
+    ) {
+        let world = exchange(self.group, name, comment, options, (None, flag), play);
+        self.stored.push(stored(name, &world));
+    }
+}
+
+pub(super) fn all(exchanges: &mut Exchanges<'_>) {
     for suite in Suite::all() {
         let options = Options { envelope: suite.id().value(), hubs: 3, ..Options::default() };
         let name = format!("2 of 3, one-time pads, {}", suite_name(suite));
         let comment = "hello, session, lease, two forms of upload, relay, delivery, answers, confirmation";
-        exchange(group, &name, comment, options, (None, "Normal"), |world, _| {
+        exchanges.play(&name, comment, options, "Normal", |world, _| {
             make_key(world, wanted(2, KeySuite::OneTime));
         });
     }
     let options = Options { hubs: 5, elements: 96, ..Options::default() };
-    exchange(group, "3 of 5, 512 bits", "bitmaps, interpolation", options, (None, "Normal"), |world, _| {
+    exchanges.play("3 of 5, 512 bits", "bitmaps, interpolation", options, "Normal", |world, _| {
         let mut wanted = wanted(3, KeySuite::OneTime);
         wanted.key_len = 64;
         make_key(world, wanted);
@@ -44,18 +65,18 @@ pub(super) fn all(group: &mut Group) {
     ] {
         let options = Options { envelope, hubs: 3, ..Options::default() };
         let comment = "the second key takes the next number of each epoch";
-        exchange(group, &format!("2 of 3, {name}"), comment, options, (None, "KeySuite"), |world, _| {
+        exchanges.play(&format!("2 of 3, {name}"), comment, options, "KeySuite", |world, _| {
             make_key(world, wanted(2, suite));
             make_key(world, wanted(2, suite));
         });
     }
     let comment = "the first of every message is lost once, from hub-1 and to it";
-    exchange(group, "losses", comment, Options::default(), (None, "Loss"), |world, _| {
+    exchanges.play("losses", comment, Options::default(), "Loss", |world, _| {
         world.request(ALICE, wanted(2, KeySuite::OneTime));
         lossy(world);
     });
     let comment = "the hub starts again with a share that waits; HELLO_REQUEST, new sessions, another block";
-    exchange(group, "a hub restarts", comment, Options::default(), (None, "Restart"), |world, _| {
+    exchanges.play("a hub restarts", comment, Options::default(), "Restart", |world, _| {
         world.request(ALICE, wanted(2, KeySuite::OneTime));
         let _ = world
             .until(|world, flight| flight.to == BOB && kind(world, flight) == Some(5) && flight.from == 2);
@@ -64,7 +85,7 @@ pub(super) fn all(group: &mut Group) {
         world.until_given(2);
     });
     let comment = "the responder starts again with a key that it gave and nobody took; it gives it again";
-    exchange(group, "the responder restarts", comment, Options::default(), (None, "Restart"), |world, _| {
+    exchanges.play("the responder restarts", comment, Options::default(), "Restart", |world, _| {
         world.request(ALICE, wanted(2, KeySuite::OneTime));
         let _ = world.until(|world, flight| flight.from == BOB && kind(world, flight) == Some(6));
         world.stop(BOB);
@@ -72,21 +93,14 @@ pub(super) fn all(group: &mut Group) {
         world.until_given(3);
     });
     let options = Options { hubs: 3, ..Options::default() };
-    exchange(
-        group,
-        "a silent hub",
-        "hub-2 is down from the start",
-        options,
-        (None, "SilentHub"),
-        |world, _| {
-            world.stop(3);
-            make_key(world, wanted(2, KeySuite::OneTime));
-        },
-    );
-    commands(group);
+    exchanges.play("a silent hub", "hub-2 is down from the start", options, "SilentHub", |world, _| {
+        world.stop(3);
+        make_key(world, wanted(2, KeySuite::OneTime));
+    });
+    commands(exchanges);
     let options = Options { elements: 48, ..Options::default() };
     let comment = "tables 1 of alice's uplinks come from the hubs; the second key has no room in tables 0";
-    exchange(group, "refilled tables", comment, options, (None, "Refill"), |world, case| {
+    exchanges.play("refilled tables", comment, options, "Refill", |world, case| {
         make_key(world, wanted(2, KeySuite::OneTime));
         for hub in world.hubs() {
             let path = format!("steps[{}].input.octets", world.steps.len());
@@ -100,9 +114,9 @@ pub(super) fn all(group: &mut Group) {
     });
 }
 
-fn commands(group: &mut Group) {
+fn commands(exchanges: &mut Exchanges<'_>) {
     let comment = "bob publishes, alice looks him up; bob forbids alice, and allows her again";
-    exchange(group, "commands", comment, Options::default(), (None, "Command"), |world, _| {
+    exchanges.play("commands", comment, Options::default(), "Command", |world, _| {
         world.settle();
         world.command(BOB, "PUBLISH", &[], |client, now, rng| client.publish(now, rng).expect("room"));
         world.settle();
@@ -119,7 +133,7 @@ fn commands(group: &mut Group) {
         }
     });
     let comment = "bob is down; alice takes her key back";
-    exchange(group, "withdrawal", comment, Options::default(), (None, "Command"), |world, _| {
+    exchanges.play("withdrawal", comment, Options::default(), "Command", |world, _| {
         world.settle();
         world.stop(BOB);
         let id: KeyId = key_id(&world.request(ALICE, wanted(2, KeySuite::OneTime)));

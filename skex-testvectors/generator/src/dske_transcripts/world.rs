@@ -346,6 +346,10 @@ impl World {
         self.finish(end, started(&records));
     }
 
+    pub(super) fn is_up(&self, end: usize) -> bool {
+        self.ends[end].machine.is_some()
+    }
+
     /// What an end stored.
     pub(super) fn records(&self, end: usize) -> Vec<Vec<u8>> {
         self.ends[end].records.clone()
