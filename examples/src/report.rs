@@ -79,6 +79,21 @@ pub(crate) struct CountersReport {
     pub(crate) syncs: u64,
 }
 
+/// A line for people. That nobody reads on is no failure: `skex status --dir net/alice | head`.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::report::say_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+pub(crate) fn say_line(line: core::fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("skex: cannot write to the standard output: {error}");
+        }
+        _ => {}
+    }
+}
+
 /// Where reports go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reporter {
@@ -160,9 +175,11 @@ impl SettledReport {
             text.push_str(&format!("\n  {what:<12} {}", hubs.join(" ")));
         }
         if !self.lying.is_empty() && !self.blame_is_certain {
-            text.push_str(
-                "\n  so many shares were wrong that liars who work together could have framed others",
-            );
+            text.push_str(if self.initiator {
+                "\n  who lies is what the peer says, as it saw it when it took the key"
+            } else {
+                "\n  so many shares were wrong that liars who work together could have framed others"
+            });
         }
         text
     }

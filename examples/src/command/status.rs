@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{ClientFile, HubFile, PeerFile, Role, load, role_of};
 use crate::entropy::Entropy;
 use crate::provisioning::{enrolment, waiting};
+use crate::report::say;
 use crate::store::{LogContents, is_running};
 
 /// Show what a directory is and how it stands, without secrets.
@@ -38,17 +39,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn show_head(role: Role, name: &str, directory: &Path) {
     let running = if is_running(directory) { "running" } else { "not running" };
-    println!("{role} {name}, {running}");
+    say!("{role} {name}, {running}");
 }
 
 fn show_log(directory: &Path) -> Result<LogContents> {
     let contents = LogContents::read(&directory.join(hub::LOG))?;
     match contents.count() {
-        0 => println!("state        never started"),
-        count => println!("state        {count} records"),
+        0 => say!("state        never started"),
+        count => say!("state        {count} records"),
     }
     if contents.torn() > 0 {
-        println!("             and {} octets of one that is not whole", contents.torn());
+        say!("             and {} octets of one that is not whole", contents.torn());
     }
     Ok(contents)
 }
@@ -62,7 +63,7 @@ fn show_tables(statuses: &[TableStatus], uplink: &str, downlink: &str) {
             let percent = remaining.saturating_mul(100).checked_div(len).unwrap_or_default();
             let used = len.saturating_sub(remaining);
             let came = if origin == Origin::Refill { ", refilled: computational" } else { "" };
-            println!(
+            say!(
                 "  {way:<10} table {number}: {remaining} of {len} octets left ({percent} %), used up to {used}{came}"
             );
         }
@@ -71,7 +72,7 @@ fn show_tables(statuses: &[TableStatus], uplink: &str, downlink: &str) {
             (len.saturating_add(live), left.saturating_add(table.remaining))
         });
         if left < len / LOW_WATER_PART || len == 0 {
-            println!("             LOW: make more with `skex provision add` at the hub");
+            say!("             LOW: make more with `skex provision add` at the hub");
         }
     }
 }
@@ -81,7 +82,7 @@ const LOW_WATER_PART: u64 = 8;
 
 fn show_waiting(directory: &Path) -> Result<()> {
     for path in waiting(directory)? {
-        println!("waiting      {}, to be taken in at the next start", path.display());
+        say!("waiting      {}, to be taken in at the next start", path.display());
     }
     Ok(())
 }
@@ -89,9 +90,9 @@ fn show_waiting(directory: &Path) -> Result<()> {
 fn show_hub(directory: &Path) -> Result<()> {
     let file: HubFile = load(directory)?;
     show_head(Role::Hub, &file.name, directory);
-    println!("id           {}", file.id.hub());
-    println!("coordinate   {}", file.coordinate);
-    println!("listens on   {}", file.listen);
+    say!("id           {}", file.id.hub());
+    say!("coordinate   {}", file.coordinate);
+    say!("listens on   {}", file.listen);
     let contents = show_log(directory)?;
     show_waiting(directory)?;
     let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
@@ -100,13 +101,13 @@ fn show_hub(directory: &Path) -> Result<()> {
     for (name, known) in file.links()? {
         // A revocation that a crash broke off: the next start brings it to its end.
         let Some(status) = machine.status().find(|client| client.tag == known.tag) else { continue };
-        println!("client {name}");
+        say!("client {name}");
         let number = enrolment(directory, &name, &known)?.link.client;
         show_tables(&machine.tables(number), "from it", "to it");
-        println!("  waiting    {} shares", status.waiting);
+        say!("  waiting    {} shares", status.waiting);
     }
     for client in file.clients.iter().filter(|client| client.revoked) {
-        println!("revoked      {}", client.name);
+        say!("revoked      {}", client.name);
     }
     Ok(())
 }
@@ -114,16 +115,16 @@ fn show_hub(directory: &Path) -> Result<()> {
 fn show_client(directory: &Path) -> Result<()> {
     let file: ClientFile = load(directory)?;
     show_head(Role::Client, &file.name, directory);
-    println!("tag          {}", file.tag.client());
+    say!("tag          {}", file.tag.client());
     let peers: Vec<_> = file.peers.iter().map(|peer| peer.name.clone()).collect();
-    println!("peers        {}", peers.join(", "));
+    say!("peers        {}", peers.join(", "));
     let contents = show_log(directory)?;
     show_waiting(directory)?;
     let config = client::config(directory, &file, false)?;
     let machine = Client::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
         .context("the stored state of this client cannot be used")?;
     for hub in &file.hubs {
-        println!("{} at {}", hub.name, hub.address);
+        say!("{} at {}", hub.name, hub.address);
         show_tables(&machine.tables(hub.id.hub()), "to it", "from it");
     }
     Ok(())
@@ -133,19 +134,19 @@ fn show_peer(directory: &Path) -> Result<()> {
     let file: PeerFile = load(directory)?;
     show_head(Role::Peer, &file.id, directory);
     let machine = peer::stored(directory, &file)?;
-    println!("side         {:?}", machine.side());
-    println!("peer         {}", file.peer_id);
-    println!("epoch        {} (handshakes since the enrolment)", machine.epoch());
-    println!("suite        {:?}", machine.suite().id());
+    say!("side         {:?}", machine.side());
+    say!("peer         {}", file.peer_id);
+    say!("epoch        {} (handshakes since the enrolment)", machine.epoch());
+    say!("suite        {:?}", machine.suite().id());
     match machine.session() {
         Some(session) => {
             let confirmed = if session.confirmed { "confirmed" } else { "not confirmed yet" };
-            println!("session      {}, {:?}, {confirmed}", session.id, session.role);
+            say!("session      {}, {:?}, {confirmed}", session.id, session.role);
         }
-        None => println!("session      none"),
+        None => say!("session      none"),
     }
     if machine.is_ahead() {
-        println!("             the peer may be one handshake behind; the next contact heals it");
+        say!("             the peer may be one handshake behind; the next contact heals it");
     }
     Ok(())
 }

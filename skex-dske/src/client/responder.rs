@@ -37,6 +37,8 @@ pub(super) struct Inbound {
     /// The link whose share came first: each may begin so many.
     begun_by: usize,
     expires: Instant,
+    /// When to search all shares thoroughly, should no other come before.
+    search_at: Option<Instant>,
     stage: Stage,
     /// Answers that were given: link, slot, message. The same message gets the same answer again.
     answers: Vec<(usize, Slot, Vec<u8>)>,
@@ -85,13 +87,20 @@ struct Accepted {
     judgement: Option<Judgement>,
 }
 
+impl Arrived {
+    /// Whether both hubs say that the initiator said the same.
+    fn agrees_with(&self, other: &Self) -> bool {
+        self.context == other.context && self.secret_tag == other.secret_tag
+    }
+}
+
 impl Inbound {
     pub(super) fn deadline(&self) -> Instant {
         let settle = match &self.stage {
             Stage::Accepted(accepted) => {
                 accepted.judgement.as_ref().map_or(self.expires, |judgement| judgement.settle_at)
             }
-            Stage::Collecting(_) => self.expires,
+            Stage::Collecting(_) => self.search_at.unwrap_or(self.expires),
         };
         settle.min(self.expires)
     }
@@ -171,7 +180,8 @@ impl<P: Pad> Client<P> {
         }
         if self.inbound.get(&id).is_none() {
             let stage = Stage::Collecting(Vec::new());
-            self.inbound.insert(id, Inbound { begun_by: link, expires, stage, answers: Vec::new() });
+            let inbound = Inbound { begun_by: link, expires, search_at: None, stage, answers: Vec::new() };
+            self.inbound.insert(id, inbound);
         }
         let arrived =
             Arrived { link, coordinate, answer_key, share, origin, elements, expires, context, secret_tag };
@@ -267,9 +277,15 @@ impl<P: Pad> Client<P> {
         self.discards.discard(DiscardReason::Duplicate)
     }
 
-    /// Reports that are due, and keys whose time is over.
+    /// Searches and reports that are due, and keys whose time is over.
     pub(super) fn expire_inbound(&mut self, now: Instant) {
         while let Some(id) = self.inbound.due(now) {
+            let searched =
+                self.inbound.change(&id, |inbound| inbound.search_at.take_if(|at| *at <= now).is_some());
+            if searched == Some(true) {
+                self.search(now, id);
+                continue;
+            }
             let (peer, key_id) = id;
             let judged = self.inbound.change(&id, |inbound| match &mut inbound.stage {
                 Stage::Accepted(accepted) => {
@@ -319,12 +335,7 @@ impl<P: Pad> Client<P> {
 
     /// Why no key came of these shares: not enough of one kind were there, or they were worth too little, or wrong.
     fn failure(&self, arrived: &[Arrived]) -> KeyError {
-        let alike = |share: &Arrived| {
-            arrived
-                .iter()
-                .filter(|other| other.context == share.context && other.secret_tag == share.secret_tag)
-                .count()
-        };
+        let alike = |share: &Arrived| arrived.iter().filter(|other| other.agrees_with(share)).count();
         let mut enough =
             arrived.iter().filter(|share| alike(share) >= usize::from(share.context.threshold)).peekable();
         if enough.peek().is_none() {

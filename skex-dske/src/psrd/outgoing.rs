@@ -224,7 +224,10 @@ impl<P: Pad> Outgoing<P> {
     /// How much to ask for at once. A session that makes one key and ends wastes little of the table; in one that goes on, each
     /// lease is twice the last, until a lease, which costs a durable write at each end, serves many messages.
     pub(crate) fn usual_lease(&self, pad_elements: u32) -> u32 {
-        let least = pad_elements.saturating_add(KEY_ELEMENTS).saturating_mul(4);
+        let block = pad_elements.saturating_add(KEY_ELEMENTS);
+        // Four, but of long ones fewer.
+        let blocks = LEASE_ELEMENTS.checked_div(block).unwrap_or(0).clamp(1, 4);
+        let least = block.saturating_mul(blocks);
         let grown = least.saturating_mul(1_u32.checked_shl(self.doublings.into()).unwrap_or(u32::MAX));
         let share_of_table = (self.pad.elements() / 32).min(LEASE_ELEMENTS);
         grown.min(share_of_table.max(least)).saturating_add(2)

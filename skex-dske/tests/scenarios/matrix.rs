@@ -122,6 +122,18 @@ fn sixteen_of_thirty_one_with_seven_liars_is_right() {
     }
 }
 
+/// Six lie and nine are silent: beyond half the surplus, and more subsets than are tried while shares may still come. The long search
+/// is made once none comes any more.
+#[test]
+fn sixteen_of_thirty_one_with_six_liars_and_nine_silent_is_right() {
+    for seed in 0..3 {
+        let (cast, id) = outcome(seed, 16, 31, 6, 9);
+        cast.assert_agreed(0, 1, id);
+        assert_eq!(cast.conducts(1, id).unwrap(), expected(seed, 31, 6, 9));
+        Oracle::acquit(&cast);
+    }
+}
+
 /// Beyond half the surplus at such a size, no promise holds but one: never a wrong key.
 #[test]
 fn sixteen_of_thirty_one_with_more_liars_is_right_or_nothing() {

@@ -7,7 +7,8 @@ use skex_dske::{Pad, PadError};
 
 use crate::store::FilePad;
 
-/// A table whose long reads come back with one bit turned, once `lies` is set.
+/// A table whose long reads come back with bits turned, once `lies` is set. Which bits is chance: hubs that all turned the same
+/// one would conspire, and their errors cancel now and then, which makes honest hubs look wrong.
 ///
 /// Keys of tags are read 32 octets at a time and stay right; what masks a share is longer. So the hub's messages
 /// are authentic, and the shares in them are wrong.
@@ -37,8 +38,10 @@ impl Pad for LyingPad {
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
         self.pad.read(index, out)?;
         let lies = self.lies.as_ref().is_some_and(|lies| lies.load(Ordering::Relaxed));
-        if let (true, true, Some(octet)) = (lies, out.len() > TAG_KEY_LEN, out.first_mut()) {
-            *octet ^= 1;
+        if lies && out.len() > TAG_KEY_LEN {
+            let mut turned = vec![0; out.len()];
+            getrandom::fill(&mut turned).map_err(|_| PadError::Storage)?;
+            out.iter_mut().zip(turned).for_each(|(octet, bits)| *octet ^= bits);
         }
         Ok(())
     }

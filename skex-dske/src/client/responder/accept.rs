@@ -8,7 +8,7 @@ use skex_core::machine::{Instant, TransmitClass};
 use skex_core::{KeyBytes, KeyId, OutputKey, SecretVec};
 use skex_wire::dske::{AnswerStatus, Confirmation};
 
-use super::judgement::{Judgement, work_limit};
+use super::judgement::{Effort, Judgement, work_limit};
 use super::stored::{encode, storage_key};
 use super::{Accepted, Arrived, Id, Inbound, Stage};
 use crate::client::Client;
@@ -19,6 +19,16 @@ use crate::link::AnswerKey;
 use crate::onetime::Tag;
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, decode};
+
+/// What came of looking for a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Found,
+    /// Not found in a brief search.
+    Briefly,
+    /// Not to be found among these shares.
+    InVain,
+}
 
 impl<P: Pad> Client<P> {
     /// Says that the key `key_id` of `peer` is in safe hands: its bytes are wiped here, it is not given
@@ -48,36 +58,62 @@ impl<P: Pad> Client<P> {
         Ok(())
     }
 
-    /// Looks for the key among the shares that agree with the newest one.
+    /// Looks for the key among the shares that agree with the newest one. Another share may make it easy: a long search waits
+    /// until none comes any more.
     pub(super) fn try_accept(&mut self, now: Instant, id: Id) {
         let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
-        let Some(newest) = arrived.last() else { return };
-        let (context, secret_tag, expires) = (&newest.context, newest.secret_tag, newest.expires);
-        let alike = |share: &&Arrived| {
-            share.context == *context && share.secret_tag == secret_tag && now < share.expires
+        let newest = arrived.len().saturating_sub(1);
+        if self.try_group(now, id, newest, Effort::Brief) == Tried::Briefly {
+            let search_at = Some(now.saturating_add(self.limits.settle));
+            let _ = self.inbound.change(&id, |inbound| inbound.search_at = search_at);
+        }
+    }
+
+    /// Looks for the key in each group of shares that agree, as long as the limits allow.
+    pub(super) fn search(&mut self, now: Instant, id: Id) {
+        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
+        let leads = arrived.iter().enumerate().filter(|(i, share)| {
+            let first = arrived.iter().position(|other| other.agrees_with(share));
+            first == Some(*i)
+        });
+        let leads: Vec<usize> = leads.map(|(i, _)| i).collect();
+        let _ = leads.into_iter().any(|lead| self.try_group(now, id, lead, Effort::Thorough) == Tried::Found);
+    }
+
+    /// Looks for the key among the shares that agree with the one at `lead`.
+    fn try_group(&mut self, now: Instant, id: Id, lead: usize, effort: Effort) -> Tried {
+        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else {
+            return Tried::InVain;
         };
+        let Some(lead) = arrived.get(lead) else { return Tried::InVain };
+        let (context, secret_tag, expires) = (&lead.context, lead.secret_tag, lead.expires);
+        let alike = |share: &&Arrived| share.agrees_with(lead) && now < share.expires;
         if arrived.iter().filter(alike).count() < usize::from(context.threshold) {
-            return;
+            return Tried::InVain;
         }
         // Another share may come by a better table than the one that is feared of its hub now.
         let origins = self.downlink_origins(context, arrived);
         let assurance = context.assurance().weakest(claimed(&origins, context.count()));
         if assurance < self.policy.minimum_assurance {
-            return;
+            return Tried::InVain;
         }
         let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
         let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
-            return;
+            return Tried::InVain;
         };
         let shares: Vec<(Coordinate, &[u8])> =
             group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
-        let work_limit = work_limit(self.limits.work_limit, &shares);
-        let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else { return };
+        let all_came = group.len() == usize::from(context.count());
+        let effort = if all_came { Effort::Thorough } else { effort };
+        let work_limit = work_limit(self.limits.work_limit, &shares, effort);
+        let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else {
+            return if effort == Effort::Brief { Tried::Briefly } else { Tried::InVain };
+        };
         let culprits = decoded.culprits().to_vec();
         let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
-        let Some(block) = block else { return };
-        let Some(key) = block.key() else { return };
+        let Some(block) = block else { return Tried::InVain };
+        let Some(key) = block.key() else { return Tried::InVain };
 
         // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
         let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
@@ -85,7 +121,7 @@ impl<P: Pad> Client<P> {
             arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
         let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
-        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return };
+        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return Tried::InVain };
         let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
         let shares = group.iter().map(kept).collect();
         let count = context.count();
@@ -103,6 +139,7 @@ impl<P: Pad> Client<P> {
         let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
         let accepted = Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement };
         self.accept(now, id, expires, accepted);
+        Tried::Found
     }
 
     /// Stores the key; behind that, gives it to the application and answers every hub.

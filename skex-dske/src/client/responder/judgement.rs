@@ -46,7 +46,8 @@ impl Judgement {
         let shares: Vec<(Coordinate, &[u8])> =
             self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
-        let decoded = decode(self.context.threshold, &shares, work_limit(limit, &shares), verify);
+        let decoded =
+            decode(self.context.threshold, &shares, work_limit(limit, &shares, Effort::Thorough), verify);
         let certain = decoded.as_ref().is_ok_and(Decoded::blame_is_certain);
         let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
         let conduct = |x: Coordinate| {
@@ -63,15 +64,25 @@ impl Judgement {
     }
 }
 
-/// The limit of subsets for shares of this length: long ones are tried less often, so that no sender of long keys can
-/// make this end work for minutes.
-pub(super) fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])]) -> u64 {
-    let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
-    subsets.min(DECODED_OCTETS.checked_div(len as u64).unwrap_or(0))
+/// How long to search among subsets of shares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// With each share that comes: some milliseconds.
+    Brief,
+    /// Once for all shares: seconds, where keys are long and many hubs lie.
+    Thorough,
 }
 
-/// Octets that decoding one key may touch.
-const DECODED_OCTETS: u64 = 1 << 28;
+/// The limit of subsets for shares of this length: long ones are tried less often, so that no sender of long keys, and no liar
+/// among the hubs, can make this end work for long.
+pub(super) fn work_limit(subsets: u64, shares: &[(Coordinate, &[u8])], effort: Effort) -> u64 {
+    let octets: u64 = match effort {
+        Effort::Brief => 1 << 20,
+        Effort::Thorough => 1 << 28,
+    };
+    let len = shares.first().map_or(1, |(_, share)| share.len().max(1));
+    subsets.min(octets.checked_div(len as u64).unwrap_or(0))
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

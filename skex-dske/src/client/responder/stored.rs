@@ -45,7 +45,7 @@ impl<P: Pad> Client<P> {
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
         let stage = Stage::Accepted(Box::new(accepted));
-        let inbound = Inbound { begun_by: 0, expires, stage, answers: Vec::new() };
+        let inbound = Inbound { begun_by: 0, expires, search_at: None, stage, answers: Vec::new() };
         self.inbound.insert(id, inbound);
         Ok(())
     }
