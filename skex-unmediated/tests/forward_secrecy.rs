@@ -9,7 +9,7 @@
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use skex_core::machine::{Instant, Output, PathId};
-use skex_core::{Label, SecretBytes};
+use skex_core::{Expander, Label, SecretBytes, Suite};
 use skex_unmediated::{Event, MixBlock, MixPolicy, Peer, PeerConfig, RECOVERY_LANE, Side};
 
 struct End {
@@ -142,6 +142,55 @@ fn handshake([a, b]: &mut [End; 2], rng: &mut ChaCha20Rng) {
             a.drain();
         }
     }
+}
+
+/// What is between the chain key and the keys, computed here from the messages: the master secret, the keys of first messages
+/// of a and b. `None` where the second message says that the master secret is another.
+fn intermediates(chain_key: &[u8], first: &[u8], second: &[u8]) -> Option<[Vec<u8>; 3]> {
+    let suite = Suite::all().next().unwrap();
+    let names: [&[u8]; 5] = [b"alice", b"bob", &[0], &[suite.id().value()], b""];
+    let parts: Vec<u8> =
+        names.iter().flat_map(|part| [&[u8::try_from(part.len()).unwrap()], *part].concat()).collect();
+    let binding = suite.labelled_digest(Label::UNMEDIATED_ENROL, &[&parts]);
+    let (body, tag) = second.split_at(second.len() - 16);
+    let digests = [suite.digest(&[first]), suite.digest(&[body])];
+    let epoch = 0_u64.to_be_bytes();
+    let transcript = suite.labelled_digest(
+        Label::UNMEDIATED_TRANSCRIPT,
+        &[&binding.as_bytes()[..32], &epoch, b"a", digests[0].as_bytes(), digests[1].as_bytes()],
+    );
+    let chain = Expander::from_key(suite, chain_key);
+    let master = chain.hash_secret(Label::UNMEDIATED_HANDSHAKE, &[transcript.as_bytes()]);
+    let expected: [u8; 16] = Expander::new(suite, &master).public(Label::UNMEDIATED_M2_MAC, &[]);
+    let mac_key = |label| chain.secret::<32>(label, &[&epoch]).expose().to_vec();
+    let keys = [mac_key(Label::UNMEDIATED_M1_MAC_A), mac_key(Label::UNMEDIATED_M1_MAC_B)];
+    let [of_a, of_b] = keys;
+    (tag == expected).then(|| [master.expose().to_vec(), of_a, of_b])
+}
+
+#[test]
+fn no_intermediate_secret_is_left_once_the_session_is_accepted() {
+    let mut rng = ChaCha20Rng::seed_from_u64(6);
+    let [mut a, mut b] = lane(0, &mut rng);
+    let (now, path) = (Instant::ZERO, PathId::new(1));
+    let chain_key = a.chain_key();
+    a.peer.establish(now, &mut rng).unwrap();
+    a.drain();
+    let first = a.sent.take().unwrap();
+    let _ = b.peer.handle_message(now, &mut rng, path, &first).unwrap();
+    b.drain();
+    let second = b.sent.take().unwrap();
+    let [master, of_a, of_b] = intermediates(&chain_key, &first, &second).expect("the same master secret");
+    assert!(b.holds(&master) && a.holds(&of_b) && b.holds(&of_a), "the scan finds what is there");
+    let _ = a.peer.handle_message(now, &mut rng, path, &second).unwrap();
+    a.drain();
+    assert!(!a.holds(&master) && !a.holds(&of_a), "gone before the third message leaves");
+    let third = a.sent.take().unwrap();
+    let _ = b.peer.handle_message(now, &mut rng, path, &third).unwrap();
+    b.drain();
+    // Each end keeps the other's key of first messages for one epoch, and not its own.
+    assert!(!b.holds(&master) && !b.holds(&of_b));
+    assert!(![&a, &b].into_iter().any(|end| end.holds(&chain_key)));
 }
 
 #[test]
