@@ -14,4 +14,5 @@ pub(crate) mod kme;
 pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod provision;
+mod retire;
 pub(crate) mod status;

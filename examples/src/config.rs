@@ -123,6 +123,9 @@ pub(crate) struct ClientFile {
     pub(crate) listen: String,
     pub(crate) peers: Vec<PeerName>,
     pub(crate) hubs: Vec<ClientHubFile>,
+    /// Those that it goes on without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) without: Vec<ClientHubFile>,
 }
 
 /// Another client.
@@ -139,6 +142,9 @@ pub(crate) struct ClientHubFile {
     pub(crate) id: Id,
     pub(crate) coordinate: u8,
     pub(crate) address: String,
+    /// Of one that a client goes on without: whether nothing of the link is kept.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) forgotten: bool,
 }
 
 /// One end of an unmediated pair.

@@ -2,6 +2,7 @@
 
 mod asking;
 mod feeding;
+mod roster;
 pub(crate) mod running;
 
 use core::net::SocketAddr;
@@ -9,6 +10,7 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use skex_core::Assurance;
 use skex_core::machine::PeerHandle;
 use skex_dske::{Client, ClientConfig, ClientLimits, HubLink, KeyRequest, Release, ResponderPolicy, Table};
 use skex_wire::dske::Direction;
@@ -16,13 +18,14 @@ use skex_wire::dske::Direction;
 use crate::clock::Clock;
 use crate::command::hub::LOG;
 use crate::command::provision::take_in;
+use crate::command::retire::{self, Which};
 use crate::config::{ClientFile, ClientHubFile, SuiteName, load};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
 use crate::feed::Feed;
 use crate::keys::KeyOutlet;
-use crate::provisioning::{Enrolment, enrolment, new_keys, tables};
+use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, Log, TablesIn};
 use asking::Question;
@@ -35,7 +38,7 @@ use running::{Home, Names, Running};
 /// same at both ends.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  skex client --dir net/alice get bob --threshold 3 --out key-with-bob\n  skex client --dir net/bob wait --count 1 --out-dir keys\n  skex client --dir net/alice lookup carol --remember"
+    after_help = "Examples:\n  skex client --dir net/alice get bob --threshold 3 --out key-with-bob\n  skex client --dir net/bob wait --count 1 --out-dir keys\n  skex client --dir net/alice lookup carol --remember\n  skex client --dir net/alice get carol --agree --out key-with-carol"
 )]
 pub(crate) struct Arguments {
     /// The client's directory, from `skex provision`.
@@ -67,6 +70,13 @@ enum Action {
         /// key.
         #[arg(long, value_enum, default_value_t = SuiteName::OneTime)]
         suite: SuiteName,
+        /// Look the peer up first, and make the key as both ends accept it: through the hubs that both have, of a threshold that is
+        /// more than half of them and at least yours and the peer's. The peer has to have said `publish`.
+        #[arg(long)]
+        agree: bool,
+        /// No key rather than one that only the strength of ciphers protects.
+        #[arg(long)]
+        information_theoretic: bool,
         /// When you get the key: once as many hubs as the threshold have their shares, or once the peer confirms it.
         #[arg(long, value_enum, default_value_t = ReleaseName::Confirm)]
         release: ReleaseName,
@@ -110,6 +120,30 @@ enum Action {
     },
     #[command(flatten)]
     Ask(Question),
+    /// Take a table of the link with a hub out of service: a copy of it may be in other hands.
+    ///
+    /// Nothing of it is used any more, and it is erased here. The hub's operator does the same. This cannot be undone.
+    Retire {
+        /// The hub's name in skex.json.
+        hub: String,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Go on without a hub: it takes part in no key any more.
+    ///
+    /// What is known of its tables is kept, so that `with` brings it back.
+    Without {
+        /// The hub's name in skex.json.
+        hub: String,
+        /// Keep nothing: its initial key and its tables are erased here. It comes back by another enrolment alone.
+        #[arg(long)]
+        forget: bool,
+    },
+    /// Take a hub in again that this client went on without.
+    With {
+        /// The hub's name in skex.json.
+        hub: String,
+    },
     /// Take orders from the standard input and report in JSON.
     #[command(hide = true)]
     Steered {
@@ -149,6 +183,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             question.check(&file)?;
             KeyOutlet::default()
         }
+        Action::Retire { hub, which } => {
+            if !file.hubs.iter().any(|known| known.name == *hub) {
+                bail!("{} has no hub {hub}", file.name);
+            }
+            return retire::order(&dir, hub, which, |_| take_orders(&dir));
+        }
+        Action::Without { hub, forget } => return roster::leave(&dir, hub, *forget),
+        Action::With { hub } => return roster::take_back(&dir, hub),
         Action::Steered { out_dir, corrupt } => {
             KeyOutlet { directory: out_dir.clone(), corrupt: *corrupt, ..KeyOutlet::default() }
         }
@@ -162,13 +204,25 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     };
     let (name, reporter) = (file.name.clone(), Reporter::new(steered));
     let mut limits = ClientLimits::default();
-    if let Action::Ask(question) = &action {
-        limits.commands = question.timeout();
+    match &action {
+        Action::Ask(question) => limits.commands = question.timeout(),
+        Action::Get { agree: true, .. } => limits.commands = asking::AGREEMENT,
+        _ => {}
     }
     let demands = (ResponderPolicy::default(), limits);
     let mut client = start(&dir, file, listen.as_deref(), demands, outlet, reporter)?;
     match action {
-        Action::Get { peer, threshold, key_len, suite, release, timeout, .. } => {
+        Action::Get {
+            peer,
+            threshold,
+            key_len,
+            suite,
+            release,
+            timeout,
+            agree,
+            information_theoretic,
+            ..
+        } => {
             let mut request = KeyRequest::new(threshold);
             request.suite = suite.suite();
             request.key_len = key_len;
@@ -177,6 +231,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
                 ReleaseName::Threshold => Release::AtThreshold,
                 ReleaseName::Confirm => Release::AtConfirmation,
             };
+            if information_theoretic {
+                request.minimum_assurance = Assurance::InformationTheoretic;
+            }
+            if agree {
+                request = client.agree(&peer, request)?;
+            }
             client.get(&peer, request)
         }
         Action::Wait { count, timeout, .. } => {
@@ -193,6 +253,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             Feed::open(&feed, &dir, end, reporter)?.run(&mut feeding)
         }
         Action::Ask(question) => client.ask_hubs(&question, &dir),
+        // Done before anything was started.
+        Action::Retire { .. } | Action::Without { .. } | Action::With { .. } => Ok(()),
         Action::Steered { .. } => client.steered(Orders::from_stdin()),
     }
 }
@@ -255,13 +317,13 @@ pub(crate) fn start(
     reporter.tell(&Report::Ready { name, address })?;
     let home = Home { directory: directory.to_owned(), links };
     let mut client = Running::new(driver, names, outlet, reporter, home);
-    client.take_keys()?;
+    client.take_orders()?;
     Ok(client)
 }
 
-/// Carries out the orders of other initial keys that lie in the directory of a client that does not run, whose lock the caller
-/// holds. Nothing leaves meanwhile.
-pub(crate) fn take_new_keys(directory: &Path) -> Result<()> {
+/// Carries out the orders that lie in the directory of a client that does not run, whose lock the caller holds. Nothing leaves
+/// meanwhile.
+pub(crate) fn take_orders(directory: &Path) -> Result<()> {
     let file: ClientFile = load(directory)?;
     let links = file.links()?;
     let (log, contents) = Log::open(&directory.join(LOG))?;
@@ -274,10 +336,9 @@ pub(crate) fn take_new_keys(directory: &Path) -> Result<()> {
     let driver = Driver::start(client, log, bind("127.0.0.1:0")?, nowhere, clock, entropy)?;
     let home = Home { directory: directory.to_owned(), links };
     let mut client = Running::new(driver, Names::of(&file), KeyOutlet::default(), Reporter::new(false), home);
-    for (name, order) in new_keys(directory)? {
-        client.replace_key(&name, &order)?;
-    }
-    Ok(())
+    client.take_orders()?;
+    // What the log held goes with the old log.
+    client.driver.call(|client, _, _| client.compact())
 }
 
 /// Where a hub is. One that cannot be looked up now is as good as one that is down: the others may be enough.
@@ -314,6 +375,12 @@ pub(crate) fn config(directory: &Path, file: &ClientFile, writable: bool) -> Res
     let peers = file.peers.iter().map(|peer| peer.tag.client()).collect();
     let config = ClientConfig::new(file.tag.client(), links, peers);
     let mut config = config.context("skex.json of this client cannot be used")?;
+    for hub in &file.without {
+        let id = hub.id.hub();
+        config = if hub.forgotten { config.forget_hub(id) } else { config.without_hub(id) }.with_context(
+            || format!("{} is among the hubs of this client, and among those it does without", hub.name),
+        )?;
+    }
     for (hub, direction, table) in further {
         config = config.with_table(hub, direction, table).context("a table of this client cannot be used")?;
     }

@@ -12,13 +12,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
-use skex_dske::{Authorised, ClientTag, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table};
+use skex_dske::{
+    Authorised, ClientTag, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table, TableError,
+};
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
 
 use crate::clock::Clock;
 use crate::command::provision::{parse_size, take_in};
+use crate::command::retire::{self, Which};
 use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load};
 use crate::control::{Orders, Read};
 use crate::driver::{Driver, Paths, bind};
@@ -35,7 +38,7 @@ use crate::store::{DirectoryLock, FilePad, Log, LogContents, TablesIn, table_nam
 /// at any time, a loss of power included.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100\n  skex hub --dir net/hub-1 revoke alice\n  skex hub --dir net/hub-1 enrol alice --out for-alice.provision"
+    after_help = "Examples:\n  skex hub --dir net/hub-1 --listen 0.0.0.0:47100\n  skex hub --dir net/hub-1 revoke alice\n  skex hub --dir net/hub-1 retire alice --uplink 1\n  skex hub --dir net/hub-1 enrol alice --out for-alice.provision"
 )]
 pub(crate) struct Arguments {
     /// The hub's directory, from `skex provision`.
@@ -65,6 +68,15 @@ enum Action {
         /// The client's name here.
         client: String,
     },
+    /// Take a table of a client out of service: a copy of it may be in other hands.
+    ///
+    /// Nothing of it is used any more, and it is erased here. The client does the same. This cannot be undone.
+    Retire {
+        /// The client's name here.
+        client: String,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Enrol a client at this hub: one that was revoked, anew, or one that never was one.
     ///
     /// It gets the next number, another initial key and other tables, in a file to be carried to it. Its tag stays, so that its
@@ -93,6 +105,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
     match &arguments.action {
         Some(Action::Revoke { client }) => return revoke::run(directory, client),
+        Some(Action::Retire { client, which }) => {
+            let file: HubFile = load(directory)?;
+            if !file.enrolled().any(|enrolled| enrolled.name == *client) {
+                bail!("{client} is no client of {}", file.name);
+            }
+            return retire::order(directory, client, which, |_| {
+                let file: HubFile = load(directory)?;
+                let (socket, reporter) = (bind("127.0.0.1:0")?, Reporter::new(false));
+                Running::open(directory, &file, socket, false, reporter)?.retire_tables()
+            });
+        }
         Some(Action::Enrol { client, tag, table_size, out }) => {
             return enrol::run(directory, client, tag.as_deref(), *table_size, out);
         }
@@ -248,6 +271,8 @@ struct Running {
     lie: Arc<AtomicBool>,
     /// Provisioning files and orders that cannot be used, and were complained about.
     refused: Vec<PathBuf>,
+    /// What else was complained about.
+    told_once: Vec<String>,
     /// What was said last of each client, and of discarded messages.
     told: Vec<String>,
     news_at: Instant,
@@ -275,6 +300,7 @@ impl Running {
             links: file.links()?,
             lie,
             refused: Vec::new(),
+            told_once: Vec::new(),
             told: Vec::new(),
             news_at: Instant::ZERO,
         })
@@ -357,6 +383,36 @@ impl Running {
         Ok(())
     }
 
+    /// Takes tables out of service, as the orders in the directory say. What cannot be done is complained about once.
+    fn take_retirements(&mut self) -> Result<()> {
+        if let Err(error) = self.retire_tables() {
+            let complaint = format!("{error:#}");
+            if !self.told_once.contains(&complaint) {
+                self.reporter.note(complaint.clone())?;
+                self.told_once.push(complaint);
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine has it durably, and has erased the table, before the order goes.
+    fn retire_tables(&mut self) -> Result<()> {
+        for (name, (direction, number), order) in retire::waiting(&self.directory)? {
+            let known = self.links.iter().find(|(link, _)| *link == name);
+            let (_, known) = known
+                .with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
+            let client = enrolment(&self.directory, &name, known)?.link.client;
+            match self.driver.call(|hub, _, _| hub.retire_table(client, direction, number))? {
+                // A crash came between the machine's record and the order's end.
+                Ok(()) | Err(TableError::Absent(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.tell_events()?;
+            erase(&order)?;
+        }
+        Ok(())
+    }
+
     /// Gives links other initial keys, as the orders in the directory say. What cannot be done is complained about once.
     fn take_keys(&mut self) -> Result<()> {
         for (name, order) in new_keys(&self.directory)? {
@@ -402,6 +458,12 @@ impl Running {
                     self.reporter
                         .note(format!("{name} has proven its other initial key: the old one is gone"))?;
                 }
+                HubEvent::TableRetired { client, uplink, number, erased } => {
+                    let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
+                    let (name, way) = (self.name_of(client), retire::way(way));
+                    let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
+                    self.reporter.note(format!("{name}: {way} table {number} is out of service{failed}"))?;
+                }
                 HubEvent::ClientRevoked { tag, .. } => self.finish_revocation(tag)?,
                 _ => {}
             }
@@ -414,6 +476,7 @@ impl Running {
         self.take_revocations()?;
         self.take_enrolments()?;
         self.take_keys()?;
+        self.take_retirements()?;
         self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
         let names: BTreeMap<_, _> = self.links.iter().map(|(name, known)| (known.tag, name)).collect();

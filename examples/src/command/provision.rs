@@ -211,7 +211,7 @@ fn replace_key(directory: &Path, link: &str, out: Option<&Path>, from: Option<&P
     replace_private(&order, key.expose())?;
     let is_hub = role_of(directory)? == Role::Hub;
     await_order(directory, &order, |_| {
-        if is_hub { hub::take_new_keys(directory) } else { client::take_new_keys(directory) }
+        if is_hub { hub::take_new_keys(directory) } else { client::take_orders(directory) }
     })?;
     if let Some(from) = from {
         erase(from)?;
@@ -433,6 +433,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             listen: "0.0.0.0:0".to_owned(),
             peers: others(tag).map(|(name, tag)| peer(name, tag)).collect(),
             hubs: Vec::new(),
+            without: Vec::new(),
         })
         .collect();
     for client in names {
@@ -478,6 +479,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
                 id,
                 coordinate: number,
                 address: address.clone(),
+                forgotten: false,
             });
         }
         let directory = out.join(&hub.name);

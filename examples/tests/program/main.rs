@@ -13,6 +13,7 @@ mod damage;
 mod demo;
 mod enrolment;
 mod feed;
+mod hub_sets;
 mod keys;
 mod kme;
 mod load;

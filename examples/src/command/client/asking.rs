@@ -5,12 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use skex_core::KeyId;
-use skex_dske::{ClientEvent, ClientTag, CommandReport, FoundPeer, LookupError, PeerOffer};
+use skex_dske::{ClientEvent, ClientTag, CommandReport, FoundPeer, KeyRequest, LookupError, PeerOffer};
 use skex_wire::dske::OutcomeStatus;
 
 use super::running::{Running, is_for_responder};
 use crate::config::{ClientFile, Id, PeerName, load, replace};
 use crate::keys::assurance;
+
+/// How long the hubs have to say what a peer accepts, before a key is asked for.
+pub(super) const AGREEMENT: Duration = Duration::from_secs(10);
 
 /// One question, to all hubs.
 #[derive(clap::Subcommand)]
@@ -134,6 +137,35 @@ impl Running {
             (ClientEvent::CommandEnded { hubs, .. }, _) => self.tell_outcomes(question, &hubs),
             _ => bail!("the hubs were asked something else"),
         }
+    }
+
+    /// The terms of a key near `wish` that a peer accepts, as enough hubs say.
+    pub(super) fn agree(&mut self, peer: &str, wish: KeyRequest) -> Result<KeyRequest> {
+        let own = self.names.tag(peer)?;
+        let asked = self.driver.call(|client, now, rng| client.look_up(now, rng, peer.as_bytes()))?;
+        asked.context("the hubs cannot be asked")?;
+        let ClientEvent::LookupEnded { result, .. } = self.answer(AGREEMENT)? else {
+            bail!("the hubs were asked something else");
+        };
+        let found = result.map_err(|error| self.not_found(peer, &error))?;
+        if found.tag != own {
+            bail!(
+                "the hubs know {peer} by the tag {}, and skex.json by {own}: find out which is right",
+                found.tag
+            );
+        }
+        let offer = found.offer.with_context(|| {
+            format!("too few hubs say what {peer} accepts: it has to say `skex client publish`")
+        })?;
+        let terms = self.driver.machine.negotiate(&offer, wish);
+        let terms = terms.map_err(|error| anyhow!("no agreement with {peer}: {error}"))?;
+        let hubs: Vec<&str> = self.hubs_of(terms.hubs).collect();
+        let (threshold, suite, lifetime) = (terms.threshold, terms.suite, terms.lifetime);
+        self.reporter.note(format!(
+            "agreed with {peer}: {threshold} of {}, {suite:?}, {lifetime} seconds",
+            hubs.join(" ")
+        ))?;
+        Ok(terms)
     }
 
     /// The machine itself ends a command when its time is over; a little later it must have said so.

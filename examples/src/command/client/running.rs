@@ -9,11 +9,12 @@ use clap::ValueEnum as _;
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretVec};
 use skex_dske::{
-    Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, KeyRequest, Origin,
-    Role,
+    Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, HubSet, KeyRequest,
+    Origin, Role, TableError,
 };
 use skex_wire::dske::Direction;
 
+use crate::command::retire;
 use crate::config::{ClientFile, SuiteName};
 use crate::control::{Orders, Read};
 use crate::driver::Driver;
@@ -217,16 +218,30 @@ impl Running {
         // Not longer than until it is time to look for orders.
         let ready = self.driver.wait(until.into_iter().chain([self.look_at]).min(), None)?;
         if self.look_at <= self.driver.now() {
-            self.take_keys()?;
+            self.take_orders()?;
             self.look_at = self.driver.now().saturating_add(PAUSE);
         }
         Ok(ready)
     }
 
-    /// Gives links other initial keys, as the orders in the directory say. What cannot be done ends the client.
-    pub(crate) fn take_keys(&mut self) -> Result<()> {
+    /// Gives links other initial keys, and takes tables out of service, as the orders in the directory say. What cannot be done ends
+    /// the client.
+    pub(crate) fn take_orders(&mut self) -> Result<()> {
         for (name, order) in new_keys(&self.home.directory)? {
             self.replace_key(&name, &order)?;
+        }
+        for (name, (direction, number), order) in retire::waiting(&self.home.directory)? {
+            let known = self.home.links.iter().find(|(link, _)| *link == name);
+            let (_, known) = known
+                .with_context(|| format!("{} names no hub of this client: remove it", order.display()))?;
+            let hub = known.hub;
+            let retired =
+                self.driver.call(|client, now, rng| client.retire_table(now, rng, hub, direction, number))?;
+            match retired {
+                // A crash came between the machine's record and the order's end.
+                Ok(()) | Err(TableError::Absent(_)) => erase(&order)?,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
@@ -242,6 +257,12 @@ impl Running {
         self.driver.call(|client, now, rng| client.replace_initial_key(now, rng, hub, key))??;
         erase(order)?;
         self.reporter.note(format!("the link with {name} is to have another initial key"))
+    }
+
+    /// The names of hubs.
+    pub(super) fn hubs_of(&self, hubs: HubSet) -> impl Iterator<Item = &str> {
+        let links = self.home.links.iter().filter(move |(_, known)| hubs.contains(known.coordinate));
+        links.map(|(name, _)| name.as_str())
     }
 
     /// Whether a key of ours is under way.
@@ -288,6 +309,13 @@ impl Running {
             ClientEvent::InitialKeyReplaced { hub } => {
                 let hub = self.names.hub(hub);
                 self.reporter.note(format!("{hub} has proven its other initial key: the old one is gone"))?;
+                Ok(News::Other)
+            }
+            ClientEvent::TableRetired { hub, direction, number, erased } => {
+                let (hub, way) = (self.names.hub(hub), retire::way(direction));
+                let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
+                self.reporter
+                    .note(format!("{way} table {number} of the link with {hub} is out of service{failed}"))?;
                 Ok(News::Other)
             }
             ClientEvent::TableLow { hub, uplink, remaining } => {

@@ -60,7 +60,7 @@ impl Making {
             let until = again.into_iter().chain([look_at]).min();
             self.client.driver.wait(until, Some(self.wakes.as_fd()))?;
             if look_at <= self.client.driver.now() {
-                self.client.take_keys()?;
+                self.client.take_orders()?;
                 look_at = self.client.driver.now().saturating_add(PAUSE);
             }
             // However many octets wait: one look at what is missing answers them all.

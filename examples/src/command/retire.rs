@@ -1,0 +1,86 @@
+//! A table of a link is taken out of service, at a hub or a client that runs or not.
+//!
+//! The order is an empty file in the directory, whose name says it all: whoever holds the directory's lock carries it out, and removes
+//! it once the machine has made it durable. After a crash between, the machine knows the table as retired, and that is as good.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use skex_wire::dske::Direction;
+
+use crate::provisioning::{await_order, orders};
+use crate::store::atomic::create_private;
+use crate::store::{DirectoryLock, TablesIn};
+
+const ORDER: &str = "retire";
+
+/// Which table of a link.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// The number of a table for messages of the client to the hub.
+    #[arg(long, value_name = "TABLE")]
+    uplink: Option<u16>,
+    /// The number of a table for messages of the hub to the client.
+    #[arg(long, value_name = "TABLE")]
+    downlink: Option<u16>,
+}
+
+impl Which {
+    fn table(&self) -> (Direction, u16) {
+        let downlink = (Direction::DOWNLINK, self.downlink.unwrap_or_default());
+        self.uplink.map_or(downlink, |number| (Direction::UPLINK, number))
+    }
+}
+
+pub(super) const fn way(direction: Direction) -> &'static str {
+    if direction.value() == Direction::UPLINK.value() { "uplink" } else { "downlink" }
+}
+
+/// Gives the order, and waits until it is carried out.
+pub(super) fn order(
+    directory: &Path,
+    link: &str,
+    which: &Which,
+    carry_out: impl FnMut(&DirectoryLock) -> Result<()>,
+) -> Result<()> {
+    let (direction, number) = which.table();
+    let there = TablesIn::directory(directory)?;
+    let numbers = there.numbers(link, direction);
+    if !numbers.contains(&number) {
+        let there: Vec<String> = numbers.iter().map(u16::to_string).collect();
+        bail!(
+            "{} has no {} table {number} of the link with {link}; it has {}",
+            directory.display(),
+            way(direction),
+            if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+        );
+    }
+    let order = directory.join(format!("{link}.{}.{number}.{ORDER}", way(direction)));
+    if !order.exists() {
+        create_private(&order, &[])?;
+    }
+    await_order(directory, &order, carry_out)?;
+    println!("{} table {number} of the link with {link} is out of service here, and erased", way(direction));
+    println!("  do the same at the other end of the link");
+    Ok(())
+}
+
+/// An order: link, table, and the file.
+type Order = (String, (Direction, u16), PathBuf);
+
+/// The orders that lie in a directory.
+pub(super) fn waiting(directory: &Path) -> Result<Vec<Order>> {
+    let read = |path: PathBuf| {
+        let said = (|| {
+            let (rest, number) = path.file_stem()?.to_str()?.rsplit_once('.')?;
+            let (link, direction) = rest.rsplit_once('.')?;
+            let known = [Direction::UPLINK, Direction::DOWNLINK];
+            let direction = known.into_iter().find(|known| way(*known) == direction)?;
+            Some((link.to_owned(), (direction, number.parse().ok()?)))
+        })();
+        let (link, table) = said.with_context(|| format!("{} is no order: remove it", path.display()))?;
+        Ok((link, table, path))
+    };
+    orders(directory, ORDER)?.into_iter().map(read).collect()
+}
