@@ -2,6 +2,8 @@
 //! What a user would pick instead is in `unmediated` and `verdict`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects)]
 
+mod frame;
+
 use core::time::Duration;
 use std::time::Instant;
 
@@ -47,10 +49,7 @@ fn sizes(_: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = sizes, whole_keys
 }
 criterion_main!(benches);

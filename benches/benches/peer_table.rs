@@ -2,7 +2,7 @@
 //! with their number, and what is left of it under load.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use core::time::Duration;
+mod frame;
 
 use benches::Crowd;
 use criterion::{Criterion, criterion_group};
@@ -63,10 +63,7 @@ fn ratios() {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = first_messages
 }
 

@@ -1,8 +1,9 @@
 //! Key schedule and AEAD of each suite.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod frame;
+
 use core::hint::black_box;
-use core::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use skex_core::{Expander, Label, SecretBytes, Suite, extract};
@@ -37,10 +38,7 @@ fn schedule(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = schedule
 }
 criterion_main!(benches);

@@ -2,8 +2,9 @@
 //! Beside them vsss-rs, sharks and blahaj.
 #![allow(missing_docs, clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod frame;
+
 use core::hint::black_box;
-use core::time::Duration;
 
 use benches::{generator, octets};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -80,21 +81,12 @@ fn liars(criterion: &mut Criterion) {
 
 /// Of crates that do the same: split and combine, 3 of 5.
 fn peers(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("shamir, other crates");
-    for mut subject in benches::subjects::shamir() {
-        group.bench_function(subject.name.clone(), |bencher| {
-            bencher.iter_custom(|count| subject.work().spend(count))
-        });
-    }
-    group.finish();
+    frame::beside(criterion, "shamir, other crates", benches::subjects::shamir());
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = grid, liars, peers
 }
 criterion_main!(benches);

@@ -1,8 +1,9 @@
 //! One-time tags, beside the HMAC that a computational design would use.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod frame;
+
 use core::hint::black_box;
-use core::time::Duration;
 
 use benches::{generator, octets};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -34,10 +35,7 @@ fn tags(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = tags
 }
 criterion_main!(benches);

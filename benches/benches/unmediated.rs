@@ -2,7 +2,7 @@
 //! Beside them what a user would pick instead.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use core::time::Duration;
+mod frame;
 
 use benches::Pair;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -32,21 +32,12 @@ fn handshakes(criterion: &mut Criterion) {
 
 /// Processor time, both ends together.
 fn peers(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("instead");
-    for mut subject in benches::subjects::peers() {
-        group.bench_function(subject.name.clone(), |bencher| {
-            bencher.iter_custom(|count| subject.work().spend(count))
-        });
-    }
-    group.finish();
+    frame::beside(criterion, "instead", benches::subjects::peers());
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = frame::frame();
     targets = handshakes, peers
 }
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Two DSKE clients and their hubs.
+//! DSKE clients and their hubs.
 
 use core::fmt;
 use core::hint::black_box;
@@ -12,11 +12,9 @@ use skex_core::SecretVec;
 use skex_core::machine::{Destination, Disposition, Instant, Output, PathId, PeerHandle};
 use skex_dske::{
     Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient,
-    HubConfig, HubId, HubLink, KeyRequest, MemoryPad, Origin, Table,
+    HubConfig, HubId, HubLink, KeyRequest, MemoryPad, Origin, Role, Table,
 };
 use skex_wire::SuiteId;
-
-const CLIENTS: usize = 2;
 
 /// What one link shares: initial key, uplink, downlink.
 type Shared = (Vec<u8>, Vec<u8>, Vec<u8>);
@@ -29,15 +27,16 @@ struct Flying {
     octets: Vec<u8>,
 }
 
-/// Clients 0 and 1 and their hubs, with tables in memory, stores that are always durable, and a wire without loss.
+/// Clients and their hubs, with tables in memory, stores that are always durable, and a wire without loss.
 pub struct Mesh {
     clients: Vec<Client<MemoryPad>>,
     hubs: Vec<Hub<MemoryPad>>,
     flying: VecDeque<Flying>,
-    keys: [Vec<SecretVec>; CLIENTS],
+    keys: Vec<Vec<SecretVec>>,
     rng: ChaCha20Rng,
     now: Instant,
     threshold: u8,
+    tags_apart: usize,
     /// Octets of a key.
     pub key_len: u32,
     /// Of a hundred messages, so many are lost.
@@ -46,6 +45,8 @@ pub struct Mesh {
     pub sent: usize,
     /// Messages that were sent.
     pub messages: usize,
+    /// Processor time that the hubs took, where that is measured: as long as this is not `None`.
+    pub hub_time: Option<Duration>,
 }
 
 impl fmt::Debug for Mesh {
@@ -55,7 +56,9 @@ impl fmt::Debug for Mesh {
 }
 
 fn tag(client: usize) -> ClientTag {
-    ClientTag::new([0xc0 + client as u8; 16])
+    let mut tag = [0xc0; 16];
+    tag[8..].copy_from_slice(&(client as u64).to_be_bytes());
+    ClientTag::new(tag)
 }
 
 fn hub_id(hub: usize) -> HubId {
@@ -63,16 +66,30 @@ fn hub_id(hub: usize) -> HubId {
 }
 
 impl Mesh {
-    /// Everybody up and connected, tables of `elements` elements.
+    /// Two clients and their hubs, everybody up and connected, tables of `elements` elements.
     #[must_use]
     pub fn connected(threshold: u8, hubs: usize, elements: usize) -> Self {
+        Self::among(threshold, hubs, elements, 2, 2)
+    }
+
+    /// The same with `clients` that make keys, each with the next, among as many that are `enrolled` and never say anything.
+    #[must_use]
+    pub fn among(threshold: u8, hubs: usize, elements: usize, clients: usize, enrolled: usize) -> Self {
+        // The number of a client at the hubs: they lie among the others.
+        let apart = enrolled / clients;
+        let length = |number: usize| {
+            let is_one = number.is_multiple_of(apart) && number / apart < clients;
+            16 * if is_one { elements } else { 1 }
+        };
         let mut rng = crate::generator(2);
         let now = Instant::ZERO;
         // By hub, then client.
         let shared: Vec<Vec<Shared>> = (0..hubs)
             .map(|_| {
                 let mut table = |length| crate::octets(&mut rng, length);
-                (0..CLIENTS).map(|_| (table(32), table(16 * elements), table(16 * elements))).collect()
+                (0..enrolled)
+                    .map(|number| (table(32), table(length(number)), table(length(number))))
+                    .collect()
             })
             .collect();
         let key = |octets: &[u8]| SecretBytes::try_copied_from(octets).unwrap();
@@ -99,38 +116,45 @@ impl Mesh {
             .map(|config| Hub::restore(config, no_records, now, &mut rng).unwrap())
             .collect();
         let client = |client: usize| {
+            let number = client * apart;
             let links = shared.iter().enumerate().map(|(hub, links)| {
-                let (initial, up, down) = &links[client];
+                let (initial, up, down) = &links[number];
                 HubLink {
                     hub: hub_id(hub),
                     coordinate: coordinate(hub),
                     handle: PeerHandle::new(hub as u32),
-                    client: ClientId::new(client as u32),
+                    client: ClientId::new(number as u32),
                     suite,
                     initial_key: key(initial),
                     uplink: pad(up),
                     downlink: pad(down),
                 }
             });
-            ClientConfig::new(tag(client), links.collect(), vec![tag(1 - client)]).unwrap()
+            let peer = |other: usize| tag(other % clients * apart);
+            let mut peers = vec![peer(client + 1), peer(client + clients - 1)];
+            peers.dedup();
+            ClientConfig::new(tag(number), links.collect(), peers).unwrap()
         };
-        let configs: Vec<_> = (0..CLIENTS).map(client).collect();
+        let configs: Vec<_> = (0..clients).map(client).collect();
         let clients: Vec<_> = configs
             .into_iter()
             .map(|config| Client::restore(config, no_records, now, &mut rng).unwrap())
             .collect();
+        let keys = clients.iter().map(|_| Vec::new()).collect();
         let mut mesh = Self {
             clients,
             hubs,
             flying: VecDeque::new(),
-            keys: Default::default(),
+            keys,
             rng,
             now,
             threshold,
+            tags_apart: apart,
             key_len: 32,
             loss: 0,
             sent: 0,
             messages: 0,
+            hub_time: None,
         };
         mesh.settle();
         assert!(mesh.clients.iter().all(|client| client.status().all(|link| link.connected)));
@@ -161,7 +185,7 @@ impl Mesh {
                         ClientEvent::KeyEstablished(established) => {
                             let key = SecretVec::copied_from(established.key.secret().expose());
                             self.keys[number].push(key);
-                            (number == 1).then_some(established)
+                            (established.role == Role::Responder).then_some(established)
                         }
                         _ => None,
                     };
@@ -202,7 +226,7 @@ impl Mesh {
 
     /// Carries messages until none is on its way.
     fn settle(&mut self) {
-        for client in 0..CLIENTS {
+        for client in 0..self.clients.len() {
             self.drain_client(client);
         }
         for hub in 0..self.hubs.len() {
@@ -217,9 +241,13 @@ impl Mesh {
             // A path has the number of the other end.
             if up {
                 let from = PathId::new(client as u64);
+                let begun = self.hub_time.map(|_| crate::work::cpu_time());
                 let taken = self.hubs[hub].handle_message(self.now, &mut self.rng, from, &octets);
                 let _: Disposition = black_box(taken.unwrap());
                 self.drain_hub(hub);
+                if let (Some(spent), Some(begun)) = (&mut self.hub_time, begun) {
+                    *spent += crate::work::cpu_time() - begun;
+                }
             } else {
                 let from = PathId::new(hub as u64);
                 let taken = self.clients[client].handle_message(self.now, &mut self.rng, from, &octets);
@@ -243,18 +271,25 @@ impl Mesh {
 
     /// One key from request to confirmation, all parties.
     pub fn key(&mut self) {
+        self.key_of(0);
+    }
+
+    /// The same of another client, and the next one.
+    pub fn key_of(&mut self, initiator: usize) {
+        let apart = self.tags_apart;
+        let responder = (initiator + 1) % self.clients.len();
         let mut request = KeyRequest::new(self.threshold);
         request.lifetime = 60;
         request.key_len = self.key_len;
-        self.clients[0].request_key(self.now, &mut self.rng, tag(1), request).unwrap();
+        let peer = tag(responder * apart);
+        self.clients[initiator].request_key(self.now, &mut self.rng, peer, request).unwrap();
         self.settle();
         // What was lost is sent again.
-        while self.loss > 0 && self.keys.iter().any(Vec::is_empty) {
+        while self.loss > 0 && [initiator, responder].iter().any(|end| self.keys[*end].is_empty()) {
             self.wait(Duration::from_millis(100));
         }
-        let [ours, theirs] = &mut self.keys;
+        let (ours, theirs) = (&self.keys[initiator], &self.keys[responder]);
         assert!(ours.len() == 1 && ours == theirs, "one key, and the same");
-        ours.clear();
-        theirs.clear();
+        [initiator, responder].into_iter().for_each(|end| self.keys[end].clear());
     }
 }
