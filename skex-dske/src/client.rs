@@ -115,7 +115,8 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let ClientConfig { tag, links, mut further, left_out, forgotten, peers, policy, limits } = config;
+        let ClientConfig { tag, links, mut further, left_out, forgotten, peers, policy, mut limits } = config;
+        limits.queue = limits.queue.max(config::LEAST_QUEUE);
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;

@@ -239,7 +239,11 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, mut further, names, suites, limits, shard, roster } = config;
+        let HubConfig { id, coordinate, clients, mut further, names, suites, mut limits, shard, roster } =
+            config;
+        // With less it would answer nothing, and nobody would know why.
+        limits.queue = limits.queue.max(config::LEAST_QUEUE);
+        limits.changes = limits.changes.max(1);
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine: shard.machine(id) };
         let mut stored = Stored::read(owner, records)?;
         shard.check(&mut stored)?;

@@ -45,7 +45,7 @@ impl fmt::Debug for Record {
 pub enum RestoreError {
     /// A record is torn, altered, of another format or of another machine.
     #[error(
-        "{0}; if it is the last record of the log, it was torn by a crash and can be dropped, else restore the store from before the damage"
+        "{0}; a record at the end of the log that was torn by a crash can be dropped, one that is intact never; if it is of another machine, the store or the configuration was mixed up"
     )]
     Record(#[from] RecordError),
     /// The records are not consecutive: one is missing, or they are out of order.
@@ -59,9 +59,9 @@ pub enum RestoreError {
         "the records are those of another shard, or the hub had another number of shards: start it with the number that it had"
     )]
     Shard,
-    /// The stored state names a hub or a client that the configuration does not have.
+    /// The stored state names a hub, a client or a table that the configuration does not have.
     #[error(
-        "the configuration lacks a hub or client that the stored state has; bring the configuration back"
+        "the configuration lacks a hub, a client or a table that the stored state has; bring the configuration back"
     )]
     Configuration,
     /// The configuration has a link that was forgotten: nobody knows how far its tables were used.

@@ -102,9 +102,12 @@ pub struct ClientLimits {
     pub work_limit: u64,
     /// The longest table that is taken over the network, in elements: it is held in memory until it is stored.
     pub longest_refill: u32,
-    /// Messages and events that wait to leave.
+    /// Messages that wait to leave, beside the events: less than 64 counts as 64.
     pub queue: usize,
 }
+
+/// The shortest queue with which a client can speak to all its hubs.
+pub(super) const LEAST_QUEUE: usize = 64;
 
 impl Default for ClientLimits {
     fn default() -> Self {

@@ -67,11 +67,14 @@ pub struct HubLimits {
     pub longest_key: u32,
     /// The longest lifetime, in seconds.
     pub longest_lifetime: u16,
-    /// Messages that wait to leave.
+    /// Messages that wait to leave: less than 64 counts as 64.
     pub queue: usize,
-    /// Changes that one checkpoint gathers at most; beyond, uploads are answered busy.
+    /// Changes that one checkpoint gathers at most, one at least; beyond, uploads are answered busy.
     pub changes: usize,
 }
+
+/// The shortest queue with which a hub can serve.
+pub(super) const LEAST_QUEUE: usize = 64;
 
 impl Default for HubLimits {
     fn default() -> Self {

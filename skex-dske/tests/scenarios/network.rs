@@ -404,6 +404,17 @@ fn scenario_57_a_hundred_starts_with_a_key_each_waste_little_of_the_tables() {
     Oracle::acquit(&cast);
 }
 
+/// Queues that were configured too short for any key count as the shortest that do.
+#[test]
+fn a_queue_of_nothing_is_the_shortest_that_serves() {
+    let mut setup = Setup::new(3);
+    (setup.client_limits.queue, setup.hub_limits.queue, setup.hub_limits.changes) = (0, 0, 0);
+    let mut cast = cast(1, &setup);
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(10);
+    cast.assert_agreed(0, 1, id);
+}
+
 /// A hub that was down when the key was made takes part in the next one.
 #[test]
 fn scenario_54_a_hub_returns_late() {
