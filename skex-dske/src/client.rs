@@ -39,7 +39,7 @@ use crate::journal::Journal;
 use crate::key::{Origin, Origins, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Granted, Pad};
-use crate::state::{Owner, Record, RestoreError, Stored};
+use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::Need;
 use command::Task;
 use config::RECENT;
@@ -123,9 +123,9 @@ impl<P: Pad> Client<P> {
         let journal = Journal::new(owner, stored.sequence, rng);
         let mut connections = Vec::new();
         for hub in links {
-            let marks = stored.values.remove(marks_key(hub.hub).as_slice());
-            let initial = stored.values.remove(initial_key(hub.hub).as_slice());
-            let enrolled = stored.values.remove(number_key(hub.hub).as_slice());
+            let marks = stored.values.remove(&*marks_key(hub.hub));
+            let initial = stored.values.remove(&*initial_key(hub.hub));
+            let enrolled = stored.values.remove(&*number_key(hub.hub));
             let enrolled = enrolled.map(|value| value.expose().try_into().map_err(|_| RestoreError::Content));
             let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
             // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
@@ -373,12 +373,16 @@ impl<P: Pad> Client<P> {
         // Hubs number their clients each on its own, so several links can have one number; the tag tells.
         let number = outer.client_id();
         let hinted = |hub: &Connection<P>| u64::from(hub.handle.number()) == from.number();
-        let mut candidates: Vec<usize> = (0..self.links.len())
-            .filter(|&i| self.links.get(i).is_some_and(|hub| hub.link.keys.client().number() == number))
-            .collect();
-        candidates.sort_by_key(|&i| !self.links.get(i).is_some_and(hinted));
+        let count = self.links.len();
         let mut reason = DiscardReason::UnknownPeer;
-        for link in candidates {
+        for (as_hinted, link) in
+            [true, false].into_iter().flat_map(|hint| (0..count).map(move |link| (hint, link)))
+        {
+            let is_meant =
+                |hub: &Connection<P>| hub.link.keys.client().number() == number && hinted(hub) == as_hinted;
+            if !self.links.get(link).is_some_and(is_meant) {
+                continue;
+            }
             match self.handle_outer(now, rng, link, &outer) {
                 Ok(disposition) => {
                     self.expire_inbound(now);
@@ -735,16 +739,16 @@ impl<P: Pad> Client<P> {
     }
 }
 
-fn marks_key(hub: HubId) -> Vec<u8> {
-    [&[STORED_MARKS], hub.as_bytes().as_slice()].concat()
+fn marks_key(hub: HubId) -> Name {
+    Name::of(STORED_MARKS, &[hub.as_bytes()])
 }
 
-fn initial_key(hub: HubId) -> Vec<u8> {
-    [&[STORED_INITIAL], hub.as_bytes().as_slice()].concat()
+fn initial_key(hub: HubId) -> Name {
+    Name::of(STORED_INITIAL, &[hub.as_bytes()])
 }
 
-fn number_key(hub: HubId) -> Vec<u8> {
-    [&[STORED_NUMBER], hub.as_bytes().as_slice()].concat()
+fn number_key(hub: HubId) -> Name {
+    Name::of(STORED_NUMBER, &[hub.as_bytes()])
 }
 
 skex_core::machine_by_own_methods!([P: Pad] Client<P>, Record, Vec<u8>, ClientEvent, ClientError);

@@ -51,7 +51,7 @@ use crate::journal::Journal;
 use crate::link::{Link, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::Coordinate;
-use crate::state::{Owner, Record, RestoreError, Stored};
+use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
 use enrolment::Leaving;
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
@@ -289,7 +289,7 @@ impl<P: Pad> Hub<P> {
                 enrolment::erase_again(client, others.map(|(_, table)| table));
                 continue;
             }
-            let marks = stored.values.remove(marks_key(id).as_slice());
+            let marks = stored.values.remove(&*marks_key(id));
             let initial = stored.values.remove(command::key(STORED_INITIAL, id).as_slice());
             hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
         }
@@ -726,8 +726,8 @@ impl<P: Pad> Hub<P> {
     }
 }
 
-fn marks_key(client: ClientId) -> Vec<u8> {
-    [&[STORED_MARKS], client.number().to_be_bytes().as_slice()].concat()
+fn marks_key(client: ClientId) -> Name {
+    Name::of(STORED_MARKS, &[&client.number().to_be_bytes()])
 }
 
 skex_core::machine_by_own_methods!([P: Pad] Hub<P>, Record, Vec<u8>, HubEvent, HubError);

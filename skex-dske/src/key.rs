@@ -190,7 +190,8 @@ impl Context {
 
 /// Bits in order, least significant first.
 pub(crate) fn bitmap(bits: impl Iterator<Item = bool>) -> Vec<u8> {
-    let mut out = Vec::new();
+    let (bits_at_least, _) = bits.size_hint();
+    let mut out = Vec::with_capacity(bits_at_least.div_ceil(8));
     for (i, bit) in bits.enumerate() {
         if i % 8 == 0 {
             out.push(0);

@@ -86,15 +86,64 @@ pub(crate) struct Owner {
 
 /// Changes that wait for the next checkpoint: the last word for each key, so that there are never more than keys.
 #[derive(Default)]
-pub(crate) struct Changes(BTreeMap<Vec<u8>, Option<SecretVec>>);
+pub(crate) struct Changes(BTreeMap<Name, Option<SecretVec>>);
+
+/// The name of a value: short enough to need no place of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    octets: [u8; Self::LONGEST],
+    len: u8,
+}
+
+impl Name {
+    /// What it is, a client tag, and a key id.
+    const LONGEST: usize = 33;
+
+    /// `None` if it is longer than any name that a machine gives.
+    fn new(name: &[u8]) -> Option<Self> {
+        let mut octets = [0; Self::LONGEST];
+        octets.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self { octets, len: u8::try_from(name.len()).ok()? })
+    }
+
+    /// What it is, then whose. Longer ones are cut off, and there are none.
+    pub(crate) fn of(kind: u8, ids: &[&[u8]]) -> Self {
+        let mut name = Self { octets: [0; Self::LONGEST], len: 1 };
+        let octets = ids.iter().copied().flatten();
+        let mut places = name.octets.iter_mut();
+        places.next().into_iter().for_each(|place| *place = kind);
+        for (place, octet) in places.zip(octets) {
+            *place = *octet;
+            name.len = name.len.saturating_add(1);
+        }
+        debug_assert!(ids.iter().map(|id| id.len()).sum::<usize>() < Self::LONGEST);
+        name
+    }
+}
+
+impl core::ops::Deref for Name {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
 
 impl Changes {
     pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
-        self.0.insert(key.to_vec(), Some(value));
+        self.change(key, Some(value));
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {
-        self.0.insert(key.to_vec(), None);
+        self.change(key, None);
+    }
+
+    fn change(&mut self, key: &[u8], value: Option<SecretVec>) {
+        let name = Name::new(key);
+        debug_assert!(name.is_some(), "a name longer than any that a machine gives");
+        if let Some(name) = name {
+            self.0.insert(name, value);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,7 +156,7 @@ impl Changes {
 
     /// The record of these changes or, as a snapshot, of this whole state.
     pub(crate) fn into_record(self, owner: Owner, sequence: u64, snapshot: bool) -> Record {
-        let entry_len = |(key, value): (&Vec<u8>, &Option<SecretVec>)| {
+        let entry_len = |(key, value): (&Name, &Option<SecretVec>)| {
             5_usize.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, SecretVec::len))
         };
         let body_len = self.0.iter().map(entry_len).fold(1, usize::saturating_add);

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Bound;
 use core::time::Duration;
 
 use rand_core::CryptoRng;
@@ -210,7 +211,7 @@ impl<P: Pad> Client<P> {
         if !self.peers.contains(&peer) && !self.found.contains(&peer) {
             return Err(ClientError::UnknownPeer);
         }
-        if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links_of(wanted.hubs).len() {
+        if wanted.threshold < 2 || usize::from(wanted.threshold) > self.links_of(wanted.hubs).count() {
             return Err(ClientError::Threshold);
         }
         if wanted.key_len < MIN_DSKE_KEY_LEN || wanted.key_len > MAX_DSKE_KEY_LEN {
@@ -250,12 +251,14 @@ impl<P: Pad> Client<P> {
 
     /// Does for every request what has become possible or due.
     pub(super) fn advance_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let ids: Vec<KeyId> = self.requests.keys().copied().collect();
-        for key_id in ids {
-            let Some(mut request) = self.requests.remove(&key_id) else { continue };
-            if self.advance_request(now, rng, key_id, &mut request) {
+        let mut next = self.requests.keys().next().copied();
+        while let Some(key_id) = next {
+            if let Some(mut request) = self.requests.remove(&key_id)
+                && self.advance_request(now, rng, key_id, &mut request)
+            {
                 self.requests.insert(key_id, request);
             }
+            next = self.requests.range((Bound::Excluded(key_id), Bound::Unbounded)).next().map(|(id, _)| *id);
         }
     }
 
@@ -269,13 +272,16 @@ impl<P: Pad> Client<P> {
     ) -> bool {
         if let Stage::Gathering { patience } = request.stage {
             let need = request.wanted.need();
-            for link in self.links_of(request.wanted.hubs) {
-                self.ask_for_lease(now, rng, link, need, request.wanted.origins());
+            for link in 0..self.links.len() {
+                if self.links.get(link).is_some_and(|hub| request.wanted.hubs.contains(hub.coordinate)) {
+                    self.ask_for_lease(now, rng, link, need, request.wanted.origins());
+                }
             }
-            let ready = self.ready(request.wanted);
-            let enough = ready.len() >= usize::from(request.wanted.threshold);
+            let ready = self.ready(request.wanted).count();
+            let enough = ready >= usize::from(request.wanted.threshold);
             let all = self.able(request.wanted, request.wanted.origins());
-            if enough && (ready.len() == all || now >= patience) {
+            if enough && (ready == all || now >= patience) {
+                let ready: Vec<usize> = self.ready(request.wanted).collect();
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
                     // A table's storage failed, or shrank meanwhile.
@@ -404,17 +410,18 @@ impl<P: Pad> Client<P> {
     }
 
     /// The links with these hubs.
-    fn links_of(&self, hubs: HubSet) -> Vec<usize> {
+    fn links_of(&self, hubs: HubSet) -> impl Iterator<Item = usize> {
         let links = self.links.iter().enumerate();
-        links.filter(|(_, hub)| hubs.contains(hub.coordinate)).map(|(link, _)| link).collect()
+        links.filter(move |(_, hub)| hubs.contains(hub.coordinate)).map(|(link, _)| link)
     }
 
     /// The links on which a share can be sent at once.
-    fn ready(&self, wanted: KeyRequest) -> Vec<usize> {
+    fn ready(&self, wanted: KeyRequest) -> impl Iterator<Item = usize> {
         let (need, origins) = (wanted.need(), wanted.origins());
-        let ready = |(_, hub): &(usize, &Connection<P>)| hub.is_open() && hub.link.has_room(need, origins);
-        let of_key = self.links.iter().enumerate().filter(|(_, hub)| wanted.hubs.contains(hub.coordinate));
-        of_key.filter(ready).map(|(link, _)| link).collect()
+        let ready = move |link: &usize| {
+            self.links.get(*link).is_some_and(|hub| hub.is_open() && hub.link.has_room(need, origins))
+        };
+        self.links_of(wanted.hubs).filter(ready)
     }
 
     /// Makes the key and its shares. Under one-time pads the first k - 1 ready hubs are direct: their pad bytes are their
@@ -435,7 +442,7 @@ impl<P: Pad> Client<P> {
             Origins::Only(origin) => origin,
             Origins::Any => hub.link.next_origin(need),
         };
-        let links = self.links_of(request.wanted.hubs);
+        let links: Vec<usize> = self.links_of(request.wanted.hubs).collect();
         let of_key = links.iter().filter_map(|&link| self.links.get(link));
         let hubs = of_key.map(|hub| ContextHub {
             id: hub.link.keys.hub(),
@@ -451,7 +458,7 @@ impl<P: Pad> Client<P> {
         // A block for each direct hub: what will carry the share is the share. A hub whose table gives no usable block (it
         // made the table, and may have made it badly) fails alone.
         let wanted = usize::from(threshold.saturating_sub(1));
-        let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::new();
+        let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::with_capacity(links.len());
         let mut broken = Vec::new();
         let content =
             Content { key_id, peer: request.peer, terms: context.terms()?, secret_tag: &secret_tag };
@@ -493,7 +500,7 @@ impl<P: Pad> Client<P> {
         let pad_octets = u64::from(spent).saturating_mul(ELEMENT_LEN as u64);
         let now = self.clock.now();
         let pace = self.limits.pace();
-        let mut outbound = Vec::new();
+        let mut outbound = Vec::with_capacity(made.len());
         for (link, share, sent) in made {
             let sent = sent.map(|sent| {
                 self.send(link, &sent.inner, sent.after, TransmitClass::Request);

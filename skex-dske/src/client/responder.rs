@@ -221,12 +221,13 @@ impl<P: Pad> Client<P> {
         {
             return Err(AnswerStatus::POLICY);
         }
-        let hubs = (0..=u8::MAX).zip(terms.coordinates).map(|(i, &x)| {
-            let hub = self.links.iter().find(|hub| hub.coordinate.get() == x)?;
+        let mut hubs = Vec::with_capacity(terms.coordinates.len());
+        for (i, &x) in (0..=u8::MAX).zip(terms.coordinates) {
+            // A hub beside our roster: we could not tell its shares from those of a hub that is counted twice.
+            let hub = self.links.iter().find(|hub| hub.coordinate.get() == x).ok_or(AnswerStatus::POLICY)?;
             let origin = if bitmap_bit(terms.origins, i) { Origin::Refill } else { Origin::OutOfBand };
-            Some(ContextHub { id: hub.link.keys.hub(), coordinate: hub.coordinate, origin })
-        });
-        let hubs: Option<Vec<ContextHub>> = hubs.collect();
+            hubs.push(ContextHub { id: hub.link.keys.hub(), coordinate: hub.coordinate, origin });
+        }
         let agreement = Agreement {
             key_id: KeyId::new(wire.key_id),
             initiator,
@@ -236,8 +237,7 @@ impl<P: Pad> Client<P> {
             key_len: terms.key_len,
             lifetime: terms.lifetime,
         };
-        // A hub beside our roster: we could not tell its shares from those of a hub that is counted twice.
-        Ok(Context::new(agreement, hubs.ok_or(AnswerStatus::POLICY)?))
+        Ok(Context::new(agreement, hubs))
     }
 
     /// Whether `link` may begin another key of `initiator`. Neither one lying hub nor one initiator must fill the table

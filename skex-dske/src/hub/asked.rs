@@ -25,7 +25,7 @@ use crate::id::{ClientId, ClientTag};
 use crate::key::{Origin, encoded};
 use crate::link::{AnswerKey, Slot, suite_of};
 use crate::psrd::Pad;
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 
 /// A key that was asked for, or may have been.
 pub(super) struct Asked {
@@ -329,11 +329,11 @@ fn keys_of(initiator: ClientId) -> core::ops::RangeInclusive<RelayId> {
 pub(super) const STORED_ASKED: u8 = 9;
 pub(super) const STORED_TAKEN_BACK: u8 = 10;
 
-pub(super) fn asked_key(id: RelayId) -> Vec<u8> {
+pub(super) fn asked_key(id: RelayId) -> Name {
     super::relay::key(STORED_ASKED, id)
 }
 
-pub(super) fn taken_back_key(id: RelayId) -> Vec<u8> {
+pub(super) fn taken_back_key(id: RelayId) -> Name {
     super::relay::key(STORED_TAKEN_BACK, id)
 }
 

@@ -12,7 +12,7 @@ use crate::id::ClientId;
 use crate::key::Origin;
 use crate::link::{AnswerKey, SentShare, Slot};
 use crate::onetime::Tag;
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 use crate::suite::{KeySuite, Need};
 
 /// Which share: the initiator and its key id.
@@ -224,13 +224,13 @@ pub(super) struct Verdict {
 }
 
 /// The key of a relay in the stored state.
-pub(super) fn storage_key(id: RelayId) -> Vec<u8> {
+pub(super) fn storage_key(id: RelayId) -> Name {
     key(STORED_RELAY, id)
 }
 
 /// The key of something of this kind in the stored state.
-pub(super) fn key(kind: u8, (initiator, key_id): RelayId) -> Vec<u8> {
-    [&[kind], initiator.number().to_be_bytes().as_slice(), key_id.as_bytes()].concat()
+pub(super) fn key(kind: u8, (initiator, key_id): RelayId) -> Name {
+    Name::of(kind, &[&initiator.number().to_be_bytes(), key_id.as_bytes()])
 }
 
 /// Whose it is, without the kind.

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::id::ClientTag;
 use crate::onetime::Tag;
 use crate::psrd::Pad;
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 
 impl<P: Pad> Client<P> {
     /// Keeps the id of a key whose lifetime is over. Each id cost a block of every table that carried it, so tables bound
@@ -68,8 +68,8 @@ impl<P: Pad> Client<P> {
 
 pub(in crate::client) const STORED_KEY: u8 = 2;
 
-pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Vec<u8> {
-    [&[STORED_KEY], peer.as_bytes().as_slice(), key_id.as_bytes()].concat()
+pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Name {
+    Name::of(STORED_KEY, &[peer.as_bytes(), key_id.as_bytes()])
 }
 
 /// Of a key whose lifetime is over: its place in the order of those, 8. No other value is as short.
