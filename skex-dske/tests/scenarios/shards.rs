@@ -158,7 +158,14 @@ fn a_verdict_waits_for_the_store_of_the_responders_shard() {
         for hub in cast.hubs.clone() {
             cast.world.set_receipts(hub, Receipts::After(Duration::from_millis(40)));
         }
-        let ids = [(0, 1), (1, 0)].map(|(from, to)| (from, to, cast.request(from, to, lasting(20))));
+        // Many, at all distances: what else an answer waits for must not hide that it waits for this.
+        let mut ids = Vec::new();
+        for i in 0..12 {
+            for (from, to) in [(0, 1), (1, 0)] {
+                ids.push((from, to, cast.request(from, to, lasting(20))));
+            }
+            cast.world.run_for(Duration::from_millis(7 * i), 1_000_000);
+        }
         cast.settle(10);
         for (from, to, id) in ids {
             cast.assert_agreed(from, to, id);
