@@ -238,7 +238,12 @@ class Flood:
         count = max(1, int(seconds * per_second))
         bind = ["-I", source] if source else []
         command = world.on(side, "ping", "-i", str(1 / per_second), "-c", str(count), "-W", "2", *bind, to)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # An interface that is being set up anew, as MKA does with each key, has no route at that moment: nothing was sent then.
+        for _ in range(10):
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            time.sleep(0.3)
+            if self.process.poll() != 2:
+                break
         world.processes.append(self.process)
         self.said, self.stopped = [], False
         # As it comes: a pipe holds only so much.
