@@ -38,7 +38,7 @@ use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::key::{Origin, Origins, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
-use crate::psrd::{ELEMENT_LEN, Granted, Pad};
+use crate::psrd::{ELEMENT_LEN, Granted, Half, Pad};
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::Need;
 use command::Task;

@@ -19,7 +19,7 @@ use skex_wire::dske::{
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::epoch::{ReceivingEpochs, SendingEpochs};
 use crate::key::{Origin, Origins, encoded};
-use crate::psrd::{GrantError, Granted, Pad, Receiving, Sending};
+use crate::psrd::{GrantError, Granted, Half, Pad, Receiving, Sending};
 
 pub(crate) use command::SentCommand;
 pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};

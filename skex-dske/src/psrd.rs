@@ -20,4 +20,4 @@ pub use device::{BlockDevice, BlockPad};
 pub(crate) use incoming::{Incoming, OpenError};
 pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};
 pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};
-pub(crate) use tables::{Place, Receiving, Sending};
+pub(crate) use tables::{Half, Place, Receiving, Sending};

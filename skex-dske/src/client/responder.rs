@@ -162,7 +162,7 @@ impl<P: Pad> Client<P> {
         };
         // Now: when the session ends, the table may go.
         let table = hub.link.incoming.get(answer_key.slot().block.table);
-        let origin = table.map_or(Origin::Refill, crate::psrd::Incoming::origin);
+        let origin = table.map_or(Origin::Refill, crate::psrd::Half::origin);
         let context = match self.admit(wire, origin) {
             Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
             Ok(_) => return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT),

@@ -10,7 +10,7 @@ use super::share::AnswerKey;
 use super::{Link, Slot};
 use crate::key::{Origin, Origins, encoded};
 use crate::onetime::MessageTagKey;
-use crate::psrd::{AllocateError, Block, Outgoing, Pad};
+use crate::psrd::{AllocateError, Block, Half, Outgoing, Pad};
 
 /// A command as it was sent: repeated to the letter until its outcome is there.
 pub(crate) struct SentCommand {
@@ -30,7 +30,7 @@ impl<P: Pad> Link<P> {
         let (block, after) = self.outgoing.allocate(0, Origins::Any)?;
         let Block { place, answer_key, tag_key, .. } = block;
         let table = self.outgoing.get(place.table);
-        let origin = table.map_or(Origin::Refill, Outgoing::origin);
+        let origin = table.map_or(Origin::Refill, Half::origin);
         let position = BlockPosition::new(place.table, place.index, table.map_or(0, Outgoing::floor));
         let prefix = self.sending();
         let key = MessageTagKey::from_pad(tag_key.expose()).ok();

@@ -16,7 +16,7 @@ use crate::epoch::{EpochAnswerKey, EpochKeys, Standing};
 use crate::id::ClientTag;
 use crate::key::{Origin, Origins, encoded};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
-use crate::psrd::{AllocateError, Block, OpenError, Outgoing, Pad, Place};
+use crate::psrd::{AllocateError, Block, Half, OpenError, Outgoing, Pad, Place};
 use crate::suite::{KeySuite, Need};
 
 /// Which message: the block that protects it, and its number if that block opened an epoch. One message has one slot.
@@ -246,7 +246,7 @@ impl<P: Pad> Link<P> {
     ) -> Result<((Place, u8, u64), u32), AllocateError> {
         let (block, after) = self.outgoing.allocate(0, origins)?;
         let id = block.place;
-        let origin = self.outgoing.get(id.table).map_or(Origin::Refill, Outgoing::origin);
+        let origin = self.outgoing.get(id.table).map_or(Origin::Refill, Half::origin);
         let keys = EpochKeys::new(
             self.keys.suite(),
             suite,

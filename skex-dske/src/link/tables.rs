@@ -10,7 +10,7 @@ use super::Link;
 use crate::client::Table;
 use crate::envelope::Side;
 use crate::key::Origin;
-use crate::psrd::{ELEMENT_LEN, Incoming, Outgoing, Pad};
+use crate::psrd::{ELEMENT_LEN, Half, Incoming, Outgoing, Pad};
 use crate::state::RestoreError;
 
 /// A table and the way in which it serves.
@@ -41,6 +41,17 @@ const ENTRY_LEN: usize = 15;
 const REFILLED: u8 = 0x40;
 
 impl TableMarks {
+    fn of(direction: Direction, table: &impl Half, refilled: bool) -> Self {
+        Self {
+            direction,
+            refilled,
+            number: table.number(),
+            mark: table.mark(),
+            erased: table.erased(),
+            elements: table.elements(),
+        }
+    }
+
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
         out.u8(self.direction.value() | if self.refilled { REFILLED } else { 0 })?;
         out.u16(self.number)?;
@@ -96,6 +107,19 @@ pub struct TableStatus {
     pub len: u64,
     /// What is left of it, in octets.
     pub remaining: u64,
+}
+
+impl TableStatus {
+    fn of(direction: Direction, table: &impl Half) -> Self {
+        let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
+        Self {
+            direction,
+            number: table.number(),
+            origin: table.origin(),
+            len: octets(table.elements()),
+            remaining: octets(table.remaining()),
+        }
+    }
 }
 
 /// A table cannot be added. Nothing changed.
@@ -179,24 +203,18 @@ impl<P: Pad> Link<P> {
     /// Takes a table out of service: nothing of it is used any more. The session has to end, and once the marks are durable the
     /// table is to be erased.
     pub(crate) fn retire_table(&mut self, direction: Direction, number: u16) -> Result<(), TableError> {
-        let absent = TableError::Absent(number);
-        if self.sends(direction) {
-            let table = self.outgoing.get_mut(number).filter(|table| !table.is_retired());
-            table.ok_or(absent)?.retire();
-        } else {
-            let table = self.incoming.get_mut(number).filter(|table| !table.is_retired());
-            table.ok_or(absent)?.retire();
-        }
-        Ok(())
+        let retired =
+            if self.sends(direction) { self.outgoing.retire(number) } else { self.incoming.retire(number) };
+        if retired { Ok(()) } else { Err(TableError::Absent(number)) }
     }
 
     /// Erases a table that was taken out of service. `false`: its storage failed.
     #[must_use]
     pub(crate) fn erase_retired(&mut self, direction: Direction, number: u16) -> bool {
         if self.sends(direction) {
-            self.outgoing.get_mut(number).is_some_and(Outgoing::erase_retired)
+            self.outgoing.get_mut(number).is_some_and(Half::erase_whole)
         } else {
-            self.incoming.get_mut(number).is_some_and(Incoming::erase_retired)
+            self.incoming.get_mut(number).is_some_and(Half::erase_whole)
         }
     }
 
@@ -274,22 +292,9 @@ impl<P: Pad> Link<P> {
 
     /// How the tables stand: the uplink's, then the downlink's, in the order of their numbers.
     pub(crate) fn table_statuses(&self) -> Vec<TableStatus> {
-        let octets = |elements: u32| u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
         let (sending, receiving) = self.directions();
-        let outgoing = self.outgoing.tables().map(|table| TableStatus {
-            direction: sending,
-            number: table.number(),
-            origin: table.origin(),
-            len: octets(table.elements()),
-            remaining: octets(table.remaining()),
-        });
-        let incoming = self.incoming.tables().map(|table| TableStatus {
-            direction: receiving,
-            number: table.number(),
-            origin: table.origin(),
-            len: octets(table.elements()),
-            remaining: octets(table.remaining()),
-        });
+        let outgoing = self.outgoing.tables().map(|table| TableStatus::of(sending, table));
+        let incoming = self.incoming.tables().map(|table| TableStatus::of(receiving, table));
         let mut statuses: Vec<TableStatus> = outgoing.chain(incoming).collect();
         statuses.sort_by_key(|status| (status.direction.value(), status.number));
         statuses
@@ -320,21 +325,9 @@ impl<P: Pad> Link<P> {
     /// What is durable of the tables.
     pub(crate) fn marks(&self) -> SecretVec {
         let (sending, receiving) = self.directions();
-        let outgoing = self.outgoing.tables().map(|table| TableMarks {
-            direction: sending,
-            refilled: false,
-            number: table.number(),
-            mark: table.mark(),
-            erased: table.erased(),
-            elements: table.elements(),
-        });
-        let incoming = self.incoming.tables().map(|table| TableMarks {
-            direction: receiving,
-            refilled: table.origin() == Origin::Refill && table.is_leased(),
-            number: table.number(),
-            mark: table.high_water(),
-            erased: table.erased(),
-            elements: table.elements(),
+        let outgoing = self.outgoing.tables().map(|table| TableMarks::of(sending, table, false));
+        let incoming = self.incoming.tables().map(|table| {
+            TableMarks::of(receiving, table, table.origin() == Origin::Refill && table.is_leased())
         });
         let gone = [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(self.gone);
         let gone = gone.filter_map(|(direction, number)| {

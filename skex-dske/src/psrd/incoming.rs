@@ -9,7 +9,7 @@ use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 use super::block::{Block, KEY_ELEMENTS, has_erased_element};
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
-use super::tables::{Place, RETIRED};
+use super::tables::{Half, Place, RETIRED};
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -91,79 +91,12 @@ impl<P: Pad> Incoming<P> {
         self
     }
 
-    pub(crate) const fn number(&self) -> u16 {
-        self.number
-    }
-
-    pub(crate) const fn origin(&self) -> Origin {
-        self.origin
-    }
-
     pub(crate) const fn is_leased(&self) -> bool {
         self.leased
     }
 
     pub(crate) const fn high_water(&self) -> u32 {
         self.high_water
-    }
-
-    /// Everything below is erased.
-    pub(crate) const fn erased(&self) -> u32 {
-        self.erased
-    }
-
-    /// The length of the table.
-    pub(crate) fn elements(&self) -> u32 {
-        self.pad.elements()
-    }
-
-    /// Elements that are not granted yet.
-    pub(crate) fn remaining(&self) -> u32 {
-        self.pad.elements().saturating_sub(self.high_water)
-    }
-
-    /// Erases the whole table.
-    pub(crate) fn destroy(&mut self) {
-        // A failing erasure costs forward secrecy of bytes that nobody uses any more.
-        let _ = self.pad.erase(0, self.pad.elements());
-    }
-
-    /// Nothing of the table is opened any more, however long it grows. It is erased once that is durable.
-    pub(crate) fn retire(&mut self) {
-        self.end_session();
-        self.high_water = RETIRED;
-    }
-
-    pub(crate) const fn is_retired(&self) -> bool {
-        self.high_water == RETIRED
-    }
-
-    /// Whether the table was taken out of service, and is not erased yet.
-    pub(crate) fn awaits_erasure(&self) -> bool {
-        self.is_retired() && self.erased < self.pad.elements()
-    }
-
-    /// Erases a table that was taken out of service. `false`: its storage failed.
-    #[must_use]
-    pub(crate) fn erase_retired(&mut self) -> bool {
-        let elements = self.pad.elements();
-        let erased = self.pad.erase(0, elements).is_ok();
-        if erased {
-            self.erased = elements;
-        }
-        erased
-    }
-
-    /// Erases what is left of a table that is used up; its number.
-    pub(crate) fn clear(&mut self) -> u16 {
-        // A failing erasure costs forward secrecy of bytes that nothing opens any more.
-        let _ = self.pad.erase(self.erased, self.pad.elements().saturating_sub(self.erased));
-        self.number
-    }
-
-    /// Whether not even the smallest lease can be granted any more.
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.remaining() < KEY_ELEMENTS.saturating_add(2)
     }
 
     /// Whether a lease was granted in this session.
@@ -307,13 +240,60 @@ impl<P: Pad> Incoming<P> {
             }
         }
     }
+}
+
+impl<P: Pad> Half for Incoming<P> {
+    fn number(&self) -> u16 {
+        self.number
+    }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn elements(&self) -> u32 {
+        self.pad.elements()
+    }
+
+    fn mark(&self) -> u32 {
+        self.high_water
+    }
+
+    fn erased(&self) -> u32 {
+        self.erased
+    }
+
+    /// Elements that are not granted yet.
+    fn remaining(&self) -> u32 {
+        self.pad.elements().saturating_sub(self.high_water)
+    }
+
+    /// Whether not even the smallest lease can be granted any more.
+    fn is_used_up(&self) -> bool {
+        self.remaining() < KEY_ELEMENTS.saturating_add(2)
+    }
 
     /// A new session: nothing granted before is opened any more.
-    pub(crate) fn end_session(&mut self) {
+    fn end_session(&mut self) {
         self.opened_from = NOTHING;
         self.used.clear();
         self.last = None;
         self.failed_tags = 0;
+    }
+
+    fn retire(&mut self) {
+        self.end_session();
+        self.high_water = RETIRED;
+    }
+
+    fn clear(&mut self) -> u16 {
+        // A failing erasure costs forward secrecy of bytes that nothing opens any more.
+        let _ = self.pad.erase(self.erased, self.pad.elements().saturating_sub(self.erased));
+        self.number
+    }
+
+    fn erasable(&mut self) -> (&mut dyn Pad, &mut u32) {
+        (&mut self.pad, &mut self.erased)
     }
 }
 

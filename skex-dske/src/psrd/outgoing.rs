@@ -10,7 +10,7 @@ use skex_wire::dske::{LeaseGrant, Tagged};
 
 use super::block::{Block, KEY_ELEMENTS};
 use super::pad::{Pad, PadError};
-use super::tables::{Place, RETIRED};
+use super::tables::{Half, Place, RETIRED};
 use crate::key::Origin;
 use crate::onetime::{MessageTagKey, Tag};
 
@@ -74,85 +74,10 @@ impl<P: Pad> Outgoing<P> {
         }
     }
 
-    pub(crate) const fn number(&self) -> u16 {
-        self.number
-    }
-
-    pub(crate) const fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    pub(crate) const fn mark(&self) -> u32 {
-        self.mark
-    }
-
-    /// Everything below is erased.
-    pub(crate) fn erased(&self) -> u32 {
-        self.leases.first().map_or(self.erased, |lease| lease.next)
-    }
-
-    /// The length of the table.
-    pub(crate) fn elements(&self) -> u32 {
-        self.pad.elements()
-    }
-
-    /// Elements that are neither used nor skipped.
-    pub(crate) fn remaining(&self) -> u32 {
-        let leased = self.leases.iter().map(|lease| lease.end.saturating_sub(lease.next));
-        leased.fold(self.unasked(), u32::saturating_add)
-    }
-
     /// Elements that no lease has been granted of: a request that is on its way has not spent what it asks for.
     fn unasked(&self) -> u32 {
         let mark = self.asked.as_ref().map_or(self.mark, |asked| asked.mark);
         self.pad.elements().saturating_sub(mark)
-    }
-
-    /// Erases the whole table.
-    pub(crate) fn destroy(&mut self) {
-        // A failing erasure costs forward secrecy of bytes that nobody uses any more.
-        let _ = self.pad.erase(0, self.pad.elements());
-    }
-
-    /// Nothing of the table is used any more, however long it grows. It is erased once that is durable.
-    pub(crate) fn retire(&mut self) {
-        self.leases = Box::default();
-        self.asked = None;
-        self.unsettled.clear();
-        self.mark = RETIRED;
-    }
-
-    pub(crate) const fn is_retired(&self) -> bool {
-        self.mark == RETIRED
-    }
-
-    /// Whether the table was taken out of service, and is not erased yet.
-    pub(crate) fn awaits_erasure(&self) -> bool {
-        self.is_retired() && self.erased < self.pad.elements()
-    }
-
-    /// Erases a table that was taken out of service. `false`: its storage failed.
-    #[must_use]
-    pub(crate) fn erase_retired(&mut self) -> bool {
-        let elements = self.pad.elements();
-        let erased = self.pad.erase(0, elements).is_ok();
-        if erased {
-            self.erased = elements;
-        }
-        erased
-    }
-
-    /// Erases what is left of a table that is used up; its number.
-    pub(crate) fn clear(&mut self) -> u16 {
-        // A failing erasure costs forward secrecy of unused bytes only.
-        let _ = self.pad.erase(self.mark, self.pad.elements().saturating_sub(self.mark));
-        self.number
-    }
-
-    /// Whether not even the smallest block can be had any more.
-    pub(crate) fn is_used_up(&self) -> bool {
-        let smallest = SMALLEST_BLOCK.saturating_sub(KEY_ELEMENTS);
-        !self.has_room(smallest) && self.unasked() < SMALLEST_BLOCK.saturating_add(2) && self.asked.is_none()
     }
 
     /// Whether a block for `pad_elements` can be had without another lease.
@@ -317,15 +242,65 @@ impl<P: Pad> Outgoing<P> {
         }
         true
     }
+}
 
-    /// A new session: leases end with the one in which they were granted.
-    pub(crate) fn end_session(&mut self) {
+impl<P: Pad> Half for Outgoing<P> {
+    fn number(&self) -> u16 {
+        self.number
+    }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn elements(&self) -> u32 {
+        self.pad.elements()
+    }
+
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    fn erased(&self) -> u32 {
+        self.leases.first().map_or(self.erased, |lease| lease.next)
+    }
+
+    /// Elements that are neither used nor skipped.
+    fn remaining(&self) -> u32 {
+        let leased = self.leases.iter().map(|lease| lease.end.saturating_sub(lease.next));
+        leased.fold(self.unasked(), u32::saturating_add)
+    }
+
+    /// Whether not even the smallest block can be had any more.
+    fn is_used_up(&self) -> bool {
+        let smallest = SMALLEST_BLOCK.saturating_sub(KEY_ELEMENTS);
+        !self.has_room(smallest) && self.unasked() < SMALLEST_BLOCK.saturating_add(2) && self.asked.is_none()
+    }
+
+    fn end_session(&mut self) {
         for lease in core::mem::take(&mut self.leases) {
             // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
             let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
         }
         (self.asked, self.denied, self.doublings) = (None, false, 0);
         self.unsettled.clear();
+    }
+
+    fn retire(&mut self) {
+        self.leases = Box::default();
+        self.asked = None;
+        self.unsettled.clear();
+        self.mark = RETIRED;
+    }
+
+    fn clear(&mut self) -> u16 {
+        // A failing erasure costs forward secrecy of unused bytes only.
+        let _ = self.pad.erase(self.mark, self.pad.elements().saturating_sub(self.mark));
+        self.number
+    }
+
+    fn erasable(&mut self) -> (&mut dyn Pad, &mut u32) {
+        (&mut self.pad, &mut self.erased)
     }
 }
 

@@ -22,38 +22,93 @@ pub(crate) struct Place {
     pub(crate) index: u32,
 }
 
-/// The tables that this end sends from, in ascending order of their numbers.
-#[derive(Debug)]
-pub(crate) struct Sending<P>(Box<[Outgoing<P>]>);
+/// What the two halves of a table have in common.
+pub(crate) trait Half {
+    /// Its number within the link and direction.
+    fn number(&self) -> u16;
 
-/// The tables that this end receives from, in ascending order of their numbers.
-#[derive(Debug)]
-pub(crate) struct Receiving<P>(Box<[Incoming<P>]>);
+    /// How it came here.
+    fn origin(&self) -> Origin;
 
-impl<P: Pad> Sending<P> {
-    /// Erases every table.
-    pub(crate) fn destroy(&mut self) {
-        self.0.iter_mut().for_each(Outgoing::destroy);
+    /// The length of the table.
+    fn elements(&self) -> u32;
+
+    /// Up to where it may have been used, as that is stored: end of the last lease that was asked for, or granted;
+    /// [`RETIRED`] where it was taken out of service.
+    fn mark(&self) -> u32;
+
+    /// Everything below is erased.
+    fn erased(&self) -> u32;
+
+    /// Elements that can still be had of it.
+    fn remaining(&self) -> u32;
+
+    /// Whether not even the smallest lease, or block, can be had of it any more.
+    fn is_used_up(&self) -> bool;
+
+    /// A new session: leases end with the one in which they were granted.
+    fn end_session(&mut self);
+
+    /// Nothing of the table is used any more, however long it grows. It is erased once that is durable.
+    fn retire(&mut self);
+
+    /// Erases what is left of a table that is used up; its number.
+    fn clear(&mut self) -> u16;
+
+    /// The octets, and up to where they are erased.
+    fn erasable(&mut self) -> (&mut dyn Pad, &mut u32);
+
+    fn is_retired(&self) -> bool {
+        self.mark() == RETIRED
     }
 
+    /// Whether the table was taken out of service, and is not erased yet.
+    fn awaits_erasure(&self) -> bool {
+        self.is_retired() && self.erased() < self.elements()
+    }
+
+    /// Erases the whole table. `false`: its storage failed.
+    #[must_use]
+    fn erase_whole(&mut self) -> bool {
+        let (pad, erased) = self.erasable();
+        let elements = pad.elements();
+        let done = pad.erase(0, elements).is_ok();
+        if done {
+            *erased = elements;
+        }
+        done
+    }
+}
+
+/// The tables of one direction at one end, in ascending order of their numbers.
+#[derive(Debug)]
+pub(crate) struct Tables<T>(Box<[T]>);
+
+/// The tables that this end sends from.
+pub(crate) type Sending<P> = Tables<Outgoing<P>>;
+
+/// The tables that this end receives from.
+pub(crate) type Receiving<P> = Tables<Incoming<P>>;
+
+impl<T: Half> Tables<T> {
     pub(crate) fn new() -> Self {
         Self(Box::default())
     }
 
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &Outgoing<P>> {
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
 
-    pub(crate) fn get(&self, number: u16) -> Option<&Outgoing<P>> {
+    pub(crate) fn get(&self, number: u16) -> Option<&T> {
         self.0.iter().find(|table| table.number() == number)
     }
 
-    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Outgoing<P>> {
+    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut T> {
         self.0.iter_mut().find(|table| table.number() == number)
     }
 
     /// Adds a table, whose number is a new one.
-    pub(crate) fn add(&mut self, table: Outgoing<P>) {
+    pub(crate) fn add(&mut self, table: T) {
         let place = self.0.partition_point(|other| other.number() < table.number());
         // As long as it must be: most links have one, and a hub has many links.
         let mut tables = core::mem::take(&mut self.0).into_vec();
@@ -64,20 +119,52 @@ impl<P: Pad> Sending<P> {
 
     /// The number of the newest table.
     pub(crate) fn newest(&self) -> u16 {
-        self.0.last().map_or(0, Outgoing::number)
+        self.0.last().map_or(0, T::number)
     }
 
-    /// Elements that are neither used nor skipped.
+    /// Elements that can still be had.
     pub(crate) fn remaining(&self) -> u32 {
-        self.0.iter().map(Outgoing::remaining).fold(0, u32::saturating_add)
+        self.0.iter().map(T::remaining).fold(0, u32::saturating_add)
     }
 
     /// The length of the tables that are not used up.
     pub(crate) fn elements(&self) -> u32 {
         let live = self.0.iter().filter(|table| !table.is_used_up());
-        live.map(Outgoing::elements).fold(0, u32::saturating_add)
+        live.map(T::elements).fold(0, u32::saturating_add)
     }
 
+    /// A table is taken out of service. `false`: there is none of this number, or it was before.
+    #[must_use]
+    pub(crate) fn retire(&mut self, number: u16) -> bool {
+        let table = self.get_mut(number).filter(|table| !table.is_retired());
+        table.map(T::retire).is_some()
+    }
+
+    /// Erases every table.
+    pub(crate) fn destroy(&mut self) {
+        for table in &mut self.0 {
+            // A failing erasure costs forward secrecy of bytes that nobody uses any more.
+            let _ = table.erase_whole();
+        }
+    }
+
+    /// A new session. Tables that are used up go, but for the last; the highest number of those that went.
+    pub(crate) fn end_session(&mut self) -> Option<u16> {
+        self.0.iter_mut().for_each(T::end_session);
+        let last = self.0.last().map(T::number);
+        let is_spent =
+            |table: &T| table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last;
+        if !self.0.iter().any(is_spent) {
+            return None;
+        }
+        let tables = core::mem::take(&mut self.0).into_vec();
+        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
+        self.0 = kept.into_boxed_slice();
+        spent.into_iter().map(|mut table| table.clear()).max()
+    }
+}
+
+impl<P: Pad> Sending<P> {
     /// The table that serves a block for `pad_elements`, of `origins`: one with a lease that has room, or
     /// else one that could have it.
     fn serving(&self, pad_elements: u32, origins: Origins) -> Option<&Outgoing<P>> {
@@ -129,88 +216,12 @@ impl<P: Pad> Sending<P> {
         let number = self.serving(pad_elements, origins)?.number();
         self.get_mut(number)
     }
-
-    /// A new session: leases end with the one in which they were granted. Tables that are used up go, but for the last; the
-    /// highest number of those that went.
-    pub(crate) fn end_session(&mut self) -> Option<u16> {
-        self.0.iter_mut().for_each(Outgoing::end_session);
-        let last = self.0.last().map(Outgoing::number);
-        let is_spent = |table: &Outgoing<P>| {
-            table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last
-        };
-        if !self.0.iter().any(is_spent) {
-            return None;
-        }
-        let tables = core::mem::take(&mut self.0).into_vec();
-        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
-        self.0 = kept.into_boxed_slice();
-        spent.into_iter().map(|mut table| table.clear()).max()
-    }
 }
 
 impl<P: Pad> Receiving<P> {
-    /// Erases every table.
-    pub(crate) fn destroy(&mut self) {
-        self.0.iter_mut().for_each(Incoming::destroy);
-    }
-
-    pub(crate) fn new() -> Self {
-        Self(Box::default())
-    }
-
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &Incoming<P>> {
-        self.0.iter()
-    }
-
-    pub(crate) fn get(&self, number: u16) -> Option<&Incoming<P>> {
-        self.0.iter().find(|table| table.number() == number)
-    }
-
-    pub(crate) fn get_mut(&mut self, number: u16) -> Option<&mut Incoming<P>> {
-        self.0.iter_mut().find(|table| table.number() == number)
-    }
-
-    /// Adds a table, whose number is a new one.
-    pub(crate) fn add(&mut self, table: Incoming<P>) {
-        let place = self.0.partition_point(|other| other.number() < table.number());
-        // As long as it must be: most links have one, and a hub has many links.
-        let mut tables = core::mem::take(&mut self.0).into_vec();
-        tables.reserve_exact(1);
-        tables.insert(place, table);
-        self.0 = tables.into_boxed_slice();
-    }
-
-    /// Elements that are not granted yet.
-    pub(crate) fn remaining(&self) -> u32 {
-        self.0.iter().map(Incoming::remaining).fold(0, u32::saturating_add)
-    }
-
-    /// The length of the tables that are not used up.
-    pub(crate) fn elements(&self) -> u32 {
-        let live = self.0.iter().filter(|table| !table.is_used_up());
-        live.map(Incoming::elements).fold(0, u32::saturating_add)
-    }
-
     /// The origin of the table of which a lease is granted next.
     pub(crate) fn next_origin(&self) -> Origin {
         let next = self.0.iter().find(|table| !table.is_used_up()).or_else(|| self.0.last());
         next.map_or(Origin::Refill, Incoming::origin)
-    }
-
-    /// A new session: nothing granted before is opened any more. Tables that are used up go, but for the last; the highest
-    /// number of those that went.
-    pub(crate) fn end_session(&mut self) -> Option<u16> {
-        self.0.iter_mut().for_each(Incoming::end_session);
-        let last = self.0.last().map(Incoming::number);
-        let is_spent = |table: &Incoming<P>| {
-            table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last
-        };
-        if !self.0.iter().any(is_spent) {
-            return None;
-        }
-        let tables = core::mem::take(&mut self.0).into_vec();
-        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
-        self.0 = kept.into_boxed_slice();
-        spent.into_iter().map(|mut table| table.clear()).max()
     }
 }
