@@ -33,7 +33,7 @@ pub use negotiation::{HubSet, NegotiationError};
 
 use crate::backoff::Backoff;
 use crate::envelope::{EnvelopeKeys, Session, Side};
-use crate::fill::Fill;
+use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::key::{Origin, Origins, encoded};
@@ -116,7 +116,7 @@ impl<P: Pad> Client<P> {
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
         let ClientConfig { tag, links, mut further, left_out, forgotten, peers, policy, mut limits } = config;
-        limits.queue = limits.queue.max(config::LEAST_QUEUE);
+        limits.queue = limits.queue.max(LEAST_QUEUE);
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;

@@ -1,5 +1,8 @@
 //! How full the tables inside a machine are.
 
+/// The shortest queue of messages with which a machine can serve: one that is configured shorter counts as this.
+pub(crate) const LEAST_QUEUE: usize = 64;
+
 /// One kind of table inside a machine: what it holds, and what it can hold by its limits. For the operator, who sees a
 /// flood or a bound that is too small here; at the bound the machine refuses or discards, and never grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

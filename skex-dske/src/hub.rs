@@ -45,7 +45,7 @@ pub use shard::shard_of;
 use crate::backoff::Backoff;
 use crate::client::Table;
 use crate::envelope::{EnvelopeKeys, Side};
-use crate::fill::Fill;
+use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::link::{Link, TableError, TableStatus};
@@ -242,7 +242,7 @@ impl<P: Pad> Hub<P> {
         let HubConfig { id, coordinate, clients, mut further, names, suites, mut limits, shard, roster } =
             config;
         // With less it would answer nothing, and nobody would know why.
-        limits.queue = limits.queue.max(config::LEAST_QUEUE);
+        limits.queue = limits.queue.max(LEAST_QUEUE);
         limits.changes = limits.changes.max(1);
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine: shard.machine(id) };
         let mut stored = Stored::read(owner, records)?;
@@ -290,7 +290,7 @@ impl<P: Pad> Hub<P> {
                 continue;
             }
             let marks = stored.values.remove(&*marks_key(id));
-            let initial = stored.values.remove(command::key(STORED_INITIAL, id).as_slice());
+            let initial = stored.values.remove(&*command::key(STORED_INITIAL, id));
             hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
         }
         // Whoever is missing was revoked.
@@ -727,7 +727,7 @@ impl<P: Pad> Hub<P> {
 }
 
 fn marks_key(client: ClientId) -> Name {
-    Name::of(STORED_MARKS, &[&client.number().to_be_bytes()])
+    command::key(STORED_MARKS, client)
 }
 
 skex_core::machine_by_own_methods!([P: Pad] Hub<P>, Record, Vec<u8>, HubEvent, HubError);

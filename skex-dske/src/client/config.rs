@@ -106,9 +106,6 @@ pub struct ClientLimits {
     pub queue: usize,
 }
 
-/// The shortest queue with which a client can speak to all its hubs.
-pub(super) const LEAST_QUEUE: usize = 64;
-
 impl Default for ClientLimits {
     fn default() -> Self {
         Self {

@@ -14,15 +14,16 @@ use core::time::Duration;
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{KeyId, SecretVec};
 use skex_wire::Reader;
-use skex_wire::dske::{AnswerStatus, Confirm, Confirmation, Found, Offer, OutcomeStatus, ShareMessage};
+use skex_wire::dske::{AnswerStatus, Found, Offer, OutcomeStatus, ShareMessage};
 
 use super::command::OUTCOMES;
+use super::confirmation::confirm;
 use super::hand_over::{Body, Crossing};
 use super::relay::{GivenAnswer, Relay, RelayId, StoredConfirmation, Verdict, id_of};
 use super::upload::QUEUE_RESERVE;
 use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
-use crate::key::{Origin, encoded};
+use crate::key::Origin;
 use crate::link::{AnswerKey, Slot, suite_of};
 use crate::psrd::Pad;
 use crate::state::{Name, RestoreError};
@@ -183,14 +184,11 @@ impl<P: Pad> Hub<P> {
         &mut self,
         id: RelayId,
         peer: ClientTag,
-        StoredConfirmation { origins, lying, tag }: &StoredConfirmation,
+        confirmation: &StoredConfirmation,
     ) -> Result<(), DiscardReason> {
         let _ = self.asked.get(&id).ok_or(DiscardReason::Stale)?;
-        let confirmation = Confirmation::new(origins, lying, *tag).map_err(|_| DiscardReason::Malformed)?;
-        let confirm = Confirm::new(*id.1.as_bytes(), *peer.as_bytes(), confirmation);
-        if let Some(inner) = encoded(confirm.encoded_len(), |out| confirm.encode(out)) {
-            self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
-        }
+        let inner = confirm(id.1, peer, confirmation).ok_or(DiscardReason::Malformed)?;
+        self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
         Ok(())
     }
 

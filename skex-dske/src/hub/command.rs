@@ -18,7 +18,7 @@ use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
 use crate::link::{AnswerKey, Slot};
 use crate::psrd::{Pad, Place};
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 
 /// What was said to a client in its session, beside answers to uploads that were accepted: few have any.
 #[derive(Default)]
@@ -304,8 +304,8 @@ impl<P: Pad> Hub<P> {
     }
 }
 
-pub(super) fn key(kind: u8, client: ClientId) -> Vec<u8> {
-    [&[kind], client.number().to_be_bytes().as_slice()].concat()
+pub(super) fn key(kind: u8, client: ClientId) -> Name {
+    Name::of(kind, &[&client.number().to_be_bytes()])
 }
 
 pub(super) fn stored_client(key: &[u8]) -> Result<ClientId, RestoreError> {

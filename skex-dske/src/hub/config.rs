@@ -73,9 +73,6 @@ pub struct HubLimits {
     pub changes: usize,
 }
 
-/// The shortest queue with which a hub can serve.
-pub(super) const LEAST_QUEUE: usize = 64;
-
 impl Default for HubLimits {
     fn default() -> Self {
         Self {

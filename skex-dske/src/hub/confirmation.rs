@@ -12,7 +12,7 @@ use super::Hub;
 use super::hand_over::Body;
 use super::relay::{Relay, RelayId, StoredConfirmation};
 use crate::backoff::Backoff;
-use crate::id::ClientId;
+use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
 use crate::psrd::Pad;
 
@@ -57,12 +57,8 @@ impl<P: Pad> Hub<P> {
             return;
         }
         if self.shard.owns(id.0) {
-            let StoredConfirmation { origins, lying, tag } = confirmation;
-            let Ok(confirmation) = Confirmation::new(origins, lying, *tag) else { return };
-            let confirm = Confirm::new(*id.1.as_bytes(), *peer.as_bytes(), confirmation);
-            if let Some(inner) = encoded(confirm.encoded_len(), |out| confirm.encode(out)) {
-                self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
-            }
+            let Some(inner) = confirm(id.1, peer, confirmation) else { return };
+            self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
         } else {
             let body = Body::Confirmation { key_id: id.1, peer, confirmation: confirmation.clone() };
             self.hand_over(self.shard.of(id.0), id.0, body, Barrier::OPEN);
@@ -76,4 +72,12 @@ impl<P: Pad> Hub<P> {
             }
         }
     }
+}
+
+/// CONFIRM of what the responder `peer` said. `None`: it is no confirmation.
+pub(super) fn confirm(key_id: KeyId, peer: ClientTag, confirmation: &StoredConfirmation) -> Option<Vec<u8>> {
+    let StoredConfirmation { origins, lying, tag } = confirmation;
+    let confirmation = Confirmation::new(origins, lying, *tag).ok()?;
+    let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), confirmation);
+    encoded(confirm.encoded_len(), |out| confirm.encode(out))
 }

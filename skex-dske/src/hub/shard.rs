@@ -1,12 +1,10 @@
 //! A hub in several parts, so that each can run on a thread of its own (docs/draft-skex-dske.md, "Sharded hubs").
 
-use alloc::vec::Vec;
-
 use skex_core::SecretVec;
 use skex_wire::dske::Outer;
 
 use crate::id::{ClientId, HubId};
-use crate::state::{RestoreError, Stored};
+use crate::state::{Name, RestoreError, Stored};
 
 /// Which part of a hub: it has the clients whose numbers leave this remainder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +64,7 @@ impl Shard {
     /// With another number of shards a client would be at one that does not know what is used of its tables.
     pub(super) fn check(self, stored: &mut Stored) -> Result<(), RestoreError> {
         let is_new = stored.values.is_empty();
-        match stored.values.remove([STORED_SHARD].as_slice()) {
+        match stored.values.remove(&*shard_key()) {
             Some(value) if value == self.stored() && !self.is_whole() => Ok(()),
             None if self.is_whole() || is_new => Ok(()),
             _ => Err(RestoreError::Shard),
@@ -75,10 +73,10 @@ impl Shard {
 }
 
 /// The key of the layout in the stored state of a shard.
-pub(super) const STORED_SHARD: u8 = 8;
+const STORED_SHARD: u8 = 8;
 
-pub(super) fn shard_key() -> Vec<u8> {
-    Vec::from([STORED_SHARD])
+pub(super) fn shard_key() -> Name {
+    Name::of(STORED_SHARD, &[])
 }
 
 /// The shard, of so many, that a datagram is for. It needs no key: the number of the client, which stands in clear, says it.

@@ -88,7 +88,8 @@ impl<P: Pad> Client<P> {
         let Some(lead) = arrived.get(lead) else { return Tried::InVain };
         let (context, secret_tag, expires) = (&lead.context, lead.secret_tag, lead.expires);
         let alike = |share: &&Arrived| share.agrees_with(lead) && now < share.expires;
-        if arrived.iter().filter(alike).count() < usize::from(context.threshold) {
+        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
+        if group.len() < usize::from(context.threshold) {
             return Tried::InVain;
         }
         // Another share may come by a better table than the one that is feared of its hub now.
@@ -97,7 +98,6 @@ impl<P: Pad> Client<P> {
         if assurance < self.policy.minimum_assurance {
             return Tried::InVain;
         }
-        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
         let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
             return Tried::InVain;
         };
