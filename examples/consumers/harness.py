@@ -241,8 +241,11 @@ class Flood:
         # An interface that is being set up anew, as MKA does with each key, has no route at that moment: nothing was sent then.
         for _ in range(10):
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            time.sleep(0.3)
-            if self.process.poll() != 2:
+            try:
+                if self.process.wait(timeout=0.3) != 2:
+                    break
+                time.sleep(0.3)
+            except subprocess.TimeoutExpired:
                 break
         world.processes.append(self.process)
         self.said, self.stopped = [], False
