@@ -55,7 +55,7 @@ pub struct Client<P> {
     limits: ClientLimits,
     links: Vec<Connection<P>>,
     /// What is stored of links with hubs that the configuration leaves out: should they come back.
-    left_out: BTreeMap<Vec<u8>, SecretVec>,
+    left_out: BTreeMap<Name, SecretVec>,
     /// Found by their names, the oldest first.
     found: VecDeque<ClientTag>,
     requests: BTreeMap<KeyId, Request>,
@@ -174,15 +174,15 @@ impl<P: Pad> Client<P> {
         for (key, value) in &stored.values {
             match key.split_first() {
                 Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
-                Some((&(STORED_MARKS | STORED_NUMBER | STORED_INITIAL), hub)) => {
+                Some((&kind @ (STORED_MARKS | STORED_NUMBER | STORED_INITIAL), hub)) => {
                     if !left_out.iter().any(|id| id.as_bytes() == hub) {
                         return Err(RestoreError::Configuration);
                     }
                     let is_forgotten = forgotten.iter().any(|id| id.as_bytes() == hub);
-                    if is_forgotten && key.first() != Some(&STORED_NUMBER) {
+                    if is_forgotten && kind != STORED_NUMBER {
                         continue;
                     }
-                    client.left_out.insert(key.clone(), SecretVec::copied_from(value.expose()));
+                    client.left_out.insert(Name::of(kind, &[hub]), SecretVec::copied_from(value.expose()));
                 }
                 _ => return Err(RestoreError::Content),
             }
@@ -281,7 +281,7 @@ impl<P: Pad> Client<P> {
             link.probe = None;
             link.key_replaced = true;
             let stored = link.link.keys.stored();
-            self.journal.set(&initial_key(hub), stored);
+            self.journal.set(initial_key(hub), stored);
             self.begin_probes(now, rng);
             self.say_hello(now);
         }
@@ -298,7 +298,7 @@ impl<P: Pad> Client<P> {
         let Some(own) = self.links.get(link) else { return };
         let (hub, stored) = (own.link.keys.hub(), own.link.keys.stored());
         let after = self.journal.after();
-        self.journal.set(&initial_key(hub), stored);
+        self.journal.set(initial_key(hub), stored);
         self.journal.wipe_soon(now);
         self.tell(after, ClientEvent::InitialKeyReplaced { hub });
     }
@@ -708,7 +708,7 @@ impl<P: Pad> Client<P> {
     fn store_marks(&mut self, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         let id = hub.link.keys.hub();
-        self.journal.set(&marks_key(id), hub.link.marks());
+        self.journal.set(marks_key(id), hub.link.marks());
         for (direction, reported) in
             [(Direction::UPLINK, &mut hub.low_reported.0), (Direction::DOWNLINK, &mut hub.low_reported.1)]
         {
@@ -725,15 +725,15 @@ impl<P: Pad> Client<P> {
     fn store_everything(&mut self) {
         for hub in &self.links {
             let id = hub.link.keys.hub();
-            self.journal.set(&marks_key(id), hub.link.marks());
+            self.journal.set(marks_key(id), hub.link.marks());
             let number = hub.link.keys.client().number().to_be_bytes();
-            self.journal.set(&number_key(id), SecretVec::copied_from(&number));
+            self.journal.set(number_key(id), SecretVec::copied_from(&number));
             if hub.key_replaced {
-                self.journal.set(&initial_key(id), hub.link.keys.stored());
+                self.journal.set(initial_key(id), hub.link.keys.stored());
             }
         }
         for (key, value) in &self.left_out {
-            self.journal.set(key, SecretVec::copied_from(value.expose()));
+            self.journal.set(*key, SecretVec::copied_from(value.expose()));
         }
         self.store_inbound();
     }

@@ -694,7 +694,7 @@ impl<P: Pad> Hub<P> {
         let (Some(tag), Some(client)) = (self.roster.tag(id), self.clients.get_mut(id)) else {
             return;
         };
-        self.journal.set(&marks_key(id), client.link.marks());
+        self.journal.set(marks_key(id), client.link.marks());
         for (direction, reported) in
             [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(&mut client.low_reported)
         {
@@ -710,10 +710,10 @@ impl<P: Pad> Hub<P> {
     fn store_everything(&mut self) {
         let now = self.clock.now();
         for client in self.clients.iter() {
-            self.journal.set(&marks_key(client.link.keys.client()), client.link.marks());
+            self.journal.set(marks_key(client.link.keys.client()), client.link.marks());
         }
         if !self.shard.is_whole() {
-            self.journal.set(&shard_key(), self.shard.stored());
+            self.journal.set(shard_key(), self.shard.stored());
         }
         self.store_asked(now);
         self.store_spent();
@@ -721,7 +721,7 @@ impl<P: Pad> Hub<P> {
         self.store_revoked();
         self.store_initial_keys();
         for (id, relay) in &self.relays {
-            self.journal.set(&storage_key(*id), relay.encode(now));
+            self.journal.set(storage_key(*id), relay.encode(now));
         }
     }
 }

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use skex_core::SecretVec;
 use skex_core::machine::{Barrier, Checkpoint, Instant, Queue, Receipt, ReceiptError};
 
-use crate::state::{Changes, Owner, Record};
+use crate::state::{Changes, Name, Owner, Record};
 
 /// What was wiped stands in earlier records until a snapshot replaces those: at most so long.
 const WIPE_AFTER: Duration = Duration::from_secs(60);
@@ -59,13 +59,13 @@ impl Journal {
     }
 
     /// Sets a value, from the next checkpoint on.
-    pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
-        self.changes.set(key, value);
+    pub(crate) fn set(&mut self, name: Name, value: SecretVec) {
+        self.changes.set(name, value);
     }
 
     /// Removes a value, from the next checkpoint on.
-    pub(crate) fn remove(&mut self, key: &[u8]) {
-        self.changes.remove(key);
+    pub(crate) fn remove(&mut self, name: Name) {
+        self.changes.remove(name);
     }
 
     /// Changes that wait for the next checkpoint.
@@ -168,14 +168,14 @@ mod tests {
         }
 
         fn change(&mut self, key: u32) {
-            self.journal.set(&key.to_be_bytes(), SecretVec::zeroed(1000));
+            self.journal.set(Name::of(0, &[&key.to_be_bytes()]), SecretVec::zeroed(1000));
             self.write();
         }
 
         fn write(&mut self) {
             if self.journal.begin_snapshot() {
                 for key in 0..self.state {
-                    self.journal.set(&key.to_be_bytes(), SecretVec::zeroed(1000));
+                    self.journal.set(Name::of(0, &[&key.to_be_bytes()]), SecretVec::zeroed(1000));
                 }
             }
             let Some(checkpoint) = self.journal.checkpoint() else { return };

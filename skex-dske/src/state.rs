@@ -99,13 +99,6 @@ impl Name {
     /// What it is, a client tag, and a key id.
     const LONGEST: usize = 33;
 
-    /// `None` if it is longer than any name that a machine gives.
-    fn new(name: &[u8]) -> Option<Self> {
-        let mut octets = [0; Self::LONGEST];
-        octets.get_mut(..name.len())?.copy_from_slice(name);
-        Some(Self { octets, len: u8::try_from(name.len()).ok()? })
-    }
-
     /// What it is, then whose. Longer ones are cut off, and there are none.
     pub(crate) fn of(kind: u8, ids: &[&[u8]]) -> Self {
         let mut name = Self { octets: [0; Self::LONGEST], len: 1 };
@@ -130,20 +123,12 @@ impl core::ops::Deref for Name {
 }
 
 impl Changes {
-    pub(crate) fn set(&mut self, key: &[u8], value: SecretVec) {
-        self.change(key, Some(value));
+    pub(crate) fn set(&mut self, name: Name, value: SecretVec) {
+        self.0.insert(name, Some(value));
     }
 
-    pub(crate) fn remove(&mut self, key: &[u8]) {
-        self.change(key, None);
-    }
-
-    fn change(&mut self, key: &[u8], value: Option<SecretVec>) {
-        let name = Name::new(key);
-        debug_assert!(name.is_some(), "a name longer than any that a machine gives");
-        if let Some(name) = name {
-            self.0.insert(name, value);
-        }
+    pub(crate) fn remove(&mut self, name: Name) {
+        self.0.insert(name, None);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

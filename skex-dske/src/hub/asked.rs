@@ -93,7 +93,7 @@ impl<P: Pad> Hub<P> {
         if !self.asked.contains_key(&id) {
             let after = self.journal.after();
             let asked = Asked { responder, expires, after, pending: None, answer: None };
-            self.journal.set(&asked_key(id), asked.encode(now));
+            self.journal.set(asked_key(id), asked.encode(now));
             self.timers.insert((expires, Timer::Expiry(id)));
             self.asked.insert(id, asked);
             self.count_key(id.0);
@@ -305,10 +305,10 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold of all this.
     pub(super) fn store_asked(&mut self, now: Instant) {
         for (id, asked) in &self.asked {
-            self.journal.set(&asked_key(*id), asked.encode(now));
+            self.journal.set(asked_key(*id), asked.encode(now));
         }
         for (id, expires) in &self.taken_back {
-            self.journal.set(&taken_back_key(*id), until(now, *expires));
+            self.journal.set(taken_back_key(*id), until(now, *expires));
         }
     }
 }

@@ -11,7 +11,7 @@ use skex_wire::Reader;
 use super::Hub;
 use crate::id::ClientId;
 use crate::psrd::Pad;
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 use crate::suite::Need;
 
 /// Blocks of a responder's downlink that every initiator can have at least.
@@ -87,7 +87,7 @@ impl<P: Pad> Hub<P> {
         let number = self.client(responder).map_or(0, |client| client.link.outgoing.newest());
         let spent = self.spent.entry((responder, part)).or_default();
         *spent = spent.saturating_add(block);
-        self.journal.set(&spent_key(responder, part), stored(number, *spent));
+        self.journal.set(spent_key(responder, part), stored(number, *spent));
     }
 
     /// The parts are divided anew, and every count begins anew; or the client is gone.
@@ -95,7 +95,7 @@ impl<P: Pad> Hub<P> {
         let parts: Vec<u8> = self.spent_of(responder).map(|(part, _)| part).collect();
         for part in parts {
             self.spent.remove(&(responder, part));
-            self.journal.remove(&spent_key(responder, part));
+            self.journal.remove(spent_key(responder, part));
         }
     }
 
@@ -117,7 +117,7 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_spent(&mut self) {
         for (&(responder, part), &spent) in &self.spent {
             let number = self.clients.get(responder).map_or(0, |client| client.link.outgoing.newest());
-            self.journal.set(&spent_key(responder, part), stored(number, spent));
+            self.journal.set(spent_key(responder, part), stored(number, spent));
         }
     }
 }
@@ -129,6 +129,6 @@ fn stored(number: u16, elements: u32) -> SecretVec {
     SecretVec::copied_from(&[n, m, a, b, c, d])
 }
 
-fn spent_key(responder: ClientId, part: u8) -> Vec<u8> {
-    [&[STORED_SPENT], responder.number().to_be_bytes().as_slice(), &[part]].concat()
+fn spent_key(responder: ClientId, part: u8) -> Name {
+    Name::of(STORED_SPENT, &[&responder.number().to_be_bytes(), &[part]])
 }

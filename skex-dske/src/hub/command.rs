@@ -202,11 +202,11 @@ impl<P: Pad> Hub<P> {
         let encoded = offer.and_then(|offer| encoded(offer.encoded_len(), |out| offer.encode(out)));
         match encoded {
             Some(octets) => {
-                self.journal.set(&key(STORED_OFFER, id), SecretVec::copied_from(&octets));
+                self.journal.set(key(STORED_OFFER, id), SecretVec::copied_from(&octets));
                 self.offers.insert(id, octets);
             }
             None => {
-                self.journal.remove(&key(STORED_OFFER, id));
+                self.journal.remove(key(STORED_OFFER, id));
                 self.offers.remove(&id);
             }
         }
@@ -238,7 +238,7 @@ impl<P: Pad> Hub<P> {
         (relay.share, relay.withdrawn) = (None, Some(status));
         relay.after = self.journal.after();
         self.journal.wipe_soon(now);
-        self.journal.set(&storage_key(id), relay.encode(now));
+        self.journal.set(storage_key(id), relay.encode(now));
         let responder = relay.responder;
         let delivery = relay.delivery.take();
         self.waits_no_more(responder, id);
@@ -262,7 +262,7 @@ impl<P: Pad> Hub<P> {
             return OutcomeStatus::TOO_MANY;
         }
         let value = own.encode();
-        self.journal.set(&key(STORED_ALLOWED, id), value);
+        self.journal.set(key(STORED_ALLOWED, id), value);
         // The parts of the downlink are divided anew.
         self.forget_spent(id);
         if !allowed {
@@ -295,11 +295,11 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_commands(&mut self) {
         for client in self.clients.iter() {
             if let Some(allowed) = client.allowed.as_ref().filter(|allowed| allowed.changed) {
-                self.journal.set(&key(STORED_ALLOWED, client.link.keys.client()), allowed.encode());
+                self.journal.set(key(STORED_ALLOWED, client.link.keys.client()), allowed.encode());
             }
         }
         for (id, offer) in &self.offers {
-            self.journal.set(&key(STORED_OFFER, *id), SecretVec::copied_from(offer));
+            self.journal.set(key(STORED_OFFER, *id), SecretVec::copied_from(offer));
         }
     }
 }

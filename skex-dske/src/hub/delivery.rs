@@ -37,7 +37,7 @@ impl<P: Pad> Hub<P> {
         if origin != relay.origin {
             relay.origin = origin;
             relay.after = self.journal.after();
-            self.journal.set(&storage_key(id), relay.encode(now));
+            self.journal.set(storage_key(id), relay.encode(now));
         }
         let origins = Origins::Only(origin);
         let Some(terms) = relay.terms() else { return };
@@ -98,7 +98,7 @@ impl<P: Pad> Hub<P> {
             tag: confirmation.tag,
         });
         relay.after = self.journal.after();
-        self.journal.set(&storage_key(id), relay.encode(now));
+        self.journal.set(storage_key(id), relay.encode(now));
         self.waits_no_more(responder, id);
         self.relayed = self.relayed.saturating_add(1);
         self.pass_on_confirmation(now, id);

@@ -70,11 +70,11 @@ impl<P: Pad> Hub<P> {
         let tag = Arc::make_mut(&mut self.roster).remove(client).ok_or(HubError::UnknownClient)?;
         self.revoked.insert(client, tag);
         let after = self.journal.after();
-        self.journal.set(&key(STORED_REVOKED, client), SecretVec::copied_from(tag.as_bytes()));
-        self.journal.remove(&marks_key(client));
-        self.journal.remove(&key(STORED_ALLOWED, client));
-        self.journal.remove(&key(STORED_OFFER, client));
-        self.journal.remove(&key(STORED_INITIAL, client));
+        self.journal.set(key(STORED_REVOKED, client), SecretVec::copied_from(tag.as_bytes()));
+        self.journal.remove(marks_key(client));
+        self.journal.remove(key(STORED_ALLOWED, client));
+        self.journal.remove(key(STORED_OFFER, client));
+        self.journal.remove(key(STORED_INITIAL, client));
         self.forget_spent(client);
         self.journal.wipe_soon(now);
         self.offers.remove(&client);
@@ -176,21 +176,21 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold of it.
     pub(super) fn store_revoked(&mut self) {
         for (id, tag) in &self.revoked {
-            self.journal.set(&key(STORED_REVOKED, *id), SecretVec::copied_from(tag.as_bytes()));
+            self.journal.set(key(STORED_REVOKED, *id), SecretVec::copied_from(tag.as_bytes()));
         }
     }
 
     /// Forgets a key, whatever its state.
     pub(super) fn remove_relay(&mut self, id: RelayId) {
         if self.taken_back.remove(&id).is_some() {
-            self.journal.remove(&taken_back_key(id));
+            self.journal.remove(taken_back_key(id));
         }
         if self.asked.remove(&id).is_some() {
-            self.journal.remove(&asked_key(id));
+            self.journal.remove(asked_key(id));
             self.uncount_key(id.0);
         }
         let Some(relay) = self.relays.remove(&id) else { return };
-        self.journal.remove(&storage_key(id));
+        self.journal.remove(storage_key(id));
         if let Some((sent, backoff)) = relay.delivery {
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(relay.responder) {

@@ -100,7 +100,7 @@ impl<P: Pad> Hub<P> {
         asked.after = self.journal.after();
         let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
         asked.origin = origin.unwrap_or(Origin::Refill);
-        self.journal.set(&storage_key(id), asked.encode(now));
+        self.journal.set(storage_key(id), asked.encode(now));
         self.timers.insert((expires, Timer::Expiry(id)));
         self.waiting.entry(responder).or_default().insert(id);
         self.spend(id.0, responder, need.and_then(Need::elements).unwrap_or(0));

@@ -45,7 +45,7 @@ impl<P: Pad> Client<P> {
             Some(encode(accepted, inbound.expires.saturating_since(now)))
         });
         let value = value.flatten().ok_or(ClientError::NoSuchKey)?;
-        self.journal.set(&storage_key(peer, key_id), value);
+        self.journal.set(storage_key(peer, key_id), value);
         // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
         // write, so where there is much, several keys share one.
         self.taken_since_snapshot = self.taken_since_snapshot.saturating_add(1);
@@ -144,7 +144,7 @@ impl<P: Pad> Client<P> {
 
     /// Stores the key; behind that, gives it to the application and answers every hub.
     fn accept(&mut self, now: Instant, id: Id, expires: Instant, accepted: Accepted) {
-        self.journal.set(&storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
+        self.journal.set(storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
         let pad_octets = match self.inbound.get(&id) {
             Some(Inbound { stage: Stage::Collecting(arrived), .. }) => {
                 let elements = arrived.iter().map(|share| share.elements).fold(0, u32::saturating_add);

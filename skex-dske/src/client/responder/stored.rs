@@ -21,9 +21,9 @@ impl<P: Pad> Client<P> {
     /// their number; beyond the configured bound the oldest go.
     pub(super) fn remember(&mut self, id: Id) {
         let place = self.remembered.insert(id);
-        self.journal.set(&storage_key(id.0, id.1), stored_place(place));
+        self.journal.set(storage_key(id.0, id.1), stored_place(place));
         while let Some((peer, key_id)) = self.remembered.evict(self.limits.remembered) {
-            self.journal.remove(&storage_key(peer, key_id));
+            self.journal.remove(storage_key(peer, key_id));
         }
     }
 
@@ -55,12 +55,12 @@ impl<P: Pad> Client<P> {
         let now = self.clock.now();
         self.taken_since_snapshot = 0;
         for ((peer, key_id), place) in self.remembered.iter() {
-            self.journal.set(&storage_key(peer, key_id), stored_place(place));
+            self.journal.set(storage_key(peer, key_id), stored_place(place));
         }
         for ((peer, key_id), inbound) in self.inbound.iter() {
             if let Stage::Accepted(accepted) = &inbound.stage {
                 let value = encode(accepted, inbound.expires.saturating_since(now));
-                self.journal.set(&storage_key(*peer, *key_id), value);
+                self.journal.set(storage_key(*peer, *key_id), value);
             }
         }
     }
