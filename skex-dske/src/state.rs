@@ -7,6 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use skex_core::SecretVec;
 use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
@@ -37,6 +38,12 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").field("snapshot", &self.snapshot).finish_non_exhaustive()
     }
+}
+
+/// What is left of a lifetime, as it is stored: rounded up, so that nothing that was stored is over before its time.
+pub(crate) fn whole_seconds(left: Duration) -> u32 {
+    let seconds = left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0));
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 /// The records are not a state that a machine can go on from. Nothing was changed.

@@ -26,7 +26,7 @@ use crate::id::{ClientId, ClientTag};
 use crate::key::Origin;
 use crate::link::{AnswerKey, Slot, suite_of};
 use crate::psrd::Pad;
-use crate::state::{Name, RestoreError};
+use crate::state::{Name, RestoreError, whole_seconds};
 
 /// A key that was asked for, or may have been.
 pub(super) struct Asked {
@@ -275,7 +275,7 @@ impl<P: Pad> Hub<P> {
         let id = id_of(key)?;
         let mut reader = Reader::new(value);
         let responder = ClientId::new(reader.u32()?);
-        let expires = restored(reader.u32()?, now);
+        let expires = now.saturating_add(Duration::from_secs(reader.u32()?.into()));
         reader.finish()?;
         if self.client(id.0).is_none() || self.roster.tag(responder).is_none() {
             return Err(RestoreError::Configuration);
@@ -295,7 +295,7 @@ impl<P: Pad> Hub<P> {
     ) -> Result<(), RestoreError> {
         let id = id_of(key)?;
         let mut reader = Reader::new(value);
-        let expires = restored(reader.u32()?, now);
+        let expires = now.saturating_add(Duration::from_secs(reader.u32()?.into()));
         reader.finish()?;
         self.timers.insert((expires, Timer::Expiry(id)));
         self.taken_back.insert(id, expires);
@@ -341,11 +341,5 @@ pub(super) fn until(now: Instant, expires: Instant) -> SecretVec {
 }
 
 fn left(now: Instant, expires: Instant) -> [u8; 4] {
-    u32::try_from(expires.saturating_since(now).as_secs()).unwrap_or(u32::MAX).to_be_bytes()
-}
-
-/// The end of a lifetime of which so many whole seconds were left: not before its time, so that nothing is forgotten here while
-/// a copy of what was handed over may still come.
-pub(super) fn restored(left: u32, now: Instant) -> Instant {
-    now.saturating_add(Duration::from_secs(u64::from(left).saturating_add(1)))
+    whole_seconds(expires.saturating_since(now)).to_be_bytes()
 }

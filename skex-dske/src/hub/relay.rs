@@ -1,6 +1,7 @@
 //! A share on its way through the hub: from the upload to the responder's answer (docs/draft-skex-dske.md, "Hub").
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretBytes, SecretVec};
@@ -12,7 +13,7 @@ use crate::id::ClientId;
 use crate::key::Origin;
 use crate::link::{AnswerKey, SentShare, Slot};
 use crate::onetime::Tag;
-use crate::state::{Name, RestoreError};
+use crate::state::{Name, RestoreError, whole_seconds};
 use crate::suite::{KeySuite, Need};
 
 /// Which share: the initiator and its key id.
@@ -130,7 +131,7 @@ impl Relay {
             let mut out = skex_wire::Writer::new(octets);
             let mut write = || {
                 out.u32(self.responder.number())?;
-                out.u32(u32::try_from(self.expires.saturating_since(now).as_secs()).unwrap_or(u32::MAX))?;
+                out.u32(whole_seconds(self.expires.saturating_since(now)))?;
                 out.bytes(&[self.suite.value(), self.threshold])?;
                 out.u8(u8::try_from(self.coordinates.len()).unwrap_or(u8::MAX))?;
                 out.u32(self.key_len)?;
@@ -160,7 +161,7 @@ impl Relay {
     pub(super) fn decode(value: &[u8], now: Instant) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(value);
         let responder = ClientId::new(reader.u32()?);
-        let expires = super::asked::restored(reader.u32()?, now);
+        let expires = now.saturating_add(Duration::from_secs(reader.u32()?.into()));
         let suite = DskeSuiteId::new(reader.u8()?);
         let threshold = reader.u8()?;
         let count = reader.u8()?;
@@ -255,4 +256,49 @@ pub(super) fn hub_salt(
     let expander = skex_core::Expander::from_key(suite, boot_key.expose());
     let context: [&[u8]; 3] = [&client.number().to_be_bytes(), client_salt, &generation.to_be_bytes()];
     Some(expander.public(skex_core::Label::DSKE_SALT, &context))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use skex_testvectors::records;
+
+    use super::*;
+
+    #[test]
+    fn relays_are_read_and_written_as_the_vectors_say() {
+        let mut tested = 0;
+        let now = Instant::from_millis(1000);
+        for group in records::load().unwrap().test_groups {
+            let records::TestGroup::Relay(group) = group else { continue };
+            for test in group.tests {
+                tested += 1;
+                let relay = Relay::decode(test.value.as_bytes(), now).unwrap();
+                assert_eq!(relay.encode(now).expose(), test.value.as_bytes(), "{}", test.name);
+                for (later, less) in [(1, 0), (999, 0), (1000, 1)] {
+                    let written = relay.encode(now.saturating_add(Duration::from_millis(later)));
+                    assert_eq!(written.expose()[4..8], (test.left - less).to_be_bytes(), "{}", test.name);
+                }
+                let terms = (relay.responder.number(), relay.suite.value(), relay.threshold, relay.key_len);
+                assert_eq!(terms, (test.responder, test.suite, test.threshold, test.key_length));
+                let times = (relay.expires.saturating_since(now).as_secs(), relay.lifetime);
+                assert_eq!(times, (test.left.into(), test.lifetime));
+                assert_eq!(relay.coordinates, test.coordinates.as_bytes());
+                assert_eq!(relay.origins, test.origins.as_bytes());
+                assert_eq!(relay.secret_tag.as_bytes(), test.secret_tag.as_bytes());
+                assert_eq!(relay.origin == Origin::Refill, test.refilled, "{}", test.name);
+                assert_eq!(relay.withdrawn.map(OutcomeStatus::value), test.withdrawn, "{}", test.name);
+                let said = relay.confirmation.as_ref();
+                let said = said.map(|said| (&said.origins[..], &said.lying[..], &said.tag[..]));
+                let stated = test.confirmed_origins.as_ref().map(|origins| {
+                    let (lying, tag) = (test.confirmed_lying.as_ref(), test.confirmed_tag.as_ref());
+                    (origins.as_bytes(), lying.unwrap().as_bytes(), tag.unwrap().as_bytes())
+                });
+                assert_eq!(said, stated, "{}", test.name);
+                let share = relay.share.as_ref().map_or(&[][..], SecretVec::expose);
+                assert_eq!(share, test.share.as_bytes(), "{}", test.name);
+            }
+        }
+        assert!(tested > 5, "{tested}");
+    }
 }

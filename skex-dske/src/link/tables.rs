@@ -342,3 +342,51 @@ impl<P: Pad> Link<P> {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use skex_testvectors::{Layer, records};
+
+    use super::*;
+
+    fn read(value: &[u8]) -> Result<Vec<TableMarks>, RestoreError> {
+        let mut reader = Reader::new(value);
+        let mut marks = Vec::new();
+        while !reader.is_empty() {
+            marks.push(TableMarks::decode(&mut reader)?);
+        }
+        Ok(marks)
+    }
+
+    #[test]
+    fn marks_are_read_and_written_as_the_vectors_say() {
+        let mut tested = 0;
+        for group in records::load().unwrap().test_groups {
+            let records::TestGroup::Marks(group) = group else { continue };
+            for test in group.tests {
+                tested += 1;
+                let read = read(test.value.as_bytes());
+                let Some(tables) = &test.tables else {
+                    assert_eq!((read, test.refused_by), (Err(RestoreError::Content), Some(Layer::Decode)));
+                    continue;
+                };
+                let stated = tables.iter().map(|table| TableMarks {
+                    direction: Direction::new(table.direction),
+                    refilled: table.refilled,
+                    number: table.number,
+                    mark: table.mark,
+                    erased: table.erased,
+                    elements: table.elements,
+                });
+                let stated: Vec<TableMarks> = stated.collect();
+                assert_eq!(read.as_ref(), Ok(&stated), "{}", test.name);
+                let mut octets = alloc::vec![0; ENTRY_LEN * stated.len()];
+                let mut out = Writer::new(&mut octets);
+                stated.iter().for_each(|marks| marks.encode(&mut out).unwrap());
+                assert_eq!(octets, test.value.as_bytes(), "{}", test.name);
+            }
+        }
+        assert!(tested > 5, "{tested}");
+    }
+}

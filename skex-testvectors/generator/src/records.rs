@@ -14,7 +14,9 @@ pub(crate) fn file() -> (&'static str, String) {
         "records",
         "Durable records",
         "SKEX records, format 1",
-        &["Group \"log\" is informative: how SKEX stores DSKE machines. Nobody else has to."],
+        &[
+            "Groups \"log\", \"marks\" and \"relay\" are informative: how SKEX stores DSKE machines. Nobody else has to.",
+        ],
         &[
             ("Normal", "BASIC", "A usual case."),
             ("Empty", "EDGE_CASE", "A body of no octets, or no records."),
@@ -39,11 +41,16 @@ pub(crate) fn file() -> (&'static str, String) {
             ("Snapshot", "EDGE_CASE", "A snapshot replaces everything before it."),
             ("Gap", "MISSING_CHECK", "A record between two others is missing, or they are out of order."),
             ("Content", "MISSING_CHECK", "An intact record that makes no sense."),
+            ("Refilled", "EDGE_CASE", "The bit 64 stands beside another value."),
+            ("Retired", "EDGE_CASE", "A table that was taken out of service: mark 2^32 - 1."),
+            ("Dropped", "EDGE_CASE", "The highest number of the tables that are gone."),
         ],
     );
     file.group("Frame", "frame", json!({}), frames);
     file.group("Slots", "slots", json!({}), slots);
     file.group("Log", "log", json!({}), logs);
+    file.group("Marks", "marks", json!({}), marks);
+    file.group("Relay", "relay", json!({}), relays);
     file.finish::<TestGroup>()
 }
 
@@ -213,5 +220,99 @@ fn logs(group: &mut Group) {
         expecting(&mut case);
         case.hexes("records", &records).set("entries", Value::Null);
         case.invalid(layer, flag);
+    }
+}
+
+/// direction, whether a lease of a refilled table was granted, number, mark, erased, elements
+type Table = (u8, bool, u16, u32, u32, u32);
+
+fn marks(group: &mut Group) {
+    let written = |tables: &[Table]| -> Vec<u8> {
+        let entry = |(direction, refilled, number, mark, erased, elements): &Table| {
+            let head = [direction | if *refilled { 64 } else { 0 }];
+            let [mark, erased, elements] = [mark, erased, elements].map(|count| count.to_be_bytes());
+            [&head[..], &number.to_be_bytes(), &mark, &erased, &elements].concat()
+        };
+        tables.iter().flat_map(entry).collect()
+    };
+    let retired = u32::MAX;
+    let cases: [(&str, &[Table], &str); 6] = [
+        ("an enrolment, unused", &[(0, false, 0, 0, 0, 4096), (1, false, 0, 0, 0, 4096)], "Normal"),
+        ("in use", &[(0, false, 0, 258, 130, 4096), (1, false, 0, 514, 258, 4096)], "Normal"),
+        (
+            "a refilled table that was leased, and one that was not",
+            &[(1, false, 0, 96, 96, 100), (1, true, 1, 130, 0, 4096), (1, false, 2, 0, 0, 4096)],
+            "Refilled",
+        ),
+        ("taken out of service, not erased yet", &[(0, false, 3, retired, 130, 4096)], "Retired"),
+        (
+            "a refilled one that was leased, taken out of service",
+            &[(1, true, 3, retired, 4096, 4096)],
+            "Retired",
+        ),
+        (
+            "numbers that are gone, a leased refill among them",
+            &[(0, false, 9, 0, 0, 100), (0, false, 8, 0, 0, 0), (1, true, 65535, 0, 0, 0)],
+            "Dropped",
+        ),
+    ];
+    for (name, tables, flag) in cases {
+        let entry = |(direction, refilled, number, mark, erased, elements): &Table| {
+            json!({
+                "direction": direction, "refilled": refilled, "number": number, "mark": mark, "erased": erased,
+                "elements": elements
+            })
+        };
+        let entries: Vec<Value> = tables.iter().map(entry).collect();
+        let mut case = group.case(name, "15 octets a table");
+        case.hex("value", &written(tables)).set("tables", entries);
+        case.valid(&[flag]);
+    }
+    let cut = &written(&[(0, false, 0, 258, 130, 4096)])[..14];
+    let mut case = group.case("cut", "an octet less");
+    case.hex("value", cut).set("tables", Value::Null);
+    case.invalid(Layer::Decode, "Truncated");
+}
+
+fn relays(group: &mut Group) {
+    for (name, hubs, refilled, withdrawn, confirmed, waits, flag) in [
+        ("waits", 5_u8, false, None, false, true, "Normal"),
+        ("waits, and leaves by refilled tables", 5, true, None, false, true, "Refilled"),
+        ("answered", 5, false, None, true, false, "Normal"),
+        ("answered, of nine hubs, by refilled tables", 9, true, None, true, false, "Refilled"),
+        ("withdrawn before it left", 3, false, Some(0), false, false, "Normal"),
+        ("withdrawn after it had left, by refilled tables", 3, true, Some(2), false, false, "Refilled"),
+    ] {
+        let mut case = group.case(name, "a share that a hub has accepted");
+        let secret_tag = case.secret("secretTag", 16);
+        let coordinates: Vec<u8> = (1..=hubs).collect();
+        let bitmap = usize::from(hubs.div_ceil(8));
+        let bits = |first: u8| {
+            let mut bits = vec![0; bitmap];
+            bits[0] = first;
+            bits
+        };
+        let origins = bits(5);
+        let mut value = [&7_u32.to_be_bytes()[..], &599_u32.to_be_bytes(), &[1, 2, hubs]].concat();
+        value.extend(32_u32.to_be_bytes());
+        value.extend(600_u16.to_be_bytes());
+        value.extend([&coordinates[..], &origins, &secret_tag].concat());
+        let kind = withdrawn.map_or(if confirmed { bitmap as u8 } else { 0 }, |status| 128 | status);
+        value.push(kind | if refilled { 64 } else { 0 });
+        case.set("responder", 7).set("left", 599).set("suite", 1).set("threshold", 2);
+        case.set("keyLength", 32).set("lifetime", 600).hex("coordinates", &coordinates);
+        case.hex("origins", &origins).set("refilled", refilled).set("withdrawn", withdrawn);
+        let (said, lying) = (bits(2), bits(1));
+        let tag = [0xc7; 16];
+        if confirmed {
+            value.extend([&said[..], &lying, &tag].concat());
+        }
+        let told = |octets: &[u8]| confirmed.then(|| hex(octets));
+        case.set("confirmedOrigins", told(&said)).set("confirmedLying", told(&lying));
+        case.set("confirmedTag", told(&tag));
+        let share = case.secret("share", if waits { 112 } else { 0 });
+        value.extend(share);
+        case.hex("value", &value);
+        case.valid(&[flag]);
     }
 }

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::id::ClientTag;
 use crate::onetime::Tag;
 use crate::psrd::Pad;
-use crate::state::{Name, RestoreError};
+use crate::state::{Name, RestoreError, whole_seconds};
 
 impl<P: Pad> Client<P> {
     /// Keeps the id of a key whose lifetime is over. Each id cost a block of every table that carried it, so tables bound
@@ -86,10 +86,9 @@ pub(super) fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
     let len = fixed.saturating_add(bitmaps).saturating_add(key.len());
     SecretVec::from_fn(len, |octets| {
         let mut out = skex_wire::Writer::new(octets);
-        let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
         let assurance = u8::from(accepted.assurance == Assurance::Computational);
         let written = out
-            .u32(seconds)
+            .u32(whole_seconds(left))
             .and_then(|()| out.bytes(&[accepted.count, assurance]))
             .and_then(|()| out.bytes(&accepted.origins))
             .and_then(|()| out.bytes(&accepted.lying))

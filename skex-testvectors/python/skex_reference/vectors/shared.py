@@ -187,10 +187,58 @@ def _log(case: Case) -> Json:
 
 LOG = Kind(always("entries"), _log, lambda case: layer_of(lambda: _replay(case)))
 
+
+# ---- values of DSKE machines ("Records", informative)
+
+REFILLED = 64
+WITHDRAWN = 128
+MARKS_LENGTH = 15
+
+
+def _marks_value(tables: list[Json]) -> bytes:
+    value = b""
+    for table in tables:
+        value += bytes([table["direction"] | (REFILLED if table["refilled"] else 0)])
+        value += table["number"].to_bytes(2)
+        value += b"".join(table[count].to_bytes(4) for count in ("mark", "erased", "elements"))
+    return value
+
+
+def _marks(case: Case) -> Json:
+    if not case.valid:
+        return {"tables": None}
+    return {"value": _marks_value(case.test["tables"]).hex()}
+
+
+def _judge_marks(case: Case) -> str | None:
+    return "decode" if len(case.octets("value")) % MARKS_LENGTH else None
+
+
+MARKS = Kind(lambda case: ["value"] if case.valid else ["tables"], _marks, _judge_marks)
+
+
+def _relay(case: Case) -> Json:
+    test = case.test
+    value = test["responder"].to_bytes(4) + test["left"].to_bytes(4)
+    value += bytes([test["suite"], test["threshold"], len(case.octets("coordinates"))])
+    value += test["keyLength"].to_bytes(4) + test["lifetime"].to_bytes(2)
+    value += case.octets("coordinates") + case.octets("origins") + case.octets("secretTag")
+    head, confirmation = 0, b""
+    if test["withdrawn"] is not None:
+        head = WITHDRAWN | test["withdrawn"]
+    elif test["confirmedOrigins"] is not None:
+        head = len(case.octets("confirmedOrigins"))
+        confirmation = b"".join(case.octets("confirmed" + part) for part in ("Origins", "Lying", "Tag"))
+    head |= REFILLED if test["refilled"] else 0
+    return {"value": (value + bytes([head]) + confirmation + case.octets("share")).hex()}
+
+
+RELAY = Kind(always("value"), _relay, lambda _: None)
+
 FILES = {
     "labels": {"Label": LABEL},
     "suites": {"Hash": HASH, "Mac": MAC, "Aead": AEAD},
     "key-schedule": {"Extract": EXTRACT, "Expand": EXPAND},
-    "records": {"Frame": FRAME, "Slots": SLOTS, "Log": LOG},
+    "records": {"Frame": FRAME, "Slots": SLOTS, "Log": LOG, "Marks": MARKS, "Relay": RELAY},
 }
 
