@@ -121,9 +121,9 @@ def run(world, one, other):
     for feed in (a, b):
         feed.wait("rotated", generation)
     eventually("the next key secures it again", lambda: secured(one, other))
+    mark = b.mark()
     other.process.kill()
     other.process.wait()
-    mark = b.mark()
     b.wait("away", after=mark)
     eventually("without its key, after a restart, nothing is secured", lambda: not one.ckn())
     other.up()

@@ -179,9 +179,9 @@ def run(world, tls, server, gnutls, file, used):
     precious = world.path("precious")
     with open(precious, "w") as text:
         text.write("precious")
+    mark = b.mark()
     os.rename(file["b"], file["b"] + ".kept")
     os.symlink(precious, file["b"])
-    mark = b.mark()
     a.rotate()
     b.wait("away", after=mark)
     check("nobody switches", not a.seen("switched", generation))
@@ -191,8 +191,8 @@ def run(world, tls, server, gnutls, file, used):
     os.rename(file["b"] + ".kept", file["b"])
     settle(a, b, generation)
     generation = a.generation() + 1
-    os.chmod(world.path("b.tls"), 0o777)
     mark = b.mark()
+    os.chmod(world.path("b.tls"), 0o777)
     a.rotate()
     b.wait("key", generation, after=mark)
     check("nobody switches", not a.seen("switched", generation) and connects())

@@ -89,11 +89,23 @@ impl Mka {
         Ok(status)
     }
 
+    /// Whether there is a MACsec interface of this name, whoever made it.
+    fn has_interface(&self) -> bool {
+        let show = ["link", "show", "dev", &self.interface, "type", "macsec"];
+        run(&self.ip, &show, None).is_ok_and(|shown| !shown.trim_ascii().is_empty())
+    }
+
+    /// A wpa_supplicant that was killed leaves its interface behind, with the peer's receive channel. The next one takes the
+    /// interface, cannot make the channel again, and discards the peer. If it cannot be removed, the key is set all the same.
+    fn clear(&self) {
+        if self.has_interface() {
+            let _tried = run(&self.ip, &["link", "delete", "dev", &self.interface], None);
+        }
+    }
+
     /// A MACsec interface that was made anew is down and has no address.
     fn address(&self) -> Result<(), Failure> {
-        if self.addresses.is_empty()
-            || run(&self.ip, &["link", "show", "dev", &self.interface], None).is_err()
-        {
+        if self.addresses.is_empty() || !self.has_interface() {
             return Ok(());
         }
         for address in &self.addresses {
@@ -124,8 +136,12 @@ impl Consumer for Mka {
     /// Nothing is set again that is set: it would take the link down once more.
     fn switch_transmit(&mut self, key: Known<'_>) -> Result<(), Failure> {
         let (cak, ckn) = keys(key.material)?;
-        if self.status()?.ckn.as_deref() == Some(ckn) {
+        let status = self.status()?;
+        if status.ckn.as_deref() == Some(ckn) {
             return Ok(());
+        }
+        if status.ckn.is_none() {
+            self.clear();
         }
         let (socket, network) = (self.socket()?, self.network);
         let digits = hexadecimal(cak);
@@ -241,6 +257,8 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::thread;
 
     #[test]
@@ -267,16 +285,51 @@ mod tests {
         assert_eq!(answering.join().unwrap(), "SET_NETWORK 0 mka_cak swordfish");
     }
 
+    fn mka(control: PathBuf, ip: &str) -> Mka {
+        let interface = "macsec0".to_owned();
+        Mka::open(&Arguments { control, network: 0, interface, addresses: Vec::new(), ip: ip.to_owned() })
+            .unwrap()
+    }
+
     #[test]
     fn a_daemon_that_is_not_there_is_away() {
         let directory = tempfile::tempdir().unwrap();
-        let arguments = Arguments {
-            control: directory.path().join("nobody"),
-            network: 0,
-            interface: "macsec0".to_owned(),
-            addresses: Vec::new(),
-            ip: "ip".to_owned(),
-        };
-        assert!(matches!(Mka::open(&arguments).unwrap().holding(&[]), Err(Failure::Away(_))));
+        let mut mka = mka(directory.path().join("nobody"), "ip");
+        assert!(matches!(mka.holding(&[]), Err(Failure::Away(_))));
+    }
+
+    /// What `ip` was told to do when a key is set where `STATUS` shows this.
+    fn ip_is_told(status: &'static str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let (control, ip) = (directory.path().join("e0"), directory.path().join("ip"));
+        let script = "#!/bin/sh\necho \"$@\" >>\"$0.told\"\necho 7: macsec0\n";
+        fs::write(&ip, script).unwrap();
+        fs::set_permissions(&ip, fs::Permissions::from_mode(0o700)).unwrap();
+        let daemon = UnixDatagram::bind(&control).unwrap();
+        let answering = thread::spawn(move || {
+            let mut command = [0; 256];
+            loop {
+                let (len, from) = daemon.recv_from(&mut command).unwrap();
+                let told = &command[..len];
+                daemon
+                    .send_to_addr(if told == b"STATUS" { status.as_bytes() } else { b"OK\n" }, &from)
+                    .unwrap();
+                if told == b"REASSOCIATE" {
+                    return;
+                }
+            }
+        });
+        let material = Material { name: "ab".repeat(CKN_LEN), secret: SecretVec::copied_from(&[7; 32]) };
+        let mut mka = mka(control, ip.to_str().unwrap());
+        mka.switch_transmit(Known { generation: 1, material: &material }).unwrap();
+        answering.join().unwrap();
+        fs::read_to_string(directory.path().join("ip.told")).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_interface_of_one_that_was_killed_is_removed_and_that_of_one_that_runs_is_not() {
+        let told = ip_is_told("wpa_state=DISCONNECTED\n");
+        assert_eq!(told, "link show dev macsec0 type macsec\nlink delete dev macsec0\n");
+        assert_eq!(ip_is_told("Secured=Yes\nckn=00ff\n"), "");
     }
 }
