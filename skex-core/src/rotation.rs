@@ -80,7 +80,6 @@ impl From<Timer> for usize {
 pub struct Rotation {
     config: RotationConfig,
     state: State,
-    record_sequence: u64,
     barrier: Barrier,
     dirty: bool,
     clock: Clock,
@@ -141,8 +140,7 @@ impl Rotation {
         Self {
             config,
             state,
-            record_sequence,
-            barrier: Barrier::new(rng),
+            barrier: Barrier::resume(record_sequence, rng),
             dirty: true,
             clock: Clock::new(now),
             timers: Timers::new(),
@@ -540,11 +538,10 @@ impl Machine for Rotation {
 
     fn poll_output(&mut self) -> Output<RotationRecord, [u8; STATUS_LEN], RotationEvent> {
         if self.dirty {
-            let next = self.record_sequence.saturating_add(1);
+            let next = self.barrier.after();
             let issued = self.barrier.issue(|| state::write(&self.state, self.config.machine, next));
             if let Some(checkpoint) = issued {
                 self.dirty = false;
-                self.record_sequence = next;
                 return Output::Persist(checkpoint);
             }
         }

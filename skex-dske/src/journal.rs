@@ -18,8 +18,6 @@ const LOG: usize = 1 << 20;
 /// The log of one machine, from its start on. It begins with a snapshot, and nothing leaves before that is durable.
 pub(crate) struct Journal {
     owner: Owner,
-    /// Of the last record.
-    sequence: u64,
     changes: Changes,
     snapshot_due: bool,
     /// Octets of the last snapshot, and of the changes since.
@@ -38,12 +36,11 @@ impl Journal {
     pub(crate) fn new(owner: Owner, sequence: u64, rng: &mut dyn CryptoRng) -> Self {
         Self {
             owner,
-            sequence,
             changes: Changes::default(),
             snapshot_due: true,
             written: (0, 0),
             wipe_at: None,
-            barrier: Barrier::new(rng),
+            barrier: Barrier::resume(sequence, rng),
             started: false,
         }
     }
@@ -55,7 +52,7 @@ impl Journal {
 
     /// The checkpoint that carries every change so far: the last one where none waits for the next.
     pub(crate) fn carrying(&self) -> u64 {
-        if self.changes.is_empty() { self.after().saturating_sub(1) } else { self.after() }
+        if self.changes.is_empty() { self.barrier.issued() } else { self.after() }
     }
 
     /// Sets a value, from the next checkpoint on.
@@ -112,14 +109,14 @@ impl Journal {
         if self.barrier.is_pending() || !self.snapshot_due && self.changes.is_empty() {
             return None;
         }
-        let (owner, sequence, snapshot) = (self.owner, self.sequence.saturating_add(1), self.snapshot_due);
+        let (owner, sequence, snapshot) = (self.owner, self.after(), self.snapshot_due);
         let changes = core::mem::take(&mut self.changes);
         let checkpoint = self.barrier.issue(|| changes.into_record(owner, sequence, snapshot))?;
         let octets = checkpoint.record().as_ref().len();
         self.written =
             if snapshot { (octets, 0) } else { (self.written.0, self.written.1.saturating_add(octets)) };
         let (last, since) = self.written;
-        (self.sequence, self.snapshot_due) = (sequence, since > last.max(LOG));
+        self.snapshot_due = since > last.max(LOG);
         Some(checkpoint)
     }
 

@@ -40,7 +40,7 @@ use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
     Receipt, Timers,
 };
-use skex_core::{Digest, HashSecret, KeyId, SecretBytes, Suite};
+use skex_core::{HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
 
 use self::limits::Limits;
@@ -77,9 +77,9 @@ pub struct Peer {
     peer_pseudonym: Pseudonym,
     peer_mac: SecretBytes<MAC_KEY_LEN>,
     // Durable bookkeeping.
-    sequence: u64,
     barrier: Barrier,
-    gate: u64,
+    // Until what was changed is durable, nothing leaves.
+    gated: bool,
     dirty: bool,
     unsaved: bool,
     // Since this start only.
@@ -87,7 +87,7 @@ pub struct Peer {
     exchange: Exchange,
     naming: NamingChain,
     // The output whose key waits in its slot until its erasure is durable.
-    released_number: Option<u32>,
+    released_number: Option<u16>,
     consumer_confirmed: bool,
     wanted: bool,
     rolled_back: bool,
@@ -96,9 +96,12 @@ pub struct Peer {
     round: u32,
     highest_round: u32,
     heals: u8,
-    heal_again_at: Instant,
+    // The low half of the time in milliseconds when the long third message left last.
+    healed_at: u32,
     learned: PathId,
     has_learned: bool,
+    // Where the last answer goes, or went.
+    reply_path: PathId,
     // Blocks with which the peer may have moved on, by their slots: those that a second message of this epoch chose, and all
     // that were stored before this start.
     mix_needed: u8,
@@ -111,9 +114,8 @@ pub struct Peer {
     late: Option<Attempt>,
 }
 
-// With hashes of 32 octets 64 more than 1 KiB: as many as the two blocks of fresh secret material take.
 #[cfg(not(test))]
-const _: () = assert!(size_of::<Peer>() <= if skex_core::MAX_HASH_LEN == 32 { 1088 } else { 1536 });
+const _: () = assert!(size_of::<Peer>() <= if skex_core::MAX_HASH_LEN == 32 { 1024 } else { 1536 });
 
 /// What is going on between the first and the third message. In memory only.
 enum Exchange {
@@ -133,7 +135,6 @@ struct Attempt {
     mix_slots: u8,
     // Of its first message, the same each time.
     tag: [u8; TAG_LEN],
-    digest: Digest,
     cookie: Option<[u8; COOKIE_LEN]>,
     // Whether a cookie was taken since the last retransmission.
     cookie_taken: bool,
@@ -199,7 +200,7 @@ impl Peer {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), ConfigError> {
         let now = self.clock.observe(now);
-        *self = Self::enrol_after(self.sequence, config, secret, now, rng)?;
+        *self = Self::enrol_after(self.barrier.issued(), config, secret, now, rng)?;
         Ok(())
     }
 
@@ -227,7 +228,7 @@ impl Peer {
     }
 
     fn start(checked: Checked, state: State, sequence: u64, now: Instant, rng: &mut dyn CryptoRng) -> Self {
-        let barrier = Barrier::new(rng);
+        let barrier = Barrier::resume(sequence, rng);
         let suite = state.suite;
         let mix_needed = state.blocks.held().fold(0, |slots, (slot, _)| slots | (1 << slot));
         let mut peer = Self {
@@ -237,9 +238,8 @@ impl Peer {
             own_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_mac: SecretBytes::zeroed(),
-            sequence,
             barrier,
-            gate: Barrier::OPEN,
+            gated: false,
             dirty: false,
             unsaved: false,
             boot: SecretBytes::generate(rng),
@@ -254,9 +254,10 @@ impl Peer {
             round: 0,
             highest_round: 0,
             heals: 0,
-            heal_again_at: Instant::ZERO,
+            healed_at: 0,
             learned: PathId::new(0),
             has_learned: false,
+            reply_path: PathId::new(0),
             mix_needed,
             due: Due::nothing(),
             clock: Clock::new(now),
@@ -268,6 +269,7 @@ impl Peer {
         peer.naming.set_window(peer.settings.window);
         peer.state.answering.set_window(peer.settings.window);
         peer.enter_epoch();
+        peer.begin_rounds();
         peer.commit(Rule::RewriteOnRestore);
         peer
     }
@@ -468,7 +470,9 @@ impl Peer {
     /// # Errors
     /// [`Error::Receipt`]: it is another machine's, or from before a start. Nothing is released.
     pub fn handle_persisted(&mut self, receipt: Receipt) -> Result<(), Error> {
-        Ok(self.barrier.acknowledge(receipt)?)
+        self.barrier.acknowledge(receipt)?;
+        self.gated &= self.dirty;
+        Ok(())
     }
 
     /// The next thing to do; poll until [`Output::Wait`]. Its answer changes after any other call.
@@ -480,9 +484,12 @@ impl Peer {
     fn commit(&mut self, rule: Rule) {
         self.dirty = true;
         self.unsaved = false;
-        if holds(rule) {
-            self.gate = self.barrier.after();
-        }
+        self.gated |= holds(rule);
+    }
+
+    /// Whether what is sent or told would depend on a change that is not durable.
+    const fn is_gated(&self) -> bool {
+        self.gated && (self.dirty || self.barrier.is_pending())
     }
 
     /// Ends the session of this epoch: its keys are gone for good.
@@ -595,7 +602,7 @@ impl Peer {
             self.learned,
             self.has_learned,
             self.heals,
-            self.heal_again_at,
+            self.healed_at,
             self.timers,
             self.mix_needed,
         )

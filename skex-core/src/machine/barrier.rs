@@ -4,11 +4,11 @@ use rand_core::CryptoRng;
 
 use super::checkpoint::{Checkpoint, Receipt, ReceiptError};
 
-/// Counts the checkpoints of one restored instance of a machine: which are issued, which are durable.
+/// Counts the checkpoints of a machine: which are issued, which are durable.
 ///
 /// A machine embeds one, marks each output with [`after`](Self::after) when it depends on a change that is not yet
-/// stored, and lets it go when [`has_reached`](Self::has_reached) says so. Only durable numbers matter here: the
-/// sequence number inside a record (`skex_core::record`) counts on over restarts, this one starts anew.
+/// stored, and lets it go when [`has_reached`](Self::has_reached) says so. A checkpoint's number is the sequence number of
+/// its record (`skex_core::record`), which counts on over restarts.
 #[derive(Debug)]
 pub struct Barrier {
     instance: u64,
@@ -17,14 +17,25 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// A barrier of its own for a new instance: its id comes from `rng` (8 bytes), so that receipts from before a
-    /// restart are foreign to it.
+    /// A barrier of its own for a machine of which nothing is stored: see [`resume`](Self::resume).
     pub fn new(rng: &mut dyn CryptoRng) -> Self {
-        Self { instance: rng.next_u64(), issued: 0, durable: 0 }
+        Self::resume(0, rng)
+    }
+
+    /// A barrier of its own for a new instance of a machine, whose newest stored record has the number `sequence`. The
+    /// instance's id comes from `rng` (8 octets), so that receipts from before a restart are foreign to it.
+    pub fn resume(sequence: u64, rng: &mut dyn CryptoRng) -> Self {
+        Self { instance: rng.next_u64(), issued: sequence, durable: sequence }
     }
 
     /// What an output with no durable dependency waits for: nothing.
     pub const OPEN: u64 = 0;
+
+    /// The number of the newest checkpoint, or of the record that was there before the first one.
+    #[must_use]
+    pub const fn issued(&self) -> u64 {
+        self.issued
+    }
 
     /// The number of the checkpoint that will carry a change made now.
     #[must_use]

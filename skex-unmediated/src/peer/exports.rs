@@ -23,7 +23,7 @@ impl Peer {
     pub fn export_next(&mut self, label: Label, context: &[u8]) -> Result<OutputKey, ExportError> {
         self.check_session(self.state.session.id)?;
         check_context(context)?;
-        if self.dirty || !self.barrier.has_reached(self.gate) {
+        if self.dirty || self.is_gated() {
             return Err(ExportError::Busy);
         }
         self.check_confirmed()?;
@@ -54,7 +54,7 @@ impl Peer {
         let secret = derive(self.state.suite, &output, index, label, context);
         let number = number_of(index)?;
         self.state.answering.put_released(number, &secret);
-        self.released_number = Some(number);
+        self.released_number = u16::try_from(number).ok();
         self.commit(Rule::EraseBeforeKey);
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Peer {
     ) -> Result<OutputKey, ExportError> {
         self.check_answer(session, index)?;
         check_context(context)?;
-        if self.dirty || !self.barrier.has_reached(self.gate) {
+        if self.dirty || self.is_gated() {
             return Err(ExportError::Busy);
         }
         let output = self.state.answering.peek(self.state.suite, index)?;

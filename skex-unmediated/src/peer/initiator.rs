@@ -46,14 +46,13 @@ impl Peer {
         }
         let flags = if self.state.session.status == Status::Void { FirstMessage::VOID } else { 0 };
         let mix_slots = self.mix_slots();
-        let Some((tag, digest)) = self.first_tag(flags, mix_slots, &nonce) else { return };
+        let Some(tag) = self.first_tag(flags, mix_slots, &nonce) else { return };
         self.exchange = Exchange::Attempt(Attempt {
             nonce,
             flags,
             sent: 0,
             mix_slots,
             tag,
-            digest,
             cookie: None,
             cookie_taken: false,
         });
@@ -97,7 +96,8 @@ impl Peer {
         let choice = Choice::from_extension(second.extension).ok_or(DiscardReason::Policy)?;
         let block = self.chosen_of(&attempt, choice)?;
         let chain = self.chain_keys();
-        let master = self.master_secret(&chain, self.state.side, &attempt.digest, second, block)?;
+        let digest = first_digest(self.state.suite, &first)?;
+        let master = self.master_secret(&chain, self.state.side, &digest, second, block)?;
         let keys = Handshake::new(self.state.suite, &master);
         if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
@@ -215,8 +215,11 @@ impl Peer {
         if stale.attempt != FirstMessage::attempt_of(&attempt.nonce) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Stale);
         }
+        let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
+        let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
+        let digest = first_digest(self.state.suite, &first)?;
         let expected = with_written(&|writer| stale.encode_body(writer), |body| {
-            schedule::mac(self.state.suite, &self.own_mac_key(), &[body, attempt.digest.as_bytes()])
+            schedule::mac(self.state.suite, &self.own_mac_key(), &[body, digest.as_bytes()])
         })?;
         if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
@@ -284,10 +287,7 @@ impl Peer {
         self.timers.stop(Timer::Heal);
         self.wanted = false;
         self.consumer_confirmed = false;
-        self.round = 0;
-        self.highest_round = 0;
-        self.heals = 0;
-        self.heal_again_at = Instant::ZERO;
+        self.begin_rounds();
     }
 
     /// The third message of our attempt, and the fourth ones that would answer it.
@@ -331,22 +331,14 @@ impl Peer {
         first
     }
 
-    /// The tag of a first message of ours, and its hash. Computed once an attempt.
-    fn first_tag(
-        &self,
-        flags: u8,
-        mix_slots: u8,
-        nonce: &[u8; NONCE_LEN],
-    ) -> Option<([u8; TAG_LEN], Digest)> {
+    /// The tag of a first message of ours. Computed once an attempt.
+    fn first_tag(&self, flags: u8, mix_slots: u8, nonce: &[u8; NONCE_LEN]) -> Option<[u8; TAG_LEN]> {
         let mix_offer = self.mix_offer(mix_slots, nonce);
         let (offered, extension) = (self.settings.offer.offered(), extension(mix_offer.as_ref()));
         let first = FirstMessage::new(flags, self.own_pseudonym, nonce, offered, extension);
         // Always: it fits.
-        let tag_and_digest = |body: &[u8]| {
-            let tag = schedule::mac(self.state.suite, &self.own_mac_key(), &[body]);
-            (tag, self.state.suite.digest(&[body, &tag]))
-        };
-        with_written(&|writer| first.encode_body(writer), tag_and_digest).ok()
+        let tag = |body: &[u8]| schedule::mac(self.state.suite, &self.own_mac_key(), &[body]);
+        with_written(&|writer| first.encode_body(writer), tag).ok()
     }
 
     /// The key of our own first messages. It is not kept: few are sent.

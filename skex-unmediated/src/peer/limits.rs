@@ -85,6 +85,6 @@ impl Peer {
 
     /// The peer was heard there, or that is where the last answer went.
     fn is_third_expected_from(&self, from: PathId) -> bool {
-        (self.has_learned && self.learned == from) || self.due.reply_path() == from
+        (self.has_learned && self.learned == from) || self.reply_path == from
     }
 }

@@ -20,32 +20,12 @@ use crate::record::{Choice, Link, Status};
 pub(super) struct Due {
     pub(super) sends: Sends,
     pub(super) events: Events,
-    // Where the message came from that is answered, and what the answer needs beside the state.
-    reply_path: PathId,
     answer: Answer,
 }
 
 impl Due {
     pub(super) fn nothing() -> Self {
-        Self {
-            sends: Sends::default(),
-            events: Events::default(),
-            reply_path: PathId::new(0),
-            answer: Answer::None,
-        }
-    }
-
-    /// Where the last answer went, or goes.
-    pub(super) const fn reply_path(&self) -> PathId {
-        self.reply_path
-    }
-
-    /// Answers on the path `from`; an answer that has not left yet gives way.
-    pub(super) const fn reply(&mut self, from: PathId, kind: Sends, answer: Answer) {
-        self.sends.remove(Sends::REPLIES);
-        self.sends.insert(kind);
-        self.reply_path = from;
-        self.answer = answer;
+        Self { sends: Sends::default(), events: Events::default(), answer: Answer::None }
     }
 }
 
@@ -130,11 +110,19 @@ pub(super) enum Answer {
 }
 
 impl Peer {
+    /// Answers on the path `from`; an answer that has not left yet gives way.
+    pub(super) const fn reply(&mut self, from: PathId, kind: Sends, answer: Answer) {
+        self.due.sends.remove(Sends::REPLIES);
+        self.due.sends.insert(kind);
+        self.due.answer = answer;
+        self.reply_path = from;
+    }
+
     pub(super) fn next_output(&mut self) -> Output<Record, Datagram, Event> {
         if let Some(persist) = self.next_checkpoint() {
             return persist;
         }
-        if !self.barrier.has_reached(self.gate) {
+        if self.is_gated() {
             return Output::Wait(self.timers.next());
         }
         if let Some(transmit) = self.next_transmit() {
@@ -150,11 +138,10 @@ impl Peer {
         if !self.dirty || self.barrier.is_pending() {
             return None;
         }
-        let sequence = self.sequence.saturating_add(1);
+        let sequence = self.barrier.after();
         // It always fits. If it did not, nothing would leave: the state stays dirty.
         let record = self.state.to_record(&self.binding, sequence).ok()?;
         let checkpoint = self.barrier.issue(|| record)?;
-        self.sequence = sequence;
         self.dirty = false;
         Some(Output::Persist(checkpoint))
     }
@@ -188,7 +175,7 @@ impl Peer {
             }
             Sends::THIRD => (self.towards_peer(0), TransmitClass::Request),
             Sends::THIRD_LONG => (self.towards_peer(self.heals), TransmitClass::Retransmission),
-            _ => (Destination::Path(self.due.reply_path), TransmitClass::Reply),
+            _ => (Destination::Path(self.reply_path), TransmitClass::Reply),
         }
     }
 
@@ -303,7 +290,7 @@ impl Peer {
 
     /// The key whose erasure was to be durable first.
     fn next_key(&mut self) -> Option<OutputKey> {
-        let number = self.released_number.take()?;
+        let number = u32::from(self.released_number.take()?);
         let index = index_of(self.state.side.other(), number);
         let secret = self.state.answering.take_released(number)?;
         Some(self.confirmed_if_live(output_key(self.state.session.id, index, secret)))

@@ -60,7 +60,7 @@ impl Peer {
     /// Whether all that was changed is durable.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        !self.dirty && !self.barrier.is_pending() && self.barrier.has_reached(self.gate)
+        !self.dirty && !self.barrier.is_pending()
     }
 
     /// Enrols this lane anew, in epoch 0, with the secret that the recovery lane of the same pair has. Its sessions are over. It
@@ -148,10 +148,7 @@ impl Peer {
         self.consumer_confirmed = false;
         self.wanted = false;
         self.rolled_back = false;
-        self.round = 0;
-        self.highest_round = 0;
-        self.heals = 0;
-        self.heal_again_at = Instant::ZERO;
+        self.begin_rounds();
         self.mix_needed = 0;
         self.enter_epoch();
         self.forget_firsts();

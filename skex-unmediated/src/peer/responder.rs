@@ -8,7 +8,7 @@ use skex_wire::unmediated::{
 
 use super::initiator::{equal, first_digest, fourth_tag, guard, rank, third_tag};
 use super::output::{Answer, Events, Sends};
-use super::timers::Timer;
+use super::timers::{Timer, low_half};
 use super::{Answered, Exchange, Peer};
 use crate::bytes::with_written;
 use crate::config::Side;
@@ -159,7 +159,7 @@ impl Peer {
                 self.keep_answer(suite, slot, block, &master);
             }
         }
-        self.due.reply(
+        self.reply(
             from,
             Sends::SECOND,
             Answer::Second { flags, suite, attempt: first.attempt(), nonce, choice, tag },
@@ -193,7 +193,7 @@ impl Peer {
         let tag = with_written(&|writer| stale.encode_body(writer), |body| {
             schedule::mac(suite, &self.state.previous.peer_mac, &[body, digest.as_bytes()])
         })?;
-        self.due.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
+        self.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
 
@@ -211,11 +211,11 @@ impl Peer {
         if !known && holds(Rule::ProvePath) && !self.path_is_proved(now, from, first, suite, digest) {
             return Ok(());
         }
-        if now < self.heal_again_at {
+        if low_half(now.as_millis()).wrapping_sub(self.healed_at) < self.settings.retransmit {
             return Err(DiscardReason::Busy);
         }
-        self.heal_again_at = now.saturating_add(self.retransmission_time());
-        self.due.reply(from, Sends::THIRD_LONG_REPLY, Answer::None);
+        self.healed_at = low_half(now.as_millis());
+        self.reply(from, Sends::THIRD_LONG_REPLY, Answer::None);
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Peer {
             return true;
         }
         let cookie = cookie_of(slot);
-        self.due.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
+        self.reply(from, Sends::NOTICE, Answer::Cookie(first.attempt(), cookie));
         false
     }
 
@@ -310,7 +310,7 @@ impl Peer {
         if !third.extension.is_empty() || !equal(third_tag, &third.tag) {
             return Err(DiscardReason::Unauthentic);
         }
-        self.due.reply(from, Sends::FOURTH, Answer::None);
+        self.reply(from, Sends::FOURTH, Answer::None);
         Ok(())
     }
 
@@ -342,7 +342,7 @@ impl Peer {
             self.due.events.insert(Events::VOID);
         }
         if (!good && holds(Rule::TellVoid)) || !self.settings.consumer_confirms {
-            self.due.reply(from, Sends::FOURTH, Answer::None);
+            self.reply(from, Sends::FOURTH, Answer::None);
         }
         Ok(())
     }
@@ -366,11 +366,6 @@ impl Peer {
     fn is_recent(&self, slot: u32, now: Instant) -> bool {
         low_half(self.slot(now)).wrapping_sub(slot) <= 1
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
-const fn low_half(slot: u64) -> u32 {
-    slot as u32
 }
 
 /// The tag of a first message of the peer's.

@@ -65,10 +65,9 @@ impl Peer {
             is_idle,
             self.state.epoch,
             self.state.session.status,
-            self.sequence,
+            self.barrier.issued(),
         ));
-        let _ =
-            core::hint::black_box((self.timers.next(), self.clock.now(), self.due.reply_path(), self.gate));
+        let _ = core::hint::black_box((self.timers.next(), self.clock.now(), self.reply_path, self.gated));
         let _ = core::hint::black_box((
             self.settings.retransmit,
             self.mix_needed,

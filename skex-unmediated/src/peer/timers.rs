@@ -84,9 +84,17 @@ impl Peer {
             return;
         }
         self.due.sends.insert(Sends::THIRD_LONG);
-        self.heal_again_at = now.saturating_add(self.retransmission_time());
+        self.healed_at = low_half(now.as_millis());
         self.heals = self.heals.saturating_add(1);
         self.arm_heal();
+    }
+
+    /// As if nothing had been tried in this epoch yet.
+    pub(super) fn begin_rounds(&mut self) {
+        self.round = 0;
+        self.highest_round = 0;
+        self.heals = 0;
+        self.healed_at = low_half(self.clock.now().as_millis()).wrapping_sub(self.settings.retransmit);
     }
 
     pub(super) fn arm_heal(&mut self) {
@@ -120,4 +128,10 @@ impl Peer {
         let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.attempt_life()));
         self.timers.set(Timer::Exchange, end);
     }
+}
+
+/// Of a number that is compared with others near it only.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+pub(super) const fn low_half(number: u64) -> u32 {
+    number as u32
 }
