@@ -11,6 +11,7 @@ mod mixing;
 mod pair;
 mod rules;
 mod search;
+mod states;
 #[cfg(feature = "alloc")]
 mod table;
 #[cfg(feature = "all-suites")]
