@@ -82,6 +82,9 @@ pub(crate) struct HubFile {
     /// What it relays; all, if the file does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) suites: Option<Vec<SuiteName>>,
+    /// How many shards the hub has, decided at its first start; one, if the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shards: Option<u16>,
     /// In the order of their numbers.
     pub(crate) clients: Vec<HubClientFile>,
 }

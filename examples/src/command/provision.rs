@@ -450,6 +450,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             revoked: false,
         };
         let hub = HubFile {
+            shards: None,
             name,
             id,
             coordinate: number,

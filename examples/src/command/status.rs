@@ -42,8 +42,8 @@ fn show_head(role: Role, name: &str, directory: &Path) {
     say!("{role} {name}, {running}");
 }
 
-fn show_log(directory: &Path) -> Result<LogContents> {
-    let contents = LogContents::read(&directory.join(hub::LOG))?;
+fn show_log(directory: &Path, log: &str) -> Result<LogContents> {
+    let contents = LogContents::read(&directory.join(log))?;
     match contents.count() {
         0 => say!("state        never started"),
         count => say!("state        {count} records"),
@@ -93,14 +93,20 @@ fn show_hub(directory: &Path) -> Result<()> {
     say!("id           {}", file.id.hub());
     say!("coordinate   {}", file.coordinate);
     say!("listens on   {}", file.listen);
-    let contents = show_log(directory)?;
+    let shards = hub::count(&file)?;
+    let logs = (0..shards.get()).map(|index| show_log(directory, &hub::log_name(index, shards)));
+    let contents = logs.collect::<Result<Vec<_>>>()?;
     show_waiting(directory)?;
     let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
-    let machine = Hub::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
-        .context("the stored state of this hub cannot be used")?;
+    let machines = hub::restore(config, shards, &contents, Clock::start().now(), &mut Entropy::open()?)?;
     for (name, known) in file.links()? {
         // A revocation that a crash broke off: the next start brings it to its end.
-        let Some(status) = machine.status().find(|client| client.tag == known.tag) else { continue };
+        let of = |machine: &Hub<_>| machine.status().find(|client| client.tag == known.tag);
+        let Some((machine, status)) =
+            machines.iter().find_map(|machine| of(machine).map(|status| (machine, status)))
+        else {
+            continue;
+        };
         say!("client {name}");
         let number = enrolment(directory, &name, &known)?.link.client;
         show_tables(&machine.tables(number), "from it", "to it");
@@ -118,7 +124,7 @@ fn show_client(directory: &Path) -> Result<()> {
     say!("tag          {}", file.tag.client());
     let peers: Vec<_> = file.peers.iter().map(|peer| peer.name.clone()).collect();
     say!("peers        {}", peers.join(", "));
-    let contents = show_log(directory)?;
+    let contents = show_log(directory, hub::LOG)?;
     show_waiting(directory)?;
     let config = client::config(directory, &file, false)?;
     let machine = Client::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)

@@ -19,4 +19,5 @@ mod kme;
 mod load;
 mod many;
 mod provisioning;
+mod shards;
 mod support;
