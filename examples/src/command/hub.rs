@@ -408,7 +408,7 @@ impl Running {
             let (_, known) = known
                 .with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
             let client = enrolment(&self.directory, &name, known)?.link.client;
-            match self.driver.call(|hub, _, _| hub.retire_table(client, direction, number))? {
+            match self.shards.call(client, move |hub, _, _| hub.retire_table(client, direction, number))? {
                 // A crash came between the machine's record and the order's end.
                 Ok(()) | Err(TableError::Absent(_)) => {}
                 Err(error) => return Err(error.into()),
