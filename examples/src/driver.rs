@@ -25,14 +25,12 @@ pub(crate) use inbox::{Inbox, Incoming, Post, inbox};
 pub(crate) use paths::{Paths, resolve};
 pub(crate) use socket::{BATCH, Socket, bind};
 
-use inbox::WAITING;
-
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::store::{Committer, Store};
 
 /// Batches that are taken from the socket before anything else is looked at.
-const ROUNDS: usize = 16;
+pub(crate) const ROUNDS: usize = 16;
 
 /// What has passed the socket since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +56,13 @@ impl Traffic {
             (&mut self.unsent, other.unsent),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+
+    /// A message has come.
+    pub(crate) fn count(&mut self, message: &[u8], discarded: bool) {
+        self.received_messages = self.received_messages.saturating_add(1);
+        self.received_octets = self.received_octets.saturating_add(message.len() as u64);
+        self.discarded = self.discarded.saturating_add(discarded.into());
     }
 }
 
@@ -290,8 +295,7 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
     }
 
     fn receive(&mut self) -> Result<()> {
-        if let Some(part) = &mut self.part {
-            part.inbox.hear();
+        if self.part.is_some() {
             return self.take_incoming();
         }
         for _ in 0..ROUNDS {
@@ -301,7 +305,8 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                 let Some((from, message)) = self.socket.received(number) else { break };
                 let from = self.paths.path_of(from);
                 let handled = self.machine.handle_message(now, &mut self.entropy, from, message);
-                count_received(&mut self.traffic, message, handled.map_err(|error| anyhow!("{error}"))?);
+                let handled = handled.map_err(|error| anyhow!("{error}"))?;
+                self.traffic.count(message, matches!(handled, Disposition::Discarded(_)));
                 self.drain()?;
             }
             self.hand_over();
@@ -314,13 +319,21 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
 
     /// As [`receive`](Self::receive), of a part of a machine.
     fn take_incoming(&mut self) -> Result<()> {
-        for number in 1..=WAITING {
-            let Some(incoming) = self.part.as_ref().and_then(|part| part.inbox.next()) else { break };
+        let Some(part) = &mut self.part else { return Ok(()) };
+        part.inbox.hear();
+        let most = ROUNDS.saturating_mul(BATCH);
+        for number in 1..=most {
+            let Some(part) = &self.part else { break };
+            let Some(incoming) = part.inbox.next() else { break };
+            if number == most {
+                part.inbox.remember();
+            }
             match incoming {
                 Incoming::Datagram(from, message) => {
                     let (now, from) = (self.clock.now(), self.paths.path_of(from));
                     let handled = self.machine.handle_message(now, &mut self.entropy, from, &message);
-                    count_received(&mut self.traffic, &message, handled.map_err(|error| anyhow!("{error}"))?);
+                    let handled = handled.map_err(|error| anyhow!("{error}"))?;
+                    self.traffic.count(&message, matches!(handled, Disposition::Discarded(_)));
                     self.drain()?;
                 }
                 Incoming::Call(call) => call(self)?,
@@ -331,14 +344,6 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
         }
         self.hand_over();
         Ok(())
-    }
-}
-
-fn count_received(traffic: &mut Traffic, message: &[u8], handled: Disposition) {
-    traffic.received_messages = traffic.received_messages.saturating_add(1);
-    traffic.received_octets = traffic.received_octets.saturating_add(message.len() as u64);
-    if let Disposition::Discarded(_) = handled {
-        traffic.discarded = traffic.discarded.saturating_add(1);
     }
 }
 

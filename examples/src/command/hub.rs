@@ -15,20 +15,18 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
 use skex_dske::{
-    Authorised, ClientStatus, ClientTag, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table,
-    TableError,
+    Authorised, ClientStatus, ClientTag, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table, TableError,
 };
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
-use shards::Shards;
-pub(crate) use shards::{count, log_name, restore};
+pub(crate) use shards::{Shards, count, log_name, restore};
 
 use crate::command::provision::{parse_size, take_in};
 use crate::command::retire::{self, Which};
 use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load};
 use crate::control::{Orders, Read};
-use crate::driver::{Driver, Traffic, bind};
+use crate::driver::bind;
 use crate::provisioning::{
     Enrolment, Known, Links, enrolment, erase, import, new_keys, read_key, tables, waiting,
 };
@@ -105,8 +103,6 @@ enum Action {
 
 /// The name of a machine's log in its directory.
 pub(crate) const LOG: &str = "state.log";
-
-type HubDriver = Driver<Hub<LyingPad>>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
@@ -262,7 +258,7 @@ fn as_the_hub_is(table: Table<FilePad>, direction: Direction, lie: &Arc<AtomicBo
 }
 
 struct Running {
-    shards: Shards,
+    shards: Shards<LyingPad>,
     reporter: Reporter,
     directory: PathBuf,
     links: Links,
@@ -334,7 +330,7 @@ impl Running {
                     let left = driver.machine.status().map(|client| client.downlink_remaining).sum::<u64>();
                     Ok((driver.traffic(), left, driver.syncs()))
                 })?;
-                let mut sum = CountersReport { traffic: Traffic::default(), pad_octets_left: 0, syncs: 0 };
+                let mut sum = CountersReport { traffic: self.shards.strays(), pad_octets_left: 0, syncs: 0 };
                 for (traffic, left, syncs) in counters {
                     sum.traffic.add(traffic);
                     sum.pad_octets_left = sum.pad_octets_left.saturating_add(left);
@@ -498,9 +494,11 @@ impl Running {
             let waiting = client.waiting;
             news.push(format!("{name}: {connected}, {waiting} shares wait for it"));
         }
+        let strays = self.shards.strays().discarded;
         let count = |reason| {
             let all = shards.iter().flat_map(|(_, discards)| discards);
-            all.filter(|(of, _)| *of == reason).map(|(_, count)| u64::from(*count)).sum::<u64>()
+            let count = all.filter(|(of, _)| *of == reason).map(|(_, count)| u64::from(*count)).sum::<u64>();
+            count.saturating_add(if reason == DiscardReason::Malformed { strays } else { 0 })
         };
         let discards: Vec<String> = DiscardReason::ALL
             .into_iter()

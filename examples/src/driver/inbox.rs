@@ -14,7 +14,7 @@ use skex_core::machine::Machine;
 use super::Driver;
 
 /// Messages and calls that wait for a driver. Beyond, they are lost as in a network.
-pub(super) const WAITING: usize = 16384;
+const WAITING: usize = 16384;
 
 /// Something for a driver.
 pub(crate) enum Incoming<M: Machine> {
@@ -31,53 +31,59 @@ pub(crate) type Call<M> = Box<dyn FnOnce(&mut Driver<M>) -> Result<()> + Send>;
 pub(crate) struct Inbox<M: Machine> {
     queue: Receiver<Incoming<M>>,
     bell: UnixStream,
-    rung: Arc<AtomicBool>,
+    hammer: Hammer,
 }
 
 /// Where others leave it.
 pub(crate) struct Post<M: Machine> {
     queue: SyncSender<Incoming<M>>,
-    bell: Arc<UnixStream>,
+    hammer: Hammer,
+}
+
+/// Rings the bell of an inbox: once for everything that is left before the driver looks.
+#[derive(Clone)]
+struct Hammer {
+    wire: Arc<UnixStream>,
     rung: Arc<AtomicBool>,
+}
+
+impl Hammer {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // A full bell is rung already.
+            let _ = (&*self.wire).write(&[0]);
+        }
+    }
 }
 
 impl<M: Machine> Clone for Post<M> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bell: Arc::clone(&self.bell), rung: Arc::clone(&self.rung) }
+        Self { queue: self.queue.clone(), hammer: self.hammer.clone() }
     }
 }
 
 pub(crate) fn inbox<M: Machine>() -> Result<(Post<M>, Inbox<M>)> {
     let (send, queue) = sync_channel(WAITING);
-    let (bell, hammer) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    let (bell, wire) = UnixStream::pair().context("cannot make a pair of sockets")?;
     bell.set_nonblocking(true).context("cannot set a socket up")?;
-    hammer.set_nonblocking(true).context("cannot set a socket up")?;
-    let rung = Arc::new(AtomicBool::new(false));
-    let post = Post { queue: send, bell: Arc::new(hammer), rung: Arc::clone(&rung) };
-    Ok((post, Inbox { queue, bell, rung }))
+    wire.set_nonblocking(true).context("cannot set a socket up")?;
+    let hammer = Hammer { wire: Arc::new(wire), rung: Arc::new(AtomicBool::new(false)) };
+    Ok((Post { queue: send, hammer: hammer.clone() }, Inbox { queue, bell, hammer }))
 }
 
 impl<M: Machine> Post<M> {
     /// Leaves it there, if there is room.
     pub(crate) fn leave(&self, incoming: Incoming<M>) {
         if self.queue.try_send(incoming).is_ok() {
-            self.ring();
+            self.hammer.ring();
         }
     }
 
     /// Leaves it there, and waits until there is room.
     pub(crate) fn wait(&self, incoming: Incoming<M>) -> Result<()> {
         self.queue.send(incoming).ok().context("a part of this program has ended")?;
-        self.ring();
+        self.hammer.ring();
         Ok(())
-    }
-
-    /// Once for everything that is left before the other looks.
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // A full bell is rung already.
-            let _ = (&*self.bell).write(&[0]);
-        }
     }
 }
 
@@ -86,11 +92,16 @@ impl<M: Machine> Inbox<M> {
     pub(super) fn hear(&mut self) {
         let mut rung = [0; 64];
         let _ = self.bell.read(&mut rung);
-        self.rung.swap(false, Ordering::AcqRel);
+        self.hammer.rung.swap(false, Ordering::AcqRel);
     }
 
     pub(super) fn next(&self) -> Option<Incoming<M>> {
         self.queue.try_recv().ok()
+    }
+
+    /// There may be more: look again soon.
+    pub(super) fn remember(&self) {
+        self.hammer.ring();
     }
 }
 

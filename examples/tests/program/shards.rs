@@ -88,3 +88,38 @@ fn the_number_of_shards_of_a_hub_that_has_run_does_not_change() {
     }
     drop(network.start_hub(2, &[]));
 }
+
+/// Who is enrolled anew has another number, and so comes to another shard.
+#[test]
+fn a_client_is_enrolled_refilled_and_its_table_retired_at_running_hubs_in_shards() {
+    let network = Network::new(2, "64KiB");
+    let (mut hubs, addresses) = start_all(&network, &["--shards", "2"]);
+    key(&network, &addresses, "alice", "bob");
+    // Bob is enrolled anew: under number 2, and so at the other shard.
+    for (number, hub) in (1..).zip(&mut hubs) {
+        let own = network.of(&format!("hub-{number}"));
+        run(["hub", "--dir", text(&own), "revoke", "bob"]).succeeded();
+        let out = network.of("bob").join(format!("hub-{number}.anew.provision"));
+        run(["hub", "--dir", text(&own), "enrol", "bob", "--out", text(&out)]).succeeded();
+        hub.line_with("bob is enrolled");
+    }
+    key(&network, &addresses, "bob", "alice");
+    for (number, hub) in (1..).zip(&mut hubs) {
+        let own = network.of(&format!("hub-{number}"));
+        let add = ["provision", "add", "--dir", text(&own), "--client", "bob", "--over-network"];
+        run(add.into_iter().chain(["--table-size", "16KiB"])).succeeded();
+        hub.line_with("bob: 2 new tables");
+    }
+    let mut bob = start(network.client("bob", &addresses, &["wait", "--timeout", "60"]));
+    (0..4).for_each(|_| drop(bob.line_with("sent table 1")));
+    bob.kill();
+    let hub = network.of("hub-1");
+    run(["hub", "--dir", text(&hub), "retire", "bob", "--uplink", "1"]).succeeded();
+    hubs[0].line_with("bob: uplink table 1 is out of service");
+    hubs.iter_mut().for_each(Running::kill);
+    drop(hubs);
+    // And at a stopped one.
+    run(["hub", "--dir", text(&hub), "retire", "bob", "--downlink", "1"]).succeeded();
+    let (_hubs, addresses) = start_all(&network, &[]);
+    key(&network, &addresses, "alice", "bob");
+}

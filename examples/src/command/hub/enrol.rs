@@ -12,7 +12,7 @@ use skex_core::SecretBytes;
 use skex_dske::{ClientId, Hub, HubError, LinkIdentity, Origin, Provision};
 use skex_wire::SuiteId;
 
-use super::{HubDriver, LyingPad, Own, Running, hub_client, revoke};
+use super::{LyingPad, Own, Running, hub_client, revoke};
 use crate::command::provision::{both_tables, check_name, elements, take_in};
 use crate::config::{Accepts, HubClientFile, HubFile, Id, coordinate, load, replace};
 use crate::entropy::Entropy;
@@ -185,8 +185,9 @@ impl Running {
         };
         let roster = self.shards.call(number, move |hub, _, _| enrol(hub))??;
         // That of its own shard is this one already.
-        let told = move |driver: &mut HubDriver| driver.call(|hub, _, _| hub.enrolled_elsewhere(&roster));
-        self.shards.each(told)?.into_iter().collect::<Result<(), _>>()?;
+        let told =
+            self.shards.each(move |driver| driver.call(|hub, _, _| hub.enrolled_elsewhere(&roster)))?;
+        told.into_iter().collect::<Result<(), _>>()?;
         self.links = links;
         self.reporter.note(format!("{name} is enrolled"))
     }

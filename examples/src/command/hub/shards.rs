@@ -18,19 +18,19 @@ use anyhow::{Context, Result, anyhow, bail};
 use rand_core::CryptoRng;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use skex_core::machine::Instant;
-use skex_dske::{ClientId, Hub, HubConfig, HubEvent, shard_of};
+use skex_dske::{ClientId, Hub, HubConfig, HubEvent, Pad, shard_of};
 
-use super::{HubDriver, LOG, LyingPad};
+use super::LOG;
 use crate::clock::Clock;
 use crate::config::{HubFile, replace};
-use crate::driver::{BATCH, Driver, Incoming, Part, Paths, Post, Socket, inbox};
+use crate::driver::{BATCH, Driver, Incoming, Part, Paths, Post, ROUNDS, Socket, Traffic, inbox};
 use crate::entropy::Entropy;
 use crate::store::{Log, LogContents};
 
 /// Shards at most: more than there are cores in one machine.
 const MOST: u16 = 256;
 
-type Machine = Hub<LyingPad>;
+type HubDriver<P> = Driver<Hub<P>>;
 
 /// The name of the log of one of so many shards.
 pub(crate) fn log_name(index: u16, shards: NonZeroU16) -> String {
@@ -99,37 +99,39 @@ fn all_empty(directory: &Path, logs: &BTreeSet<String>) -> Result<bool> {
 }
 
 /// The machines of all shards, from their logs.
-pub(crate) fn restore(
-    config: HubConfig<LyingPad>,
+pub(crate) fn restore<P: Pad>(
+    config: HubConfig<P>,
     shards: NonZeroU16,
     contents: &[LogContents],
     now: Instant,
     entropy: &mut Entropy,
-) -> Result<Vec<Machine>> {
+) -> Result<Vec<Hub<P>>> {
     let configs = if shards.get() == 1 { vec![config] } else { config.into_shards(shards) };
     let restored = configs.into_iter().zip(contents);
     let restored = restored.map(|(config, contents)| Hub::restore(config, contents.records(), now, entropy));
     restored.collect::<Result<_, _>>().context("the stored state of this hub cannot be used")
 }
 
-pub(super) enum Shards {
-    One(Box<HubDriver>),
-    Many(Many),
+pub(crate) enum Shards<P: Pad> {
+    One(Box<HubDriver<P>>),
+    Many(Many<P>),
 }
 
-pub(super) struct Many {
+pub(crate) struct Many<P: Pad> {
     socket: Socket,
     clock: Clock,
-    shards: Vec<Shard>,
+    shards: Vec<Shard<P>>,
     news: Receiver<(usize, HubEvent)>,
     bell: UnixStream,
     events: VecDeque<HubEvent>,
     /// Which shards have revoked a client.
     revoked: BTreeMap<ClientId, BTreeSet<usize>>,
+    /// What was no message of this protocol.
+    strays: Traffic,
 }
 
-struct Shard {
-    post: Post<Machine>,
+struct Shard<P: Pad> {
+    post: Post<Hub<P>>,
     /// Tells what a call brought about.
     thread: Option<JoinHandle<Result<()>>>,
     telling: Telling,
@@ -144,7 +146,7 @@ struct Telling {
 }
 
 impl Telling {
-    fn tell(&self, driver: &mut HubDriver) {
+    fn tell<P: Pad>(&self, driver: &mut HubDriver<P>) {
         while let Some(event) = driver.next_event() {
             // Whoever has ended hears nothing.
             let _ = self.news.send((self.index, event));
@@ -158,10 +160,10 @@ impl Telling {
     }
 }
 
-impl Shards {
-    pub(super) fn start(
+impl<P: Pad + Send + 'static> Shards<P> {
+    pub(crate) fn start(
         directory: &Path,
-        config: HubConfig<LyingPad>,
+        config: HubConfig<P>,
         shards: NonZeroU16,
         socket: UdpSocket,
     ) -> Result<Self> {
@@ -183,14 +185,14 @@ impl Shards {
         Ok(Self::One(Box::new(driver)))
     }
 
-    pub(super) fn local_address(&self) -> Result<core::net::SocketAddr> {
+    pub(crate) fn local_address(&self) -> Result<core::net::SocketAddr> {
         match self {
             Self::One(driver) => driver.local_address(),
             Self::Many(many) => many.socket.local_address(),
         }
     }
 
-    pub(super) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         match self {
             Self::One(driver) => driver.now(),
             Self::Many(many) => many.clock.now(),
@@ -198,7 +200,7 @@ impl Shards {
     }
 
     /// See [`Driver::wait`].
-    pub(super) fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
+    pub(crate) fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
         match self {
             Self::One(driver) => driver.wait(until, orders),
             Self::Many(many) => many.wait(until, orders),
@@ -206,17 +208,26 @@ impl Shards {
     }
 
     /// What is to be told to the operator: of a client that is revoked, once all shards have told it.
-    pub(super) fn next_event(&mut self) -> Option<HubEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<HubEvent> {
         match self {
             Self::One(driver) => driver.next_event(),
             Self::Many(many) => many.next_event(),
         }
     }
 
+    /// Datagrams that were no messages of this protocol, and came to no shard. Those that come to a hub in one piece, its machine
+    /// counts.
+    pub(crate) fn strays(&self) -> Traffic {
+        match self {
+            Self::One(_) => Traffic::default(),
+            Self::Many(many) => many.strays,
+        }
+    }
+
     /// Asks each shard's driver something.
-    pub(super) fn each<T: Send + 'static>(
+    pub(crate) fn each<T: Send + 'static>(
         &mut self,
-        ask: impl Fn(&mut HubDriver) -> Result<T> + Clone + Send + 'static,
+        ask: impl Fn(&mut HubDriver<P>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<Vec<T>> {
         match self {
             Self::One(driver) => Ok(vec![ask(driver)?]),
@@ -225,10 +236,10 @@ impl Shards {
     }
 
     /// A verb for the shard of a client; see [`Driver::call`].
-    pub(super) fn call<T: Send + 'static>(
+    pub(crate) fn call<T: Send + 'static>(
         &mut self,
         client: ClientId,
-        verb: impl FnOnce(&mut Machine, Instant, &mut dyn CryptoRng) -> T + Send + 'static,
+        verb: impl FnOnce(&mut Hub<P>, Instant, &mut dyn CryptoRng) -> T + Send + 'static,
     ) -> Result<T> {
         match self {
             Self::One(driver) => driver.call(verb),
@@ -241,11 +252,11 @@ impl Shards {
     }
 }
 
-impl Shard {
+impl<P: Pad + Send + 'static> Shard<P> {
     /// Does something with the driver, on its thread. What that has to tell is told when this returns.
     fn ask<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&mut HubDriver) -> Result<T> + Send + 'static,
+        ask: impl FnOnce(&mut HubDriver<P>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = channel();
         let telling = self.telling.clone();
@@ -259,9 +270,9 @@ impl Shard {
     }
 }
 
-impl Many {
-    fn start(parts: Vec<(Machine, Log)>, socket: UdpSocket, clock: Clock) -> Result<Self> {
-        let ends = parts.iter().map(|_| inbox::<Machine>()).collect::<Result<Vec<_>>>()?;
+impl<P: Pad + Send + 'static> Many<P> {
+    fn start(parts: Vec<(Hub<P>, Log)>, socket: UdpSocket, clock: Clock) -> Result<Self> {
+        let ends = parts.iter().map(|_| inbox::<Hub<P>>()).collect::<Result<Vec<_>>>()?;
         let (posts, inboxes): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
         let (send, news) = channel();
         let (bell, hammer) = UnixStream::pair().context("cannot make a pair of sockets")?;
@@ -273,10 +284,10 @@ impl Many {
             let own_socket = socket.try_clone().context("cannot share the socket")?;
             let telling = Telling { index, news: send.clone(), bell: Arc::clone(&hammer) };
             let others = posts.clone();
-            let hand_over = move |hub: &mut Machine| {
+            let hand_over = move |hub: &mut Hub<P>| {
                 while let Some(hand_over) = hub.poll_hand_over() {
                     let Some(post) = others.get(usize::from(hand_over.to())) else { continue };
-                    post.leave(Incoming::Call(Box::new(move |driver: &mut HubDriver| {
+                    post.leave(Incoming::Call(Box::new(move |driver: &mut HubDriver<P>| {
                         driver.tell(|hub, now, rng| hub.handed_over(now, rng, &hand_over)).map(drop)
                     })));
                 }
@@ -300,8 +311,16 @@ impl Many {
             let post = posts.get(index).context("one for each")?.clone();
             shards.push(Shard { post, thread, telling });
         }
-        let (events, revoked) = (VecDeque::new(), BTreeMap::new());
-        let mut many = Self { socket: Socket::new(socket), clock, shards, news, bell, events, revoked };
+        let mut many = Self {
+            socket: Socket::new(socket),
+            clock,
+            shards,
+            news,
+            bell,
+            events: VecDeque::new(),
+            revoked: BTreeMap::new(),
+            strays: Traffic::default(),
+        };
         // Until all of them are at work.
         for index in 0..many.shards.len() {
             many.ask(index, |_| Ok(()))?;
@@ -312,7 +331,7 @@ impl Many {
     fn ask<T: Send + 'static>(
         &mut self,
         index: usize,
-        ask: impl FnOnce(&mut HubDriver) -> Result<T> + Send + 'static,
+        ask: impl FnOnce(&mut HubDriver<P>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shard = self.shards.get(index).context("a hub has one shard at least")?;
         shard.ask(ask).or_else(|error| {
@@ -361,22 +380,24 @@ impl Many {
         Ok(())
     }
 
-    /// Gives each datagram to the shard of its client. What is no message is nobody's.
+    /// Gives each datagram to the shard of its client.
     fn route(&mut self) -> Result<()> {
         let shards = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
-        loop {
+        for _ in 0..ROUNDS {
             let count = self.socket.receive()?;
             for number in 0..count {
                 let Some((from, message)) = self.socket.received(number) else { break };
                 let shard = shard_of(message, shards).and_then(|index| self.shards.get(usize::from(index)));
-                if let Some(shard) = shard {
-                    shard.post.leave(Incoming::Datagram(from, message.to_vec()));
+                match shard {
+                    Some(shard) => shard.post.leave(Incoming::Datagram(from, message.to_vec())),
+                    None => self.strays.count(message, true),
                 }
             }
             if count < BATCH {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     fn next_event(&mut self) -> Option<HubEvent> {
@@ -397,7 +418,7 @@ impl Many {
     }
 }
 
-impl Drop for Many {
+impl<P: Pad> Drop for Many<P> {
     /// Whoever opens the logs next must not find a shard at work.
     fn drop(&mut self) {
         for shard in &mut self.shards {
