@@ -20,18 +20,18 @@ use skex_dske::{
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
-pub(crate) use shards::{Shards, count, log_name, restore};
+pub(crate) use shards::{Logs, Shards, count};
 
 use crate::command::provision::{parse_size, take_in};
 use crate::command::retire::{self, Which};
-use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load};
+use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load, replace};
 use crate::control::{Orders, Read};
 use crate::driver::bind;
 use crate::provisioning::{
     Enrolment, Known, Links, enrolment, erase, import, new_keys, read_key, tables, waiting,
 };
 use crate::report::{CountersReport, Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, TablesIn, table_name};
+use crate::store::{DirectoryLock, FilePad, TablesIn, check_begun, table_name};
 
 /// Run a security hub.
 ///
@@ -285,9 +285,16 @@ impl Running {
     ) -> Result<Self> {
         revoke::finish_earlier(directory, file)?;
         let lie = Arc::new(AtomicBool::new(lie));
+        let logs = Logs::read(directory, count(file)?)?;
+        check_begun(directory, file.started, logs.contents())?;
         let config = config(directory, file, &lie, true)?;
+        let shards = Shards::start(config, logs, socket)?;
+        // Every log has a record, and nothing was used before.
+        if !file.started {
+            replace(directory, &HubFile { started: true, ..load(directory)? })?;
+        }
         Ok(Self {
-            shards: Shards::start(directory, config, count(file)?, socket)?,
+            shards,
             reporter,
             directory: directory.to_owned(),
             links: file.links()?,

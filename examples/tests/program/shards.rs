@@ -67,12 +67,16 @@ fn the_number_of_shards_of_a_hub_that_has_run_does_not_change() {
     let away = network.beside("state-1.log");
     fs::rename(&log, &away).unwrap();
     let start = || run(["hub", "--dir", text(&sharded), "--listen", "127.0.0.1:0"]);
-    start().refused(&["bring skex.json or the logs back", "state-0.log"]);
+    start().refused(&["state-1.log", "missing or has no record", "Bring it back"]);
+    run(["hub", "--dir", text(&sharded), "revoke", "alice"]).refused(&["state-1.log"]);
+    fs::remove_file(sharded.join("alice.revoke")).unwrap();
     assert!(!log.exists());
     fs::rename(&away, &log).unwrap();
     let file = sharded.join("skex.json");
     let with_two = fs::read_to_string(&file).unwrap();
     fs::write(&file, with_two.replace("\"shards\": 2", "\"shards\": 4")).unwrap();
+    start().refused(&["state-2.log, state-3.log"]);
+    fs::write(&file, with_two.replace("\"shards\": 2,", "")).unwrap();
     start().refused(&["bring skex.json or the logs back"]);
     fs::write(&file, with_two.replace("\"shards\": 2", "\"shards\": 0")).unwrap();
     start().refused(&["\"shards\"", "from 1 to 256"]);

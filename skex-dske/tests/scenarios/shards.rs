@@ -181,7 +181,7 @@ fn a_key_that_was_taken_back_is_not_delivered_by_a_hub_that_says_so() {
     let mut said_so = 0;
     for wait in [0, 10, 20, 35, 50, 70, 90] {
         let build = || {
-            let mut cast = cast(5, &setup(2, Between { late: 1000, ..Between::default() }));
+            let mut cast = cast(5, &setup(2, Between { late: 1000, torn: 1000, ..Between::default() }));
             cast.world.net_mut().set_default_link(Link::ideal().latency(2));
             let first = cast.request(0, 1, lasting(20));
             cast.settle(3);

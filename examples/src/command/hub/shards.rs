@@ -33,7 +33,7 @@ const MOST: u16 = 256;
 type HubDriver<P> = Driver<Hub<P>>;
 
 /// The name of the log of one of so many shards.
-pub(crate) fn log_name(index: u16, shards: NonZeroU16) -> String {
+fn log_name(index: u16, shards: NonZeroU16) -> String {
     if shards.get() == 1 { LOG.to_owned() } else { format!("state-{index}.log") }
 }
 
@@ -46,35 +46,21 @@ pub(crate) fn count(file: &HubFile) -> Result<NonZeroU16> {
 /// How many shards the hub shall have from now on: `wished`, at its first start; and as before, later.
 pub(super) fn decide(directory: &Path, file: &mut HubFile, wished: Option<NonZeroU16>) -> Result<NonZeroU16> {
     let before = count(file)?;
-    let has_run = logs(directory)?;
-    if let Some(wished) = wished.filter(|wished| *wished != before) {
-        if !has_run.is_empty() {
-            bail!(
-                "{} has run with {before} shards, and their number cannot change: a shard would not know what is used of its clients' \
-                 tables. Start it with --shards {before}, or without --shards",
-                file.name
-            );
-        }
-        file.shards = Some(wished.get());
-        replace(directory, file)?;
-    }
-    let shards = count(file)?;
-    let expected: BTreeSet<String> = (0..shards.get()).map(|index| log_name(index, shards)).collect();
-    let is_foreign = has_run.iter().any(|log| !expected.contains(log));
-    let is_partial = has_run.len() != expected.len() && !all_empty(directory, &has_run)?;
-    if is_foreign || is_partial && !has_run.is_empty() {
-        let found: Vec<&str> = has_run.iter().map(String::as_str).collect();
+    let Some(wished) = wished.filter(|wished| *wished != before) else { return Ok(before) };
+    if file.started || !logs_in(directory)?.is_empty() {
         bail!(
-            "{} has {shards} shards by its skex.json, and its logs are {}: bring skex.json or the logs back, as they were together",
-            file.name,
-            found.join(", ")
+            "{} has run with {before} shards, and their number cannot change: a shard would not know what is used of its clients' \
+             tables. Start it with --shards {before}, or without --shards",
+            file.name
         );
     }
-    Ok(shards)
+    file.shards = Some(wished.get());
+    replace(directory, file)?;
+    Ok(wished)
 }
 
-/// The names of the logs that are there.
-fn logs(directory: &Path) -> Result<BTreeSet<String>> {
+/// The names of the logs that are there, of whatever number of shards.
+fn logs_in(directory: &Path) -> Result<BTreeSet<String>> {
     let mut logs = BTreeSet::new();
     let entries = std::fs::read_dir(directory);
     for entry in entries.with_context(|| format!("cannot read {}", directory.display()))? {
@@ -87,29 +73,56 @@ fn logs(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(logs)
 }
 
-/// Whether nothing was ever written: a crash came in the middle of the first start.
-fn all_empty(directory: &Path, logs: &BTreeSet<String>) -> Result<bool> {
-    for log in logs {
-        let path = directory.join(log);
-        if path.metadata().with_context(|| format!("cannot read {}", path.display()))?.len() > 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// What all shards of a hub stored.
+pub(crate) struct Logs {
+    directory: PathBuf,
+    shards: NonZeroU16,
+    /// By the names of the logs.
+    contents: Vec<(String, LogContents)>,
 }
 
-/// The machines of all shards, from their logs.
-pub(crate) fn restore<P: Pad>(
-    config: HubConfig<P>,
-    shards: NonZeroU16,
-    contents: &[LogContents],
-    now: Instant,
-    entropy: &mut Entropy,
-) -> Result<Vec<Hub<P>>> {
-    let configs = if shards.get() == 1 { vec![config] } else { config.into_shards(shards) };
-    let restored = configs.into_iter().zip(contents);
-    let restored = restored.map(|(config, contents)| Hub::restore(config, contents.records(), now, entropy));
-    restored.collect::<Result<_, _>>().context("the stored state of this hub cannot be used")
+impl Logs {
+    /// Reads them and changes nothing.
+    pub(crate) fn read(directory: &Path, shards: NonZeroU16) -> Result<Self> {
+        let names: Vec<String> = (0..shards.get()).map(|index| log_name(index, shards)).collect();
+        let there = logs_in(directory)?;
+        if there.iter().any(|log| !names.contains(log)) {
+            let there: Vec<&str> = there.iter().map(String::as_str).collect();
+            bail!(
+                "{} is of a hub of {shards} shards by its skex.json, and its logs are {}: bring skex.json or the logs back, as they \
+                 were together",
+                directory.display(),
+                there.join(", ")
+            );
+        }
+        let read = |name: String| LogContents::read(&directory.join(&name)).map(|contents| (name, contents));
+        let contents = names.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(Self { directory: directory.to_owned(), shards, contents })
+    }
+
+    /// Of each shard, in their order.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (&str, &LogContents)> {
+        self.contents.iter().map(|(name, contents)| (name.as_str(), contents))
+    }
+
+    /// The machines of all shards.
+    pub(crate) fn restore<P: Pad>(
+        &self,
+        config: HubConfig<P>,
+        now: Instant,
+        entropy: &mut Entropy,
+    ) -> Result<Vec<Hub<P>>> {
+        let configs = if self.shards.get() == 1 { vec![config] } else { config.into_shards(self.shards) };
+        let restored = configs.into_iter().zip(self.contents());
+        let restored =
+            restored.map(|(config, (_, contents))| Hub::restore(config, contents.records(), now, entropy));
+        restored.collect::<Result<_, _>>().context("the stored state of this hub cannot be used")
+    }
+
+    /// Opens them for writing.
+    fn open(&self) -> Result<Vec<Log>> {
+        self.contents().map(|(name, contents)| Log::behind(&self.directory.join(name), contents)).collect()
+    }
 }
 
 pub(crate) enum Shards<P: Pad> {
@@ -161,23 +174,14 @@ impl Telling {
 }
 
 impl<P: Pad + Send + 'static> Shards<P> {
-    pub(crate) fn start(
-        directory: &Path,
-        config: HubConfig<P>,
-        shards: NonZeroU16,
-        socket: UdpSocket,
-    ) -> Result<Self> {
+    /// What was to be durable and sent first is when this returns.
+    pub(crate) fn start(config: HubConfig<P>, logs: Logs, socket: UdpSocket) -> Result<Self> {
         let clock = Clock::start();
-        let paths = (0..shards.get()).map(|index| directory.join(log_name(index, shards)));
-        let paths: Vec<PathBuf> = paths.collect();
-        // All are there before the first is written: from then on a missing one is noticed.
-        let opened = paths.iter().map(|path| Log::open(path)).collect::<Result<Vec<_>>>()?;
-        let (logs, contents): (Vec<Log>, Vec<LogContents>) = opened.into_iter().unzip();
         let mut entropy = Entropy::open()?;
-        let machines = restore(config, shards, &contents, clock.now(), &mut entropy)?;
-        drop(contents);
-        let mut parts: Vec<_> = machines.into_iter().zip(logs).collect();
-        if shards.get() > 1 {
+        let machines = logs.restore(config, clock.now(), &mut entropy)?;
+        let mut parts: Vec<_> = machines.into_iter().zip(logs.open()?).collect();
+        drop(logs);
+        if parts.len() > 1 {
             return Ok(Self::Many(Many::start(parts, socket, clock)?));
         }
         let (machine, log) = parts.pop().context("a hub has one shard at least")?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::{memory, process_cpu};
 use super::roster::Roster;
-use crate::command::hub::Shards;
+use crate::command::hub::{Logs, Shards};
 use crate::control::{Orders, Read};
 use crate::driver::{Traffic, bind};
 
@@ -33,7 +33,7 @@ pub(super) struct HubCounters {
 pub(super) fn serve(roster: Roster, number: u8, directory: &Path, listen: &str) -> Result<()> {
     let (resident_empty, _) = memory()?;
     let config = roster.hub_config(number)?;
-    let mut hub = Shards::start(directory, config, roster.shards, bind(listen)?)?;
+    let mut hub = Shards::start(config, Logs::read(directory, roster.shards)?, bind(listen)?)?;
     say(&hub.local_address()?.to_string())?;
     let mut orders = Orders::from_stdin();
     loop {
