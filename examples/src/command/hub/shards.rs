@@ -127,7 +127,7 @@ impl Logs {
 
 pub(crate) enum Shards<P: Pad> {
     One(Box<HubDriver<P>>),
-    Many(Many<P>),
+    Many(Box<Many<P>>),
 }
 
 pub(crate) struct Many<P: Pad> {
@@ -182,7 +182,7 @@ impl<P: Pad + Send + 'static> Shards<P> {
         let mut parts: Vec<_> = machines.into_iter().zip(logs.open()?).collect();
         drop(logs);
         if parts.len() > 1 {
-            return Ok(Self::Many(Many::start(parts, socket, clock)?));
+            return Ok(Self::Many(Box::new(Many::start(parts, socket, clock)?)));
         }
         let (machine, log) = parts.pop().context("a hub has one shard at least")?;
         let driver = Driver::start(machine, log, socket, Paths::new(Vec::new()), clock, entropy)?;
