@@ -391,6 +391,10 @@ impl Peer {
             self.heal(now);
             self.stop_waiting(now, rng);
         } else if !matches!(self.exchange, Exchange::Attempt(_)) {
+            if self.has_yielded() {
+                // Who does not wait for what may come of it must not yield to copies for ever.
+                self.raise_round();
+            }
             self.start_attempt(now, rng);
         }
         Ok(())

@@ -300,7 +300,10 @@ impl PeerTable {
                     if refused != DiscardReason::Busy {
                         refused = reason;
                     }
-                    continue;
+                    // A refusal of the peer's, or a block that is missed, is told all the same.
+                    if !lane.peer.has_events() {
+                        continue;
+                    }
                 }
                 _ => {
                     let id = lane.id;
@@ -314,7 +317,7 @@ impl PeerTable {
                     return Ok(Ok(()));
                 }
             }
-            // It may owe a cookie.
+            // It may owe a cookie, or an event.
             self.touch(*place);
         }
         Ok(Err(refused))

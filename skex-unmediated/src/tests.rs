@@ -3,11 +3,13 @@
 
 extern crate std;
 
+mod attacks;
 mod exporter;
 mod faults;
 mod handshake;
 mod junk;
 mod mixing;
+mod orders;
 mod pair;
 mod rules;
 mod search;

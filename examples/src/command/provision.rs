@@ -434,7 +434,6 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             peers: others(tag).map(|(name, tag)| peer(name, tag)).collect(),
             hubs: Vec::new(),
             without: Vec::new(),
-            started: false,
         })
         .collect();
     for client in names {
@@ -451,8 +450,6 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             revoked: false,
         };
         let hub = HubFile {
-            shards: None,
-            started: false,
             name,
             id,
             coordinate: number,

@@ -4,11 +4,15 @@ use rand_core::CryptoRng;
 
 use super::checkpoint::{Checkpoint, Receipt, ReceiptError};
 
+/// The last number that becomes durable.
+const LAST: u64 = u64::MAX - 1;
+
 /// Counts the checkpoints of a machine: which are issued, which are durable.
 ///
 /// A machine embeds one, marks each output with [`after`](Self::after) when it depends on a change that is not yet
 /// stored, and lets it go when [`has_reached`](Self::has_reached) says so. A checkpoint's number is the sequence number of
-/// its record (`skex_core::record`), which counts on over restarts.
+/// its record (`skex_core::record`), which counts on over restarts. The last number that there is never becomes durable: no
+/// other one could tell what comes after it, so nothing leaves any more.
 #[derive(Debug)]
 pub struct Barrier {
     instance: u64,
@@ -25,7 +29,7 @@ impl Barrier {
     /// A barrier of its own for a new instance of a machine, whose newest stored record has the number `sequence`. The
     /// instance's id comes from `rng` (8 octets), so that receipts from before a restart are foreign to it.
     pub fn resume(sequence: u64, rng: &mut dyn CryptoRng) -> Self {
-        Self { instance: rng.next_u64(), issued: sequence, durable: sequence }
+        Self { instance: rng.next_u64(), issued: sequence, durable: sequence.min(LAST) }
     }
 
     /// What an output with no durable dependency waits for: nothing.
@@ -83,7 +87,7 @@ impl Barrier {
         if receipt.sequence != self.issued || !self.is_pending() {
             return Err(ReceiptError::Stale);
         }
-        self.durable = receipt.sequence;
+        self.durable = if receipt.sequence < LAST { receipt.sequence } else { LAST };
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ impl Peer {
         if self.is_ahead() {
             // Nobody answers in this epoch: the peer may still be in the one before.
             self.due.sends.insert(Sends::THIRD_LONG);
-            self.heals = self.heals.saturating_add(1);
+            self.count_heal();
         }
         let factor = 1_u32.checked_shl(u32::from(sent)).unwrap_or(u32::MAX);
         self.timers
@@ -256,6 +256,7 @@ impl Peer {
         block: Option<usize>,
     ) {
         self.end_session();
+        self.due.events.forget_session();
         let previous = &mut self.state.previous;
         previous.suite = self.state.suite;
         previous.own = self.own_pseudonym;

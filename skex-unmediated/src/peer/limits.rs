@@ -9,8 +9,9 @@ use crate::rules::{Rule, holds};
 /// one or two.
 pub(super) const FIRSTS: u8 = 16;
 
-/// Third messages with a wrong tag that are looked at in a second, on a path where one is expected, and on all others
-/// together.
+/// Third messages with a wrong tag that are looked at in a second: on the path where the peer was heard, on that to which the
+/// last answer went, and on all others together. Whoever has a copy of a first message of the peer's draws an answer to a path of
+/// its own, so these are counted apart.
 pub(super) const FAILED_THIRDS: u8 = 16;
 
 /// What came in this second.
@@ -18,13 +19,14 @@ pub(super) struct Limits {
     // The low half of its number.
     second: u32,
     firsts: u8,
-    failed_expected: u8,
+    failed_learned: u8,
+    failed_answered: u8,
     failed_elsewhere: u8,
 }
 
 impl Limits {
     pub(super) const fn new() -> Self {
-        Self { second: 0, firsts: 0, failed_expected: 0, failed_elsewhere: 0 }
+        Self { second: 0, firsts: 0, failed_learned: 0, failed_answered: 0, failed_elsewhere: 0 }
     }
 
     fn turn(&mut self, now: Instant) {
@@ -39,10 +41,6 @@ impl Limits {
     #[cfg(test)]
     pub(super) fn firsts_for_tests(&self) -> u64 {
         u64::from(self.firsts) << 32
-    }
-
-    const fn failed(&mut self, is_expected: bool) -> &mut u8 {
-        if is_expected { &mut self.failed_expected } else { &mut self.failed_elsewhere }
     }
 }
 
@@ -65,8 +63,7 @@ impl Peer {
     /// Whether so many wrong third messages came in this second that no more is looked at on this path.
     pub(super) fn is_shut_for_thirds(&mut self, now: Instant, from: PathId) -> bool {
         self.limits.turn(now);
-        let is_expected = self.is_third_expected_from(from);
-        *self.limits.failed(is_expected) >= FAILED_THIRDS && holds(Rule::LimitThirds)
+        *self.failed_thirds(from) >= FAILED_THIRDS && holds(Rule::LimitThirds)
     }
 
     /// Counts a third message if its tag was wrong.
@@ -76,15 +73,20 @@ impl Peer {
         done: Result<(), DiscardReason>,
     ) -> Result<(), DiscardReason> {
         if done == Err(DiscardReason::Unauthentic) {
-            let is_expected = self.is_third_expected_from(from);
-            let failed = self.limits.failed(is_expected);
+            let failed = self.failed_thirds(from);
             *failed = failed.saturating_add(1);
         }
         done
     }
 
-    /// The peer was heard there, or that is where the last answer went.
-    fn is_third_expected_from(&self, from: PathId) -> bool {
-        (self.has_learned && self.learned == from) || self.reply_path == from
+    /// The count that this path has a share in.
+    fn failed_thirds(&mut self, from: PathId) -> &mut u8 {
+        if self.has_learned && self.learned == from {
+            &mut self.limits.failed_learned
+        } else if self.reply_path == from {
+            &mut self.limits.failed_answered
+        } else {
+            &mut self.limits.failed_elsewhere
+        }
     }
 }

@@ -85,6 +85,16 @@ impl Events {
         self.0 |= other.0;
     }
 
+    /// Drops what would be told of a session that is left.
+    pub(super) const fn forget_session(&mut self) {
+        self.0 &= !(Self::PEER_VOID.0
+            | Self::EXPIRED.0
+            | Self::VOID.0
+            | Self::RESUMED.0
+            | Self::ESTABLISHED.0
+            | Self::CONFIRMED.0);
+    }
+
     /// Removes `other` and says whether it was there.
     const fn take(&mut self, other: Self) -> bool {
         let there = self.0 & other.0 != 0;
@@ -154,7 +164,10 @@ impl Peer {
             if matches!(send, Sends::SECOND | Sends::NOTICE) {
                 self.due.answer = Answer::None;
             }
-            if send == Sends::SECOND && self.settings.stateless {
+            if send == Sends::SECOND
+                && self.settings.stateless
+                && matches!(self.exchange, Exchange::Answered(_))
+            {
                 // The timer goes on: a yield may turn out fruitless.
                 self.exchange = Exchange::Idle;
             }
@@ -247,6 +260,12 @@ impl Peer {
     #[cfg(feature = "alloc")]
     pub(crate) const fn owes_stale_notice(&self) -> bool {
         matches!(self.due.answer, Answer::Stale(..))
+    }
+
+    /// Whether something is to be told.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn has_events(&self) -> bool {
+        self.due.events.0 != 0
     }
 
     fn next_event(&mut self) -> Option<Event> {

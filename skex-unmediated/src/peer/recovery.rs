@@ -94,9 +94,13 @@ impl Peer {
     /// Lets a held lane speak again, once the recovery lane of the pair has no secret any more.
     ///
     /// # Errors
-    /// [`Error::Held`]: it still has; nothing changed.
+    /// [`Error::Held`]: it still has, or is no recovery lane; nothing changed.
     pub fn release(&mut self, recovery: &Self) -> Result<(), Error> {
-        if !recovery.is_settled() || recovery.recovery_output().is_some() || recovery.awaits_confirmation() {
+        if !recovery.settings.is_recovery
+            || !recovery.is_settled()
+            || recovery.recovery_output().is_some()
+            || recovery.awaits_confirmation()
+        {
             return Err(Error::Held);
         }
         if self.is_held() {

@@ -211,7 +211,7 @@ impl Peer {
         if !known && holds(Rule::ProvePath) && !self.path_is_proved(now, from, first, suite, digest) {
             return Ok(());
         }
-        if low_half(now.as_millis()).wrapping_sub(self.healed_at) < self.settings.retransmit {
+        if low_half(now.as_millis()).wrapping_sub(self.healed_at) < self.heal_pause() {
             return Err(DiscardReason::Busy);
         }
         self.healed_at = low_half(now.as_millis());

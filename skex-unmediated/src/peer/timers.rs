@@ -11,7 +11,8 @@ use crate::record::Status;
 use crate::rules::{Rule, holds};
 
 /// Who is ahead repeats its third message for ever, at most this far apart.
-const LONGEST_HEAL: Duration = Duration::from_secs(3600);
+const LONGEST_HEAL: Duration = Duration::from_millis(LONGEST_HEAL_MILLIS as u64);
+const LONGEST_HEAL_MILLIS: u32 = 3_600_000;
 
 /// How many repetitions of the third message an application waits for that wants a session.
 const PATIENCE: u8 = 2;
@@ -56,17 +57,27 @@ impl Peer {
         }
     }
 
-    /// Nothing came of the first message that we answered. If we gave way to it, our next attempt beats all that were
-    /// seen.
+    /// Nothing came of the first message that we answered. If we gave way to it, we begin again.
     fn give_up_answer(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         self.forget_exchange();
         if !self.wanted || self.rolled_back {
             return;
         }
+        self.raise_round();
+        self.start_attempt(now, rng);
+    }
+
+    /// Our next attempt beats all that were seen.
+    pub(super) fn raise_round(&mut self) {
         if holds(Rule::RoundRises) {
             self.round = self.highest_round.saturating_add(1);
         }
-        self.start_attempt(now, rng);
+    }
+
+    /// Whether we gave up an attempt for a first message of the peer's, or what is said to be one, and nothing has come of that yet.
+    pub(super) fn has_yielded(&self) -> bool {
+        let is_attempt = matches!(self.exchange, Exchange::Attempt(_));
+        self.wanted && !is_attempt && self.timers.deadline(Timer::Exchange).is_some()
     }
 
     /// The application wants a session, and nobody answers the third message. A first message of the new epoch, beside it,
@@ -85,8 +96,18 @@ impl Peer {
         }
         self.due.sends.insert(Sends::THIRD_LONG);
         self.healed_at = low_half(now.as_millis());
-        self.heals = self.heals.saturating_add(1);
+        self.count_heal();
         self.arm_heal();
+    }
+
+    /// One repetition more. It goes on alternating where it stops counting, as the ways do on which they are sent.
+    pub(super) fn count_heal(&mut self) {
+        self.heals = self.heals.checked_add(1).unwrap_or(u8::MAX - 1);
+    }
+
+    /// The least time between two long third messages that first messages draw.
+    pub(super) fn heal_pause(&self) -> u32 {
+        self.settings.retransmit.min(LONGEST_HEAL_MILLIS)
     }
 
     /// As if nothing had been tried in this epoch yet.
@@ -94,7 +115,7 @@ impl Peer {
         self.round = 0;
         self.highest_round = 0;
         self.heals = 0;
-        self.healed_at = low_half(self.clock.now().as_millis()).wrapping_sub(self.settings.retransmit);
+        self.healed_at = low_half(self.clock.now().as_millis()).wrapping_sub(self.heal_pause());
     }
 
     pub(super) fn arm_heal(&mut self) {

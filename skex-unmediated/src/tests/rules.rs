@@ -28,11 +28,16 @@ use crate::{Event, ExportError, Side};
 /// The attack must be caught without the rule, and harmless with it.
 pub(super) fn load_bearing(rule: Rule, attack: impl Fn()) {
     attack();
+    assert!(is_missed(rule, attack), "nothing notices that {rule:?} is gone");
+}
+
+/// Whether the attack is caught without the rule.
+pub(super) fn is_missed(rule: Rule, attack: impl Fn()) -> bool {
     let hook = std::panic::take_hook();
     std::panic::set_hook(std::boxed::Box::new(|_| {}));
     let caught = catch_unwind(AssertUnwindSafe(|| without(rule, &attack))).is_err();
     std::panic::set_hook(hook);
-    assert!(caught, "nothing notices that {rule:?} is gone");
+    caught
 }
 
 /// Passes messages on: `count` of them, whoever sent them.

@@ -5,3 +5,4 @@ mod model;
 mod recovery;
 mod routing;
 mod site;
+mod untold;

@@ -12,20 +12,20 @@ use crate::file::{Case, Group, flipped};
 const HUB: usize = 2;
 
 /// As little as an exchange needs.
-pub(super) fn small() -> Options {
+fn small() -> Options {
     Options { elements: 48, ..Options::default() }
 }
 
 /// The first message of an outer type, or with this inside.
 #[derive(Clone, Copy)]
-pub(super) enum First {
+enum First {
     Outer(u8),
     Inner(u8),
 }
 use First::{Inner, Outer};
 
 impl First {
-    pub(super) fn of(self, to: usize) -> impl Fn(&World, &Flight) -> bool {
+    fn of(self, to: usize) -> impl Fn(&World, &Flight) -> bool {
         move |world, flight| {
             flight.to == to
                 && match self {
@@ -38,7 +38,7 @@ impl First {
 
 /// What arrives in the place of a message.
 #[derive(Clone, Copy)]
-pub(super) enum Change {
+enum Change {
     /// Nothing is changed.
     Same,
     /// Its octets.
@@ -51,7 +51,7 @@ pub(super) enum Change {
 use Change::{Inside, Octets, Retagged, Same};
 
 impl Change {
-    pub(super) fn applied(self, world: &World, flight: &Flight) -> Vec<u8> {
+    fn applied(self, world: &World, flight: &Flight) -> Vec<u8> {
         let witness = Witness::new(world);
         match self {
             Same => flight.octets.clone(),
@@ -66,20 +66,14 @@ impl Change {
 }
 
 /// What is inside a message.
-pub(super) fn opened(world: &World, flight: &Flight) -> Vec<u8> {
+fn opened(world: &World, flight: &Flight) -> Vec<u8> {
     let witness = Witness::new(world);
     let opened = witness.opened.iter().rfind(|opened| opened.flight.octets == flight.octets);
     opened.and_then(|opened| opened.inner.clone()).expect("it is sealed")
 }
 
-/// Whether a message belongs to the last session of its link.
-pub(super) fn fresh(world: &World, flight: &Flight) -> bool {
-    let witness = Witness::new(world);
-    witness.reseal(flight, &opened(world, flight)) == flight.octets
-}
-
 /// The last message, which changes nothing; of `policy`, what is refused may be answered so.
-pub(super) fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
+fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
     let sent = world.sent.len();
     world.deliver(flight);
     let answered = world.sent.len() - sent;
@@ -95,12 +89,12 @@ pub(super) fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
 }
 
 /// Name, comment, the layer that refuses, flag, what is changed. The tables of them are read better in lines than in columns.
-pub(super) type Row = (&'static str, &'static str, Layer, &'static str, Change);
+type Row = (&'static str, &'static str, Layer, &'static str, Change);
 
 /// Exchanges up to a message, in whose place another one arrives.
-pub(super) struct Refused<'a> {
+struct Refused<'a> {
     group: &'a mut Group,
-    pub(super) options: Options,
+    options: Options,
     /// Behind every name.
     suffix: &'static str,
     /// What the message is part of.
@@ -108,11 +102,11 @@ pub(super) struct Refused<'a> {
 }
 
 impl<'a> Refused<'a> {
-    pub(super) fn new(group: &'a mut Group, begin: &'a dyn Fn(&mut World, &mut Case<'_>)) -> Self {
+    fn new(group: &'a mut Group, begin: &'a dyn Fn(&mut World, &mut Case<'_>)) -> Self {
         Self { group, options: small(), suffix: "", begin }
     }
 
-    pub(super) fn at(&mut self, to: usize, first: First, rows: &[Row]) {
+    fn at(&mut self, to: usize, first: First, rows: &[Row]) {
         for (name, comment, layer, flag, change) in rows {
             let name = format!("{name}{}", self.suffix);
             let result = (Some(*layer), *flag);

@@ -221,6 +221,9 @@ class Peer:
         if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < 3:
             self._send_third(now, link.third.encode())
             return
+        if self._answer and self._answer.yielded:
+            # Who does not wait for what may come of it must not yield to copies for ever (U "Glare").
+            self._round = self._highest_round + 1
         self._begin_attempt(now)
 
     def _may_start(self) -> bool:

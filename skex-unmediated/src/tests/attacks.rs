@@ -1,0 +1,286 @@
+//! Attacks by a hostile reader of the code, each with the flaw that it once found or did not.
+
+use core::time::Duration;
+use std::vec::Vec;
+
+use skex_core::machine::{Destination, DiscardReason, Disposition, Instant, Output, PathId, ReceiptError};
+use skex_core::record::{self, RecordHeader};
+use skex_wire::unmediated::Message;
+
+use super::pair::{End, Options, Pair, SECRET, block, config};
+use super::rules::{load_bearing, pass};
+use crate::rules::Rule;
+use crate::{Error, Event, MAX_RECORD, Peer, Side};
+
+const PATH: PathId = PathId::new(1);
+
+fn ahead(options: Options) -> Pair {
+    let mut pair = Pair::new(options);
+    pair.a.establish();
+    pass(&mut pair, 2);
+    pair
+}
+
+/// The stored record of an end, as if it had this number.
+fn numbered(end: &End, sequence: u64) -> Vec<u8> {
+    let stored = end.slots.iter().find(|slot| slot.first() == Some(&b'S')).unwrap();
+    let (header, body) = record::decode(stored).unwrap();
+    let mut out = std::vec![0; MAX_RECORD];
+    let len =
+        record::encode(RecordHeader::new(header.kind, header.machine, sequence), body, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn where_the_numbers_of_records_end_nothing_leaves_that_is_not_durable() {
+    for left in 0..4 {
+        let mut pair = Pair::new(Options::default());
+        let stored = numbered(&pair.a, u64::MAX - left);
+        pair.a.slots = [stored, Vec::new()];
+        let slots = [&pair.a.slots[0][..], &[]];
+        let mut peer =
+            Peer::restore(&config(Side::A, Options::default()), slots, Instant::ZERO, &mut pair.a.rng)
+                .unwrap();
+        let mut last = u64::MAX - left;
+        for anew in [false, true, true] {
+            if anew {
+                let config = config(Side::A, Options::default());
+                peer.enrol_anew(&config, &SECRET, Instant::ZERO, &mut pair.a.rng).unwrap();
+            }
+            peer.establish(Instant::ZERO, &mut pair.a.rng).unwrap();
+            match peer.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let (header, _) = record::decode(checkpoint.record().as_bytes()).unwrap();
+                    assert!(header.sequence > last, "a number that was there");
+                    last = header.sequence;
+                    assert!(
+                        matches!(peer.poll_output(), Output::Wait(_)),
+                        "{left} left: out before it is durable"
+                    );
+                    peer.handle_persisted(checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap()).unwrap();
+                }
+                Output::Wait(_) => assert!(!peer.is_settled(), "silent for good, and says that all is well"),
+                _ => panic!("{left} left: out without a record"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receipt_from_before_an_enrolment_opens_nothing_of_it() {
+    let mut pair = Pair::new(Options::default());
+    let peer = pair.a.peer.as_mut().unwrap();
+    peer.provide_mix(&block(1)).unwrap();
+    let Output::Persist(before) = peer.poll_output() else { panic!("the block") };
+    let before = before.commit_with(|_| Ok::<(), ()>(())).unwrap();
+    peer.enrol_anew(&config(Side::A, Options::default()), &[9; 32], Instant::ZERO, &mut pair.a.rng).unwrap();
+    peer.establish(Instant::ZERO, &mut pair.a.rng).unwrap();
+    let Output::Persist(checkpoint) = peer.poll_output() else { panic!("the enrolment") };
+    assert_eq!(peer.handle_persisted(before), Err(Error::Receipt(ReceiptError::Foreign)));
+    assert!(matches!(peer.poll_output(), Output::Wait(_)));
+    peer.handle_persisted(checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap()).unwrap();
+    assert!(matches!(peer.poll_output(), Output::Transmit(_)));
+}
+
+#[test]
+fn what_is_done_to_blocks_between_the_first_and_the_second_message_changes_neither() {
+    for chosen in [1, 2] {
+        let mut pair = Pair::new(Options::default());
+        pair.a.provide(1);
+        pair.a.provide(2);
+        pair.b.provide(chosen);
+        pair.a.establish();
+        pass(&mut pair, 1);
+        let first = pair.recorded[0].1.clone();
+        pair.a.peer().withdraw_mixes();
+        pair.a.drain();
+        // There is no place for it: both are offered.
+        assert!(pair.a.peer().provide_mix(&block(3)).is_err());
+        pair.a.provide(2);
+        pair.a.now = Instant::from_millis(1000);
+        pair.a.timeout();
+        assert_eq!(pair.a.sent.pop_front(), Some(first), "its repetitions have the same octets");
+        pair.settle();
+        assert_eq!(pair.agree(), Some(1));
+        assert!(pair.a.peer().session().unwrap().mixed && pair.b.peer().session().unwrap().mixed);
+        pair.assert_lives(Side::B);
+    }
+}
+
+/// B, in the epoch before, is where A never heard it.
+fn draws_long_third(a: &mut End, first: &[u8], b: &mut End) -> bool {
+    let path = PathId::new(9);
+    a.sent.clear();
+    a.destinations.clear();
+    let _ = a.deliver_from(path, first);
+    let Some(answer) = a.sent.pop_front() else { return false };
+    if matches!(Message::decode(&answer), Ok(Message::LongThird(_))) {
+        return true;
+    }
+    assert!(matches!(Message::decode(&answer), Ok(Message::Cookie(_))));
+    let _ = b.deliver(&answer);
+    b.now = b.now.saturating_add(Duration::from_secs(1));
+    b.timeout();
+    let again = b.sent.pop_back().unwrap();
+    let _ = a.deliver_from(path, &again);
+    a.sent.iter().any(|sent| matches!(Message::decode(sent), Ok(Message::LongThird(_))))
+}
+
+#[test]
+fn whatever_the_clock_and_the_retransmission_time_a_peer_that_is_behind_is_helped_at_once() {
+    let hour = 3_600_000;
+    for start in [0, 1, u64::from(u32::MAX) - 1, 1 << 32, (1 << 33) - 500, u64::MAX - 10 * hour] {
+        for millis in [1, 1000, hour, 1 << 31, u64::from(u32::MAX) - 1, u64::from(u32::MAX), u64::MAX] {
+            for waited in [0, 1, 999, hour / 2] {
+                let mut pair = ahead(Options::default());
+                pair.a.sent.clear();
+                pair.a.now = Instant::from_millis(start);
+                let config = config(Side::A, Options::default()).retransmit(Duration::from_millis(millis), 1);
+                let slots = [&pair.a.slots[0][..], &pair.a.slots[1][..]];
+                let peer = Peer::restore(&config, slots, pair.a.now, &mut pair.a.rng).unwrap();
+                pair.a.peer = Some(peer);
+                pair.a.drain();
+                pair.b.establish();
+                let first = pair.b.sent.pop_back().unwrap();
+                pair.a.now = pair.a.now.saturating_add(Duration::from_millis(waited));
+                let (a, b) = (&mut pair.a, &mut pair.b);
+                assert!(draws_long_third(a, &first, b), "started at {start}, {millis} ms, after {waited} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_third_message_goes_to_where_the_peer_was_heard_every_second_time_for_ever() {
+    let mut pair = ahead(Options::default());
+    pair.a.destinations.clear();
+    for _ in 0..600 {
+        pair.a.sent.clear();
+        // The session that nobody confirms expires among them.
+        pair.a.wake();
+    }
+    let late = &pair.a.destinations[pair.a.destinations.len() - 100..];
+    let learned = late.iter().filter(|to| matches!(to, Destination::Path(PATH))).count();
+    assert_eq!(learned, 50, "of 100, to the path where it was heard");
+}
+
+#[test]
+fn who_sends_a_copy_of_a_first_message_from_elsewhere_shuts_nobody_out_by_forged_thirds() {
+    for stateless in [false, true] {
+        let mut pair = Pair::new(Options { stateless, ..Options::default() });
+        pair.handshake(Side::A);
+        pair.a.establish();
+        pass(&mut pair, 2);
+        let first = pair.recorded[pair.recorded.len() - 2].1.clone();
+        let (_, third) = pair.next_message().unwrap();
+        let mut forged = third.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        // Its answer goes to the attacker's path. The peer's was learned before.
+        let attacker = PathId::new(666);
+        assert_eq!(pair.b.deliver_from(attacker, &first), Some(Disposition::Accepted));
+        pair.b.sent.clear();
+        for _ in 0..100 {
+            let _ = pair.b.deliver_from(attacker, &forged);
+        }
+        assert_eq!(pair.b.peer().counters().count(DiscardReason::Busy), 84);
+        assert_eq!(pair.b.deliver(&third), Some(Disposition::Accepted), "the peer is shut out");
+        assert_eq!(pair.b.epoch(), 2);
+    }
+}
+
+#[test]
+fn an_attempt_that_begins_while_a_stateless_answer_waits_for_the_store_is_not_lost() {
+    for stateless in [false, true] {
+        let mut pair = ahead(Options { stateless, ..Options::default() });
+        let third = pair.next_message().unwrap().1;
+        let _ = pair.b.deliver(&third);
+        // The fourth message is lost. The first one of the new epoch confirms, and its answer waits for that to be durable.
+        pair.b.sent.clear();
+        pair.b.establish();
+        let first = pair.b.sent.pop_front().unwrap();
+        let now = pair.a.now;
+        let peer = pair.a.peer.as_mut().unwrap();
+        assert_eq!(peer.handle_message(now, &mut pair.a.rng, PATH, &first), Ok(Disposition::Accepted));
+        let Output::Persist(checkpoint) = peer.poll_output() else { panic!("the confirmation") };
+        assert!(matches!(peer.poll_output(), Output::Wait(_)));
+        peer.establish(now, &mut pair.a.rng).unwrap();
+        peer.handle_persisted(checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap()).unwrap();
+        pair.a.drain();
+        let types: Vec<u8> = pair.a.sent.iter().map(|sent| sent[0]).collect();
+        assert_eq!(types, [0x12, 0x11], "the answer, and then the own attempt");
+        pair.settle();
+        assert!(pair.agree() > Some(1));
+    }
+}
+
+#[test]
+fn a_held_lane_is_not_released_by_a_lane_that_is_none_for_recovery() {
+    let mut pair = Pair::new(Options::default());
+    let mut recovery = Pair::new(Options { lane: crate::RECOVERY_LANE, ..Options::default() });
+    recovery.b.peer().allow_recovery();
+    recovery.b.drain();
+    recovery.handshake(Side::A);
+    pair.a.peer().enrol_by_recovery(recovery.a.peer()).unwrap();
+    pair.a.drain();
+    let mut other = Pair::new(Options { lane: 1, ..Options::default() });
+    assert_eq!(pair.a.peer().release(other.a.peer()), Err(Error::Held));
+    assert!(pair.a.peer().is_held());
+}
+
+#[test]
+fn what_is_told_of_a_session_is_never_told_of_the_one_that_took_its_place() {
+    let mut pair = Pair::new(Options::default());
+    pair.handshake(Side::A);
+    let day = Duration::from_secs(24 * 3600);
+    for end in [&mut pair.a, &mut pair.b] {
+        end.now = Instant::ZERO.saturating_add(day.saturating_sub(Duration::from_millis(500)));
+    }
+    pair.a.establish();
+    pass(&mut pair, 1);
+    let (_, second) = pair.next_message().unwrap();
+    pair.a.now = pair.a.now.saturating_add(Duration::from_millis(500));
+    let (now, peer) = (pair.a.now, pair.a.peer.as_mut().unwrap());
+    peer.handle_timeout(now, &mut pair.a.rng).unwrap();
+    let Output::Persist(checkpoint) = peer.poll_output() else { panic!("the session is over") };
+    peer.handle_persisted(checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap()).unwrap();
+    // The end of the session is still to be told when the next one is there.
+    let _ = peer.handle_message(now, &mut pair.a.rng, PATH, &second).unwrap();
+    let id = peer.session().unwrap().id;
+    pair.a.events.clear();
+    pair.a.drain();
+    pair.settle();
+    assert_eq!(pair.agree(), Some(2));
+    assert!(!pair.a.events.iter().any(|event| matches!(event, Event::Expired(over) if *over == id)));
+    assert!(matches!(pair.a.events.last(), Some(Event::Established(session)) if session.id == id));
+}
+
+#[test]
+fn recorded_first_messages_do_not_make_an_end_yield_for_ever_whose_application_asks_again_and_again() {
+    load_bearing(Rule::RoundRises, || {
+        let mut pair = Pair::new(Options::default());
+        let mut recorded = Vec::new();
+        for _ in 0..64 {
+            pair.b.establish();
+            recorded.extend(pair.b.sent.pop_front());
+            for _ in 0..5 {
+                pair.b.wake();
+            }
+            pair.b.sent.clear();
+        }
+        for times in 0.. {
+            pair.a.establish();
+            pair.a.sent.clear();
+            for old in &recorded {
+                let _ = pair.a.deliver(old);
+            }
+            if !pair.a.sent.iter().any(|answer| answer[0] == 0x12) {
+                break; // Its own first message beats all of them.
+            }
+            assert!(times < 2, "it yields again and again");
+            // Sooner than an answer ends.
+            pair.a.now = pair.a.now.saturating_add(Duration::from_secs(10));
+            pair.a.timeout();
+        }
+    });
+}
