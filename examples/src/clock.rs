@@ -3,7 +3,7 @@
 use skex_core::machine::Instant;
 
 /// Milliseconds since this program started.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: std::time::Instant,
 }

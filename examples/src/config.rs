@@ -82,6 +82,12 @@ pub(crate) struct HubFile {
     /// What it relays; all, if the file does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) suites: Option<Vec<SuiteName>>,
+    /// How many shards the hub has, decided at its first start; one, if the file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shards: Option<u16>,
+    /// Whether it ever ran: without its log it does not start then.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) started: bool,
     /// In the order of their numbers.
     pub(crate) clients: Vec<HubClientFile>,
 }
@@ -126,6 +132,9 @@ pub(crate) struct ClientFile {
     /// Those that it goes on without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) without: Vec<ClientHubFile>,
+    /// Whether it ever ran: without its log it does not start then.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(crate) started: bool,
 }
 
 /// Another client.

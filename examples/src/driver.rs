@@ -4,6 +4,7 @@
 //! is something to do; datagrams come and go many at a time; and while the store syncs, on a thread of its own, it goes on.
 
 mod capture;
+mod inbox;
 mod paths;
 mod socket;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use skex_core::machine::{Destination, Disposition, Instant, Machine, Output, Receipt};
 
 pub(crate) use capture::{CAPTURE, Capture, merge};
+pub(crate) use inbox::{Inbox, Incoming, Post, inbox};
 pub(crate) use paths::{Paths, resolve};
 pub(crate) use socket::{BATCH, Socket, bind};
 
@@ -28,7 +30,7 @@ use crate::entropy::Entropy;
 use crate::store::{Committer, Store};
 
 /// Batches that are taken from the socket before anything else is looked at.
-const ROUNDS: usize = 16;
+pub(crate) const ROUNDS: usize = 16;
 
 /// What has passed the socket since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,27 @@ pub(crate) struct Traffic {
     pub(crate) unsent: u64,
 }
 
+impl Traffic {
+    pub(crate) fn add(&mut self, other: Self) {
+        let pairs = [
+            (&mut self.sent_messages, other.sent_messages),
+            (&mut self.sent_octets, other.sent_octets),
+            (&mut self.received_messages, other.received_messages),
+            (&mut self.received_octets, other.received_octets),
+            (&mut self.discarded, other.discarded),
+            (&mut self.unsent, other.unsent),
+        ];
+        pairs.into_iter().for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+
+    /// A message has come.
+    pub(crate) fn count(&mut self, message: &[u8], discarded: bool) {
+        self.received_messages = self.received_messages.saturating_add(1);
+        self.received_octets = self.received_octets.saturating_add(message.len() as u64);
+        self.discarded = self.discarded.saturating_add(discarded.into());
+    }
+}
+
 /// A machine and everything that it needs of the world.
 pub(crate) struct Driver<M: Machine> {
     pub(crate) machine: M,
@@ -55,6 +78,15 @@ pub(crate) struct Driver<M: Machine> {
     deadline: Option<Instant>,
     events: VecDeque<M::Event>,
     capture: Option<Capture>,
+    part: Option<Part<M>>,
+}
+
+/// What a driver of one part of a machine has of the others.
+pub(crate) struct Part<M: Machine> {
+    /// What comes to it in place of what comes to the socket.
+    pub(crate) inbox: Inbox<M>,
+    /// Takes what the machine has for other parts, each time that it waits.
+    pub(crate) hand_over: Box<dyn FnMut(&mut M) + Send>,
 }
 
 impl<M: Machine<Record: Send + 'static>> Driver<M> {
@@ -79,10 +111,17 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
             deadline: None,
             events: VecDeque::new(),
             capture,
+            part: None,
         };
         driver.drain()?;
         driver.settle()?;
         Ok(driver)
+    }
+
+    /// Goes on as the driver of a part of a machine. It reads nothing from its socket any more, and sends by it.
+    pub(crate) fn become_part(&mut self, part: Part<M>) -> Result<()> {
+        self.part = Some(part);
+        self.drain()
     }
 
     /// Where the process can be reached.
@@ -127,6 +166,16 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
         Ok(answer)
     }
 
+    /// A verb that need not be durable before this returns.
+    pub(crate) fn tell<T>(
+        &mut self,
+        verb: impl FnOnce(&mut M, Instant, &mut dyn CryptoRng) -> T,
+    ) -> Result<T> {
+        let answer = verb(&mut self.machine, self.clock.now(), &mut self.entropy);
+        self.drain()?;
+        Ok(answer)
+    }
+
     /// The next event, if there is one.
     pub(crate) fn next_event(&mut self) -> Option<M::Event> {
         self.events.pop_front()
@@ -142,6 +191,9 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                 Output::Event(event) => self.events.push_back(event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
+                    if let Some(part) = &mut self.part {
+                        (part.hand_over)(&mut self.machine);
+                    }
                     return Ok(());
                 }
             }
@@ -226,7 +278,10 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
     fn poll(&self, timeout: Option<Duration>, orders: Option<BorrowedFd<'_>>) -> Result<[bool; 3]> {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut sources = vec![
-            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(
+                self.part.as_ref().map_or_else(|| self.socket.as_fd(), |part| part.inbox.as_fd()),
+                PollFlags::IN,
+            ),
             PollFd::from_borrowed_fd(self.committer.as_fd(), PollFlags::IN),
         ];
         sources.extend(orders.map(|orders| PollFd::from_borrowed_fd(orders, PollFlags::IN)));
@@ -240,19 +295,18 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
     }
 
     fn receive(&mut self) -> Result<()> {
+        if self.part.is_some() {
+            return self.take_incoming();
+        }
         for _ in 0..ROUNDS {
             let count = self.socket.receive()?;
             let now = self.clock.now();
             for number in 0..count {
                 let Some((from, message)) = self.socket.received(number) else { break };
-                self.traffic.received_messages = self.traffic.received_messages.saturating_add(1);
-                self.traffic.received_octets =
-                    self.traffic.received_octets.saturating_add(message.len() as u64);
                 let from = self.paths.path_of(from);
                 let handled = self.machine.handle_message(now, &mut self.entropy, from, message);
-                if let Disposition::Discarded(_) = handled.map_err(|error| anyhow!("{error}"))? {
-                    self.traffic.discarded = self.traffic.discarded.saturating_add(1);
-                }
+                let handled = handled.map_err(|error| anyhow!("{error}"))?;
+                self.traffic.count(message, matches!(handled, Disposition::Discarded(_)));
                 self.drain()?;
             }
             self.hand_over();
@@ -260,6 +314,35 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// As [`receive`](Self::receive), of a part of a machine.
+    fn take_incoming(&mut self) -> Result<()> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        part.inbox.hear();
+        let most = ROUNDS.saturating_mul(BATCH);
+        for number in 1..=most {
+            let Some(part) = &self.part else { break };
+            let Some(incoming) = part.inbox.next() else { break };
+            if number == most {
+                part.inbox.remember();
+            }
+            match incoming {
+                Incoming::Datagram(from, message) => {
+                    let (now, from) = (self.clock.now(), self.paths.path_of(from));
+                    let handled = self.machine.handle_message(now, &mut self.entropy, from, &message);
+                    let handled = handled.map_err(|error| anyhow!("{error}"))?;
+                    self.traffic.count(&message, matches!(handled, Disposition::Discarded(_)));
+                    self.drain()?;
+                }
+                Incoming::Call(call) => call(self)?,
+            }
+            if number % BATCH == 0 {
+                self.hand_over();
+            }
+        }
+        self.hand_over();
         Ok(())
     }
 }

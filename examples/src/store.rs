@@ -1,6 +1,7 @@
 //! What is durable: logs, slots, tables, and the rule that one process alone uses a directory.
 
 pub(crate) mod atomic;
+mod begun;
 mod committer;
 mod lock;
 mod log;
@@ -9,6 +10,7 @@ mod pool;
 mod slots;
 mod table;
 
+pub(crate) use begun::check_begun;
 pub(crate) use committer::Committer;
 pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};

@@ -16,7 +16,7 @@ mod passive;
 mod released;
 
 use core::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use skex_core::machine::{
@@ -25,9 +25,9 @@ use skex_core::machine::{
 use skex_core::record::RecordError;
 use skex_core::{Assurance, KeyId, SecretBytes};
 use skex_dske::{
-    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient,
-    HubConfig, HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record,
-    ResponderPolicy, RestoreError, Role, Table,
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Conduct, Coordinate, Hub, HubClient,
+    HubConfig, HubEvent, HubId, HubLink, KeyError, KeyRequest, KeySuite, Origin, Pad, PadError, PeerOffer,
+    Record, ResponderPolicy, RestoreError, Role, Table,
 };
 use skex_sim::Tape;
 use skex_testvectors::dske_transcripts::{self, ExchangeTest, Input, Output as Wanted, Step, TestGroup};
@@ -90,6 +90,35 @@ struct Player<'a> {
     tape: Tape,
     /// By the other end.
     tables: BTreeMap<String, Tables>,
+    /// What a look-up found last.
+    offer: Option<PeerOffer>,
+    lies: bool,
+    /// Hubs that a report named, and that are still to be told.
+    lied: VecDeque<[u8; 16]>,
+}
+
+/// The other end of a link.
+enum Other {
+    Hub(HubId),
+    Client(ClientId),
+}
+
+fn assurance(information_theoretic: bool) -> Assurance {
+    if information_theoretic { Assurance::InformationTheoretic } else { Assurance::Computational }
+}
+
+/// Suite, threshold, lifetime, hubs, whether only an information-theoretic key will do.
+type Terms<'a> = (u8, u8, u16, Option<&'a Hex>, bool);
+
+fn request((suite, threshold, lifetime, hubs, information_theoretic): Terms<'_>, key_len: u32) -> KeyRequest {
+    let mut request = KeyRequest::new(threshold);
+    request.suite = KeySuite::from_id(DskeSuiteId::new(suite)).unwrap();
+    (request.key_len, request.lifetime) = (key_len, lifetime);
+    request.minimum_assurance = assurance(information_theoretic);
+    if let Some(hubs) = hubs {
+        request.hubs = hubs.as_bytes().iter().map(|x| Coordinate::new(*x).unwrap()).collect();
+    }
+    request
 }
 
 fn array<const N: usize>(octets: &Hex) -> [u8; N] {
@@ -131,7 +160,18 @@ impl<'a> Player<'a> {
             }
         }
         let tape = Tape::new(random.as_bytes());
-        Self { test, name, machine: None, records: Vec::new(), tape, tables }
+        let lies = test.hubs.iter().any(|hub| hub.name == name && hub.error.is_some());
+        Self {
+            test,
+            name,
+            machine: None,
+            lies,
+            records: Vec::new(),
+            tape,
+            tables,
+            offer: None,
+            lied: VecDeque::new(),
+        }
     }
 
     fn tables(&self, other: &str) -> [Vec<Table<SharedPad>>; 2] {
@@ -165,6 +205,8 @@ impl<'a> Player<'a> {
         let peers = others.map(|client| ClientTag::new(array(&client.tag))).collect();
         let mut policy = ResponderPolicy::default();
         policy.minimum_threshold = own.minimum_threshold;
+        policy.maximum_lifetime = own.longest_lifetime;
+        policy.minimum_assurance = assurance(own.information_theoretic);
         let config = ClientConfig::new(ClientTag::new(array(&own.tag)), links, peers).unwrap();
         let mut config = config.with_policy(policy).unwrap();
         for (hub, way, table) in further {
@@ -249,12 +291,33 @@ impl<'a> Player<'a> {
 
     fn ask(&mut self, input: &Input, now: Instant) {
         match input {
-            Input::Request { peer, suite, threshold, key_length, lifetime } => {
-                let mut wanted = KeyRequest::new(*threshold);
-                wanted.suite = KeySuite::from_id(DskeSuiteId::new(*suite)).unwrap();
-                (wanted.key_len, wanted.lifetime) = (*key_length, *lifetime);
+            Input::Request {
+                peer,
+                suite,
+                threshold,
+                key_length,
+                lifetime,
+                hubs,
+                information_theoretic,
+                wish,
+            } => {
+                let terms = (*suite, *threshold, *lifetime, hubs.as_ref(), *information_theoretic);
+                let wanted = request(terms, *key_length);
                 let peer = ClientTag::new(array(peer));
+                let offer = self.offer.take();
                 let (client, tape) = self.client();
+                if let Some(wish) = wish {
+                    let terms = (
+                        wish.suite,
+                        wish.threshold,
+                        wish.lifetime,
+                        wish.hubs.as_ref(),
+                        wish.information_theoretic,
+                    );
+                    let negotiated =
+                        client.negotiate(&offer.expect("an offer was found"), request(terms, *key_length));
+                    assert_eq!(negotiated, Ok(wanted));
+                }
                 client.request_key(now, tape, peer, wanted).unwrap();
             }
             Input::Command { command, about } => {
@@ -293,17 +356,65 @@ impl<'a> Player<'a> {
                 let added = table(*number, 1, &pad);
                 self.client().0.add_table(HubId::new(array(&id.hub_id)), direction(*way), added).unwrap();
             }
+            Input::Provision { about, direction: way, table: number, octets } => {
+                let pad = SharedPad::new(octets);
+                self.tables.get_mut(about).unwrap().insert((*way, *number), (0, pad.clone()));
+                let added = table(*number, 0, &pad);
+                match self.other(about) {
+                    Other::Hub(hub) => self.client().0.add_table(hub, direction(*way), added).unwrap(),
+                    Other::Client(client) => self.hub().add_table(client, direction(*way), added).unwrap(),
+                }
+            }
+            Input::Retire { about, direction: way, table: number } => match self.other(about) {
+                Other::Hub(hub) => {
+                    let (client, tape) = self.client();
+                    client.retire_table(now, tape, hub, direction(*way), *number).unwrap();
+                }
+                Other::Client(client) => self.hub().retire_table(client, direction(*way), *number).unwrap(),
+            },
+            Input::InitialKey { about, key } => {
+                let key = SecretBytes::copied_from(&array(key));
+                match self.other(about) {
+                    Other::Hub(hub) => {
+                        let (client, tape) = self.client();
+                        client.replace_initial_key(now, tape, hub, key).unwrap();
+                    }
+                    Other::Client(client) => self.hub().replace_initial_key(client, key).unwrap(),
+                }
+            }
+            Input::Revoke { client } => {
+                let Other::Client(client) = self.other(client) else { panic!("a hub revokes clients") };
+                self.hub().revoke(now, client).unwrap();
+            }
             other => panic!("an input that is not known here: {other:?}"),
         }
+    }
+
+    fn hub(&mut self) -> &mut Hub<SharedPad> {
+        let Some(Machine::Hub(hub)) = &mut self.machine else { panic!("a hub that is up") };
+        hub
+    }
+
+    /// The other end of a link.
+    fn other(&self, name: &str) -> Other {
+        if let Some(hub) = self.test.hubs.iter().find(|hub| hub.name == name) {
+            return Other::Hub(HubId::new(array(&hub.hub_id)));
+        }
+        let of_link = |link: &&dske_transcripts::Link| link.hub == self.name && link.client == name;
+        Other::Client(ClientId::new(self.test.links.iter().find(of_link).unwrap().client_id))
     }
 
     /// What the end does must be what the file says.
     fn drain(&mut self, step: &Step, at: &str) {
         let mut wanted = step.outputs.iter();
         loop {
+            if let Some(liar) = self.lied.pop_front() {
+                assert_eq!(Some(Did::Event(named("lied", &liar))), wanted.next().map(Did::from), "{at}");
+                continue;
+            }
             let found = match self.machine.as_mut().unwrap() {
                 Machine::Client(machine) => match machine.poll_output() {
-                    Output::Event(event) => Some(Did::Event(client_event(&event))),
+                    Output::Event(event) => Some(self.client_did(event)),
                     Output::Persist(checkpoint) => Some(self.store(checkpoint)),
                     Output::Transmit(transmit) => Some(self.sent(transmit.to, transmit.payload)),
                     Output::Wait(deadline) => {
@@ -321,7 +432,18 @@ impl<'a> Player<'a> {
                     }
                 },
             };
-            assert_eq!(found, wanted.next().map(Did::from), "{at}");
+            let (found, wanted) = match (found, wanted.next()) {
+                // This hub is honest. What a lying one sends in the place of a delivery differs from where it is sealed.
+                (Some(Did::Send(to, octets)), Some(Wanted::Send { to: other, message, octets: lie, .. }))
+                    if self.lies && message == "DELIVERY" =>
+                {
+                    let head = |octets: &[u8]| (octets.len(), octets[..9].to_vec());
+                    assert_eq!((to, head(&octets)), (other.clone(), head(lie.as_bytes())), "{at}");
+                    continue;
+                }
+                (found, wanted) => (found, wanted.map(Did::from)),
+            };
+            assert_eq!(found, wanted, "{at}");
             if found.is_none() {
                 return;
             }
@@ -336,6 +458,18 @@ impl<'a> Player<'a> {
         let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
         both!(self.machine.as_mut().unwrap(), handle_persisted(receipt));
         Did::Store
+    }
+
+    fn client_did(&mut self, event: ClientEvent) -> Did {
+        if let ClientEvent::Settled { hubs, .. } = &event {
+            let liars = hubs.iter().filter(|report| report.conduct == Conduct::Lying);
+            self.lied.extend(liars.map(|report| *report.hub.as_bytes()));
+        }
+        let did = Did::Event(client_event(&event));
+        if let ClientEvent::LookupEnded { result: Ok(found), .. } = event {
+            self.offer = found.offer;
+        }
+        did
     }
 
     fn sent(&self, to: Destination, octets: Vec<u8>) -> Did {
@@ -388,7 +522,9 @@ fn client_event(event: &ClientEvent) -> Wanted {
             Hex::new(made.key.secret().expose().to_vec()),
         )),
         ClientEvent::Settled { key_id, .. } => named("settled", key_id.as_bytes()),
-        ClientEvent::KeyFailed { key_id, .. } => named("failed", key_id.as_bytes()),
+        ClientEvent::KeyFailed { key_id, error, .. } => named(failure(*error), key_id.as_bytes()),
+        ClientEvent::InitialKeyReplaced { hub } => named("initialKeyReplaced", hub.as_bytes()),
+        ClientEvent::TableRetired { hub, erased: true, .. } => named("tableRetired", hub.as_bytes()),
         ClientEvent::LookupEnded { result, .. } => named("lookedUp", result.as_ref().unwrap().tag.as_bytes()),
         ClientEvent::CommandEnded { .. } => named("commandEnded", &[]),
         ClientEvent::TableLow { hub, .. } => named("tableLow", hub.as_bytes()),
@@ -397,10 +533,24 @@ fn client_event(event: &ClientEvent) -> Wanted {
     }
 }
 
+fn failure(error: KeyError) -> &'static str {
+    match error {
+        KeyError::TooFewHubs => "tooFewHubs",
+        KeyError::Refused(_) => "refused",
+        KeyError::Unconfirmed => "unconfirmed",
+        KeyError::Assurance => "tooLittleAssurance",
+        KeyError::Undecodable => "undecodable",
+        other => panic!("an error that is not known here: {other:?}"),
+    }
+}
+
 fn hub_event(event: &HubEvent) -> Wanted {
     match event {
         HubEvent::Refilled { client, .. } => named("refilled", client.as_bytes()),
         HubEvent::TableLow { client, .. } => named("tableLow", client.as_bytes()),
+        HubEvent::InitialKeyReplaced { tag, .. } => named("initialKeyReplaced", tag.as_bytes()),
+        HubEvent::ClientRevoked { tag, .. } => named("clientRevoked", tag.as_bytes()),
+        HubEvent::TableRetired { client, erased: true, .. } => named("tableRetired", client.as_bytes()),
         other => panic!("an event that is not known here: {other:?}"),
     }
 }

@@ -32,6 +32,10 @@ data! {
         tag: Hex,
         /// The smallest threshold that it accepts as a responder.
         minimum_threshold: u8,
+        /// Whether it wants information-theoretic keys only.
+        information_theoretic: bool,
+        /// The longest lifetime that it accepts, in seconds.
+        longest_lifetime: u16,
         /// All that it draws.
         random: Hex,
     }
@@ -47,6 +51,8 @@ data! {
         suites: Vec<u8>,
         /// Whether every client has authorised every other, or none.
         authorised: bool,
+        /// What it adds to every share that it delivers; `None` of an honest hub.
+        error: Option<Hex>,
         /// All that it draws.
         random: Hex,
     }
@@ -83,9 +89,22 @@ data! {
         /// From hub to client.
         downlink: Table,
     }
+    /// What an application would like, where terms are negotiated.
+    Wish {
+        /// The suite.
+        suite: u8,
+        /// The threshold.
+        threshold: u8,
+        /// Seconds.
+        lifetime: u16,
+        /// The coordinates of the hubs; `None`: whichever there are.
+        hubs: Option<Hex>,
+        /// Whether only an information-theoretic key will do.
+        information_theoretic: bool,
+    }
     /// Octets that are drawn at once.
     Draw {
-        /// `instance`, `salt`, `bootKey`, `nonce`, `keyId`, `tagKey`, `key`, `confirmKey` or `share`.
+        /// `instance`, `salt`, `probe`, `bootKey`, `nonce`, `keyId`, `tagKey`, `key`, `confirmKey` or `share`.
         what: String,
         /// The other end of the link that it is for.
         about: Option<String>,
@@ -233,7 +252,16 @@ pub enum Input {
     /// It starts, from the records that it stored: none if it is new.
     Start { records: Vec<Hex> },
     /// Its application asks for a key.
-    Request { peer: Hex, suite: u8, threshold: u8, key_length: u32, lifetime: u16 },
+    Request {
+        peer: Hex,
+        suite: u8,
+        threshold: u8,
+        key_length: u32,
+        lifetime: u16,
+        hubs: Option<Hex>,
+        information_theoretic: bool,
+        wish: Option<Wish>,
+    },
     /// Its application gives a command; `about` is its body, but for PUBLISH.
     Command { command: String, about: Hex },
     /// A message arrives. `accepted`: it was taken into account.
@@ -244,6 +272,14 @@ pub enum Input {
     Refill { client: String, direction: u8, table: u16, octets: Hex },
     /// A client has stored a table that came.
     AddTable { hub: String, direction: u8, table: u16, octets: Hex },
+    /// It is given a further table of the link with `about`, out of band.
+    Provision { about: String, direction: u8, table: u16, octets: Hex },
+    /// It takes a table of the link with `about` out of service.
+    Retire { about: String, direction: u8, table: u16 },
+    /// It is given another initial key of the link with `about`.
+    InitialKey { about: String, key: Hex },
+    /// A hub revokes a client.
+    Revoke { client: String },
 }
 
 /// What an end does.

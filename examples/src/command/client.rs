@@ -7,6 +7,7 @@ pub(crate) mod running;
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ use crate::clock::Clock;
 use crate::command::hub::LOG;
 use crate::command::provision::take_in;
 use crate::command::retire::{self, Which};
-use crate::config::{ClientFile, ClientHubFile, SuiteName, load};
+use crate::config::{ClientFile, ClientHubFile, SuiteName, load, replace};
 use crate::control::Orders;
 use crate::driver::{Driver, Paths, bind, resolve};
 use crate::entropy::Entropy;
@@ -27,7 +28,7 @@ use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::provisioning::{Enrolment, enrolment, tables};
 use crate::report::{Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, Log, TablesIn};
+use crate::store::{DirectoryLock, FilePad, Log, LogContents, TablesIn, check_begun};
 use asking::Question;
 use feeding::Feeding;
 use running::{Home, Names, Running};
@@ -298,7 +299,6 @@ pub(crate) fn start(
     outlet: KeyOutlet,
     reporter: Reporter,
 ) -> Result<Running> {
-    let mut entropy = Entropy::open()?;
     let addresses = file.hubs.iter().map(address).collect();
     let names = Names::of(&file);
     let socket = bind(listen.unwrap_or(&file.listen))?;
@@ -307,12 +307,7 @@ pub(crate) fn start(
     take_in(directory, &links, reporter)?;
     let config = config(directory, &file, true)?.with_limits(limits);
     let config = config.with_policy(policy).context("what this client demands of keys cannot be had")?;
-    let (log, contents) = Log::open(&directory.join(LOG))?;
-    let clock = Clock::start();
-    let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)
-        .context("the stored state of this client cannot be used")?;
-    drop(contents);
-    let driver = Driver::start(client, log, socket, Paths::new(addresses), clock, entropy)?;
+    let driver = drive(directory, file.started, config, socket, Paths::new(addresses))?;
     let address = driver.local_address()?.to_string();
     reporter.tell(&Report::Ready { name, address })?;
     let home = Home { directory: directory.to_owned(), links };
@@ -326,19 +321,38 @@ pub(crate) fn start(
 pub(crate) fn take_orders(directory: &Path) -> Result<()> {
     let file: ClientFile = load(directory)?;
     let links = file.links()?;
-    let (log, contents) = Log::open(&directory.join(LOG))?;
-    let (clock, mut entropy) = (Clock::start(), Entropy::open()?);
-    let client =
-        Client::restore(config(directory, &file, true)?, contents.records(), clock.now(), &mut entropy)
-            .context("the stored state of this client cannot be used")?;
-    drop(contents);
     let nowhere = Paths::new(links.iter().map(|_| None).collect());
-    let driver = Driver::start(client, log, bind("127.0.0.1:0")?, nowhere, clock, entropy)?;
+    let config = config(directory, &file, true)?;
+    let driver = drive(directory, file.started, config, bind("127.0.0.1:0")?, nowhere)?;
     let home = Home { directory: directory.to_owned(), links };
     let mut client = Running::new(driver, Names::of(&file), KeyOutlet::default(), Reporter::new(false), home);
     client.take_orders()?;
     // What the log held goes with the old log.
     client.driver.call(|client, _, _| client.compact())
+}
+
+/// The machine, from its log, and what drives it.
+fn drive(
+    directory: &Path,
+    has_started: bool,
+    config: ClientConfig<FilePad>,
+    socket: UdpSocket,
+    paths: Paths,
+) -> Result<Driver<Client<FilePad>>> {
+    let place = directory.join(LOG);
+    let contents = LogContents::read(&place)?;
+    check_begun(directory, has_started, [(LOG, &contents)])?;
+    let (clock, mut entropy) = (Clock::start(), Entropy::open()?);
+    let client = Client::restore(config, contents.records(), clock.now(), &mut entropy)
+        .context("the stored state of this client cannot be used")?;
+    let log = Log::behind(&place, &contents)?;
+    drop(contents);
+    let driver = Driver::start(client, log, socket, paths, clock, entropy)?;
+    // The log has a record. What was sent meanwhile used nothing.
+    if !has_started {
+        replace(directory, &ClientFile { started: true, ..load(directory)? })?;
+    }
+    Ok(driver)
 }
 
 /// Where a hub is. One that cannot be looked up now is as good as one that is down: the others may be enough.

@@ -3,7 +3,9 @@
 mod enrol;
 mod lying;
 mod revoke;
+mod shards;
 
+use core::num::NonZeroU16;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -13,24 +15,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use skex_core::machine::{DiscardReason, Instant};
 use skex_dske::{
-    Authorised, ClientTag, Hub, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table, TableError,
+    Authorised, ClientStatus, ClientTag, HubClient, HubConfig, HubEvent, KeySuite, Origin, Table, TableError,
 };
 use skex_wire::dske::Direction;
 
 pub(crate) use lying::LyingPad;
+pub(crate) use shards::{Logs, Shards, count};
 
-use crate::clock::Clock;
 use crate::command::provision::{parse_size, take_in};
 use crate::command::retire::{self, Which};
-use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load};
+use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load, replace};
 use crate::control::{Orders, Read};
-use crate::driver::{Driver, Paths, bind};
-use crate::entropy::Entropy;
+use crate::driver::bind;
 use crate::provisioning::{
     Enrolment, Known, Links, enrolment, erase, import, new_keys, read_key, tables, waiting,
 };
 use crate::report::{CountersReport, Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, Log, LogContents, TablesIn, table_name};
+use crate::store::{DirectoryLock, FilePad, TablesIn, check_begun, table_name};
 
 /// Run a security hub.
 ///
@@ -47,6 +48,10 @@ pub(crate) struct Arguments {
     /// Listen here, instead of where skex.json says.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Run in so many shards, each on a thread of its own with a log of its own. Decided at the first start, for good; without it,
+    /// the hub has as many as before, and one at first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: Option<u16>,
     /// For experiments: hand out wrong shares. Clients must find the key all the same, and name this hub.
     #[arg(long)]
     lie: bool,
@@ -99,8 +104,6 @@ enum Action {
 /// The name of a machine's log in its directory.
 pub(crate) const LOG: &str = "state.log";
 
-type HubDriver = Driver<Hub<LyingPad>>;
-
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = &arguments.dir;
     match &arguments.action {
@@ -126,28 +129,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let socket = bind(arguments.listen.as_ref().unwrap_or(&file.listen))?;
     let reporter = Reporter::new(arguments.steered);
     enrol::finish_earlier(directory, reporter)?;
-    let file: HubFile = load(directory)?;
+    let mut file: HubFile = load(directory)?;
+    let shards = shards::decide(directory, &mut file, arguments.shards.and_then(NonZeroU16::new))?;
     take_in(directory, &file.links()?, reporter)?;
     let mut hub = Running::open(directory, &file, socket, arguments.lie, reporter)?;
-    let address = hub.driver.local_address()?.to_string();
+    let address = hub.shards.local_address()?.to_string();
+    if shards.get() > 1 {
+        hub.reporter.note(format!("this hub has {shards} shards"))?;
+    }
     hub.reporter.tell(&Report::Ready { name: file.name, address })?;
     if arguments.lie {
         hub.reporter.note("this hub lies: it hands out wrong shares")?;
     }
     hub.serve(arguments.steered.then(Orders::from_stdin))
-}
-
-fn start(
-    config: HubConfig<LyingPad>,
-    log: Log,
-    contents: &LogContents,
-    socket: std::net::UdpSocket,
-    mut entropy: Entropy,
-) -> Result<HubDriver> {
-    let clock = Clock::start();
-    let hub = Hub::restore(config, contents.records(), clock.now(), &mut entropy)
-        .context("the stored state of this hub cannot be used")?;
-    Driver::start(hub, log, socket, Paths::new(Vec::new()), clock, entropy)
 }
 
 /// What the machine is made of. Also for `skex status`, with tables that cannot be written.
@@ -264,7 +258,7 @@ fn as_the_hub_is(table: Table<FilePad>, direction: Direction, lie: &Arc<AtomicBo
 }
 
 struct Running {
-    driver: HubDriver,
+    shards: Shards<LyingPad>,
     reporter: Reporter,
     directory: PathBuf,
     links: Links,
@@ -291,10 +285,16 @@ impl Running {
     ) -> Result<Self> {
         revoke::finish_earlier(directory, file)?;
         let lie = Arc::new(AtomicBool::new(lie));
+        let logs = Logs::read(directory, count(file)?)?;
+        check_begun(directory, file.started, logs.contents())?;
         let config = config(directory, file, &lie, true)?;
-        let (log, contents) = Log::open(&directory.join(LOG))?;
+        let shards = Shards::start(config, logs, socket)?;
+        // Every log has a record, and nothing was used before.
+        if !file.started {
+            replace(directory, &HubFile { started: true, ..load(directory)? })?;
+        }
         Ok(Self {
-            driver: start(config, log, &contents, socket, Entropy::open()?)?,
+            shards,
             reporter,
             directory: directory.to_owned(),
             links: file.links()?,
@@ -314,29 +314,37 @@ impl Running {
     fn serve(&mut self, mut orders: Option<Orders>) -> Result<()> {
         loop {
             let until = orders.is_none().then_some(self.news_at);
-            let order = self.driver.wait(until, orders.as_ref().map(Orders::source))?;
+            let order = self.shards.wait(until, orders.as_ref().map(Orders::source))?;
             self.tell_events()?;
             match orders.as_mut().filter(|_| order) {
                 Some(orders) => match orders.read()? {
                     Read::End => return Ok(()),
                     Read::Orders(lines) => lines.iter().try_for_each(|line| self.obey(line))?,
                 },
-                None if until.is_some_and(|until| until <= self.driver.now()) => {
+                None if until.is_some_and(|until| until <= self.shards.now()) => {
                     self.tell_news()?;
-                    self.news_at = self.driver.now().saturating_add(PAUSE);
+                    self.news_at = self.shards.now().saturating_add(PAUSE);
                 }
                 None => {}
             }
         }
     }
 
-    fn obey(&self, order: &str) -> Result<()> {
+    fn obey(&mut self, order: &str) -> Result<()> {
         match order {
-            "counters" => self.reporter.tell(&Report::Counters(CountersReport {
-                traffic: self.driver.traffic(),
-                pad_octets_left: self.driver.machine.status().map(|client| client.downlink_remaining).sum(),
-                syncs: self.driver.syncs(),
-            })),
+            "counters" => {
+                let counters = self.shards.each(|driver| {
+                    let left = driver.machine.status().map(|client| client.downlink_remaining).sum::<u64>();
+                    Ok((driver.traffic(), left, driver.syncs()))
+                })?;
+                let mut sum = CountersReport { traffic: self.shards.strays(), pad_octets_left: 0, syncs: 0 };
+                for (traffic, left, syncs) in counters {
+                    sum.traffic.add(traffic);
+                    sum.pad_octets_left = sum.pad_octets_left.saturating_add(left);
+                    sum.syncs = sum.syncs.saturating_add(syncs);
+                }
+                self.reporter.tell(&Report::Counters(sum))
+            }
             "lie" => {
                 self.lie.store(true, Ordering::Relaxed);
                 self.reporter.note("this hub lies from now on")
@@ -368,11 +376,12 @@ impl Running {
         for part in &imported.tables {
             let place = self.directory.join(table_name(&name, part.direction, part.number));
             let pad = FilePad::open(&place, (known.hub, known.tag), (part.direction, part.number), true)?;
-            let table = as_the_hub_is(pad.into_table(|pad| pad), part.direction, &self.lie);
+            let direction = part.direction;
+            let table = as_the_hub_is(pad.into_table(|pad| pad), direction, &self.lie);
             if part.origin == Origin::Refill {
-                self.driver.call(|hub, now, _| hub.refill(now, client, part.direction, table))??;
+                self.shards.call(client, move |hub, now, _| hub.refill(now, client, direction, table))??;
             } else {
-                self.driver.call(|hub, _, _| hub.add_table(client, part.direction, table))??;
+                self.shards.call(client, move |hub, _, _| hub.add_table(client, direction, table))??;
             }
         }
         self.reporter.note(format!("{name}: {} new tables", imported.tables.len()))?;
@@ -402,7 +411,7 @@ impl Running {
             let (_, known) = known
                 .with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
             let client = enrolment(&self.directory, &name, known)?.link.client;
-            match self.driver.call(|hub, _, _| hub.retire_table(client, direction, number))? {
+            match self.shards.call(client, move |hub, _, _| hub.retire_table(client, direction, number))? {
                 // A crash came between the machine's record and the order's end.
                 Ok(()) | Err(TableError::Absent(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -434,14 +443,14 @@ impl Running {
             known.with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
         let client = enrolment(&self.directory, name, known)?.link.client;
         let key = read_key(order)?;
-        self.driver.call(|hub, _, _| hub.replace_initial_key(client, key))??;
+        self.shards.call(client, move |hub, _, _| hub.replace_initial_key(client, key))??;
         erase(order)?;
         self.reporter.note(format!("{name} is to have another initial key: in force once it has proven it"))
     }
 
     /// What the machine has to tell its operator.
     fn tell_events(&mut self) -> Result<()> {
-        while let Some(event) = self.driver.next_event() {
+        while let Some(event) = self.shards.next_event() {
             match event {
                 HubEvent::Refilled { client, number, .. } => {
                     let name = self.name_of(client);
@@ -480,17 +489,28 @@ impl Running {
         self.take_provisions()?;
         let mut news: Vec<String> = Vec::new();
         let names: BTreeMap<_, _> = self.links.iter().map(|(name, known)| (known.tag, name)).collect();
-        for client in self.driver.machine.status() {
+        let shards = self.shards.each(|driver| {
+            let hub = &driver.machine;
+            let discards: Vec<(DiscardReason, u32)> = hub.discards().iter().collect();
+            Ok((hub.status().collect::<Vec<_>>(), discards))
+        })?;
+        let clients: Vec<ClientStatus> = shards.iter().flat_map(|(clients, _)| clients).copied().collect();
+        for client in clients {
             let name = names.get(&client.tag).map_or("a client", |name| name.as_str());
             let connected = if client.connected { "connected" } else { "not connected" };
             let waiting = client.waiting;
             news.push(format!("{name}: {connected}, {waiting} shares wait for it"));
         }
-        let discards = self.driver.machine.discards();
-        let discards: Vec<String> = discards
-            .iter()
-            .filter(|(reason, count)| *count > 0 && *reason != DiscardReason::Duplicate)
-            .map(|(reason, count)| format!("{count} {reason:?}"))
+        let strays = self.shards.strays().discarded;
+        let count = |reason| {
+            let all = shards.iter().flat_map(|(_, discards)| discards);
+            let count = all.filter(|(of, _)| *of == reason).map(|(_, count)| u64::from(*count)).sum::<u64>();
+            count.saturating_add(if reason == DiscardReason::Malformed { strays } else { 0 })
+        };
+        let discards: Vec<String> = DiscardReason::ALL
+            .into_iter()
+            .filter(|reason| count(*reason) > 0 && *reason != DiscardReason::Duplicate)
+            .map(|reason| format!("{} {reason:?}", count(reason)))
             .collect();
         if !discards.is_empty() {
             news.push(format!("discarded messages: {}", discards.join(", ")));

@@ -11,6 +11,7 @@ mod show;
 mod swarm;
 mod udp;
 
+use core::num::NonZeroU16;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -61,6 +62,9 @@ pub(crate) struct Arguments {
     /// Write all numbers to this file as JSON, for docs/capacity.py.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Shards of each hub, where hubs are processes of their own.
+    #[arg(long, default_value_t = NonZeroU16::MIN, value_name = "N")]
+    shards: NonZeroU16,
     #[arg(long, hide = true, requires = "listen", requires = "directory")]
     as_hub: Option<u8>,
     #[arg(long, hide = true)]
@@ -83,6 +87,8 @@ enum Part {
 struct LoadReport {
     clients: u32,
     hubs: u8,
+    /// Of each hub over UDP.
+    shards: u16,
     threshold: u8,
     loss_per_mille: u16,
     processors: usize,
@@ -113,8 +119,8 @@ struct Plan {
 const ELEMENTS: u32 = 1 << 15;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let &Arguments { clients, hubs, threshold, keys, loss, seed, .. } = arguments;
-    let roster = Roster { clients, hubs, elements: ELEMENTS };
+    let &Arguments { clients, hubs, threshold, keys, loss, seed, shards, .. } = arguments;
+    let roster = Roster { clients, hubs, elements: ELEMENTS, shards };
     if let Arguments { as_hub: Some(number), listen: Some(listen), directory: Some(directory), .. } =
         arguments
     {
@@ -129,6 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut report = LoadReport {
         clients,
         hubs,
+        shards: shards.get(),
         threshold,
         loss_per_mille: loss,
         processors: std::thread::available_parallelism().map_or(0, core::num::NonZero::get),
@@ -149,7 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Part::Comparison) {
         tell("three of five hubs");
-        let roster = Roster { clients: clients.min(COMPARED_CLIENTS), hubs: 5, elements: ELEMENTS };
+        let roster = Roster { clients: clients.min(COMPARED_CLIENTS), hubs: 5, ..roster };
         report.comparison = Some(udp::compare(&Plan { roster, threshold: 3, ..plan }, directory()?.path())?);
     }
     tell("done");

@@ -434,6 +434,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             peers: others(tag).map(|(name, tag)| peer(name, tag)).collect(),
             hubs: Vec::new(),
             without: Vec::new(),
+            started: false,
         })
         .collect();
     for client in names {
@@ -450,6 +451,8 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             revoked: false,
         };
         let hub = HubFile {
+            shards: None,
+            started: false,
             name,
             id,
             coordinate: number,

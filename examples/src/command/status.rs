@@ -14,7 +14,7 @@ use crate::config::{ClientFile, HubFile, PeerFile, Role, load, role_of};
 use crate::entropy::Entropy;
 use crate::provisioning::{enrolment, waiting};
 use crate::report::say;
-use crate::store::{LogContents, is_running};
+use crate::store::{LogContents, check_begun, is_running};
 
 /// Show what a directory is and how it stands, without secrets.
 ///
@@ -42,8 +42,7 @@ fn show_head(role: Role, name: &str, directory: &Path) {
     say!("{role} {name}, {running}");
 }
 
-fn show_log(directory: &Path) -> Result<LogContents> {
-    let contents = LogContents::read(&directory.join(hub::LOG))?;
+fn show_log(contents: &LogContents) {
     match contents.count() {
         0 => say!("state        never started"),
         count => say!("state        {count} records"),
@@ -51,7 +50,6 @@ fn show_log(directory: &Path) -> Result<LogContents> {
     if contents.torn() > 0 {
         say!("             and {} octets of one that is not whole", contents.torn());
     }
-    Ok(contents)
 }
 
 /// The tables of a link: what is left, and up to where each may have been used.
@@ -93,14 +91,20 @@ fn show_hub(directory: &Path) -> Result<()> {
     say!("id           {}", file.id.hub());
     say!("coordinate   {}", file.coordinate);
     say!("listens on   {}", file.listen);
-    let contents = show_log(directory)?;
+    let logs = hub::Logs::read(directory, hub::count(&file)?)?;
+    check_begun(directory, file.started, logs.contents())?;
+    logs.contents().for_each(|(_, contents)| show_log(contents));
     show_waiting(directory)?;
     let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
-    let machine = Hub::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)
-        .context("the stored state of this hub cannot be used")?;
+    let machines = logs.restore(config, Clock::start().now(), &mut Entropy::open()?)?;
     for (name, known) in file.links()? {
         // A revocation that a crash broke off: the next start brings it to its end.
-        let Some(status) = machine.status().find(|client| client.tag == known.tag) else { continue };
+        let of = |machine: &Hub<_>| machine.status().find(|client| client.tag == known.tag);
+        let Some((machine, status)) =
+            machines.iter().find_map(|machine| of(machine).map(|status| (machine, status)))
+        else {
+            continue;
+        };
         say!("client {name}");
         let number = enrolment(directory, &name, &known)?.link.client;
         show_tables(&machine.tables(number), "from it", "to it");
@@ -118,7 +122,9 @@ fn show_client(directory: &Path) -> Result<()> {
     say!("tag          {}", file.tag.client());
     let peers: Vec<_> = file.peers.iter().map(|peer| peer.name.clone()).collect();
     say!("peers        {}", peers.join(", "));
-    let contents = show_log(directory)?;
+    let contents = LogContents::read(&directory.join(hub::LOG))?;
+    check_begun(directory, file.started, [(hub::LOG, &contents)])?;
+    show_log(&contents);
     show_waiting(directory)?;
     let config = client::config(directory, &file, false)?;
     let machine = Client::restore(config, contents.records(), Clock::start().now(), &mut Entropy::open()?)

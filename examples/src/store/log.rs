@@ -102,6 +102,11 @@ impl Log {
     /// Opens the log at `path`, or begins one. Half a record at its end is dropped, with a notice.
     pub(crate) fn open(path: &Path) -> Result<(Self, LogContents)> {
         let contents = LogContents::read(path)?;
+        Ok((Self::behind(path, &contents)?, contents))
+    }
+
+    /// Opens the log at `path`, which was read before, or begins one.
+    pub(crate) fn behind(path: &Path, contents: &LogContents) -> Result<Self> {
         let existed = path.exists();
         let file = private(OpenOptions::new().write(true).create(true).truncate(false))
             .open(path)
@@ -120,7 +125,7 @@ impl Log {
         if !existed {
             sync_directory(parent(path))?;
         }
-        Ok((Self { path: path.to_owned(), file, len }, contents))
+        Ok(Self { path: path.to_owned(), file, len })
     }
 
     /// Adds a record, and syncs.

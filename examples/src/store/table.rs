@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_dske::{ClientTag, ELEMENT_LEN, HubId, Origin, Pad, PadError, Table};
 use skex_wire::dske::Direction;
+use zeroize::Zeroizing;
 
 use super::atomic::private;
 use super::pool::PooledFile;
@@ -235,6 +236,33 @@ impl FilePad {
         let limit = offset(self.held).ok_or(PadError::OutOfRange)?;
         if end > limit { Err(PadError::OutOfRange) } else { Ok(start) }
     }
+}
+
+/// Elements at the beginning of a table that are looked at.
+const LOOKED_AT: usize = 64;
+
+/// Whether something of the beginning of a table is erased: it was used. An element of it is not zero by chance.
+pub(super) fn was_used(path: &Path) -> Result<bool> {
+    let read = || -> std::io::Result<Zeroizing<Vec<u8>>> {
+        let mut octets =
+            Zeroizing::new(vec![0; HEADER_LEN.saturating_add(LOOKED_AT.saturating_mul(ELEMENT_LEN))]);
+        let mut file = File::open(path)?;
+        let mut len = 0_usize;
+        loop {
+            match file.read(octets.get_mut(len..).unwrap_or_default())? {
+                0 => break,
+                more => len = len.saturating_add(more),
+            }
+        }
+        octets.truncate(len);
+        Ok(octets)
+    };
+    let octets = read().with_context(|| format!("cannot read the table {}", path.display()))?;
+    let held =
+        octets.get(48..).and_then(|rest| rest.first_chunk::<4>().copied()).map_or(0, u32::from_be_bytes);
+    let elements = octets.get(HEADER_LEN..).unwrap_or_default().chunks_exact(ELEMENT_LEN);
+    let mut elements = elements.take(usize::try_from(held).unwrap_or(usize::MAX));
+    Ok(elements.any(|element| element.iter().all(|&octet| octet == 0)))
 }
 
 const RESTORE: &str = "bring the right file back, or provision anew (never use an old copy of a used table)";

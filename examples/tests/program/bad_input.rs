@@ -121,7 +121,7 @@ fn garbage_datagrams_are_ignored_and_counted() {
     let own = network.of("hub-1");
     let mut hub = start(["hub", "--dir", text(&own), "--listen", "127.0.0.1:0", "--steered"]);
     let ready: serde_json::Value = serde_json::from_str(&hub.line_with("\"ready\"")).unwrap();
-    let before = (tables(&own), fs::read(own.join("state.log")).unwrap());
+    let before = (tables(&own), fs::read(network.log_of(1)).unwrap());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let garbage: [&[u8]; 5] = [b"", b"\x00", b"\x11garbage", &[0xff; 1200], &[0x13; 60]];
     for datagram in garbage {
@@ -136,7 +136,7 @@ fn garbage_datagrams_are_ignored_and_counted() {
     };
     assert_eq!(counters["traffic"]["discarded"], garbage.len());
     assert!(counters["traffic"]["sent_octets"].as_u64() < counters["traffic"]["received_octets"].as_u64());
-    assert_eq!(before, (tables(&own), fs::read(own.join("state.log")).unwrap()));
+    assert_eq!(before, (tables(&own), fs::read(network.log_of(1)).unwrap()));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn with_a_log() -> (Network, std::path::PathBuf) {
     run(network.client("alice", &addresses, &["get", "bob", "-k", "2"])).succeeded();
     bob.end().succeeded();
     drop(hubs);
-    let log = network.of("hub-1").join("state.log");
+    let log = network.log_of(1);
     (network, log)
 }
 
@@ -74,7 +74,7 @@ fn damage_in_the_middle_of_a_log_is_refused_and_nothing_is_touched() {
     fs::write(&log, octets).unwrap();
     let before = files(&network.of("hub-1"));
     run(["hub", "--dir", text(&network.of("hub-1")), "--listen", "127.0.0.1:0"]).refused(&[
-        "state.log",
+        ".log",
         "damaged",
         "pad bytes twice",
     ]);
@@ -84,7 +84,7 @@ fn damage_in_the_middle_of_a_log_is_refused_and_nothing_is_touched() {
 #[test]
 fn the_log_of_another_machine_is_refused() {
     let (network, log) = with_a_log();
-    fs::copy(network.of("hub-2").join("state.log"), &log).unwrap();
+    fs::copy(network.log_of(2), &log).unwrap();
     let before = files(&network.of("hub-1"));
     run(["hub", "--dir", text(&network.of("hub-1")), "--listen", "127.0.0.1:0"])
         .refused(&["stored state", "another machine"]);

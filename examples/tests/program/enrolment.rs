@@ -58,6 +58,7 @@ fn a_peer_is_found_by_its_name_and_remembered_for_keys() {
 fn a_name_that_nobody_has_or_that_cannot_be_one_is_refused() {
     let network = Network::new(2, "64KiB");
     let (hubs, addresses) = network.start_hubs();
+    run(network.client("alice", &addresses, &["lookup", "carol"])).refused(&["nobody is known as carol"]);
     let before = fs::read(network.of("alice").join("skex.json")).unwrap();
     run(network.client("alice", &addresses, &["lookup", "carol", "--remember"]))
         .refused(&["nobody is known as carol", "know nobody of this name"]);

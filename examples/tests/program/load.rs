@@ -26,6 +26,21 @@ fn a_small_load_over_udp_and_in_memory_with_loss_and_a_storm_loses_no_key() {
     assert!(storm["relays"].as_u64().unwrap() > 0, "hubs go on after they were killed: {storm}");
 }
 
+/// Every hub is killed while keys cross its shards, and goes on from the logs of all of them.
+#[test]
+fn a_small_load_over_hubs_in_shards_with_loss_and_a_storm_loses_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, state) = (directory.path().join("load.json"), directory.path().join("state"));
+    let sizes = ["load", "--only", "udp", "--shards", "2", "--clients", "21", "--keys", "400"];
+    run(sizes.iter().chain(&["--json", text(&json), "--directory", text(&state)])).succeeded();
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let keys = &report["udp"]["keys"];
+    let count = |what: &str| keys[what].as_u64().unwrap();
+    assert_eq!((count("unequal"), count("lost"), report["udp"]["overfull"].as_u64()), (0, 0, Some(0)));
+    assert!(report["udp"]["storm"]["relays"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["shards"], 2);
+}
+
 #[test]
 fn a_threshold_of_more_hubs_than_there_are_is_refused() {
     run(["load", "--hubs", "2", "--threshold", "3"]).refused(&["threshold of 3", "there are 2"]);

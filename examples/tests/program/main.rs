@@ -17,6 +17,8 @@ mod hub_sets;
 mod keys;
 mod kme;
 mod load;
+mod lost_state;
 mod many;
 mod provisioning;
+mod shards;
 mod support;

@@ -146,7 +146,8 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> En
     start(arguments).end()
 }
 
-/// Hubs and the clients alice and bob, provisioned in a directory that goes with the test.
+/// Hubs and the clients alice and bob, provisioned in a directory that goes with the test. With `SKEX_SHARDS` in the environment each
+/// hub has so many shards.
 pub(crate) struct Network {
     directory: tempfile::TempDir,
     hubs: usize,
@@ -159,7 +160,26 @@ impl Network {
         let hub_count = hubs.to_string();
         let made = run(["provision", "--out", text(&out), "--hubs", &hub_count, "--table-size", table_size]);
         made.succeeded();
-        Self { directory, hubs }
+        let network = Self { directory, hubs };
+        if let Some(shards) = std::env::var("SKEX_SHARDS").ok().and_then(|shards| shards.parse().ok()) {
+            (1..=hubs).for_each(|number| network.set_shards(number, shards));
+        }
+        network
+    }
+
+    /// As if the hub had been started with `--shards`.
+    pub(crate) fn set_shards(&self, number: usize, shards: u16) {
+        let path = self.of(&format!("hub-{number}")).join("skex.json");
+        let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        file["shards"] = shards.into();
+        std::fs::write(path, serde_json::to_vec_pretty(&file).unwrap()).unwrap();
+    }
+
+    /// A hub's log, of its first shard if it has several.
+    pub(crate) fn log_of(&self, number: usize) -> PathBuf {
+        let own = self.of(&format!("hub-{number}"));
+        let of_shard = own.join("state-0.log");
+        if of_shard.exists() { of_shard } else { own.join("state.log") }
     }
 
     /// A party's directory.

@@ -7,8 +7,7 @@
 //! again.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
@@ -28,12 +27,24 @@ use crate::link::{AnswerKey, Slot, suite_of};
 use crate::psrd::Pad;
 use crate::state::{Name, RestoreError, whole_seconds};
 
+/// What a client repeats is handed over again after so long at the earliest: less than its first repetition takes, and so seldom that
+/// a client that repeats as fast as it can makes work for its own shard alone.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Whether something that was handed over `at` some time is not to be handed over again yet.
+fn is_too_soon(at: Option<Instant>, now: Instant) -> bool {
+    // Test switch: each repetition is handed over, and tests of shards must then fail.
+    at.is_some_and(|at| now.saturating_since(at) < AGAIN) && !cfg!(skex_without = "pace")
+}
+
 /// A key that was asked for, or may have been.
 pub(super) struct Asked {
     pub(super) responder: ClientId,
     pub(super) expires: Instant,
     /// That it was asked for is durable with this checkpoint.
     after: u64,
+    /// When the other shard was last told of it, or asked.
+    told: Option<Instant>,
     /// An upload that waits for its verdict; not durable: its slot ends with the session.
     pending: Option<Box<Pending>>,
     /// The upload that was accepted, and its answer; not durable, as above.
@@ -50,6 +61,7 @@ struct Pending {
 pub(super) struct PendingCommand {
     answer_key: AnswerKey,
     command: Crossing,
+    told: Instant,
 }
 
 impl PendingCommand {
@@ -92,7 +104,7 @@ impl<P: Pad> Hub<P> {
         let encoded = relay.encode(now);
         if !self.asked.contains_key(&id) {
             let after = self.journal.after();
-            let asked = Asked { responder, expires, after, pending: None, answer: None };
+            let asked = Asked { responder, expires, after, told: None, pending: None, answer: None };
             self.journal.set(asked_key(id), asked.encode(now));
             self.timers.insert((expires, Timer::Expiry(id)));
             self.asked.insert(id, asked);
@@ -101,7 +113,7 @@ impl<P: Pad> Hub<P> {
         if let Some(asked) = self.asked.get_mut(&id) {
             asked.pending = Some(Box::new(Pending { answer_key, relay: encoded }));
         }
-        self.hand_over_upload(id);
+        self.hand_over_upload(now, id);
         Ok(Disposition::Accepted)
     }
 
@@ -120,12 +132,13 @@ impl<P: Pad> Hub<P> {
         }
     }
 
-    fn hand_over_upload(&mut self, id: RelayId) {
-        let Some(Asked { responder, expires, after, pending: Some(pending), .. }) = self.asked.get(&id)
-        else {
-            return;
-        };
-        let (responder, after) = (*responder, *after);
+    fn hand_over_upload(&mut self, now: Instant, id: RelayId) {
+        let Some(asked) = self.asked.get_mut(&id) else { return };
+        asked.told = Some(now);
+        let Asked { responder, expires, after, pending: Some(pending), .. } = asked else { return };
+        // Test switch: the share does not wait for the store, and tests of shards must then fail.
+        let after = if cfg!(skex_without = "asked") { Barrier::OPEN } else { *after };
+        let responder = *responder;
         let relay = SecretVec::copied_from(pending.relay.expose());
         let slot = pending.answer_key.slot();
         let upload = Body::Upload { key_id: id.1, slot, expires: *expires, relay };
@@ -133,17 +146,23 @@ impl<P: Pad> Hub<P> {
     }
 
     /// The client repeats an upload that was opened before. `false`: it was not for another shard.
-    pub(super) fn repeat_elsewhere(&mut self, id: RelayId, slot: Slot) -> bool {
-        let Some(asked) = self.asked.get(&id) else { return false };
+    pub(super) fn repeat_elsewhere(&mut self, now: Instant, id: RelayId, slot: Slot) -> bool {
+        let Some(asked) = self.asked.get_mut(&id) else { return false };
+        let too_soon = is_too_soon(asked.told, now);
         if asked.pending.as_ref().is_some_and(|pending| pending.answer_key.slot() == slot) {
-            self.hand_over_upload(id);
+            if !too_soon {
+                self.hand_over_upload(now, id);
+            }
             return true;
         }
         let Some(given) = asked.answer.as_ref().filter(|given| given.slot == slot) else { return false };
         let (inner, responder) = (given.inner.clone(), asked.responder);
+        if !too_soon {
+            asked.told = Some(now);
+            let fetch = Body::Fetch { key_id: Some(id.1) };
+            self.hand_over(self.shard.of(responder), id.0, fetch, Barrier::OPEN);
+        }
         self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
-        let fetch = Body::Fetch { key_id: Some(id.1) };
-        self.hand_over(self.shard.of(responder), id.0, fetch, Barrier::OPEN);
         true
     }
 
@@ -170,12 +189,15 @@ impl<P: Pad> Hub<P> {
     }
 
     /// The client asks for confirmations: those of responders of other shards are there.
-    pub(super) fn fetch_elsewhere(&mut self, initiator: ClientId) {
-        let asked = self.asked.range(keys_of(initiator));
-        let shards = asked.map(|(_, asked)| self.shard.of(asked.responder));
-        let shards: Vec<_> = shards.map(|shard| (shard.index(), shard)).collect();
-        let mut told = BTreeSet::new();
-        for (_, shard) in shards.into_iter().filter(|(index, _)| told.insert(*index)) {
+    pub(super) fn fetch_elsewhere(&mut self, now: Instant, initiator: ClientId) {
+        let asked = self.asked.range_mut(keys_of(initiator)).map(|(_, asked)| asked);
+        let mut shards = BTreeMap::new();
+        for asked in asked.filter(|asked| !is_too_soon(asked.told, now)) {
+            asked.told = Some(now);
+            let shard = self.shard.of(asked.responder);
+            shards.insert(shard.index(), shard);
+        }
+        for shard in shards.into_values() {
             self.hand_over(shard, initiator, Body::Fetch { key_id: None }, Barrier::OPEN);
         }
     }
@@ -200,10 +222,17 @@ impl<P: Pad> Hub<P> {
     }
 
     /// A command that another shard carries out.
-    pub(super) fn command_elsewhere(&mut self, id: ClientId, answer_key: AnswerKey, command: Crossing) {
+    pub(super) fn command_elsewhere(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        answer_key: AnswerKey,
+        command: Crossing,
+    ) {
         let slot = answer_key.slot();
         if let Some(client) = self.client_mut(id) {
-            client.said.get_or_insert_default().pending.push(PendingCommand { answer_key, command });
+            let pending = PendingCommand { answer_key, command, told: now };
+            client.said.get_or_insert_default().pending.push(pending);
         }
         self.hand_over_command(id, slot, command);
     }
@@ -220,17 +249,15 @@ impl<P: Pad> Hub<P> {
     }
 
     /// The client repeats a command that was opened before. `false`: it is not for another shard, or has its outcome.
-    pub(super) fn repeat_command_elsewhere(&mut self, id: ClientId, slot: Slot) -> bool {
-        let mut pending = self
-            .client(id)
-            .and_then(|client| client.said.as_ref())
-            .into_iter()
-            .flat_map(|said| &said.pending);
-        let Some(command) = pending.find(|pending| pending.slot() == slot).map(|pending| pending.command)
-        else {
-            return false;
-        };
-        self.hand_over_command(id, slot, command);
+    pub(super) fn repeat_command_elsewhere(&mut self, now: Instant, id: ClientId, slot: Slot) -> bool {
+        let said = self.client_mut(id).and_then(|client| client.said.as_mut());
+        let mut pending = said.into_iter().flat_map(|said| &mut said.pending);
+        let Some(pending) = pending.find(|pending| pending.slot() == slot) else { return false };
+        if !is_too_soon(Some(pending.told), now) {
+            pending.told = now;
+            let command = pending.command;
+            self.hand_over_command(id, slot, command);
+        }
         true
     }
 
@@ -244,7 +271,7 @@ impl<P: Pad> Hub<P> {
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         let said = client.said.as_mut().ok_or(DiscardReason::Stale)?;
         let place = said.pending.iter().position(|pending| pending.slot() == slot);
-        let PendingCommand { answer_key, command } =
+        let PendingCommand { answer_key, command, .. } =
             said.pending.swap_remove(place.ok_or(DiscardReason::Stale)?);
         let owner = match command {
             Crossing::LookUp { owner } if status == OutcomeStatus::DONE => self.roster.tag(owner),
@@ -283,7 +310,7 @@ impl<P: Pad> Hub<P> {
         self.count_key(id.0);
         self.timers.insert((expires, Timer::Expiry(id)));
         let after = Barrier::OPEN;
-        self.asked.insert(id, Asked { responder, expires, after, pending: None, answer: None });
+        self.asked.insert(id, Asked { responder, expires, after, told: None, pending: None, answer: None });
         Ok(())
     }
 

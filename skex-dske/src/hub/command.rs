@@ -123,7 +123,7 @@ impl<P: Pad> Hub<P> {
             self.send(id, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
-        if self.repeat_command_elsewhere(id, slot) {
+        if self.repeat_command_elsewhere(now, id, slot) {
             return Err(DiscardReason::Duplicate);
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
@@ -143,7 +143,7 @@ impl<P: Pad> Hub<P> {
             _ => None,
         };
         if let Some(command) = elsewhere {
-            self.command_elsewhere(id, answer_key, command);
+            self.command_elsewhere(now, id, answer_key, command);
             return Ok(Disposition::Accepted);
         }
         let mut found = None;

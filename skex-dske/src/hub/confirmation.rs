@@ -29,7 +29,7 @@ impl<P: Pad> Hub<P> {
         }
         self.deliver_waiting(now, rng, id);
         self.pass_on_confirmations(now, id);
-        self.fetch_elsewhere(id);
+        self.fetch_elsewhere(now, id);
     }
 
     /// Tells an initiator what the responders of its keys here confirmed, as far as that is due.

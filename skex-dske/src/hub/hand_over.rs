@@ -156,7 +156,8 @@ impl<P: Pad> Hub<P> {
     /// Whether something that was handed over may still be done. Once its key is forgotten here, it comes too late; and without
     /// room it is as good as lost.
     fn check_hand_over(&self, now: Instant, expires: Instant) -> Result<(), DiscardReason> {
-        if expires <= now {
+        // Test switch: what was handed over is taken however late, and tests of shards must then fail.
+        if expires <= now && !cfg!(skex_without = "lifetime") {
             return Err(DiscardReason::Stale);
         }
         let full = self.journal.waiting() >= self.limits.changes

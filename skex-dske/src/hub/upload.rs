@@ -43,7 +43,7 @@ impl<P: Pad> Hub<P> {
             self.pass_on_confirmation(now, id);
             return Err(DiscardReason::Duplicate);
         }
-        if self.repeat_elsewhere(id, slot) {
+        if self.repeat_elsewhere(now, id, slot) {
             return Err(DiscardReason::Duplicate);
         }
         let client = self.client(initiator).ok_or(DiscardReason::UnknownPeer)?;

@@ -36,24 +36,28 @@ pub struct Between {
     pub delay: Duration,
     /// A shard crashes at a point.
     pub crash: u16,
+    /// What a shard that crashes alone was storing is lost: no receipt for it had come.
+    pub torn: u16,
 }
 
 impl Between {
     /// Everything goes wrong.
     pub const TERRIBLE: Self =
-        Self { lost: 150, twice: 200, late: 100, delay: Duration::from_millis(60), crash: 3 };
+        Self { lost: 150, twice: 200, late: 100, delay: Duration::from_millis(60), crash: 3, torn: 500 };
 }
 
 /// A hub in one piece, where a test is about that.
 #[allow(dead_code, reason = "not every user of this world has such a test")]
 pub const WHOLE: (u16, Between) =
-    (1, Between { lost: 0, twice: 0, late: 0, delay: Duration::ZERO, crash: 0 });
+    (1, Between { lost: 0, twice: 0, late: 0, delay: Duration::ZERO, crash: 0, torn: 0 });
 
 struct Shard {
     /// None: it has crashed.
     hub: Option<Hub<SharedPad>>,
     /// Its records since the last snapshot.
     log: Vec<Vec<u8>>,
+    /// The same without the record for which no receipt has come, if there is one.
+    durable: Option<Vec<Vec<u8>>>,
     /// Which checkpoints are its own; none before the first.
     instance: Option<u64>,
     /// Passed points: before and after it stores, sends, hands over.
@@ -110,7 +114,7 @@ impl ShardedHub {
             let log =
                 if shards.get() == 1 { records.to_vec() } else { own_records(records, config_mark(index)) };
             let restored = Hub::restore(config, &log, now, rng)?;
-            hub.shards.push(Shard { hub: Some(restored), log, instance: None, points: 0 });
+            hub.shards.push(Shard { hub: Some(restored), log, durable: None, instance: None, points: 0 });
         }
         Ok(hub)
     }
@@ -139,8 +143,13 @@ impl ShardedHub {
     }
 
     fn crash(&mut self, index: usize) {
-        self.shards[index].hub = None;
-        self.shards[index].instance = None;
+        let shard = &mut self.shards[index];
+        (shard.hub, shard.instance) = (None, None);
+        if let Some(durable) = shard.durable.take()
+            && self.dice.chance(self.between.torn)
+        {
+            shard.log = durable;
+        }
         self.acted = None;
         self.crashes += 1;
     }
@@ -357,7 +366,9 @@ impl Machine for ShardedHub {
         let instance = Some(receipt.instance());
         let shard = self.shards.iter_mut().find(|shard| shard.instance == instance);
         // One that crashed meanwhile has no use for it.
-        shard.and_then(|shard| shard.hub.as_mut()).map_or(Ok(()), |hub| hub.handle_persisted(receipt))
+        let Some(shard) = shard else { return Ok(()) };
+        shard.durable = None;
+        shard.hub.as_mut().map_or(Ok(()), |hub| hub.handle_persisted(receipt))
     }
 
     fn poll_output(&mut self) -> Output<Record, Vec<u8>, HubEvent> {
@@ -386,6 +397,7 @@ impl Machine for ShardedHub {
                     {
                         let shard = &mut self.shards[index];
                         shard.instance = Some(checkpoint.instance());
+                        shard.durable = Some(shard.log.clone());
                         shard.log.push(checkpoint.record().as_ref().to_vec());
                         from_last_snapshot(&mut shard.log);
                     }

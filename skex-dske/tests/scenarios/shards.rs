@@ -181,7 +181,7 @@ fn a_key_that_was_taken_back_is_not_delivered_by_a_hub_that_says_so() {
     let mut said_so = 0;
     for wait in [0, 10, 20, 35, 50, 70, 90] {
         let build = || {
-            let mut cast = cast(5, &setup(2, Between { late: 1000, ..Between::default() }));
+            let mut cast = cast(5, &setup(2, Between { late: 1000, torn: 1000, ..Between::default() }));
             cast.world.net_mut().set_default_link(Link::ideal().latency(2));
             let first = cast.request(0, 1, lasting(20));
             cast.settle(3);
@@ -269,6 +269,47 @@ fn keys_that_are_taken_back_in_a_storm_between_the_shards() {
         new_keys_agree(&mut cast);
     }
     assert!(said_so > 20, "{said_so}");
+}
+
+/// An initiator repeats its uploads, its look-ups and its questions for what waits every two milliseconds: while the hub's disk is slow, and
+/// while the responder is away. The other shard hears of it ten times a second at most.
+#[test]
+fn a_client_that_repeats_at_wire_speed_makes_no_work_for_another_shard() {
+    for slow in [true, false] {
+        let mut setup = setup(2, Between::default());
+        setup.names = (0..3).map(|hub| (hub, 1, "bob@example")).collect();
+        let speed = Duration::from_millis(2);
+        let limits = &mut setup.client_limits;
+        (limits.first_retransmission, limits.longest_retransmission, limits.fetch) = (speed, speed, speed);
+        let mut cast = cast(4, &setup);
+        cast.settle(2);
+        let id = cast.request(0, 1, lasting(20));
+        cast.settle(1);
+        cast.assert_agreed(0, 1, id);
+        if slow {
+            cast.world.set_receipts(cast.hubs[0], Receipts::After(Duration::from_millis(700)));
+        } else {
+            let (responder, hubs) = (cast.clients[1], cast.hubs.clone());
+            cast.world.net_mut().partition(&[responder], &hubs);
+        }
+        let next = cast.request(0, 1, lasting(20));
+        cast.look_up(0, "bob@example");
+        cast.world.run_for(Duration::from_millis(100), 1_000_000);
+        let sent = |cast: &Cast| {
+            let sent = cast.world.net().sent().iter();
+            sent.filter(|sent| sent.node == Some(cast.clients[0])).count()
+        };
+        let before = (cast.with_hub(0, |hub| hub.handed_over()), sent(&cast));
+        cast.world.run_for(Duration::from_millis(500), 10_000_000);
+        let handed_over = cast.with_hub(0, |hub| hub.handed_over()) - before.0;
+        let repeated = sent(&cast) - before.1;
+        // For each key, and for the look-up, five; and what the other shard answers.
+        assert!(repeated > 500 && handed_over <= 30, "{handed_over} of {repeated}, slow: {slow}");
+        cast.world.net_mut().heal();
+        cast.settle(25);
+        cast.assert_agreed(0, 1, next);
+        Oracle::acquit(&cast);
+    }
 }
 
 /// A hub is revoking, and power is lost at any point of that. Told again, as an operator does until all shards have said so, the

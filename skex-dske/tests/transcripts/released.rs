@@ -27,6 +27,16 @@ fn cast(entry: &Value) -> ExchangeTest {
     for list in ["clients", "hubs"] {
         for end in fields[list].as_array_mut().unwrap() {
             end["random"] = "00".repeat(1000).into();
+            // What the files of earlier versions do not say.
+            let end = end.as_object_mut().unwrap();
+            let missing: &[(&str, Value)] = if list == "clients" {
+                &[("informationTheoretic", false.into()), ("longestLifetime", u16::MAX.into())]
+            } else {
+                &[("error", Value::Null)]
+            };
+            for (field, value) in missing {
+                end.entry(*field).or_insert_with(|| value.clone());
+            }
         }
     }
     let rest = serde_json::json!({ "tcId": 0, "comment": "released", "result": "valid", "refusedBy": null });

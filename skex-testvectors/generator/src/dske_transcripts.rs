@@ -1,5 +1,8 @@
 //! dske-transcripts.json
 
+mod changes;
+mod liars;
+mod negotiation;
 mod passive;
 mod refused;
 mod scenarios;
@@ -12,7 +15,7 @@ use skex_testvectors::dske_transcripts::TestGroup;
 
 use self::scenarios::Exchanges;
 use self::witness::Witness;
-use self::world::{NAMES, Options, World, coordinate, hub_id, tag};
+use self::world::{BOB, NAMES, Options, World, coordinate, hub_id, tag};
 use crate::file::{Case, File, Group, hex};
 
 /// More than any end here draws.
@@ -45,6 +48,22 @@ fn played() -> ((&'static str, String), Vec<Value>) {
             ("SilentHub", "BASIC", "One hub is down."),
             ("Command", "BASIC", "Look-up, offer, withdrawal, authorisation."),
             ("Refill", "BASIC", "A table comes over the network; a key uses it."),
+            ("InitialKey", "BASIC", "Both ends are given another initial key."),
+            ("SeveralTables", "BASIC", "A direction has several tables."),
+            ("Retired", "MISSING_CHECK", "A table is taken out of service, or was."),
+            ("Revoked", "MISSING_CHECK", "A hub revokes a client, or has."),
+            ("Liars", "BASIC", "Fewer hubs than the threshold deliver wrong shares."),
+            ("TooManyLiars", "BASIC", "As many hubs as the threshold deliver wrong shares."),
+            ("Negotiated", "BASIC", "Terms follow from an offer and a wish."),
+            ("OtherContent", "MISSING_CHECK", "The same key id came with other content before."),
+            ("TooLittleAssurance", "DOWNGRADE", "A key of less assurance than the responder demands."),
+            ("LifetimeTooLong", "MISSING_CHECK", "A lifetime beyond the responder's longest."),
+            ("UnknownHub", "MISSING_CHECK", "A coordinate that the responder's roster lacks."),
+            (
+                "OldInitialKey",
+                "AUTHENTICATION",
+                "Under an initial key that another replaces, or has replaced.",
+            ),
             ("Version", "MISSING_CHECK", "A version that is not known."),
             ("Type", "MISSING_CHECK", "A type that is not known."),
             ("Length", "MISSING_CHECK", "An octet missing or left over."),
@@ -85,9 +104,18 @@ fn played() -> ((&'static str, String), Vec<Value>) {
         ],
     );
     file.group("Exchange", "exchanges", json!({}), |group| {
-        scenarios::all(&mut Exchanges { group, stored: &mut stored });
+        let exchanges = &mut Exchanges { group, stored: &mut stored };
+        scenarios::all(exchanges);
+        changes::all(exchanges);
+        liars::all(exchanges);
+        negotiation::all(exchanges);
     });
-    file.group("Exchange", "refused", json!({}), refused::all);
+    file.group("Exchange", "refused", json!({}), |group| {
+        refused::all(group);
+        changes::refused(group);
+        liars::refused(group);
+        negotiation::refused(group);
+    });
     file.group("Passive", "passive client", json!({}), passive::all);
     (file.finish::<TestGroup>(), stored)
 }
@@ -95,7 +123,7 @@ fn played() -> ((&'static str, String), Vec<Value>) {
 /// Everybody of a test before the first start.
 fn cast(case: &mut Case<'_>, options: Options) -> World {
     let table = options.elements as usize * 16;
-    let links: Vec<[Vec<u8>; 3]> = (0..2 * options.hubs)
+    let links: Vec<[Vec<u8>; 3]> = (0..2 * options.hubs - options.hubs_without_bob)
         .map(|i| {
             [("initialKey", 32), ("uplink.octets", table), ("downlink.octets", table)]
                 .map(|(field, length)| case.derive(&format!("links[{i}].{field}"), length))
@@ -105,7 +133,10 @@ fn cast(case: &mut Case<'_>, options: Options) -> World {
     let hubs = (0..options.hubs).map(|i| format!("hubs[{i}].random"));
     let paths: Vec<String> = clients.chain(hubs).collect();
     let tapes = paths.iter().map(|path| case.derive(path, TAPE)).collect();
-    World::new(options, &links, tapes)
+    let liars = 2..2 + options.liars;
+    // As long as the shares of a key of 256 bits.
+    let errors = liars.map(|hub| (hub, case.derive(&format!("hubs[{}].error", hub - 2), 7 * 16))).collect();
+    World::new(options, &links, tapes, errors)
 }
 
 /// Plays an exchange and writes it down. Gives the world as it is then.
@@ -146,7 +177,9 @@ fn ends(world: &World) -> [(&'static str, Value); 4] {
         json!({
             "name": NAMES[client],
             "tag": hex(&tag(client)),
-            "minimumThreshold": if client == 1 { world.options.minimum_threshold } else { 2 },
+            "minimumThreshold": if client == BOB { world.options.minimum_threshold } else { 2 },
+            "informationTheoretic": client == BOB && world.options.information_theoretic,
+            "longestLifetime": if client == BOB { world.options.longest_lifetime } else { u16::MAX },
             "random": hex(world.random(client)),
         })
     };
@@ -157,6 +190,7 @@ fn ends(world: &World) -> [(&'static str, Value); 4] {
             "coordinate": coordinate(hub),
             "suites": world.options.suites.iter().map(|suite| suite.id().value()).collect::<Vec<u8>>(),
             "authorised": world.options.authorised,
+            "error": world.error(hub).map(hex),
             "random": hex(world.random(hub)),
         })
     };
@@ -210,5 +244,5 @@ fn links(world: &World) -> Vec<Value> {
             "downlink": table(client, hub, 1),
         })
     };
-    (0..2).flat_map(|client| world.hubs().map(move |hub| link(client, hub))).collect()
+    (0..2).flat_map(|client| world.hubs_with(client).map(move |hub| link(client, hub))).collect()
 }

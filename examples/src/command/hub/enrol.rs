@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
-use skex_dske::{ClientId, LinkIdentity, Origin, Provision};
+use skex_dske::{ClientId, Hub, HubError, LinkIdentity, Origin, Provision};
 use skex_wire::SuiteId;
 
-use super::{Own, Running, hub_client, revoke};
+use super::{LyingPad, Own, Running, hub_client, revoke};
 use crate::command::provision::{both_tables, check_name, elements, take_in};
 use crate::config::{Accepts, HubClientFile, HubFile, Id, coordinate, load, replace};
 use crate::entropy::Entropy;
@@ -178,7 +178,16 @@ impl Running {
         let known = links.iter().find(|(link, _)| *link == name).context("it was written")?;
         let own = Own::of(&self.directory, &file, &self.lie, true)?;
         let (client, _) = hub_client(&own, client, &known.1)?;
-        self.driver.call(|hub, _, _| hub.enrol(client, &[name.as_bytes()]))??;
+        let (number, own_name) = (client.client, name.clone());
+        let enrol = move |hub: &mut Hub<LyingPad>| {
+            hub.enrol(client, &[own_name.as_bytes()])?;
+            Ok::<_, HubError>(hub.roster())
+        };
+        let roster = self.shards.call(number, move |hub, _, _| enrol(hub))??;
+        // That of its own shard is this one already.
+        let told =
+            self.shards.each(move |driver| driver.call(|hub, _, _| hub.enrolled_elsewhere(&roster)))?;
+        told.into_iter().collect::<Result<(), _>>()?;
         self.links = links;
         self.reporter.note(format!("{name} is enrolled"))
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use skex_dske::ClientTag;
+use skex_dske::{ClientTag, HubError};
 
 use super::Running;
 use crate::config::{HubFile, load, replace};
@@ -50,7 +50,7 @@ fn without_hub(directory: &Path, _lock: &DirectoryLock) -> Result<()> {
         hub.revoke(&order)?;
     }
     // What the log held of the client goes with the old log.
-    hub.driver.call(|hub, _, _| hub.compact())
+    hub.shards.each(|driver| driver.call(|hub, _, _| hub.compact())).map(drop)
 }
 
 /// Erases what a crash left of clients that skex.json says were revoked.
@@ -86,7 +86,10 @@ impl Running {
         let name = order.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if let Some((_, known)) = self.links.iter().find(|(link, _)| *link == name) {
             let client = enrolment(&self.directory, &name, known)?.link.client;
-            let revoked = self.driver.call(|hub, now, _| hub.revoke(now, client))?;
+            // Told to each shard, and again after a crash, until all of them have it.
+            let revoked =
+                self.shards.each(move |driver| driver.call(|hub, now, _| hub.revoke(now, client)))?;
+            let revoked = revoked.into_iter().fold(Err(HubError::UnknownClient), Result::or);
             // A crash between the machine's record and skex.json: the machine told it at this start, too.
             let finished = self.tell_events();
             finished?;

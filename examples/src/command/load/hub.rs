@@ -7,15 +7,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use skex_dske::Hub;
 
 use super::measure::{memory, process_cpu};
 use super::roster::Roster;
-use crate::clock::Clock;
+use crate::command::hub::{Logs, Shards};
 use crate::control::{Orders, Read};
-use crate::driver::{Driver, Paths, Traffic, bind};
-use crate::entropy::Entropy;
-use crate::store::Log;
+use crate::driver::{Traffic, bind};
 
 /// What a hub says of itself.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -35,34 +32,44 @@ pub(super) struct HubCounters {
 /// Serves until the standard input ends.
 pub(super) fn serve(roster: Roster, number: u8, directory: &Path, listen: &str) -> Result<()> {
     let (resident_empty, _) = memory()?;
-    let (log, contents) = Log::open(&directory.join(format!("hub-{number}.log")))?;
-    let (clock, mut entropy) = (Clock::start(), Entropy::open()?);
     let config = roster.hub_config(number)?;
-    let hub = Hub::restore(config, contents.records(), clock.now(), &mut entropy)?;
-    drop(contents);
-    let mut driver = Driver::start(hub, log, bind(listen)?, Paths::new(Vec::new()), clock, entropy)?;
-    say(&driver.local_address()?.to_string())?;
+    let mut hub = Shards::start(config, Logs::read(directory, roster.shards)?, bind(listen)?)?;
+    say(&hub.local_address()?.to_string())?;
     let mut orders = Orders::from_stdin();
     loop {
-        let order = driver.wait(None, Some(orders.source()))?;
-        while driver.next_event().is_some() {}
+        let order = hub.wait(None, Some(orders.source()))?;
+        while hub.next_event().is_some() {}
         if !order {
             continue;
         }
         let Read::Orders(lines) = orders.read()? else { return Ok(()) };
         for _ in lines {
             let (resident, resident_peak) = memory()?;
-            say(&serde_json::to_string(&HubCounters {
-                relayed: driver.machine.relayed(),
-                cpu_nanos: u64::try_from(process_cpu().as_nanos())?,
-                syncs: driver.syncs(),
-                traffic: driver.traffic(),
-                overfull: driver.machine.fill().filter(|fill| fill.held > fill.bound).count() as u64,
-                resident,
-                resident_peak,
-                resident_empty,
-            })?)?;
+            let cpu_nanos = u64::try_from(process_cpu().as_nanos())?;
+            let process =
+                HubCounters { cpu_nanos, resident, resident_peak, resident_empty, ..HubCounters::default() };
+            let shards = hub.each(|driver| {
+                Ok(HubCounters {
+                    relayed: driver.machine.relayed(),
+                    syncs: driver.syncs(),
+                    traffic: driver.traffic(),
+                    overfull: driver.machine.fill().filter(|fill| fill.held > fill.bound).count() as u64,
+                    ..HubCounters::default()
+                })
+            })?;
+            say(&serde_json::to_string(&shards.into_iter().fold(process, HubCounters::with))?)?;
         }
+    }
+}
+
+impl HubCounters {
+    /// What a shard of this process has counted, too.
+    fn with(mut self, shard: Self) -> Self {
+        self.relayed += shard.relayed;
+        self.syncs += shard.syncs;
+        self.traffic.add(shard.traffic);
+        self.overfull += shard.overfull;
+        self
     }
 }
 
@@ -75,7 +82,7 @@ fn say(line: &str) -> Result<()> {
 pub(super) struct HubProcess {
     roster: Roster,
     number: u8,
-    directory: PathBuf,
+    within: PathBuf,
     pub(super) address: SocketAddr,
     process: Child,
     orders: ChildStdin,
@@ -83,13 +90,18 @@ pub(super) struct HubProcess {
 }
 
 impl HubProcess {
-    pub(super) fn start(roster: Roster, number: u8, directory: &Path, listen: &str) -> Result<Self> {
+    /// In a directory of its own below this one.
+    pub(super) fn start(roster: Roster, number: u8, within: &Path, listen: &str) -> Result<Self> {
+        let directory = within.join(format!("hub-{number}"));
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
         let program = std::env::current_exe().context("this program does not know where it lies")?;
         let mut process = Command::new(program)
             .args(["load", "--as-hub", &number.to_string(), "--listen", listen])
             .args(["--clients", &roster.clients.to_string(), "--hubs", &roster.hubs.to_string()])
+            .args(["--shards", &roster.shards.to_string()])
             .arg("--directory")
-            .arg(directory)
+            .arg(&directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -99,8 +111,8 @@ impl HubProcess {
         };
         let answers = BufReader::new(answers);
         let address = SocketAddr::from(([0; 4], 0));
-        let directory = directory.to_owned();
-        let mut hub = Self { roster, number, directory, address, process, orders, answers };
+        let within = within.to_owned();
+        let mut hub = Self { roster, number, within, address, process, orders, answers };
         hub.address = hub.answer()?.parse().context("a hub did not say where it listens")?;
         Ok(hub)
     }
@@ -124,7 +136,7 @@ impl HubProcess {
     pub(super) fn restart(&mut self) -> Result<()> {
         self.process.kill().and_then(|()| self.process.wait()).context("cannot kill a hub")?;
         let listen = self.address.to_string();
-        let next = Self::start(self.roster, self.number, &self.directory, &listen)?;
+        let next = Self::start(self.roster, self.number, &self.within, &listen)?;
         *self = next;
         Ok(())
     }

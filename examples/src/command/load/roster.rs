@@ -1,5 +1,7 @@
 //! Who is enrolled where. Everything follows from the numbers, so that nothing has to be carried between processes.
 
+use core::num::NonZeroU16;
+
 use anyhow::{Context, Result};
 use skex_core::SecretBytes;
 use skex_core::machine::PeerHandle;
@@ -18,6 +20,8 @@ pub(super) struct Roster {
     pub(super) hubs: u8,
     /// Elements of each table.
     pub(super) elements: u32,
+    /// Of each hub that is a process of its own.
+    pub(super) shards: NonZeroU16,
 }
 
 /// Each client talks with those so many places before and behind it: among many clients as good as anybody.
@@ -114,7 +118,7 @@ mod tests {
     #[test]
     fn whoever_one_talks_with_talks_with_one() {
         for clients in [2, 3, 10, 50_000] {
-            let roster = Roster { clients, hubs: 2, elements: 1 };
+            let roster = Roster { clients, hubs: 2, elements: 1, shards: NonZeroU16::MIN };
             for client in [0, 1, clients - 1] {
                 for way in 0..roster.degree() {
                     let peer = roster.peer(client, way);

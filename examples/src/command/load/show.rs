@@ -10,8 +10,11 @@ use super::{memory, udp};
 const DSKE_PYTHON: f64 = 5.8;
 
 pub(super) fn show(report: &LoadReport) {
-    let LoadReport { clients, hubs, threshold, loss_per_mille, processors, .. } = report;
-    println!("{clients} clients enrolled at {hubs} hubs, threshold {threshold}, {processors} processors");
+    let LoadReport { clients, hubs, shards, threshold, loss_per_mille, processors, .. } = report;
+    let of_shards = if *shards == 1 { String::new() } else { format!(" of {shards} shards") };
+    println!(
+        "{clients} clients enrolled at {hubs} hubs{of_shards}, threshold {threshold}, {processors} processors"
+    );
     if let Some(memory) = &report.memory {
         println!("\nIn memory, one thread, virtual time (a datagram takes 20 to 30 ms)");
         for (name, phase) in phases(*loss_per_mille, [&memory.steady, &memory.loss, &memory.storm]) {

@@ -12,20 +12,20 @@ use crate::file::{Case, Group, flipped};
 const HUB: usize = 2;
 
 /// As little as an exchange needs.
-fn small() -> Options {
+pub(super) fn small() -> Options {
     Options { elements: 48, ..Options::default() }
 }
 
 /// The first message of an outer type, or with this inside.
 #[derive(Clone, Copy)]
-enum First {
+pub(super) enum First {
     Outer(u8),
     Inner(u8),
 }
 use First::{Inner, Outer};
 
 impl First {
-    fn of(self, to: usize) -> impl Fn(&World, &Flight) -> bool {
+    pub(super) fn of(self, to: usize) -> impl Fn(&World, &Flight) -> bool {
         move |world, flight| {
             flight.to == to
                 && match self {
@@ -38,7 +38,7 @@ impl First {
 
 /// What arrives in the place of a message.
 #[derive(Clone, Copy)]
-enum Change {
+pub(super) enum Change {
     /// Nothing is changed.
     Same,
     /// Its octets.
@@ -51,7 +51,7 @@ enum Change {
 use Change::{Inside, Octets, Retagged, Same};
 
 impl Change {
-    fn applied(self, world: &World, flight: &Flight) -> Vec<u8> {
+    pub(super) fn applied(self, world: &World, flight: &Flight) -> Vec<u8> {
         let witness = Witness::new(world);
         match self {
             Same => flight.octets.clone(),
@@ -66,14 +66,20 @@ impl Change {
 }
 
 /// What is inside a message.
-fn opened(world: &World, flight: &Flight) -> Vec<u8> {
+pub(super) fn opened(world: &World, flight: &Flight) -> Vec<u8> {
     let witness = Witness::new(world);
     let opened = witness.opened.iter().rfind(|opened| opened.flight.octets == flight.octets);
     opened.and_then(|opened| opened.inner.clone()).expect("it is sealed")
 }
 
+/// Whether a message belongs to the last session of its link.
+pub(super) fn fresh(world: &World, flight: &Flight) -> bool {
+    let witness = Witness::new(world);
+    witness.reseal(flight, &opened(world, flight)) == flight.octets
+}
+
 /// The last message, which changes nothing; of `policy`, what is refused may be answered so.
-fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
+pub(super) fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
     let sent = world.sent.len();
     world.deliver(flight);
     let answered = world.sent.len() - sent;
@@ -89,12 +95,12 @@ fn refuse(world: &mut World, flight: &Flight, layer: Layer) {
 }
 
 /// Name, comment, the layer that refuses, flag, what is changed. The tables of them are read better in lines than in columns.
-type Row = (&'static str, &'static str, Layer, &'static str, Change);
+pub(super) type Row = (&'static str, &'static str, Layer, &'static str, Change);
 
 /// Exchanges up to a message, in whose place another one arrives.
-struct Refused<'a> {
+pub(super) struct Refused<'a> {
     group: &'a mut Group,
-    options: Options,
+    pub(super) options: Options,
     /// Behind every name.
     suffix: &'static str,
     /// What the message is part of.
@@ -102,11 +108,11 @@ struct Refused<'a> {
 }
 
 impl<'a> Refused<'a> {
-    fn new(group: &'a mut Group, begin: &'a dyn Fn(&mut World, &mut Case<'_>)) -> Self {
+    pub(super) fn new(group: &'a mut Group, begin: &'a dyn Fn(&mut World, &mut Case<'_>)) -> Self {
         Self { group, options: small(), suffix: "", begin }
     }
 
-    fn at(&mut self, to: usize, first: First, rows: &[Row]) {
+    pub(super) fn at(&mut self, to: usize, first: First, rows: &[Row]) {
         for (name, comment, layer, flag, change) in rows {
             let name = format!("{name}{}", self.suffix);
             let result = (Some(*layer), *flag);

@@ -16,7 +16,7 @@ pub(super) fn wanted(threshold: u8, suite: KeySuite) -> KeyRequest {
 }
 
 /// A key, and everything that follows.
-fn make_key(world: &mut World, wanted: KeyRequest) -> Vec<u8> {
+pub(super) fn make_key(world: &mut World, wanted: KeyRequest) -> Vec<u8> {
     let before = world.given.len();
     let id = world.request(ALICE, wanted);
     world.until_given(before + 2);
@@ -30,7 +30,7 @@ pub(super) struct Exchanges<'a> {
 }
 
 impl Exchanges<'_> {
-    fn play(
+    pub(super) fn play(
         &mut self,
         name: &str,
         comment: &str,

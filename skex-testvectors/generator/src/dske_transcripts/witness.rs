@@ -24,6 +24,7 @@ pub(super) struct Opened {
 struct Session {
     link: (usize, usize),
     salts: [Vec<u8>; 2],
+    initial: usize,
     keys: [Vec<u8>; 2],
     prk: Vec<u8>,
     used: bool,
@@ -102,9 +103,24 @@ impl<'a> Witness<'a> {
 
     // ---- the envelope
 
-    fn link_keys(&self, link: (usize, usize), salts: [&[u8]; 2]) -> [Vec<u8>; 7] {
+    fn link_keys(&self, link: (usize, usize), initial: usize, salts: [&[u8]; 2]) -> [Vec<u8>; 7] {
         let (client, hub) = link;
-        derived(self.suite, self.world.initial_key(client, hub), &hub_id(hub), client as u32, salts)
+        derived(self.suite, self.world.initial_keys(link)[initial], &hub_id(hub), client as u32, salts)
+    }
+
+    /// Which of the link's initial keys a hello or the like is under: its tag is right under this one alone.
+    fn initial_of(&self, link: (usize, usize), octets: &[u8], before: &[u8]) -> usize {
+        let (body, tag) = octets.split_at(octets.len() - 16);
+        let verifies = |initial: &usize| {
+            let [_, hello, reply, request, ..] = self.link_keys(link, *initial, [&[], &[]]);
+            let key = match octets[0] {
+                0x11 => hello,
+                0x12 => reply,
+                _ => request,
+            };
+            crate::primitives::mac(self.suite, &key, &[before, body].concat())[..16] == *tag
+        };
+        (0..self.world.initial_keys(link).len()).find(verifies).expect("a right tag")
     }
 
     /// What is inside of a message; its tags are right, or this program ends.
@@ -112,26 +128,24 @@ impl<'a> Witness<'a> {
         let (octets, link) = (&flight.octets[..], flight.link());
         let client = (link.0 as u32).to_be_bytes();
         assert_eq!(octets[1..5], client, "the client id");
-        let [_, hello, reply, request, ..] = self.link_keys(link, [&[], &[]]);
-        let mac = |key: &[u8], before: &[u8]| {
-            let body = &octets[..octets.len() - 16];
-            crate::primitives::mac(self.suite, key, &[before, body].concat())[..16].to_vec()
-        };
-        let tag = &octets[octets.len() - 16..];
         match octets[0] {
-            0x11 => assert_eq!(mac(&hello, &[]), tag),
+            0x11 => drop(self.initial_of(link, octets, &[])),
             0x12 => {
                 let before = self.input(step);
                 let salts = [before[5..21].to_vec(), octets[5..21].to_vec()];
-                assert_eq!(mac(&reply, &salts[0]), tag);
-                if !self.sessions.iter().any(|session| (session.link, &session.salts) == (link, &salts)) {
-                    let [.., prk, up, down] = self.link_keys(link, [&salts[0], &salts[1]]);
-                    self.sessions.push(Session { link, salts, keys: [up, down], prk, used: false });
+                let initial = self.initial_of(link, octets, &salts[0]);
+                assert_eq!(self.initial_of(link, &before, &[]), initial, "under the key of the hello");
+                let known = |session: &Session| {
+                    (session.link, &session.salts, session.initial) == (link, &salts, initial)
+                };
+                if !self.sessions.iter().any(known) {
+                    let [.., prk, up, down] = self.link_keys(link, initial, [&salts[0], &salts[1]]);
+                    self.sessions.push(Session { link, salts, initial, keys: [up, down], prk, used: false });
                 }
             }
             0x15 => {
                 let before = self.input(step);
-                assert_eq!(mac(&request, &before[before.len() - 16..]), tag);
+                let _ = self.initial_of(link, octets, &before[before.len() - 16..]);
             }
             _ => return Some(self.open_sealed(flight)),
         }
@@ -162,11 +176,45 @@ impl<'a> Witness<'a> {
         panic!("no session opens {}", hex(octets))
     }
 
+    /// The message that a lying hub sends in the place of an honest one.
+    pub(super) fn lied(mut self, flight: &Flight, error: &[u8]) -> Vec<u8> {
+        let is_sealed = flight.octets[0] == 0x13;
+        let Some(mut inner) = is_sealed.then(|| self.open_sealed(flight)).filter(|inner| inner[0] == 5)
+        else {
+            return flight.octets.clone();
+        };
+        let share = inner.len() - 16 - error.len();
+        inner[share..].iter_mut().zip(error).for_each(|(octet, error)| *octet ^= error);
+        self.reseal(flight, &self.retagged(flight, &inner))
+    }
+
     /// A message with another inside, under the session and the number of `flight`, whose other copy nobody gets.
     pub(super) fn reseal(&self, flight: &Flight, inner: &[u8]) -> Vec<u8> {
         let octets = &flight.octets;
         let head = if octets[0] == 0x14 { 25 } else { 9 };
         self.seal(flight, &octets[..head], inner)
+    }
+
+    /// A HELLO_REPLY with the tag that it would have under another of the link's initial keys.
+    pub(super) fn replied_under(&self, flight: &Flight, initial: usize, salt: &[u8]) -> Vec<u8> {
+        let [_, _, reply, ..] = self.link_keys(flight.link(), initial, [&[], &[]]);
+        let body = &flight.octets[..21];
+        [body, &crate::primitives::mac(self.suite, &reply, &[salt, body].concat())[..16]].concat()
+    }
+
+    /// A message sealed under the keys that another of the link's initial keys gives for the salts of its session.
+    pub(super) fn sealed_under(mut self, flight: &Flight, initial: usize) -> Vec<u8> {
+        let inner = self.open_sealed(flight);
+        let of_link = |session: &&Session| session.link == flight.link() && session.used;
+        let [ref salt_c, ref salt_h] = self.sessions.iter().rfind(of_link).expect("a session").salts;
+        let [.., up, down] = self.link_keys(flight.link(), initial, [salt_c, salt_h]);
+        let key = if flight.direction() == 0 { up } else { down };
+        let head = if flight.octets[0] == 0x14 { 25 } else { 9 };
+        // Another number, which the sender has not used yet.
+        let header = crate::file::flipped(&flight.octets[..head], head - 1, 0x20);
+        let nonce = [&[0; 8], &header[head - 4..]].concat();
+        let (ciphertext, tag) = crate::primitives::seal(self.suite, &key, &nonce, &header, &inner);
+        [header, ciphertext, tag.to_vec()].concat()
     }
 
     fn seal(&self, flight: &Flight, header: &[u8], inner: &[u8]) -> Vec<u8> {
@@ -218,6 +266,21 @@ impl<'a> Witness<'a> {
         let body = &inner[..inner.len() - 16];
         let key = self.tag_key(flight, inner).expect("a tagged message");
         [body, &message_tag(&key, &[&Self::prefix(flight)[..], body].concat())].concat()
+    }
+
+    /// An upload or delivery with the same share in the block behind the one that it uses. Its tag is not right any more.
+    pub(super) fn moved(&self, flight: &Flight, inner: &[u8]) -> Vec<u8> {
+        let (link, way, index) = (flight.link(), flight.direction(), number(&inner[3..7]));
+        let n = usize::from(inner[45]);
+        let share = 52 + n + n.div_ceil(8) + 16;
+        let length = (inner.len() - 16 - share) / 16;
+        let next = index + 4 + length as u32;
+        let pads = [index, next].map(|index| self.elements((link, way, 0, index), 4, length));
+        let mut moved = [&inner[..3], &next.to_be_bytes(), &inner[7..]].concat();
+        for (place, octet) in moved[share..].iter_mut().take(16 * length).enumerate() {
+            *octet ^= pads[0][place] ^ pads[1][place];
+        }
+        moved
     }
 
     fn epoch_keys(&self, place: Place, suite: u8) -> [Vec<u8>; 2] {
@@ -296,7 +359,8 @@ impl<'a> Witness<'a> {
         for opened in self.opened.iter().filter(|opened| opened.flight.from == draw.end) {
             let octets = &opened.flight.octets;
             if octets[0] == 0x11 && octets[5..21] == draw.octets {
-                return ("salt", Some(opened.flight.to));
+                let what = if draw.connected[opened.flight.to - 2] { "probe" } else { "salt" };
+                return (what, Some(opened.flight.to));
             }
             if opened.inner.as_ref().is_some_and(|inner| inner[0] == 1 && inner[3..19] == draw.octets) {
                 return ("nonce", Some(opened.flight.to));
@@ -370,6 +434,9 @@ impl<'a> Witness<'a> {
         let tag_at = terms + n + n.div_ceil(8);
         key.secret_tag = inner[tag_at..tag_at + 16].to_vec();
         let (_, hub) = link;
+        let error = self.world.error(hub).filter(|_| way == 1).unwrap_or_default();
+        let share: Vec<u8> =
+            share.iter().enumerate().map(|(i, octet)| octet ^ error.get(i).unwrap_or(&0)).collect();
         let before = key.shares.insert(hub, share.clone());
         assert!(before.is_none_or(|before| before == share), "one share a hub");
     }
@@ -381,10 +448,10 @@ impl<'a> Witness<'a> {
         let wanted = asked.wanted;
         let mut context = vec![1, wanted.suite.id().value()];
         context.extend([&asked.id[..], &tag(asked.initiator), &tag(asked.responder)].concat());
-        context.extend([wanted.threshold, self.world.options.hubs as u8]);
+        context.extend([wanted.threshold, self.world.hubs_of(wanted).count() as u8]);
         context.extend(wanted.key_len.to_be_bytes());
         context.extend(wanted.lifetime.to_be_bytes());
-        for (i, hub) in self.world.hubs().enumerate() {
+        for (i, hub) in self.world.hubs_of(wanted).enumerate() {
             context.extend(hub_id(hub));
             context.extend([coordinate(hub), key.origins[i / 8] >> (i % 8) & 1]);
         }
@@ -453,8 +520,14 @@ impl<'a> Witness<'a> {
     /// The numbers of a message that its sender chose, and that follow from nothing else here.
     fn choices(&self, sent: &Opened) -> Map<String, Value> {
         let mut choices = Map::new();
-        let Some(inner) = &sent.inner else { return choices };
         let mut put = |name: &str, value: u32| drop(choices.insert(name.into(), value.into()));
+        let Some(inner) = &sent.inner else {
+            let (link, octets) = (sent.flight.link(), &sent.flight.octets);
+            if octets[0] == 0x11 && self.world.initial_keys(link).len() > 1 {
+                put("initialKey", self.initial_of(link, octets, &[]) as u32);
+            }
+            return choices;
+        };
         let is_fresh = sent.flight.octets[0] == 0x14;
         put("fresh", u32::from(is_fresh));
         let seq = if is_fresh { 21 } else { 5 };

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use skex_core::machine::{Checkpoint, Destination, Disposition, Instant, Output, PathId, PeerHandle};
 use skex_core::{Assurance, KeyId, SecretBytes};
 use skex_dske::{
-    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Coordinate, Hub, HubClient,
-    HubConfig, HubEvent, HubId, HubLink, KeyRequest, KeySuite, Origin, Pad, PadError, Record,
-    ResponderPolicy, Role, Table,
+    Authorised, Client, ClientConfig, ClientEvent, ClientId, ClientTag, Conduct, Coordinate, Hub, HubClient,
+    HubConfig, HubEvent, HubId, HubLink, KeyError, KeyRequest, KeySuite, Origin, Pad, PadError, PeerOffer,
+    Record, ResponderPolicy, Role, Table,
 };
 use skex_sim::Tape;
 use skex_wire::SuiteId;
 use skex_wire::dske::Direction;
 
 use super::TAPE;
+use super::witness::Witness;
 use crate::file::hex;
 
 /// Clients before hubs; a client's number at every hub is its place here.
@@ -34,6 +35,13 @@ pub(super) struct Options {
     pub(super) suites: Vec<KeySuite>,
     /// Bob's.
     pub(super) minimum_threshold: u8,
+    pub(super) longest_lifetime: u16,
+    /// Bob's: the least assurance.
+    pub(super) information_theoretic: bool,
+    /// So many hubs, the first ones, add something to every share that they deliver.
+    pub(super) liars: usize,
+    /// So many hubs, the last ones, have no link with bob.
+    pub(super) hubs_without_bob: usize,
     /// Whether the hubs let alice ask bob for keys.
     pub(super) authorised: bool,
 }
@@ -46,6 +54,10 @@ impl Default for Options {
             elements: 64,
             suites: KeySuite::ALL.to_vec(),
             minimum_threshold: 2,
+            longest_lifetime: u16::MAX,
+            information_theoretic: false,
+            liars: 0,
+            hubs_without_bob: 0,
             authorised: true,
         }
     }
@@ -114,6 +126,8 @@ pub(super) struct Provisioned {
     at_hub: SharedPad,
     /// Whether the client has it: of a refill, once it came.
     with_client: bool,
+    /// Whether the hub has it; a refill it has from the beginning.
+    with_hub: bool,
 }
 
 /// A message on its way.
@@ -139,6 +153,8 @@ pub(super) struct Draw {
     pub(super) end: usize,
     pub(super) step: usize,
     pub(super) octets: Vec<u8>,
+    /// Of a client, whether it has a session with each hub, once the step was done.
+    pub(super) connected: Vec<bool>,
 }
 
 /// A key that somebody asked for.
@@ -152,7 +168,13 @@ pub(super) struct Asked {
 pub(super) struct World {
     pub(super) options: Options,
     ends: Vec<End>,
-    pub(super) initial_keys: Vec<Vec<u8>>,
+    initial_keys: Vec<Vec<u8>>,
+    /// Links and the initial keys that they were given later, in this order.
+    further_keys: Vec<((usize, usize), Vec<u8>)>,
+    /// What lying hubs add.
+    errors: Vec<(usize, Vec<u8>)>,
+    /// What the last look-up found.
+    pub(super) offer: Option<PeerOffer>,
     pub(super) tables: Vec<Provisioned>,
     pub(super) now: u64,
     pub(super) steps: Vec<Value>,
@@ -189,10 +211,19 @@ fn origin(number: u8) -> Origin {
     if number == 0 { Origin::OutOfBand } else { Origin::Refill }
 }
 
+pub(super) fn assurance(information_theoretic: bool) -> Assurance {
+    if information_theoretic { Assurance::InformationTheoretic } else { Assurance::Computational }
+}
+
 impl World {
     /// Everybody before the first start. `octets` gives a link's initial key and two tables, by link; `tapes` are longer than
     /// is needed.
-    pub(super) fn new(options: Options, links: &[[Vec<u8>; 3]], tapes: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(
+        options: Options,
+        links: &[[Vec<u8>; 3]],
+        tapes: Vec<Vec<u8>>,
+        errors: Vec<(usize, Vec<u8>)>,
+    ) -> Self {
         let mut tables = Vec::new();
         for (place, [_, up, down]) in links.iter().enumerate() {
             for (direction, octets) in [(0, up), (1, down)] {
@@ -206,6 +237,7 @@ impl World {
                     at_client: SharedPad::new(octets),
                     at_hub: SharedPad::new(octets),
                     with_client: true,
+                    with_hub: true,
                 });
             }
         }
@@ -215,6 +247,9 @@ impl World {
             options,
             ends: tapes.into_iter().map(end).collect(),
             initial_keys: links.iter().map(|[key, ..]| key.clone()).collect(),
+            further_keys: Vec::new(),
+            errors,
+            offer: None,
             tables,
             now: 0,
             steps: Vec::new(),
@@ -232,6 +267,12 @@ impl World {
         2..2 + self.options.hubs
     }
 
+    /// The hubs that a client has links with.
+    pub(super) fn hubs_with(&self, client: usize) -> core::ops::Range<usize> {
+        let without = if client == BOB { self.options.hubs_without_bob } else { 0 };
+        2..2 + self.options.hubs - without
+    }
+
     pub(super) fn name(&self, end: usize) -> String {
         NAMES.get(end).map_or_else(|| format!("hub-{}", end - 1), |name| (*name).to_owned())
     }
@@ -245,6 +286,17 @@ impl World {
         &self.initial_keys[client * self.options.hubs + hub - 2]
     }
 
+    /// All initial keys that a link was ever given.
+    pub(super) fn initial_keys(&self, link: (usize, usize)) -> Vec<&[u8]> {
+        let further = self.further_keys.iter().filter(|(of, _)| *of == link).map(|(_, key)| &key[..]);
+        core::iter::once(self.initial_key(link.0, link.1)).chain(further).collect()
+    }
+
+    /// What a lying hub adds to every share that it delivers.
+    pub(super) fn error(&self, hub: usize) -> Option<&[u8]> {
+        self.errors.iter().find(|(liar, _)| *liar == hub).map(|(_, error)| &error[..])
+    }
+
     fn key_of_link(&self, client: usize, hub: usize) -> SecretBytes<32> {
         SecretBytes::try_copied_from(self.initial_key(client, hub)).expect("32 octets")
     }
@@ -254,7 +306,7 @@ impl World {
         [0, 1].map(|way| {
             let of_link = |table: &&Provisioned| {
                 (table.client, table.hub, table.direction) == (client, hub, way)
-                    && (!at_client || table.with_client)
+                    && (if at_client { table.with_client } else { table.with_hub })
             };
             let pad =
                 |table: &Provisioned| if at_client { table.at_client.clone() } else { table.at_hub.clone() };
@@ -267,7 +319,7 @@ impl World {
         let suite = SuiteId::new(self.options.envelope);
         let mut further = Vec::new();
         let mut links = Vec::new();
-        for hub in self.hubs() {
+        for hub in self.hubs_with(client) {
             let id = HubId::new(hub_id(hub));
             let [mut up, mut down] = self.tables_of(client, hub, true);
             links.push(HubLink {
@@ -286,7 +338,11 @@ impl World {
         let peers = vec![ClientTag::new(tag(1 - client))];
         let mut config = ClientConfig::new(ClientTag::new(tag(client)), links, peers).expect("good options");
         let mut policy = ResponderPolicy::default();
-        policy.minimum_threshold = if client == BOB { self.options.minimum_threshold } else { 2 };
+        if client == BOB {
+            policy.minimum_threshold = self.options.minimum_threshold;
+            policy.maximum_lifetime = self.options.longest_lifetime;
+            policy.minimum_assurance = assurance(self.options.information_theoretic);
+        }
         config = config.with_policy(policy).expect("a good policy");
         for (hub, direction, table) in further {
             config = config.with_table(hub, direction, table).expect("a good table");
@@ -297,7 +353,7 @@ impl World {
     fn hub_config(&self, hub: usize) -> HubConfig<SharedPad> {
         let mut further = Vec::new();
         let mut clients = Vec::new();
-        for client in [ALICE, BOB] {
+        for client in [ALICE, BOB].into_iter().filter(|client| self.hubs_with(*client).contains(&hub)) {
             let id = ClientId::new(client as u32);
             let [mut up, mut down] = self.tables_of(client, hub, false);
             clients.push(HubClient {
@@ -319,7 +375,9 @@ impl World {
         let at = Coordinate::new(coordinate(hub)).expect("not zero");
         let mut config = HubConfig::new(HubId::new(hub_id(hub)), at, clients).expect("good options");
         config = config.with_suites(&self.options.suites).expect("all are compiled in");
-        for (client, name) in NAMES.iter().enumerate() {
+        for (client, name) in
+            NAMES.iter().enumerate().filter(|(client, _)| self.hubs_with(*client).contains(&hub))
+        {
             config = config.with_name(ClientId::new(client as u32), name.as_bytes()).expect("a good name");
         }
         for (client, direction, table) in further {
@@ -401,6 +459,37 @@ impl World {
     }
 
     pub(super) fn request(&mut self, client: usize, wanted: KeyRequest) -> Vec<u8> {
+        self.ask(client, wanted, Value::Null)
+    }
+
+    /// Asks for a key by terms near `wish` that the offer found last allows.
+    pub(super) fn negotiated(&mut self, client: usize, wish: KeyRequest) -> Vec<u8> {
+        let offer = self.offer.clone().expect("an offer");
+        let (machine, ..) = self.client(client);
+        let wanted = machine.negotiate(&offer, wish).expect("terms for both");
+        let stated = json!({
+            "suite": wish.suite.id().value(),
+            "threshold": wish.threshold,
+            "lifetime": wish.lifetime,
+            "hubs": self.chosen(wish),
+            "informationTheoretic": wish.minimum_assurance == Assurance::InformationTheoretic,
+        });
+        self.ask(client, wanted, stated)
+    }
+
+    /// The coordinates of hubs that are not all.
+    fn chosen(&self, wanted: KeyRequest) -> Value {
+        let chosen: Vec<u8> = self.hubs_of(wanted).map(coordinate).collect();
+        if chosen.len() == self.options.hubs { Value::Null } else { hex(&chosen).into() }
+    }
+
+    /// The hubs of a key, in the order of their coordinates.
+    pub(super) fn hubs_of(&self, wanted: KeyRequest) -> impl Iterator<Item = usize> {
+        self.hubs()
+            .filter(move |hub| wanted.hubs.contains(Coordinate::new(coordinate(*hub)).expect("not zero")))
+    }
+
+    fn ask(&mut self, client: usize, wanted: KeyRequest, wish: Value) -> Vec<u8> {
         let peer = ClientTag::new(tag(1 - client));
         let (machine, rng, now) = self.client(client);
         let id = machine.request_key(now, rng, peer, wanted).expect("a good request").as_bytes().to_vec();
@@ -412,6 +501,9 @@ impl World {
             "threshold": wanted.threshold,
             "keyLength": wanted.key_len,
             "lifetime": wanted.lifetime,
+            "hubs": self.chosen(wanted),
+            "informationTheoretic": wanted.minimum_assurance == Assurance::InformationTheoretic,
+            "wish": wish,
         });
         self.finish(client, input);
         id
@@ -442,6 +534,7 @@ impl World {
             at_client: SharedPad::new(octets),
             at_hub: SharedPad::new(octets),
             with_client: false,
+            with_hub: true,
         };
         let sent = Table::new(number, Origin::Refill, table.at_hub.clone());
         self.tables.push(table);
@@ -472,6 +565,85 @@ impl World {
         let hub = self.name(hub);
         let input = json!({ "type": "AddTable", "hub": hub, "direction": way, "table": number, "octets": hex(&octets) });
         self.finish(client, input);
+    }
+
+    /// One end of a link is given another initial key; the other end is given the same, at its time.
+    pub(super) fn replace_initial_key(&mut self, end: usize, other: usize, key: &[u8]) {
+        let link = (end.min(other), end.max(other));
+        if !self.further_keys.contains(&(link, key.to_vec())) {
+            self.further_keys.push((link, key.to_vec()));
+        }
+        let given = SecretBytes::try_copied_from(key).expect("32 octets");
+        if end < 2 {
+            let (machine, rng, now) = self.client(end);
+            machine.replace_initial_key(now, rng, HubId::new(hub_id(other)), given).expect("a hub of it");
+        } else {
+            let (machine, _) = self.hub(end);
+            machine.replace_initial_key(ClientId::new(other as u32), given).expect("a client of it");
+        }
+        let input = json!({ "type": "InitialKey", "about": self.name(other), "key": hex(key) });
+        self.finish(end, input);
+    }
+
+    /// One end of a link is given a further table out of band; the other end is given the same, at its time.
+    pub(super) fn provision(&mut self, end: usize, other: usize, way: u8, number: u16, octets: &[u8]) {
+        let (client, hub) = (end.min(other), end.max(other));
+        let of_link = |table: &Provisioned| {
+            (table.client, table.hub, table.direction, table.number) == (client, hub, way, number)
+        };
+        if !self.tables.iter().any(of_link) {
+            self.tables.push(Provisioned {
+                client,
+                hub,
+                direction: way,
+                number,
+                origin: 0,
+                octets: octets.to_vec(),
+                at_client: SharedPad::new(octets),
+                at_hub: SharedPad::new(octets),
+                with_client: false,
+                with_hub: false,
+            });
+        }
+        let table = self.tables.iter_mut().find(|table| of_link(table)).expect("it is there");
+        let pad = if end < 2 { &table.at_client } else { &table.at_hub };
+        let added = Table::new(number, Origin::OutOfBand, pad.clone());
+        *(if end < 2 { &mut table.with_client } else { &mut table.with_hub }) = true;
+        if end < 2 {
+            let (machine, ..) = self.client(end);
+            machine.add_table(HubId::new(hub_id(hub)), direction(way), added).expect("a good table");
+        } else {
+            let (machine, _) = self.hub(end);
+            machine.add_table(ClientId::new(client as u32), direction(way), added).expect("a good table");
+        }
+        let input = json!({
+            "type": "Provision", "about": self.name(other), "direction": way, "table": number, "octets": hex(octets),
+        });
+        self.finish(end, input);
+    }
+
+    /// One end of a link takes a table out of service.
+    pub(super) fn retire(&mut self, end: usize, other: usize, way: u8, number: u16) {
+        if end < 2 {
+            let (machine, rng, now) = self.client(end);
+            machine
+                .retire_table(now, rng, HubId::new(hub_id(other)), direction(way), number)
+                .expect("a table that is there");
+        } else {
+            let (machine, _) = self.hub(end);
+            machine
+                .retire_table(ClientId::new(other as u32), direction(way), number)
+                .expect("a table that is there");
+        }
+        let input = json!({ "type": "Retire", "about": self.name(other), "direction": way, "table": number });
+        self.finish(end, input);
+    }
+
+    /// A hub revokes a client.
+    pub(super) fn revoke(&mut self, hub: usize, client: usize) {
+        let (machine, now) = self.hub(hub);
+        machine.revoke(now, ClientId::new(client as u32)).expect("a client of it");
+        self.finish(hub, json!({ "type": "Revoke", "client": NAMES[client] }));
     }
 
     /// An end gets a message.
@@ -551,6 +723,26 @@ impl World {
         panic!("no key comes")
     }
 
+    /// Until a look-up has found an offer.
+    pub(super) fn until_found(&mut self) {
+        self.settle();
+        while self.offer.is_none() {
+            assert!(self.tick(), "nothing happens any more");
+            self.settle();
+        }
+    }
+
+    /// Until this time, or nobody waits for one.
+    pub(super) fn until_time(&mut self, time: u64) {
+        loop {
+            self.settle();
+            let due = self.ends.iter().filter_map(|end| end.deadline).min();
+            if due.is_none_or(|due| due > time) || !self.tick() {
+                return;
+            }
+        }
+    }
+
     // ---- outputs
 
     /// Carries out what the end wants, and writes the step down.
@@ -562,25 +754,31 @@ impl World {
             let output = match machine {
                 Machine::Client(machine) => match machine.poll_output() {
                     Output::Event(event) => self.client_event(end, event),
-                    Output::Persist(checkpoint) => self.store(end, checkpoint),
-                    Output::Transmit(transmit) => self.send(end, step, transmit.to, transmit.payload),
+                    Output::Persist(checkpoint) => vec![self.store(end, checkpoint)],
+                    Output::Transmit(transmit) => vec![self.send(end, step, transmit.to, transmit.payload)],
                     Output::Wait(deadline) => break deadline.map(Instant::as_millis),
                 },
                 Machine::Hub(machine) => match machine.poll_output() {
-                    Output::Event(event) => hub_event(event),
-                    Output::Persist(checkpoint) => self.store(end, checkpoint),
-                    Output::Transmit(transmit) => self.send(end, step, transmit.to, transmit.payload),
+                    Output::Event(event) => vec![hub_event(event)],
+                    Output::Persist(checkpoint) => vec![self.store(end, checkpoint)],
+                    Output::Transmit(transmit) => vec![self.send(end, step, transmit.to, transmit.payload)],
                     Output::Wait(deadline) => break deadline.map(Instant::as_millis),
                 },
             };
-            outputs.push(output);
+            outputs.extend(output);
         };
         self.ends[end].deadline = deadline;
         let tape = &mut self.ends[end].tape;
         let lengths = tape.take_draws();
         let mut at = tape.used() - lengths.iter().sum::<usize>();
+        let connected = match &self.ends[end].machine {
+            Some(Machine::Client(machine)) => machine.status().map(|link| link.connected).collect(),
+            _ => Vec::new(),
+        };
+        let tape = &mut self.ends[end].tape;
         for length in lengths {
-            self.draws.push(Draw { end, step, octets: tape.drawn()[at..at + length].to_vec() });
+            let octets = tape.drawn()[at..at + length].to_vec();
+            self.draws.push(Draw { end, step, octets, connected: connected.clone() });
             at += length;
         }
         self.steps.push(json!({
@@ -609,16 +807,19 @@ impl World {
             Destination::Peer(handle) => handle.number() as usize,
             other => panic!("a destination that is not known here: {other:?}"),
         };
-        let flight = Flight { from: end, to, octets };
+        let mut flight = Flight { from: end, to, octets };
+        if let Some(error) = self.error(end) {
+            flight.octets = Witness::new(self).lied(&flight, error);
+        }
         let value = json!({ "type": "Send", "to": self.name(to), "octets": hex(&flight.octets) });
         self.sent.push((step, flight.clone()));
         self.flying.push_back(flight);
         value
     }
 
-    fn client_event(&mut self, client: usize, event: ClientEvent) -> Value {
+    fn client_event(&mut self, client: usize, event: ClientEvent) -> Vec<Value> {
         let named = |name: &str, about: &[u8]| json!({ "type": "Event", "event": name, "about": hex(about) });
-        match event {
+        let value = match event {
             ClientEvent::KeyEstablished(made) => {
                 let (id, key) = (made.key.id().as_bytes().to_vec(), made.key.secret().expose().to_vec());
                 self.given.push((id.clone(), key.clone()));
@@ -632,11 +833,18 @@ impl World {
                     "key": hex(&key),
                 })
             }
-            ClientEvent::Settled { key_id, .. } => named("settled", key_id.as_bytes()),
-            ClientEvent::KeyFailed { key_id, .. } => named("failed", key_id.as_bytes()),
-            ClientEvent::LookupEnded { result, .. } => {
-                named("lookedUp", result.map(|found| *found.tag.as_bytes()).expect("found").as_slice())
+            ClientEvent::Settled { key_id, hubs, .. } => {
+                let liars = hubs.iter().filter(|report| report.conduct == Conduct::Lying);
+                let lied = liars.map(|report| named("lied", report.hub.as_bytes()));
+                return core::iter::once(named("settled", key_id.as_bytes())).chain(lied).collect();
             }
+            ClientEvent::KeyFailed { key_id, error, .. } => named(failure(error), key_id.as_bytes()),
+            ClientEvent::LookupEnded { result: Ok(found), .. } => {
+                self.offer = found.offer;
+                named("lookedUp", found.tag.as_bytes())
+            }
+            ClientEvent::InitialKeyReplaced { hub } => named("initialKeyReplaced", hub.as_bytes()),
+            ClientEvent::TableRetired { hub, erased: true, .. } => named("tableRetired", hub.as_bytes()),
             ClientEvent::CommandEnded { .. } => named("commandEnded", &[]),
             ClientEvent::TableLow { hub, .. } => named("tableLow", hub.as_bytes()),
             ClientEvent::Refill { hub, direction, number, octets } => {
@@ -646,7 +854,20 @@ impl World {
                 named("tableCame", hub.as_bytes())
             }
             other => panic!("an event that is not known here: {other:?}"),
-        }
+        };
+        vec![value]
+    }
+}
+
+/// Why there is no key.
+fn failure(error: KeyError) -> &'static str {
+    match error {
+        KeyError::TooFewHubs => "tooFewHubs",
+        KeyError::Refused(_) => "refused",
+        KeyError::Unconfirmed => "unconfirmed",
+        KeyError::Assurance => "tooLittleAssurance",
+        KeyError::Undecodable => "undecodable",
+        other => panic!("an error that is not known here: {other:?}"),
     }
 }
 
@@ -658,6 +879,9 @@ fn hub_event(event: HubEvent) -> Value {
     let (name, tag) = match event {
         HubEvent::Refilled { client, .. } => ("refilled", client),
         HubEvent::TableLow { client, .. } => ("tableLow", client),
+        HubEvent::InitialKeyReplaced { tag, .. } => ("initialKeyReplaced", tag),
+        HubEvent::ClientRevoked { tag, .. } => ("clientRevoked", tag),
+        HubEvent::TableRetired { client, erased: true, .. } => ("tableRetired", client),
         other => panic!("an event that is not known here: {other:?}"),
     };
     json!({ "type": "Event", "event": name, "about": hex(tag.as_bytes()) })

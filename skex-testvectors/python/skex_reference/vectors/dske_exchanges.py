@@ -12,6 +12,7 @@ from typing import Any
 
 from ..dske import envelope, epochs, tags, wire
 from ..dske import key as keys
+from ..dske.decoding import decode
 from ..dske.envelope import ReplayWindow, SessionKeys
 from ..dske.observer import FoundKey, ObservedLink, Observer
 from ..dske.sharing import interpolate
@@ -33,6 +34,8 @@ Place = tuple[int, int, int]
 class Session:
     salts: tuple[bytes, bytes]
     keys: SessionKeys
+    # Which of the link's initial keys it rests on.
+    initial: int = 0
     used: bool = False
 
 
@@ -44,6 +47,14 @@ class LinkEnd:
     numbers: set[int] = field(default_factory=set)
     window: ReplayWindow = field(default_factory=ReplayWindow)
     salt: bytes = b""
+    # The salt of a hello under the next initial key, beside a session.
+    probe: bytes = b""
+    # The initial keys that it has, by their places in the link's list; and how many it was given.
+    present: int = 0
+    next: int | None = None
+    given: int = 1
+    # Tables that it took out of service, by direction and number.
+    retired: set[tuple[int, int]] = field(default_factory=set)
     # The open request for a lease, and the request that was granted last, with the leases of the session, by table.
     nonce: bytes = b""
     asked: wire.LeaseRequest | None = None
@@ -52,6 +63,8 @@ class LinkEnd:
     used: list[tuple[int, int, int]] = field(default_factory=list)
     # What was sent in this session, by table, index and number: its kind.
     sent: dict[Place, str] = field(default_factory=dict)
+    # What was taken of each key, for good: peer, terms, secret tag.
+    contents: dict[bytes, tuple[bytes, wire.Terms, bytes]] = field(default_factory=dict)
     epochs: dict[tuple[int, int], int] = field(default_factory=dict)
     # The table that comes: direction, number, octets so far.
     refill: tuple[int, int, bytes] | None = None
@@ -60,6 +73,19 @@ class LinkEnd:
         self.session, self.numbers, self.window = session, set(), ReplayWindow()
         self.asked = self.granted = self.refill = None
         self.leases, self.used, self.sent, self.epochs = [], [], {}, {}
+        self.probe = b""
+
+    def after_a_start(self) -> LinkEnd:
+        """What is durable of it here."""
+        return LinkEnd(present=self.present, next=self.next, given=self.given, retired=self.retired)
+
+    def initial_keys(self) -> list[int]:
+        """The next one is tried first (D "Replacement of the initial key")."""
+        return [self.present] if self.next is None else [self.next, self.present]
+
+    def proves(self, session: Session) -> None:
+        if session.initial == self.next:
+            self.present, self.next = self.next, None
 
 
 class Link:
@@ -68,8 +94,8 @@ class Link:
         self.client, self.hub = stated["client"], stated["hub"]
         self.client_id, self.client_tag = stated["clientId"], bytes.fromhex(client["tag"])
         self.hub_id, self.coordinate = bytes.fromhex(hub["hubId"]), hub["coordinate"]
-        self.k0 = bytes.fromhex(stated["initialKey"])
-        self.hello_keys = envelope.link_keys(self.suite, self.k0, self.hub_id)
+        # All initial keys that it ever has.
+        self.k0s = [bytes.fromhex(stated["initialKey"])]
         self.tables = {
             (way, stated[name]["number"]): bytes.fromhex(stated[name]["octets"])
             for way, name in ((0, "uplink"), (1, "downlink"))
@@ -77,6 +103,7 @@ class Link:
         self.ends = {self.client: LinkEnd(), self.hub: LinkEnd()}
         self.sessions: list[Session] = []
         self.generation = 0
+        self.revoked = False
         # Of a hub: its boot key, and the table that it sends.
         self.boot_key = b""
         self.refills: dict[tuple[int, int], bytes] = {}
@@ -96,13 +123,45 @@ class Link:
             self.suite, direction, self.client_id, self.hub_id, suite, table, index, secrets[:32], secrets[32:]
         )
 
-    def session_of(self, salts: tuple[bytes, bytes]) -> Session:
+    def hello_keys(self, initial: int) -> envelope.LinkKeys:
+        return envelope.link_keys(self.suite, self.k0s[initial], self.hub_id)
+
+    def session_of(self, salts: tuple[bytes, bytes], initial: int) -> Session:
         for session in self.sessions:
-            if session.salts == salts:
+            if (session.salts, session.initial) == (salts, initial):
                 return session
-        made = envelope.session_keys(self.suite, self.k0, *salts, self.client_id, self.hub_id)
-        self.sessions.append(Session(salts, made))
+        made = envelope.session_keys(self.suite, self.k0s[initial], *salts, self.client_id, self.hub_id)
+        self.sessions.append(Session(salts, made, initial))
         return self.sessions[-1]
+
+    def hello_is_under(self, end: LinkEnd, message: wire.Hello) -> int | None:
+        """Which of the initial keys that a hub has."""
+        for initial in end.initial_keys():
+            if envelope.hello_verifies(self.suite, self.hello_keys(initial).hello, b"", message):
+                return initial
+        return None
+
+    def reply_is_under(self, end: LinkEnd, message: wire.HelloReply) -> tuple[bytes, int] | None:
+        """The salt that a client sent, and the initial key."""
+        probed = end.session is not None
+        salt = end.probe if probed else end.salt
+        for initial in end.initial_keys():
+            if probed and initial != end.next:
+                continue
+            if envelope.hello_verifies(self.suite, self.hello_keys(initial).reply, salt, message):
+                return salt, initial
+        return None
+
+    def session_that_opens(self, end: LinkEnd, message: wire.Sealed, hub_salt: bytes) -> tuple[Session, bytes]:
+        """Of a hub, for a SEALED_FRESH of another salt than its session's."""
+        assert message.salt is not None
+        for initial in end.initial_keys():
+            session = self.session_of((message.salt, hub_salt), initial)
+            try:
+                return session, envelope.open_sealed(self.suite, session.keys.uplink, message)
+            except NotAuthentic:
+                pass
+        raise NotAuthentic("no initial key gives a session that opens it")
 
 
 @dataclass
@@ -113,12 +172,29 @@ class Key:
     key_id: bytes = b""
     parts: dict[str, bytes] = field(default_factory=dict)
     shares: dict[int, bytes] = field(default_factory=dict)
+    # Those of its hubs; none where all of the initiator's take part.
+    chosen: bytes | None = None
+    coordinates: tuple[int, ...] = ()
     context: bytes = b""
     block: bytes = b""
     secret_tag: bytes = b""
+    # What came to the responder, by coordinate, in the order in which it came; and whom it blames.
+    came: dict[int, bytes] = field(default_factory=dict)
+    lying: bytes | None = None
+
+    def accept(self) -> bytes:
+        """The key that the responder finds in what came (D "Decoding"). It fixes whom it blames."""
+        found = decode(self.stated["threshold"], list(self.came.items()), self.context, self.secret_tag)
+        if found is None:
+            raise ValueError("the responder gives a key that it cannot find")
+        if self.lying is None:
+            bits = sum(1 << i for i, x in enumerate(self.coordinates) if x in found.culprits)
+            self.lying = bits.to_bytes(-(-len(self.coordinates) // 8), "little")
+        return keys.key_of_block(found.secret, self.stated["keyLength"])
 
     def confirmation(self) -> wire.Confirmation:
-        origins, lying = (bytes.fromhex(self.stated["confirmation"][name]) for name in ("origins", "lying"))
+        origins, lying = bytes.fromhex(self.stated["confirmation"]["origins"]), self.lying
+        assert lying is not None
         tag = keys.confirmation_tag(self.parts["confirmKey"], self.context, origins, lying)
         return wire.Confirmation(origins, lying, tag)
 
@@ -142,6 +218,8 @@ class World:
         self.blocks: dict[tuple[int, int, int, int], int] = {}
         self.epochs: dict[tuple[int, int, int, int], int] = {}
         self._sessions: list[tuple[Link, Session]] = []
+        # What hubs said of the name that a client looks up, by coordinate.
+        self._said: dict[str, dict[int, wire.Found]] = {}
 
     def link(self, one: str, other: str) -> Link:
         return next(link for link in self.links if {link.client, link.hub} == {one, other})
@@ -160,8 +238,16 @@ class World:
                 return made
             self.stored(end, given)
             for link in self.of(end):
-                link.ends[end] = LinkEnd()
+                link.ends[end] = link.ends[end].after_a_start()
                 link.generation = 0 if end == link.hub else link.generation
+        if given["type"] == "Request":
+            terms = given
+            if given["wish"] is not None:
+                terms = self._negotiate(end, given["wish"])
+                made |= {f"input.{name}": value for name, value in terms.items()}
+            # Of a refused test there may be no key of it yet.
+            for key in self.keys[self._next_key : self._next_key + 1]:
+                key.chosen = None if terms["hubs"] is None else bytes.fromhex(terms["hubs"])
         self._draw(end, step)
         match given["type"]:
             case "Refill":
@@ -173,6 +259,28 @@ class World:
                 assert coming is not None
                 link.tables[given["direction"], given["table"]] = coming[2]
                 made["input.octets"] = coming[2].hex()
+            case "InitialKey":
+                link = self.link(end, given["about"])
+                own = link.ends[end]
+                if own.given == len(link.k0s):
+                    link.k0s.append(bytes.fromhex(given["key"]))
+                else:
+                    made["input.key"] = link.k0s[own.given].hex()
+                own.next, own.given, own.probe = own.given, own.given + 1, own.probe
+            case "Provision":
+                link, place = self.link(end, given["about"]), (given["direction"], given["table"])
+                if place in link.tables:
+                    made["input.octets"] = link.tables[place].hex()
+                else:
+                    link.tables[place] = bytes.fromhex(given["octets"])
+            case "Command":
+                self._said[end] = {}
+            case "Retire":
+                own = self.link(end, given["about"]).ends[end]
+                own.retired.add((given["direction"], given["table"]))
+                own.session = None
+            case "Revoke":
+                self.link(end, given["client"]).revoked = True
             case "Message":
                 octets = bytes.fromhex(given["octets"])
                 if octets not in self.sent and not refused:
@@ -187,7 +295,8 @@ class World:
                 self.sent.add(octets)
             elif output["type"] == "Key":
                 key = next(key for key in self.keys if key.key_id.hex() == output["keyId"])
-                made[f"outputs[{place}].key"] = key.parts["key"].hex()
+                is_first = not output["initiator"] and key.lying is None
+                made[f"outputs[{place}].key"] = (key.accept() if is_first else key.parts["key"]).hex()
         return made
 
     def stored(self, end: str, given: Json) -> dict[bytes, bytes]:
@@ -211,7 +320,10 @@ class World:
                         link.boot_key = octets
                 case "salt":
                     # At a start all are drawn before any is seen: in the order of the links.
-                    self.link(end, draw["about"]).ends[end].salt = octets
+                    own = self.link(end, draw["about"]).ends[end]
+                    own.salt, own.session, own.probe = octets, None, b""
+                case "probe":
+                    self.link(end, draw["about"]).ends[end].probe = octets
                 case "nonce":
                     self.link(end, draw["about"]).ends[end].nonce = octets
                 case "keyId":
@@ -237,7 +349,9 @@ class World:
 
     def _make(self, end: str, step: Json, key: Key, drawn: list[bytes]) -> None:
         """The secret block and its shares (D "The secret block and its shares")."""
-        stated, links = key.stated, self.of(end)
+        stated = key.stated
+        links = [link for link in self.of(end) if key.chosen is None or link.coordinate in key.chosen]
+        key.coordinates = tuple(sorted(link.coordinate for link in links))
         origins = int.from_bytes(bytes.fromhex(stated["origins"]), "little")
         hubs = [
             keys.HubOfKey(link.hub_id, link.coordinate, origins >> i & 1)
@@ -272,31 +386,35 @@ class World:
         link = self.link(end, other)
         own = link.ends[end]
         message = wire.decode_outer(octets)
+        if link.revoked and end == link.hub:
+            return
         if not isinstance(message, wire.Sealed):
-            if isinstance(message, wire.HelloReply) and equal(
-                envelope.hello_tag(link.suite, link.hello_keys.reply, own.salt, message.body()), message.tag
-            ):
-                if own.session is None or own.session.salts[0] != own.salt:
-                    own.begin(link.session_of((own.salt, message.salt)))
+            found = link.reply_is_under(own, message) if isinstance(message, wire.HelloReply) else None
+            if found is not None:
+                own.begin(link.session_of((found[0], message.salt), found[1]))
+                own.salt = found[0]
             return
-        if end == link.hub and message.salt is not None:
-            self._switch(link, own, message.salt)
-        if own.session is None:
+        session, is_new = own.session, False
+        if end == link.hub and message.salt is not None and (session is None or session.salts[0] != message.salt):
+            try:
+                session, _ = link.session_that_opens(own, message, self._hub_salt(link, message.salt))
+            except NotAuthentic:
+                return
+            own.begin(session)
+            link.generation += 1
+            is_new = True
+        if session is None:
             return
-        key = own.session.keys.downlink if end == link.client else own.session.keys.uplink
+        key = session.keys.downlink if end == link.client else session.keys.uplink
         try:
             inner = envelope.open_sealed(link.suite, key, message)
         except NotAuthentic:
             return
+        if is_new or end == link.client:
+            own.proves(session)
         if own.window.fresh(message.seq):
             own.window.mark(message.seq)
             self._take(link, end, inner)
-
-    def _switch(self, link: Link, own: LinkEnd, salt: bytes) -> None:
-        """A SEALED_FRESH: under the session of its salt, or a new one (D "Sessions", second table)."""
-        if own.session is None or own.session.salts[0] != salt:
-            own.begin(link.session_of((salt, self._hub_salt(link, salt))))
-            link.generation += 1
 
     def _hub_salt(self, link: Link, salt: bytes) -> bytes:
         # Informative. A hub has one boot key, whatever the suites of its links.
@@ -323,8 +441,14 @@ class World:
                 else:
                     length = 4 + wire.secret_block_elements(message.terms.key_length)
                     own.used.append((message.table, message.index, message.index + length))
+                own.contents.setdefault(message.key_id, (message.peer, message.terms, message.secret_tag))
+                if end == link.client:
+                    key = next(key for key in self.keys if key.key_id == message.key_id)
+                    key.came.setdefault(link.coordinate, self._share_in(link, inner, message))
             case wire.Command():
                 own.used.append((message.table, message.index, message.index + 4))
+            case wire.Outcome() if message.found is not None:
+                self._said[end][link.coordinate] = message.found
             case wire.Refill():
                 known = (message.direction, message.table)
                 before = own.refill if own.refill and own.refill[:2] == known else None
@@ -336,6 +460,40 @@ class World:
                 if table and 16 * message.next == len(table):
                     link.tables[message.direction, message.table] = table
 
+    def _share_in(self, link: Link, inner: bytes, delivery: wire.Share) -> bytes:
+        way, at = wire.DOWNLINK, (delivery.table, delivery.index)
+        if inner[0] in epochs.ONE_TIME:
+            suite = delivery.terms.suite
+            _, share_key = link.epoch_keys(way, suite, *at)
+            return epochs.open_sealed(suite, share_key, link.before(way), inner)
+        return xor(delivery.share, link.elements(way, at[0], at[1] + 4, len(delivery.share) // 16))
+
+    def _negotiate(self, end: str, wish: Json) -> Json:
+        """Terms from what the client's hubs say (D "Policy negotiation"). All tables of these tests have room."""
+        own, said = self.clients[end], self._said[end]
+        chosen = wish["hubs"] and bytes.fromhex(wish["hubs"])
+        wished = [link.coordinate for link in self.of(end) if chosen is None or link.coordinate in chosen]
+        offers = [found.offer for found in said.values() if found.offer is not None]
+        offer = max(offers, key=offers.count)
+        alike = [x for x in wished if x in said and said[x].offer == offer]
+        if len(alike) < max(own["minimumThreshold"], wish["threshold"], len(wished) // 2 + 1):
+            raise ValueError("too few hubs say this offer")
+        only_its = wish["informationTheoretic"] or own["informationTheoretic"] or offer.information_theoretic
+        suites = [
+            suite for suite in (wish["suite"], 1, 2, 3) if suite in offer.suites and (suite == keys.ITS or not only_its)
+        ]
+        hubs = [x for x in wished if x in offer.coordinates]
+        least = max(own["minimumThreshold"], offer.threshold, wish["threshold"], 2)
+        if least > len(hubs):
+            raise ValueError("too few hubs serve both")
+        return {
+            "suite": suites[0],
+            "threshold": max(least, len(hubs) // 2 + 1),
+            "lifetime": min(wish["lifetime"], offer.lifetime, own["longestLifetime"]),
+            "hubs": None if len(hubs) == len(self.of(end)) else bytes(hubs).hex(),
+            "informationTheoretic": only_its,
+        }
+
     # ---- what an end sends
 
     def _send(self, end: str, step: Json, output: Json) -> tuple[bytes | None, bytes]:
@@ -343,18 +501,27 @@ class World:
         own, heard = link.ends[end], bytes.fromhex(step["input"].get("octets") or "")
         match output["message"]:
             case "HELLO":
-                body = wire.Hello(link.client_id, own.salt, b"").body()
-                return None, body + envelope.hello_tag(link.suite, link.hello_keys.hello, b"", body)
+                initial = output["choices"].get("initialKey", 0)
+                if initial not in own.initial_keys() or own.probe and initial != own.next:
+                    raise ValueError("a hello under an initial key that it cannot be under")
+                body = wire.Hello(link.client_id, own.probe or own.salt, b"").body()
+                return None, body + envelope.hello_tag(link.suite, link.hello_keys(initial).hello, b"", body)
             case "HELLO_REPLY":
-                salt = heard[5:21]
-                body = wire.HelloReply(link.client_id, self._hub_salt(link, salt), b"").body()
-                session = link.session_of((salt, body[5:21]))
+                asked = wire.decode_outer(heard)
+                assert isinstance(asked, wire.Hello)
+                initial = link.hello_is_under(own, asked)
+                if initial is None:
+                    raise ValueError("the reply to a hello with a wrong tag")
+                body = wire.HelloReply(link.client_id, self._hub_salt(link, asked.salt), b"").body()
+                session = link.session_of((asked.salt, body[5:21]), initial)
                 if (link, session) not in self._sessions:
                     self._sessions.append((link, session))
-                return None, body + envelope.hello_tag(link.suite, link.hello_keys.reply, salt, body)
+                return None, body + envelope.hello_tag(link.suite, link.hello_keys(initial).reply, asked.salt, body)
             case "HELLO_REQUEST":
+                # The next key, if there is one, for every other AEAD tag.
+                initial = own.next if own.next is not None and heard[-16] & 1 else own.present
                 body = wire.HelloRequest(link.client_id, b"").body()
-                return None, body + envelope.hello_tag(link.suite, link.hello_keys.request, heard[-16:], body)
+                return None, body + envelope.hello_tag(link.suite, link.hello_keys(initial).request, heard[-16:], body)
         inner = self._inner(link, end, step, output)
         assert own.session is not None
         own.session.used = True
@@ -411,14 +578,17 @@ class World:
     def _share(self, link: Link, own: LinkEnd, way: int, kind: str, at: Json) -> bytes:
         key = self.keys[at["key"]]
         stated, share = key.stated, key.shares[link.coordinate]
+        error = self.hubs[link.hub]["error"]
+        if error is not None and way == wire.DOWNLINK:
+            # A hub that lies.
+            share = xor(share, bytes.fromhex(error))
         peer = bytes.fromhex(stated["responder"] if way == wire.UPLINK else stated["initiator"])
-        coordinates = tuple(sorted(other.coordinate for other in self.of(link.client)))
         terms = wire.Terms(
             stated["suite"],
             stated["threshold"],
             stated["keyLength"],
             stated["lifetime"],
-            coordinates,
+            key.coordinates,
             bytes.fromhex(stated["origins"]),
         )
         message = wire.Upload if way == wire.UPLINK else wire.Delivery
@@ -478,7 +648,7 @@ class World:
                     "hub": link.hub,
                     "saltC": session.salts[0].hex(),
                     "saltH": session.salts[1].hex(),
-                    "prk": envelope.session_prk(link.suite, link.k0, *session.salts).hex(),
+                    "prk": envelope.session_prk(link.suite, link.k0s[session.initial], *session.salts).hex(),
                     "uplinkKey": session.keys.uplink.hex(),
                     "downlinkKey": session.keys.downlink.hex(),
                 }
@@ -523,8 +693,8 @@ class World:
         links = [link for link in self.of(end) if link.client_id == message.client_id]
         if end in self.clients:
             links = [link for link in links if link.hub == other]
-        if not links:
-            raise WrongState("a client id that the hub has not given")
+        if not links or links[0].revoked and end == links[0].hub:
+            raise WrongState("a client id that the hub has not given, or has revoked")
         link = links[0]
         inner = self._opened(link, end, message)
         if inner is None:
@@ -543,24 +713,24 @@ class World:
         if isinstance(message, wire.Sealed):
             session = own.session
             if end == link.hub and message.salt is not None and (session is None or session.salts[0] != message.salt):
-                session = link.session_of((message.salt, self._hub_salt(link, message.salt)))
+                return link.session_that_opens(own, message, self._hub_salt(link, message.salt))[1]
             if session is None or (end == link.client and message.salt is not None):
                 raise WrongState("no session that could open it")
-            if session is own.session and not own.window.fresh(message.seq):
+            if not own.window.fresh(message.seq):
                 raise WrongState("it was taken before")
             key = session.keys.uplink if end == link.hub else session.keys.downlink
             return envelope.open_sealed(suite, key, message)
         if isinstance(message, wire.HelloReply):
-            if end == link.hub or own.session is not None:
+            if end == link.hub or own.session is not None and not own.probe:
                 raise WrongState("no hello waits for it")
-            before, hello_key = own.salt, link.hello_keys.reply
+            verifies = link.reply_is_under(own, message) is not None
         elif isinstance(message, wire.Hello):
             if end == link.client:
                 raise WrongState("a message that never goes this way")
-            before, hello_key = b"", link.hello_keys.hello
+            verifies = link.hello_is_under(own, message) is not None
         else:
             raise WrongState("about no message of this end")
-        if not envelope.hello_verifies(suite, hello_key, before, message):
+        if not verifies:
             raise NotAuthentic("a hello")
         return None
 
@@ -620,7 +790,7 @@ class World:
 
     def _must_open(self, link: Link, own: LinkEnd, way: int, table: int, index: int, length: int) -> None:
         """D "Opening blocks"."""
-        if (way, table) not in link.tables:
+        if (way, table) not in link.tables or (way, table) in own.retired:
             raise WrongState("no such table")
         if not any(of == table and start + 2 <= index and index + length <= end for of, start, end in own.leases):
             raise WrongState("no lease holds the block")
@@ -641,13 +811,27 @@ class World:
                 self._must_open(link, own, way, message.table, message.index, 4)
             _, share_key = link.epoch_keys(way, terms.suite, message.table, message.index)
             epochs.open_sealed(terms.suite, share_key, link.before(way), inner)
+        content = (message.peer, terms, message.secret_tag)
+        if own.contents.get(message.key_id, content) != content:
+            raise Policy("the key id came with other content before")
         if end == link.hub:
+            tags_there = [other.client_tag for other in self.of(end) if not other.revoked]
+            if message.peer not in tags_there:
+                raise Policy("no client with the responder's tag")
             if not self.hubs[end]["authorised"]:
                 raise Policy("the responder has not authorised the initiator")
             if terms.suite not in self.hubs[end]["suites"]:
                 raise Policy("a suite that the hub does not relay")
-        elif terms.threshold < self.clients[end]["minimumThreshold"]:
+            return
+        policy = self.clients[end]
+        if terms.threshold < policy["minimumThreshold"]:
             raise Policy("a threshold below the responder's")
+        if terms.lifetime > policy["longestLifetime"]:
+            raise Policy("a lifetime longer than the responder's")
+        if policy["informationTheoretic"] and (terms.suite != keys.ITS or any(terms.origins)):
+            raise Policy("less assurance than the responder's")
+        if not set(terms.coordinates) <= {other.coordinate for other in self.of(end)}:
+            raise Policy("a hub that the responder does not have")
 
     # ---- which key a delivery is of
 
@@ -678,7 +862,8 @@ def key_values(key: Key) -> Json:
     for i, stated in enumerate(key.stated["shares"]):
         values[f"shares[{i}].share"] = key.shares[stated["coordinate"]].hex()
     if key.stated["confirmation"] is not None:
-        values["confirmation.tag"] = key.confirmation().tag.hex()
+        told = key.confirmation()
+        values |= {"confirmation.lying": told.lying.hex(), "confirmation.tag": told.tag.hex()}
     return values
 
 
@@ -696,8 +881,20 @@ def _play(case: Case, until_last: bool = False) -> tuple[World, Json]:
 
 def _outputs(case: Case) -> list[str]:
     paths = ["sessions", "blocks", "epochs"]
+    # What both ends of a link are given: the second one gets what the first one got.
+    seen: list[tuple[Any, ...]] = []
+    clients = [client["name"] for client in case.test["clients"]]
     for number, step in enumerate(case.test["steps"]):
-        if step["input"]["type"] == "AddTable":
+        given = step["input"]
+        link = (step["end"], given.get("about")) if step["end"] in clients else (given.get("about"), step["end"])
+        what = (*link, given["type"], given.get("direction"), given.get("table"))
+        if given["type"] in ("InitialKey", "Provision") and seen.count(what) % 2:
+            paths.append(f"steps[{number}].input.{'key' if given['type'] == 'InitialKey' else 'octets'}")
+        seen.append(what)
+        if given["type"] == "Request" and given["wish"] is not None:
+            names = ("suite", "threshold", "lifetime", "hubs", "informationTheoretic")
+            paths += [f"steps[{number}].input.{name}" for name in names]
+        if given["type"] == "AddTable":
             paths.append(f"steps[{number}].input.octets")
         for place, output in enumerate(step["outputs"]):
             names = {"Send": ("inner", "octets"), "Key": ("key",)}.get(output["type"], ())
@@ -705,7 +902,7 @@ def _outputs(case: Case) -> list[str]:
     for i, key in enumerate(case.test["keys"]):
         names = ["keyId", "context", "tagKey", "key", "confirmKey", "block", "secretTag"]
         names += [f"shares[{j}].share" for j in range(len(key["shares"]))]
-        names += ["confirmation.tag"] if key["confirmation"] is not None else []
+        names += ["confirmation.lying", "confirmation.tag"] if key["confirmation"] is not None else []
         paths += [f"keys[{i}].{name}" for name in names]
     return paths
 
