@@ -25,7 +25,8 @@
 //! 4. **Junk.** Unauthenticated or malformed input changes nothing but a counter and is
 //!    [`Disposition::Discarded`], never an error. No reply to unauthenticated input is larger than that input.
 //! 5. **Time.** Time never runs backwards inside ([`Clock`]); calling [`Machine::handle_timeout`] too early or too
-//!    often is a no-op.
+//!    often is a no-op. So one call with a time far ahead stays: what has a lifetime is over, and earlier times count as that one.
+//!    Take `now` from one monotonic clock.
 //! 6. **Determinism.** Same configuration, records, inputs, times and random stream: same outputs, byte for byte.
 //! 7. **Bounds.** Every queue and table has a bound from the configuration. At the bound comes a clear error or
 //!    [`DiscardReason::Busy`], never growth, never a panic.

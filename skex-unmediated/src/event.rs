@@ -61,7 +61,12 @@ pub enum Event {
     /// One of the ends requires fresh secret material, and they have no block in common. An attempt that offers one goes on:
     /// it is answered as soon as the peer has the block. Blocks that were withdrawn here give their places to others now.
     MixRefused,
-    /// Nobody answered the first messages. Nothing is lost; try again.
+    /// Nobody answered the first messages. Nothing is lost; try again. If it stays so: the peer is down or not reached, or was
+    /// enrolled with something else (secret, ids, context, lane, initial suite) or has both ends on one side. It cannot tell:
+    /// what it does not know it does not answer.
+    ///
+    /// A third message without an answer is no such case: it is repeated as long as it takes, and
+    /// [`Peer::is_ahead`](crate::Peer::is_ahead) says so.
     Unanswered,
     /// The peer proved that it is ahead: this end was rolled back or cloned, and has to be enrolled anew. Its session is over,
     /// and it heeds no message any more.
