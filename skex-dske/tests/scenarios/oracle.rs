@@ -414,8 +414,8 @@ impl Oracle {
 
     fn on_outcome(&mut self, cast: &Cast, pair: Pair, octets: &[u8], outcome: &Tagged<'_, Outcome<'_>>) {
         self.counts.outcomes += 1;
-        let Outcome { table, index, status, .. } = outcome.message;
-        let of = (pair, true, table);
+        let Outcome { table: number, index, status, .. } = outcome.message;
+        let of = (pair, true, number);
         self.uses(of, index..index + 2, octets);
         self.verify(cast, of, index, false, outcome.untagged, outcome.tag);
         let Some(command) = self.commands.get(&(of, index)).cloned() else {
@@ -430,32 +430,45 @@ impl Oracle {
         let (node, client) = (cast.hubs[pair.1], (pair.0 as u32).to_be_bytes());
         let stored = |kind: u8, more: &[u8]| [&[kind], client.as_slice(), more].concat();
         let Command { body, .. } = Command::decode(&command).unwrap().message;
-        match body {
-            CommandBody::Publish(Some(_)) => {
-                self.depends(
-                    node,
-                    &stored(5, &[]),
-                    |offer| command[11..].starts_with(offer),
-                    "an offer was taken",
-                );
+        // What it says of the store, or what a later one says of the same: one record may carry both.
+        let says = |octets: &[u8]| match Command::decode(octets).unwrap().message.body {
+            CommandBody::Publish(offer) => {
+                let mut offers = self.stored(node).filter_map(|store| store.values.get(&stored(5, &[])));
+                match offer {
+                    Some(_) => offers.any(|stored| octets[11..].starts_with(stored)),
+                    None => offers.next().is_none(),
+                }
             }
             CommandBody::Withdraw(key_id) => {
                 // The share is not in it any more; or, in shards, none is taken that may still be on its way.
-                let short = |relay: &[u8]| relay.len() < 80;
-                if !self.stored(node).any(|store| store.values.contains_key(&stored(10, &key_id))) {
-                    self.depends(node, &stored(2, &key_id), short, "a key was withdrawn");
-                }
+                let short = |relay: &Vec<u8>| relay.len() < 80;
+                self.stored(node).any(|store| {
+                    store.values.contains_key(&stored(10, &key_id))
+                        || store.values.get(&stored(2, &key_id)).is_some_and(short)
+                })
             }
             CommandBody::Authorise { client, allowed } => {
-                let says = |value: &[u8]| {
+                let mut lists =
+                    self.stored(node).filter_map(|store| store.values.get(&stored(4, &[]))).peekable();
+                let says = |value: &Vec<u8>| {
                     (value[0] == 0) == (value[1..].chunks(16).any(|tag| tag == client) == allowed)
                 };
-                let everybody = !self.stored(node).any(|store| store.values.contains_key(&stored(4, &[])));
-                if !everybody || !allowed {
-                    self.depends(node, &stored(4, &[]), says, "an initiator was authorised, or was not");
-                }
+                (lists.peek().is_none() && allowed) || lists.any(says)
             }
-            _ => {}
+            _ => true,
+        };
+        let is_of_the_same = |later: &[u8]| match (Command::decode(later).unwrap().message.body, &body) {
+            (CommandBody::Publish(_), CommandBody::Publish(_)) => true,
+            (CommandBody::Authorise { client, .. }, CommandBody::Authorise { client: again, .. }) => {
+                client == *again
+            }
+            _ => false,
+        };
+        let later = self.commands.iter().filter(|&(&((of, way, table), at), octets)| {
+            (of, way) == (pair, true) && (table, at) > (number, index) && is_of_the_same(octets)
+        });
+        if !says(&command) && !later.into_iter().any(|(_, octets)| says(octets)) {
+            self.charge(format!("{node:?}: a command was done before that was durable"));
         }
     }
 
