@@ -12,7 +12,7 @@ use crate::attacks::babble::anything;
 use crate::attacks::liar::{Liar, Share};
 use crate::oracle::Oracle;
 use crate::seeds;
-use crate::sharded::Between;
+use crate::sharded::{Between, usual_shards};
 use crate::snapshots::{Backup, Tables, back_up, put_back};
 use crate::world::{Cast, Lie, Setup, cast};
 
@@ -60,9 +60,11 @@ impl Storm {
         let (threshold, hubs) = [(2, 3), (2, 4), (3, 5), (3, 6), (4, 7)][dice.index(5)];
         let mut setup = Setup::new(hubs);
         (setup.clients, setup.table_elements) = (2 + dice.index(2), TABLE);
-        // Of eight worlds one has hubs in two shards, one in three, one in eight; and it is as bad between those.
-        if let Some(shards) = [2, 3, 8].get(seed as usize % 8) {
-            setup.shards = (*shards, Between::TERRIBLE);
+        // Of eight worlds one has hubs in two shards, one in three, one in eight, and the others as many as usual; it is as bad
+        // between those.
+        let shards = [2, 3, 8].get(seed as usize % 8).copied().unwrap_or_else(usual_shards);
+        if shards > 1 {
+            setup.shards = (shards, Between::TERRIBLE);
         }
         let mut cast = cast(seed, &setup);
         // Not before the adversary has its sessions.
