@@ -56,6 +56,8 @@ pub(crate) struct SettledReport {
     pub(crate) good: Vec<String>,
     pub(crate) silent: Vec<String>,
     pub(crate) lying: Vec<String>,
+    /// Those whose tables failed here.
+    pub(crate) failed: Vec<String>,
     pub(crate) refused: Vec<String>,
     pub(crate) blame_is_certain: bool,
 }
@@ -170,6 +172,7 @@ impl SettledReport {
             ("silent", &self.silent),
             ("lying", &self.lying),
             ("refusing", &self.refused),
+            ("table failed", &self.failed),
         ];
         for (what, hubs) in lists.into_iter().filter(|(_, hubs)| !hubs.is_empty()) {
             text.push_str(&format!("\n  {what:<12} {}", hubs.join(" ")));

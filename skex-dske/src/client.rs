@@ -705,6 +705,19 @@ impl<P: Pad> Client<P> {
         let _ = self.queue.push(after, Item::Event(event));
     }
 
+    /// Tells of tables whose storage has failed, as far as there is room.
+    fn tell_failures(&mut self) {
+        for hub in &mut self.links {
+            while self.queue.free() > self.events
+                && let Some((direction, number, error)) = hub.link.untold_failure()
+            {
+                let hub = hub.link.keys.hub();
+                let event = ClientEvent::TableFailed { hub, direction, number, error };
+                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+            }
+        }
+    }
+
     fn store_marks(&mut self, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         let id = hub.link.keys.hub();

@@ -49,7 +49,7 @@ use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::link::{Link, TableError, TableStatus};
-use crate::psrd::{ELEMENT_LEN, Pad};
+use crate::psrd::{ELEMENT_LEN, Pad, PadError};
 use crate::share::Coordinate;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
@@ -102,7 +102,7 @@ pub struct Hub<P> {
     revoked: BTreeMap<ClientId, ClientTag>,
     /// Tables that go to clients over the network.
     refills: BTreeMap<ClientId, refill::Refills<P>>,
-    /// At most three a client and one a refill: each is told once. Each with the checkpoint that it waits for.
+    /// At most three a client, one a refill and one a table: each is told once. Each with the checkpoint that it waits for.
     events: VecDeque<(u64, HubEvent)>,
     discards: DiscardCounters,
     relayed: u64,
@@ -176,6 +176,18 @@ pub enum HubEvent {
         number: u16,
         /// Whether it is erased. If its storage failed, overwrite or destroy that by other means.
         erased: bool,
+    },
+    /// The storage of a table has failed: no key of this client comes by this hub. Told once for each table and start. See also
+    /// [`TableStatus::failure`](crate::TableStatus::failure).
+    TableFailed {
+        /// Whose table.
+        client: ClientTag,
+        /// Whether it is for messages from the client.
+        uplink: bool,
+        /// Its number.
+        number: u16,
+        /// What its [`Pad`] said.
+        error: PadError,
     },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
     TableLow {
@@ -549,7 +561,18 @@ impl<P: Pad> Hub<P> {
             Outer::Sealed(sealed) => self.on_sealed(now, rng, id, from, sealed),
             _ => Err(DiscardReason::Unexpected),
         };
+        self.tell_failures(id);
         Ok(handled.unwrap_or_else(|reason| self.discards.discard(reason)))
+    }
+
+    /// Tells of tables of a client whose storage has failed.
+    fn tell_failures(&mut self, id: ClientId) {
+        let (Some(tag), Some(client)) = (self.roster.tag(id), self.clients.get_mut(id)) else { return };
+        while let Some((direction, number, error)) = client.link.untold_failure() {
+            let (client, uplink) = (tag, direction == Direction::UPLINK);
+            let event = HubEvent::TableFailed { client, uplink, number, error };
+            self.events.push_back((Barrier::OPEN, event));
+        }
     }
 
     fn on_sealed(

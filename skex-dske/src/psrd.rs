@@ -7,6 +7,7 @@
 
 mod block;
 mod device;
+mod health;
 mod incoming;
 mod outgoing;
 mod pad;

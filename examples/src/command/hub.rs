@@ -462,6 +462,14 @@ impl Running {
                         "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
                     ))?;
                 }
+                HubEvent::TableFailed { client, uplink, number, error } => {
+                    let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
+                    let (name, way) = (self.name_of(client), retire::way(way));
+                    self.reporter.note(format!(
+                        "{name}: {way} table {number} failed, and no key of this client comes by this hub: {error}; mend or replace \
+                         the storage"
+                    ))?;
+                }
                 HubEvent::InitialKeyReplaced { tag, .. } => {
                     let name = self.name_of(tag);
                     self.reporter

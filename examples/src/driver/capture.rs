@@ -3,6 +3,7 @@
 //! Each process writes a file of its own, whole packets only; [`merge`] makes one of them.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -24,14 +25,19 @@ const IPV4_HEADER: u16 = 20;
 const UDP_HEADER: u16 = 8;
 const UDP: u8 = 17;
 
-/// The capture of one process.
+/// Captures of this process.
+static CAPTURES: AtomicU32 = AtomicU32::new(0);
+
+/// The capture of one machine.
 pub(crate) struct Capture(File);
 
 impl Capture {
     /// A capture in the directory that the environment names; `None` where it names none.
     pub(crate) fn from_environment() -> Result<Option<Self>> {
         let Some(directory) = std::env::var_os(CAPTURE) else { return Ok(None) };
-        let path = Path::new(&directory).join(format!("{}.pcap", std::process::id()));
+        // A process may have several machines, each on a thread of its own.
+        let number = CAPTURES.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(&directory).join(format!("{}-{number}.pcap", std::process::id()));
         let mut file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         file.write_all(&HEADER).context("cannot write the capture")?;
         Ok(Some(Self(file)))

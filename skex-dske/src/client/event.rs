@@ -7,6 +7,7 @@ use skex_wire::dske::{AnswerStatus, Direction, OutcomeStatus};
 
 use super::negotiation::HubSet;
 use crate::id::{ClientTag, HubId};
+use crate::psrd::PadError;
 use crate::share::Coordinate;
 use crate::suite::KeySuite;
 
@@ -37,11 +38,22 @@ pub enum ClientEvent {
         role: Role,
         /// Every hub of the key, in the order of coordinates.
         hubs: Vec<HubReport>,
-        /// Whether the shares prove the accusation, given that fewer hubs than the threshold lie: of n' shares that came, at
+        /// Whether somebody is accused and the shares prove it, given that fewer hubs than the threshold lie: of n' shares that came, at
         /// most n' + 2 - 2k are wrong. With more the key is right all the same, but liars who work together can make
         /// honest hubs look wrong, and nobody can tell from shares alone: expel nobody on one such key. Always false at
-        /// the initiator when it hears of a liar: that is hearsay.
+        /// the initiator: what it hears of a liar is hearsay.
         blame_is_certain: bool,
+    },
+    /// The responder has confirmed a key that was given at the threshold, unconfirmed ([`Release::AtThreshold`](crate::Release::AtThreshold)).
+    /// Where this has not come by the end of the lifetime, it never will: the responder may not have the key.
+    KeyConfirmed {
+        /// Which key.
+        key_id: KeyId,
+        /// With whom.
+        peer: ClientTag,
+        /// What the key may claim, now that the responder has said by which tables its shares came: perhaps less than when it
+        /// was given.
+        assurance: Assurance,
     },
     /// A key did not come about. Nothing of it is left.
     KeyFailed {
@@ -97,6 +109,18 @@ pub enum ClientEvent {
         number: u16,
         /// Whether it is erased. If its storage failed, overwrite or destroy that by other means.
         erased: bool,
+    },
+    /// The storage of a table has failed: nothing that depends on it works, and keys come by other hubs alone. Told once for each
+    /// table and start. See also [`TableStatus::failure`](crate::TableStatus::failure).
+    TableFailed {
+        /// The hub at the other end.
+        hub: HubId,
+        /// Which way it serves.
+        direction: Direction,
+        /// Its number.
+        number: u16,
+        /// What its [`Pad`](crate::Pad) said.
+        error: PadError,
     },
     /// Little is left of a table: time for a refill.
     TableLow {
@@ -245,6 +269,8 @@ pub enum Conduct {
     Good,
     /// Nothing in time.
     Silent,
+    /// It was given no share: a table of ours for it failed, or holds what cannot be used.
+    TableFailed,
     /// It delivered another share than the key has at its coordinate (or the initiator gave it another).
     Lying,
     /// It refused.
@@ -263,6 +289,11 @@ pub enum KeyError {
     /// So many hubs refused that the threshold cannot be reached.
     #[error("so many hubs refused that the threshold cannot be reached; the first of them said {0:?}")]
     Refused(AnswerStatus),
+    /// The tables of so many hubs failed, or hold what cannot be used, that the threshold cannot be reached.
+    #[error(
+        "the tables of so many hubs failed here that the threshold cannot be reached; see what was told of each, and mend or replace the storage"
+    )]
+    Tables,
     /// The responder did not confirm before the lifetime ended.
     #[error(
         "the responder did not confirm before the lifetime ended; it may be down, or its policy refuses us"

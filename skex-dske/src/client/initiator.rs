@@ -117,6 +117,8 @@ struct Sharing {
     /// As the responder confirmed it, in the order of the context.
     lying: Vec<u8>,
     confirmed: bool,
+    /// What the key may claim, where the confirmation came after the key was given: until that is told.
+    confirmed_late: Option<Assurance>,
     /// Asks the hubs again for a confirmation that does not come.
     confirm_poll: Option<Backoff>,
     /// When the report on the hubs is due; set at the release.
@@ -178,6 +180,7 @@ impl Sharing {
                 return Conduct::Lying;
             }
             match share.answer {
+                None if share.broken => Conduct::TableFailed,
                 None => Conduct::Silent,
                 Some(AnswerStatus::ACCEPTED) => Conduct::Good,
                 Some(status) => Conduct::Refused(status),
@@ -260,6 +263,7 @@ impl<P: Pad> Client<P> {
             }
             next = self.requests.range((Bound::Excluded(key_id), Bound::Unbounded)).next().map(|(id, _)| *id);
         }
+        self.tell_failures();
     }
 
     /// `false`: the request is over.
@@ -285,12 +289,12 @@ impl<P: Pad> Client<P> {
                 match self.make_key(rng, key_id, request, &ready) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
                     // A table's storage failed, or shrank meanwhile.
-                    None => return self.fail(key_id, request, KeyError::TooFewHubs),
+                    None => return self.fail(key_id, request, KeyError::Tables),
                 }
             } else if now >= patience && self.lacks_assurance(request.wanted) {
                 return self.fail(key_id, request, KeyError::Assurance);
             } else if now >= request.expires {
-                return self.fail(key_id, request, KeyError::TooFewHubs);
+                return self.fail(key_id, request, self.too_few_hubs(request.wanted));
             } else {
                 request.stage = Stage::Gathering {
                     patience: if now >= patience { now.saturating_add(self.limits.grace) } else { patience },
@@ -305,7 +309,8 @@ impl<P: Pad> Client<P> {
         if sharing.key.is_some() && reachable < usize::from(request.wanted.threshold) {
             let refused = sharing.shares.iter().filter_map(|share| share.answer);
             let refused = refused.into_iter().find(|&status| status != AnswerStatus::ACCEPTED);
-            let error = refused.map_or(KeyError::TooFewHubs, KeyError::Refused);
+            // Without a refusal, the others have no share by a fault of ours.
+            let error = refused.map_or(KeyError::Tables, KeyError::Refused);
             return self.fail(key_id, request, error);
         }
         let threshold_reached = sharing.accepted() >= usize::from(request.wanted.threshold);
@@ -322,6 +327,10 @@ impl<P: Pad> Client<P> {
                     }
                 }
             }
+        }
+        if let Some(assurance) = sharing.confirmed_late.take() {
+            let peer = request.peer;
+            self.tell(Barrier::OPEN, ClientEvent::KeyConfirmed { key_id, peer, assurance });
         }
         let released =
             sharing.confirmed || request.wanted.release == Release::AtThreshold && threshold_reached;
@@ -351,7 +360,7 @@ impl<P: Pad> Client<P> {
             sharing.settled = true;
             let (peer, hubs) = (request.peer, sharing.reports());
             // The responder knows; what it confirmed is hearsay here.
-            let blame_is_certain = sharing.lying.iter().all(|octet| *octet == 0);
+            let blame_is_certain = false;
             self.tell(
                 Barrier::OPEN,
                 ClientEvent::Settled { key_id, peer, role: Role::Initiator, hubs, blame_is_certain },
@@ -368,7 +377,11 @@ impl<P: Pad> Client<P> {
             return self.settle_blocks(request);
         }
         let threshold = usize::from(request.wanted.threshold);
-        let error = if sharing.accepted() < threshold { KeyError::TooFewHubs } else { KeyError::Unconfirmed };
+        let error = if sharing.accepted() < threshold {
+            self.too_few_hubs(request.wanted)
+        } else {
+            KeyError::Unconfirmed
+        };
         self.fail(key_id, request, error)
     }
 
@@ -401,6 +414,13 @@ impl<P: Pad> Client<P> {
     fn able(&self, wanted: KeyRequest, origins: Origins) -> usize {
         let of_key = self.links.iter().filter(|hub| wanted.hubs.contains(hub.coordinate));
         of_key.filter(|hub| hub.link.could_have_room(wanted.need(), origins)).count()
+    }
+
+    /// Why too few hubs have their shares: they did not answer, or our tables for them failed.
+    fn too_few_hubs(&self, wanted: KeyRequest) -> KeyError {
+        let of_key = self.links.iter().filter(|hub| wanted.hubs.contains(hub.coordinate));
+        let sound = of_key.filter(|hub| !hub.link.cannot_send()).count();
+        if sound < usize::from(wanted.threshold) { KeyError::Tables } else { KeyError::TooFewHubs }
     }
 
     /// Whether the key could be made, but for its assurance.
@@ -524,6 +544,7 @@ impl<P: Pad> Client<P> {
             key: Some(key),
             shares: outbound,
             confirmed: false,
+            confirmed_late: None,
             confirm_poll: None,
             settle_at: None,
             settled: false,
@@ -651,6 +672,8 @@ impl<P: Pad> Client<P> {
             let assurance: Assurance = key.assurance().weakest(assurance);
             let key = OutputKey::new(key.id(), key.index(), assurance, key.into_secret());
             sharing.key = Some(key.confirmed());
+        } else {
+            sharing.confirmed_late = Some(sharing.context.assurance().weakest(assurance));
         }
         Disposition::Accepted
     }

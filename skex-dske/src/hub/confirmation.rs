@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::KeyId;
@@ -11,7 +12,7 @@ use skex_wire::dske::{Confirm, Confirmation, Fetched};
 use super::Hub;
 use super::hand_over::Body;
 use super::relay::{Relay, RelayId, StoredConfirmation};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Pace};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
 use crate::psrd::Pad;
@@ -48,7 +49,8 @@ impl<P: Pad> Hub<P> {
 
     /// Tells the initiator what the responder confirmed.
     pub(super) fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
-        let pace = self.limits.pace();
+        // Nobody says that it came. Who has it asks for other keys, and hears this one ever more seldom.
+        let pace = Pace { longest: Duration::MAX, ..self.limits.pace() };
         let Some(relay) = self.relays.get(&id) else { return };
         let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.roster.tag(relay.responder)) else {
             return;

@@ -48,7 +48,7 @@ impl<P: Pad> Hub<P> {
             Err(AllocateError::NeedsLease) => {
                 return self.ask_for_lease(now, rng, responder, (need, origins));
             }
-            Err(_) => return,
+            Err(_) => return self.tell_failures(responder),
         };
         sent.after = sent.after.max(relay.after);
         let (inner, after) = (sent.inner.clone(), sent.after);

@@ -10,7 +10,7 @@ use super::Link;
 use crate::client::Table;
 use crate::envelope::Side;
 use crate::key::Origin;
-use crate::psrd::{ELEMENT_LEN, Half, Incoming, Outgoing, Pad};
+use crate::psrd::{ELEMENT_LEN, Half, Incoming, Outgoing, Pad, PadError};
 use crate::state::RestoreError;
 
 /// A table and the way in which it serves.
@@ -107,6 +107,8 @@ pub struct TableStatus {
     pub len: u64,
     /// What is left of it, in octets.
     pub remaining: u64,
+    /// How its storage failed since the start, if it ever did: nothing that depends on it works then.
+    pub failure: Option<PadError>,
 }
 
 impl TableStatus {
@@ -118,6 +120,7 @@ impl TableStatus {
             origin: table.origin(),
             len: octets(table.elements()),
             remaining: octets(table.remaining()),
+            failure: table.health().failure(),
         }
     }
 }
@@ -225,6 +228,21 @@ impl<P: Pad> Link<P> {
         let incoming = self.incoming.tables().filter(|table| table.awaits_erasure());
         let outgoing = outgoing.map(|table| (sending, table.number()));
         outgoing.chain(incoming.map(|table| (receiving, table.number()))).collect()
+    }
+
+    /// Whether the storage of a table has failed from which this end sends.
+    pub(crate) fn cannot_send(&self) -> bool {
+        self.outgoing.tables().any(|table| table.health().failure().is_some())
+    }
+
+    /// A table whose storage has failed, and why. Each once.
+    pub(crate) fn untold_failure(&mut self) -> Option<(Direction, u16, PadError)> {
+        let (sending, receiving) = self.directions();
+        let outgoing = self.outgoing.untold_failure().map(|(number, error)| (sending, number, error));
+        outgoing.or_else(|| {
+            let (number, error) = self.incoming.untold_failure()?;
+            Some((receiving, number, error))
+        })
     }
 
     /// Whether a table of this number could be added.

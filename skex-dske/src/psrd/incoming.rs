@@ -7,6 +7,7 @@ use skex_core::{SecretBytes, SecretVec};
 use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 
 use super::block::{Block, KEY_ELEMENTS, has_erased_element};
+use super::health::Health;
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
 use super::tables::{Half, Place, RETIRED};
@@ -32,7 +33,8 @@ pub(crate) struct Incoming<P> {
     /// The sender's mark, as the request of that grant said it.
     last_mark: u32,
     /// Blocks whose tag did not verify since the start: for the operator, and to slow a flood down.
-    failed_tags: u32,
+    failed_tags: u16,
+    health: Health,
 }
 
 /// A grant as it was given: repeated while the same request is repeated.
@@ -50,7 +52,7 @@ const NOTHING: u32 = u32::MAX;
 
 /// Tags that may fail in a session before blocks are no longer looked at until the next lease. So many
 /// tries on one key leave a forgery at 2^-112 for a 256-bit key, at 2^-100 for 1 MiB (draft-skex-dske, "Bounds").
-const FAILED_TAGS_BOUND: u32 = 4096;
+const FAILED_TAGS_BOUND: u16 = 4096;
 
 /// The longest lease: room for four blocks of the longest key, as an honest sender asks for at most
 /// (draft-skex-dske, "Leases").
@@ -82,6 +84,7 @@ impl<P: Pad> Incoming<P> {
             last,
             last_mark: 0,
             failed_tags: 0,
+            health: Health::default(),
         }
     }
 
@@ -131,7 +134,7 @@ impl<P: Pad> Incoming<P> {
         // What was granted before this session is never opened again, in this start or a later one.
         if opened_from > self.erased {
             let rest = opened_from.saturating_sub(self.erased);
-            self.pad.erase(self.erased, rest).ok()?;
+            self.health.of(self.pad.erase(self.erased, rest)).ok()?;
             self.erased = opened_from;
         }
         // The head is the key of the grant; a gap below it was skipped by the sender.
@@ -147,14 +150,14 @@ impl<P: Pad> Incoming<P> {
 
     /// Where a lease of up to `want` elements can begin, from `start` on, without an erased element in it: above the mark
     /// there are some where an older record was brought back beside a newer table.
-    fn unspent(&self, start: u32, want: u32) -> Option<u32> {
+    fn unspent(&mut self, start: u32, want: u32) -> Option<u32> {
         let limit = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
         let (mut begin, mut index) = (start, start);
         let mut octets = SecretVec::zeroed(ELEMENT_LEN.saturating_mul(RUN.min(want) as usize));
         while index < begin.saturating_add(want).min(limit) {
             let run = RUN.min(begin.saturating_add(want).min(limit).saturating_sub(index));
             let run_octets = octets.expose_mut().get_mut(..ELEMENT_LEN.saturating_mul(run as usize))?;
-            match self.pad.read(index, run_octets) {
+            match self.health.of(self.pad.read(index, run_octets)) {
                 Ok(()) => {
                     for (at, element) in (index..).zip(run_octets.chunks(ELEMENT_LEN)) {
                         if has_erased_element(element) {
@@ -168,7 +171,7 @@ impl<P: Pad> Incoming<P> {
                     let end = index.saturating_add(run);
                     while index < end {
                         let element = run_octets.get_mut(..ELEMENT_LEN)?;
-                        let erased = match self.pad.read(index, element) {
+                        let erased = match self.health.of(self.pad.read(index, element)) {
                             Err(PadError::Erased) => true,
                             read => read.map(|()| has_erased_element(element)).ok()?,
                         };
@@ -185,14 +188,14 @@ impl<P: Pad> Incoming<P> {
     }
 
     /// The tag of a grant over `parts`, under the key at its head.
-    pub(crate) fn grant_tag(&self, grant: &Grant, parts: &[&[u8]]) -> Option<Tag> {
+    pub(crate) fn grant_tag(&mut self, grant: &Grant, parts: &[&[u8]]) -> Option<Tag> {
         let mut key = SecretBytes::<32>::zeroed();
-        self.pad.read(grant.start, key.expose_mut()).ok()?;
+        self.health.of(self.pad.read(grant.start, key.expose_mut())).ok()?;
         Some(MessageTagKey::from_pad(key.expose()).ok()?.tag(parts))
     }
 
     /// Reads the block at `index` without using it: the caller verifies its tag, then calls [`Self::used`].
-    pub(crate) fn open(&self, index: u32, pad_elements: u32) -> Result<Block, OpenError> {
+    pub(crate) fn open(&mut self, index: u32, pad_elements: u32) -> Result<Block, OpenError> {
         let end = index.checked_add(pad_elements).and_then(|end| end.checked_add(KEY_ELEMENTS));
         let end = end.filter(|&end| end <= self.high_water).ok_or(OpenError::NotLeased)?;
         if index < self.opened_from {
@@ -204,7 +207,8 @@ impl<P: Pad> Incoming<P> {
         if self.is_flooded() {
             return Err(OpenError::Flooded);
         }
-        Ok(Block::read(&self.pad, Place { table: self.number, index }, pad_elements)?)
+        let block = Block::read(&self.pad, Place { table: self.number, index }, pad_elements);
+        Ok(self.health.of(block)?)
     }
 
     /// Whether so many tags failed since the last grant that none is looked at before the next.
@@ -224,7 +228,7 @@ impl<P: Pad> Incoming<P> {
         if !self.used.insert(block.place.index, block.place.index.saturating_add(block.elements)) {
             return false;
         }
-        self.pad.erase(block.place.index, block.elements).is_ok()
+        self.health.of(self.pad.erase(block.place.index, block.elements)).is_ok()
     }
 
     /// The sender will not use anything below `floor` any more.
@@ -235,7 +239,7 @@ impl<P: Pad> Incoming<P> {
         let (from, floor) = (self.opened_from, floor.min(self.high_water));
         if floor > self.erased.max(from) && self.used.insert(from, floor) {
             let start = self.erased.max(from);
-            if self.pad.erase(start, floor.saturating_sub(start)).is_ok() {
+            if self.health.of(self.pad.erase(start, floor.saturating_sub(start))).is_ok() {
                 self.erased = floor;
             }
         }
@@ -288,8 +292,17 @@ impl<P: Pad> Half for Incoming<P> {
 
     fn clear(&mut self) -> u16 {
         // A failing erasure costs forward secrecy of bytes that nothing opens any more.
-        let _ = self.pad.erase(self.erased, self.pad.elements().saturating_sub(self.erased));
+        let rest = self.pad.elements().saturating_sub(self.erased);
+        let _ = self.health.of(self.pad.erase(self.erased, rest));
         self.number
+    }
+
+    fn health(&self) -> Health {
+        self.health
+    }
+
+    fn health_mut(&mut self) -> &mut Health {
+        &mut self.health
     }
 
     fn erasable(&mut self) -> (&mut dyn Pad, &mut u32) {

@@ -9,6 +9,7 @@ use skex_core::SecretBytes;
 use skex_wire::dske::{LeaseGrant, Tagged};
 
 use super::block::{Block, KEY_ELEMENTS};
+use super::health::Health;
 use super::pad::{Pad, PadError};
 use super::tables::{Half, Place, RETIRED};
 use crate::key::Origin;
@@ -34,6 +35,7 @@ pub(crate) struct Outgoing<P> {
     denied: bool,
     /// Blocks whose message may still be retransmitted, ascending.
     unsettled: Vec<u32>,
+    health: Health,
 }
 
 /// Room for more than 256 messages of a 256-bit key (11 elements each).
@@ -71,6 +73,7 @@ impl<P: Pad> Outgoing<P> {
             doublings: 0,
             denied: false,
             unsettled: Vec::new(),
+            health: Health::default(),
         }
     }
 
@@ -108,11 +111,12 @@ impl<P: Pad> Outgoing<P> {
             if end <= lease.end {
                 let after = lease.after;
                 lease.next = end;
-                let block = match Block::read(&self.pad, Place { table: self.number, index }, pad_elements) {
+                let block = Block::read(&self.pad, Place { table: self.number, index }, pad_elements);
+                let block = match self.health.of(block) {
                     Err(PadError::Erased) => continue,
                     block => block?,
                 };
-                self.pad.erase(index, elements)?;
+                self.health.of(self.pad.erase(index, elements))?;
                 if self.unsettled.is_empty() {
                     self.unsettled.reserve_exact(1);
                 }
@@ -124,7 +128,7 @@ impl<P: Pad> Outgoing<P> {
             }
             // What is left of this lease is too short; the next one has begun.
             let rest = end.min(lease.end).saturating_sub(index);
-            self.pad.erase(index, rest)?;
+            self.health.of(self.pad.erase(index, rest))?;
             let mut leases = core::mem::take(&mut self.leases).into_vec();
             leases.remove(0);
             self.leases = leases.into_boxed_slice();
@@ -198,7 +202,7 @@ impl<P: Pad> Outgoing<P> {
             return Err(GrantError::Refused);
         }
         let mut key = SecretBytes::<32>::zeroed();
-        self.pad.read(grant.start, key.expose_mut())?;
+        self.health.of(self.pad.read(grant.start, key.expose_mut()))?;
         let Ok(key) = MessageTagKey::from_pad(key.expose()) else {
             // Erased here: an older record was brought back beside a newer table. The request can never be granted; the next
             // one asks from the mark that this one has moved.
@@ -210,12 +214,13 @@ impl<P: Pad> Outgoing<P> {
         }
         // What lies between the last lease and this one was granted to an earlier start of this end, or asked for in vain; what
         // lies behind it was asked for and not granted. Both are lost: the mark above them is durable, or there were no grant.
-        self.pad.erase(self.erased, first.saturating_sub(self.erased))?;
+        self.health.of(self.pad.erase(self.erased, first.saturating_sub(self.erased)))?;
         // Of a table that comes in portions, what is here.
         let end = grant.end.min(self.pad.elements());
         let usable = end.saturating_sub(first) >= SMALLEST_BLOCK;
         let lost = if usable { end } else { first };
-        self.pad.erase(lost, self.mark.max(end).min(self.pad.elements()).saturating_sub(lost))?;
+        let rest = self.mark.max(end).min(self.pad.elements()).saturating_sub(lost);
+        self.health.of(self.pad.erase(lost, rest))?;
         let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end >= self.pad.elements();
         self.mark = self.mark.max(grant.end);
         (self.asked, self.erased) = (None, self.mark);
@@ -237,7 +242,7 @@ impl<P: Pad> Outgoing<P> {
         }
         (self.asked, self.denied) = (None, true);
         // The mark above it is durable, or the receiver had nothing to deny.
-        if self.pad.erase(self.erased, self.mark.saturating_sub(self.erased)).is_ok() {
+        if self.health.of(self.pad.erase(self.erased, self.mark.saturating_sub(self.erased))).is_ok() {
             self.erased = self.mark;
         }
         true
@@ -280,7 +285,7 @@ impl<P: Pad> Half for Outgoing<P> {
     fn end_session(&mut self) {
         for lease in core::mem::take(&mut self.leases) {
             // A failing erasure costs forward secrecy of unused bytes only; the mark keeps them from being used.
-            let _ = self.pad.erase(lease.next, lease.end.saturating_sub(lease.next));
+            let _ = self.health.of(self.pad.erase(lease.next, lease.end.saturating_sub(lease.next)));
         }
         (self.asked, self.denied, self.doublings) = (None, false, 0);
         self.unsettled.clear();
@@ -295,8 +300,17 @@ impl<P: Pad> Half for Outgoing<P> {
 
     fn clear(&mut self) -> u16 {
         // A failing erasure costs forward secrecy of unused bytes only.
-        let _ = self.pad.erase(self.mark, self.pad.elements().saturating_sub(self.mark));
+        let rest = self.pad.elements().saturating_sub(self.mark);
+        let _ = self.health.of(self.pad.erase(self.mark, rest));
         self.number
+    }
+
+    fn health(&self) -> Health {
+        self.health
+    }
+
+    fn health_mut(&mut self) -> &mut Health {
+        &mut self.health
     }
 
     fn erasable(&mut self) -> (&mut dyn Pad, &mut u32) {

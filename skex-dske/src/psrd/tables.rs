@@ -7,9 +7,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::block::Block;
+use super::health::Health;
 use super::incoming::Incoming;
 use super::outgoing::{AllocateError, Outgoing};
-use super::pad::Pad;
+use super::pad::{Pad, PadError};
 use crate::key::{Origin, Origins};
 
 /// The mark or high water of a table that was taken out of service: above every element that it may ever have.
@@ -55,6 +56,11 @@ pub(crate) trait Half {
     /// Erases what is left of a table that is used up; its number.
     fn clear(&mut self) -> u16;
 
+    /// Whether the storage works.
+    fn health(&self) -> Health;
+
+    fn health_mut(&mut self) -> &mut Health;
+
     /// The octets, and up to where they are erased.
     fn erasable(&mut self) -> (&mut dyn Pad, &mut u32);
 
@@ -72,11 +78,11 @@ pub(crate) trait Half {
     fn erase_whole(&mut self) -> bool {
         let (pad, erased) = self.erasable();
         let elements = pad.elements();
-        let done = pad.erase(0, elements).is_ok();
-        if done {
+        let done = pad.erase(0, elements);
+        if done.is_ok() {
             *erased = elements;
         }
-        done
+        self.health_mut().of(done).is_ok()
     }
 }
 
@@ -115,6 +121,11 @@ impl<T: Half> Tables<T> {
         tables.reserve_exact(1);
         tables.insert(place, table);
         self.0 = tables.into_boxed_slice();
+    }
+
+    /// A table whose storage has failed: its number and why, once.
+    pub(crate) fn untold_failure(&mut self) -> Option<(u16, PadError)> {
+        self.0.iter_mut().find_map(|table| Some((table.number(), table.health_mut().untold()?)))
     }
 
     /// The number of the newest table.

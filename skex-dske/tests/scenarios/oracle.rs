@@ -223,6 +223,9 @@ impl Oracle {
             link.client_salts.insert(salts[0]);
             link.sessions.push(Session::new(cast, pair, salts));
         }
+        for &(pair, salt) in &cast.adversary_hellos {
+            self.links.entry(pair).or_default().client_salts.insert(salt);
+        }
         let departures = cast.world.departures();
         for departure in departures.get(self.seen..).unwrap_or_default() {
             let (bytes, to) = match &departure.what {

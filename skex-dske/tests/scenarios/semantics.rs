@@ -1,14 +1,17 @@
 //! What users meet: policies, errors, rotation, and what a key costs.
 
+use skex_core::machine::DiscardReason;
 use skex_core::{Assurance, KeyId};
 use skex_dske::{
-    ClientError, Conduct, Coordinate, KeyError, KeyRequest, Origin, Release, ResponderPolicy, combine,
+    ClientError, ClientEvent, Conduct, Coordinate, HubEvent, HubId, KeyError, KeyRequest, Origin, PadError,
+    Release, ResponderPolicy, combine,
 };
-use skex_sim::Link;
+use skex_sim::{Either, Link};
+use skex_wire::dske::Direction;
 
 use crate::attacks::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
-use crate::world::{Cast, Setup, cast};
+use crate::world::{Cast, Lie, Setup, cast};
 
 fn taken(cast: &mut Cast, peer: usize, id: KeyId) -> Result<(), ClientError> {
     let (node, peer) = (cast.clients[1], cast.tags[peer]);
@@ -19,6 +22,129 @@ fn short(threshold: u8) -> KeyRequest {
     let mut request = KeyRequest::new(threshold);
     request.lifetime = 20;
     request
+}
+
+/// The tables that a client said have failed: hub, direction, number, failure.
+fn failed_tables(cast: &Cast, client: usize) -> Vec<(HubId, Direction, u16, PadError)> {
+    let of_client = cast.world.events().iter().filter(|happened| happened.node == cast.clients[client]);
+    let failed = of_client.filter_map(|happened| match &happened.event {
+        Either::Left(ClientEvent::TableFailed { hub, direction, number, error }) => {
+            Some((*hub, *direction, *number, *error))
+        }
+        _ => None,
+    });
+    failed.collect()
+}
+
+/// Storage fails at an initiator before it asks for a lease, or once it has one; and at a responder. Each table is named once, with what
+/// it said; a key comes while enough hubs are left, and otherwise the error blames no hub.
+#[test]
+fn a_table_that_fails_is_named_and_no_hub_is_blamed_for_it() {
+    for leased in [false, true] {
+        let mut cast = cast(5, &Setup::new(3));
+        if leased {
+            let id = cast.request(0, 1, short(2));
+            cast.settle(5);
+            cast.assert_agreed(0, 1, id);
+        }
+        cast.client_tables[0][0].0.set_lie(Lie::Broken);
+        let id = cast.request(0, 1, short(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+        let up = |hub: usize| (cast.hub_ids[hub], Direction::UPLINK, 0, PadError::Storage);
+        let (first, second) = (up(0), up(1));
+        assert_eq!(failed_tables(&cast, 0), [first]);
+        let status = cast.command(0, |client, _, _| client.tables(first.0)).unwrap();
+        assert_eq!(status[0].failure, Some(PadError::Storage));
+        assert_eq!(status[1].failure, None);
+
+        cast.client_tables[0][1].0.set_lie(Lie::Broken);
+        let id = cast.request(0, 1, short(2));
+        cast.settle(25);
+        assert_eq!(
+            (cast.key(0, id), cast.failure(0, id)),
+            (None, Some(KeyError::Tables)),
+            "leased: {leased}"
+        );
+        assert_eq!(failed_tables(&cast, 0), [first, second]);
+        cast.settle(50);
+        assert_eq!(failed_tables(&cast, 0), [first, second], "once");
+        Oracle::acquit(&cast);
+    }
+    let mut cast = cast(6, &Setup::new(3));
+    cast.settle(1);
+    cast.client_tables[1][2].1.set_lie(Lie::Broken);
+    cast.hub_downlinks[1][1].set_lie(Lie::Broken);
+    let id = cast.request(0, 1, short(2));
+    cast.settle(25);
+    assert_eq!(cast.key(1, id), None);
+    assert_eq!(failed_tables(&cast, 1), [(cast.hub_ids[2], Direction::DOWNLINK, 0, PadError::Storage)]);
+    let at_hubs = cast.world.events().iter().filter_map(|happened| match &happened.event {
+        Either::Right(HubEvent::TableFailed { client, uplink, number, error }) => {
+            Some((happened.node, *client, *uplink, *number, *error))
+        }
+        _ => None,
+    });
+    let at_hubs: Vec<_> = at_hubs.collect();
+    assert_eq!(at_hubs, [(cast.hubs[1], cast.tags[1], false, 0, PadError::Storage)]);
+}
+
+/// A key is taken at the threshold, while its responder is away. Once that has confirmed it, the initiator is told, once, with what the
+/// key may claim; and of a key that was confirmed before it was given, nothing is told beside.
+#[test]
+fn a_key_that_was_taken_at_the_threshold_is_confirmed_later() {
+    let confirmed = |cast: &Cast, id: KeyId| {
+        let of_key = cast.world.events().iter().filter_map(|happened| match &happened.event {
+            Either::Left(ClientEvent::KeyConfirmed { key_id, peer, assurance }) if *key_id == id => {
+                Some((happened.node, *peer, *assurance))
+            }
+            _ => None,
+        });
+        of_key.collect::<Vec<_>>()
+    };
+    let mut cast = cast(7, &Setup::new(3));
+    let hubs = cast.hubs.clone();
+    cast.world.net_mut().partition(&[cast.clients[1]], &hubs);
+    let mut request = KeyRequest::new(2);
+    request.release = Release::AtThreshold;
+    let id = cast.request(0, 1, request);
+    cast.settle(10);
+    assert!(cast.key(0, id).is_some() && !cast.keys(0)[0].confirmed);
+    assert_eq!(confirmed(&cast, id), []);
+    cast.world.net_mut().heal();
+    cast.settle(30);
+    let told = [(cast.clients[0], cast.tags[1], Assurance::InformationTheoretic)];
+    assert_eq!(confirmed(&cast, id), told);
+    let next = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(30);
+    cast.assert_agreed(0, 1, next);
+    assert_eq!((confirmed(&cast, next).len(), confirmed(&cast, id).len()), (0, 1));
+}
+
+/// Where nobody lied, nobody is blamed, and no blame is certain.
+#[test]
+fn no_blame_is_certain_where_nobody_is_blamed() {
+    let mut cast = cast(8, &Setup::new(3));
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    for client in [0, 1] {
+        assert_eq!(cast.conducts(client, id).unwrap(), [Conduct::Good; 3]);
+        assert_eq!(cast.blames_with_certainty(client, id), Some(false));
+    }
+}
+
+/// An initiator that has its confirmation goes on asking for others, every 15 seconds, as long as the key lives: the same one comes
+/// ever more seldom.
+#[test]
+fn a_confirmation_that_has_come_is_repeated_ever_more_seldom() {
+    let mut cast = cast(9, &Setup::new(3));
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    cast.settle(590);
+    let stale = cast.command(0, |client, _, _| client.discards().count(DiscardReason::Stale)).unwrap();
+    let asked = 590 / 15;
+    assert!(stale <= 3 * 11, "{stale} of {} questions", 3 * asked);
 }
 
 /// The protocol's premise, and its end: as many hubs as the threshold know the key. One less does not.

@@ -128,6 +128,17 @@ impl ShardedHub {
         self.crash_at = Some((shard, point));
     }
 
+    /// What a shard has stored.
+    pub fn log(&self, shard: usize) -> Vec<Vec<u8>> {
+        self.shards[shard].log.clone()
+    }
+
+    /// A shard ends, and starts again from what it had stored before.
+    pub fn roll_back(&mut self, shard: usize, log: Vec<Vec<u8>>) {
+        self.crash(shard);
+        self.shards[shard].log = log;
+    }
+
     /// The points that each shard has passed.
     pub fn points(&self) -> Vec<u64> {
         self.shards.iter().map(|shard| shard.points).collect()

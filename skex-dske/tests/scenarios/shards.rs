@@ -34,6 +34,11 @@ fn lasting(seconds: u16) -> KeyRequest {
 }
 
 impl Cast {
+    /// A hub's copies of a client's tables.
+    fn hub_tables(&self, hub: usize, client: usize) -> [&SharedPad; 2] {
+        [&self.hub_uplinks[hub][client], &self.hub_downlinks[hub][client]]
+    }
+
     fn with_hub<T>(&mut self, hub: usize, call: impl FnOnce(&mut ShardedHub) -> T) -> T {
         self.world.call(self.hubs[hub], |party, _, _| call(party.right().unwrap())).unwrap()
     }
@@ -310,6 +315,40 @@ fn a_client_that_repeats_at_wire_speed_makes_no_work_for_another_shard() {
         cast.assert_agreed(0, 1, next);
         Oracle::acquit(&cast);
     }
+}
+
+/// The store of one shard is brought back from a copy, with its clients' tables or without them, at all hubs. What it has forgotten the
+/// other shard remembers, or it is gone for good: no pad leaves twice, and keys come about again.
+#[test]
+fn scenario_44_one_shard_is_rolled_back_and_uses_nothing_twice() {
+    for_each_seed(0..seeds(12), |seed| {
+        let (shard, with_tables) = (seed as usize % 2, seed % 4 < 2);
+        let mut cast = cast(seed, &setup(2, Between { late: 300, ..Between::default() }));
+        cast.settle(2);
+        for round in 0..seed % 3 {
+            keys_both_ways(&mut cast, KeySuite::ALL[round as usize % 3]);
+        }
+        let logs: Vec<_> = (0..3).map(|hub| cast.with_hub(hub, |hub| hub.log(shard))).collect();
+        let octets: Vec<_> =
+            (0..3).map(|hub| cast.hub_tables(hub, shard).map(|table| table.octets())).collect();
+        for round in 0..3 {
+            keys_both_ways(&mut cast, KeySuite::ALL[(seed as usize + round) % 3]);
+        }
+        // One is under way.
+        let _ = cast.try_request_if_up(shard, 1 - shard, lasting(20));
+        cast.world.run_for(Duration::from_millis(7 * seed), 1_000_000);
+        for (hub, (log, octets)) in logs.into_iter().zip(octets).enumerate() {
+            cast.with_hub(hub, |hub| hub.roll_back(shard, log));
+            if with_tables {
+                let tables = cast.hub_tables(hub, shard);
+                tables.iter().zip(octets).for_each(|(table, octets)| table.set_octets(&octets));
+            }
+        }
+        cast.settle(30);
+        keys_both_ways(&mut cast, KeySuite::OneTime);
+        cast.settle(30);
+        new_keys_agree(&mut cast);
+    });
 }
 
 /// A hub is revoking, and power is lost at any point of that. Told again, as an operator does until all shards have said so, the

@@ -37,6 +37,8 @@ pub enum Lie {
     Bit,
     /// All octets are wrong, in the way of this number.
     Octets(u64),
+    /// The storage fails.
+    Broken,
 }
 
 impl SharedPad {
@@ -72,6 +74,7 @@ impl Pad for SharedPad {
         let start = index as usize * 16;
         out.copy_from_slice(octets.get(start..start + out.len()).ok_or(PadError::OutOfRange)?);
         match *self.lies.borrow() {
+            Lie::Broken => return Err(PadError::Storage),
             Lie::Bit if out.len() > 50 => out[50] ^= 1,
             Lie::Octets(number) if out.len() > 32 => {
                 let mut noise = vec![0; out.len()];
@@ -223,6 +226,8 @@ pub struct Cast {
     pub boots: Rc<RefCell<Vec<(NodeId, Instant)>>>,
     /// The sessions that an end in the adversary's hand has begun.
     pub adversary: Vec<AdversarySession>,
+    /// What clients in its hand said hello with, of which client and hub: the answer may come when it listens no more.
+    pub adversary_hellos: Vec<((usize, usize), [u8; 16])>,
 }
 
 /// Of which client and hub, and both salts.
@@ -431,6 +436,7 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
         further,
         boots,
         adversary: Vec::new(),
+        adversary_hellos: Vec::new(),
     }
 }
 

@@ -306,6 +306,18 @@ impl Running {
                     .note(format!("{hub} sent table {number}: keys that it carries are computational"))?;
                 Ok(News::Other)
             }
+            ClientEvent::TableFailed { hub, direction, number, error } => {
+                let (hub, way) = (self.names.hub(hub), retire::way(direction));
+                self.reporter.note(format!(
+                    "{hub}: {way} table {number} failed, and no key comes by this hub: {error}; mend or replace the storage"
+                ))?;
+                Ok(News::Other)
+            }
+            ClientEvent::KeyConfirmed { key_id, peer, assurance: claimed } => {
+                let peer = self.names.client(peer);
+                self.reporter.note(format!("{peer} has confirmed key {key_id}: {}", assurance(claimed)))?;
+                Ok(News::Other)
+            }
             ClientEvent::InitialKeyReplaced { hub } => {
                 let hub = self.names.hub(hub);
                 self.reporter.note(format!("{hub} has proven its other initial key: the old one is gone"))?;
@@ -385,6 +397,7 @@ impl Running {
                 Conduct::Good => &mut settled.good,
                 Conduct::Silent => &mut settled.silent,
                 Conduct::Lying => &mut settled.lying,
+                Conduct::TableFailed => &mut settled.failed,
                 _ => &mut settled.refused,
             };
             list.push(self.names.hub(report.hub));

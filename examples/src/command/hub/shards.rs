@@ -4,6 +4,7 @@
 //! see docs/draft-skex-dske.md, "Sharded hubs".
 
 use core::num::NonZeroU16;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rand_core::CryptoRng;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use skex_core::machine::Instant;
@@ -147,6 +148,7 @@ struct Shard<P: Pad> {
     post: Post<Hub<P>>,
     /// Tells what a call brought about.
     thread: Option<JoinHandle<Result<()>>>,
+    is_ending: Arc<AtomicBool>,
     telling: Telling,
 }
 
@@ -170,6 +172,16 @@ impl Telling {
     fn ring(&self) {
         // A full bell is rung already.
         let _ = (&*self.bell).write(&[0]);
+    }
+}
+
+/// Says it when a shard ends, however it does.
+struct TellingOfEnd(Telling, Arc<AtomicBool>);
+
+impl Drop for TellingOfEnd {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Release);
+        self.0.ring();
     }
 }
 
@@ -235,7 +247,7 @@ impl<P: Pad + Send + 'static> Shards<P> {
     ) -> Result<Vec<T>> {
         match self {
             Self::One(driver) => Ok(vec![ask(driver)?]),
-            Self::Many(many) => many.shards.iter().map(|shard| shard.ask(ask.clone())).collect(),
+            Self::Many(many) => (0..many.shards.len()).map(|index| many.ask(index, ask.clone())).collect(),
         }
     }
 
@@ -274,6 +286,17 @@ impl<P: Pad + Send + 'static> Shard<P> {
     }
 }
 
+impl<P: Pad> Shard<P> {
+    /// Waits for the end of a thread that is ending: why it has.
+    fn end(&mut self) -> Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => bail!("a shard of this hub has failed: this is a fault of this program"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<P: Pad + Send + 'static> Many<P> {
     fn start(parts: Vec<(Hub<P>, Log)>, socket: UdpSocket, clock: Clock) -> Result<Self> {
         let ends = parts.iter().map(|_| inbox::<Hub<P>>()).collect::<Result<Vec<_>>>()?;
@@ -296,24 +319,21 @@ impl<P: Pad + Send + 'static> Many<P> {
                     })));
                 }
             };
-            let own = telling.clone();
+            let is_ending = Arc::new(AtomicBool::new(false));
+            let own = TellingOfEnd(telling.clone(), Arc::clone(&is_ending));
             let serve = move || {
-                let ended = (|| {
-                    let (paths, entropy) = (Paths::new(Vec::new()), Entropy::open()?);
-                    let mut driver = Driver::start(machine, log, own_socket, paths, clock, entropy)?;
-                    driver.become_part(Part { inbox, hand_over: Box::new(hand_over) })?;
-                    loop {
-                        own.tell(&mut driver);
-                        let _ = driver.wait(None, None)?;
-                    }
-                })();
-                own.ring();
-                ended
+                let (paths, entropy) = (Paths::new(Vec::new()), Entropy::open()?);
+                let mut driver = Driver::start(machine, log, own_socket, paths, clock, entropy)?;
+                driver.become_part(Part { inbox, hand_over: Box::new(hand_over) })?;
+                loop {
+                    own.0.tell(&mut driver);
+                    let _ = driver.wait(None, None)?;
+                }
             };
             let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(serve);
             let thread = Some(thread.context("cannot start the thread of a shard")?);
             let post = posts.get(index).context("one for each")?.clone();
-            shards.push(Shard { post, thread, telling });
+            shards.push(Shard { post, thread, is_ending, telling });
         }
         let mut many = Self {
             socket: Socket::new(socket),
@@ -337,12 +357,9 @@ impl<P: Pad + Send + 'static> Many<P> {
         index: usize,
         ask: impl FnOnce(&mut HubDriver<P>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let shard = self.shards.get(index).context("a hub has one shard at least")?;
-        shard.ask(ask).or_else(|error| {
-            // Why it has ended says more.
-            self.check_shards()?;
-            Err(error)
-        })
+        let shard = self.shards.get_mut(index).context("a hub has one shard at least")?;
+        // It has ended, or is ending: why says more.
+        shard.ask(ask).or_else(|error| Err(shard.end().err().unwrap_or(error)))
     }
 
     fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
@@ -374,11 +391,8 @@ impl<P: Pad + Send + 'static> Many<P> {
         let mut rung = [0; 64];
         let _ = self.bell.read(&mut rung);
         for shard in &mut self.shards {
-            if let Some(thread) = shard.thread.take_if(|thread| thread.is_finished()) {
-                return match thread.join() {
-                    Ok(ended) => ended,
-                    Err(_) => Err(anyhow!("a shard of this hub has ended")),
-                };
+            if shard.is_ending.load(Ordering::Acquire) {
+                return shard.end();
             }
         }
         Ok(())

@@ -59,8 +59,10 @@ impl Judgement {
                 Conduct::Silent
             }
         };
-        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x))).collect();
-        (hubs, certain)
+        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x)));
+        let hubs: Vec<HubReport> = hubs.collect();
+        let blames = hubs.iter().any(|report| report.conduct == Conduct::Lying);
+        (hubs, blames && certain)
     }
 }
 

@@ -114,6 +114,7 @@ impl Liar {
         cast.world.kill(node);
         let mut liar = Self::new(cast, hub, client, false, honest);
         let salt = [0x5a; 16];
+        cast.adversary_hellos.push(((client, hub), salt));
         let hello = Hello::new(client as u32, salt);
         let octets =
             liar.tagged(Label::DSKE_HELLO, &[], cast, Hello::LEN, |out| hello.encode_untagged(out).unwrap());
