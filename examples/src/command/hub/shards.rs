@@ -359,7 +359,7 @@ impl<P: Pad + Send + 'static> Many<P> {
     ) -> Result<T> {
         let shard = self.shards.get_mut(index).context("a hub has one shard at least")?;
         // It has ended, or is ending: why says more.
-        shard.ask(ask).or_else(|error| Err(shard.end().err().unwrap_or(error)))
+        shard.ask(ask).map_err(|error| shard.end().err().unwrap_or(error))
     }
 
     fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
