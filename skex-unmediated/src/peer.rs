@@ -138,6 +138,8 @@ struct Attempt {
     cookie: Option<[u8; COOKIE_LEN]>,
     // Whether a cookie was taken since the last retransmission.
     cookie_taken: bool,
+    // Whether the peer refused it, for want of a block in common.
+    refused: bool,
 }
 
 struct Answered {

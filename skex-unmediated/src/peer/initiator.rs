@@ -55,6 +55,7 @@ impl Peer {
             tag,
             cookie: None,
             cookie_taken: false,
+            refused: false,
         });
         self.wanted = true;
         self.due.sends.insert(Sends::FIRST);

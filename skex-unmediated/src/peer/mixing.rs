@@ -75,6 +75,8 @@ impl Peer {
             // It asked for nothing else.
             self.forget_exchange();
             self.wanted = false;
+        } else if let Exchange::Attempt(attempt) = &mut self.exchange {
+            attempt.refused = true;
         }
         self.due.events.insert(Events::MIX_REFUSED);
     }

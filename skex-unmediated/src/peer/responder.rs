@@ -117,11 +117,12 @@ impl Peer {
     }
 
     /// Of two first messages that cross, the one of the higher round wins, then of the higher nonce. Who loses ends its
-    /// own attempt.
+    /// own attempt. So does one that was refused: as things are nothing comes of it, and the peer may ask for room.
     fn gives_way(&mut self, first: &FirstMessage<'_>) -> bool {
         let Exchange::Attempt(own) = &self.exchange else { return true };
         let (ours, theirs) = (rank(&own.nonce), rank(first.nonce));
-        if ours > theirs || (ours == theirs && self.state.side == Side::A) {
+        let wins = ours > theirs || (ours == theirs && self.state.side == Side::A);
+        if wins && !(own.refused && holds(Rule::AskForRoom)) {
             return false;
         }
         self.wanted = true;

@@ -10,7 +10,7 @@ use skex_wire::unmediated::Message;
 use super::pair::{End, Options, Pair, SECRET, block, config};
 use super::rules::{load_bearing, pass};
 use crate::rules::Rule;
-use crate::{Error, Event, MAX_RECORD, Peer, Side};
+use crate::{Error, Event, MAX_RECORD, MixPolicy, Peer, Side};
 
 const PATH: PathId = PathId::new(1);
 
@@ -283,4 +283,34 @@ fn recorded_first_messages_do_not_make_an_end_yield_for_ever_whose_application_a
             pair.a.timeout();
         }
     });
+}
+
+#[test]
+fn who_asks_for_room_gets_it_from_a_peer_that_insists_on_an_attempt_that_was_refused() {
+    let mut pair = Pair::new(Options { mix: Some(MixPolicy::Require), one_try: true, ..Options::default() });
+    pair.a.provide(1);
+    pair.a.provide(2);
+    // After a start the peer may have moved with either.
+    pair.a.crash();
+    pair.a.boot();
+    pair.a.peer().withdraw_mixes();
+    pair.a.drain();
+    assert!(pair.a.peer().provide_mix(&block(3)).is_err());
+    pair.b.provide(3);
+    pair.b.peer().set_round_for_tests(8);
+    for _ in 0..3 {
+        // It is refused, and goes on; and its first message beats any other.
+        pair.b.establish();
+        pass(&mut pair, 2);
+        pair.a.wake();
+        pair.a.establish();
+        pair.settle();
+        if pair.a.peer().provide_mix(&block(3)).is_ok() {
+            pair.a.drain();
+            return pair.assert_lives(Side::B);
+        }
+        pair.a.wake();
+        pair.b.wake();
+    }
+    panic!("it never gets room");
 }

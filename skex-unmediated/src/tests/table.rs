@@ -2,6 +2,7 @@
 
 mod load;
 mod model;
+mod orders;
 mod recovery;
 mod routing;
 mod site;

@@ -133,6 +133,8 @@ class Attempt:
     offered: tuple[int, ...]
     # Taken from the network once between two repetitions, and not authentic.
     cookie: bytes | None = None
+    # By the peer, for want of a block in common: it gives way to any (U "Glare").
+    refused: bool = False
 
 
 @dataclass
@@ -515,7 +517,7 @@ class Peer:
         if suite is None:
             raise Policy("no suite in common")
         if self._attempt:
-            if self._wins(self._attempt.first, first):
+            if not self._attempt.refused and self._wins(self._attempt.first, first):
                 return
             self._attempt = None
             # It may turn out fruitless. What was answered before ends when it would have.
@@ -623,6 +625,7 @@ class Peer:
             self._needed = set()
             if not attempt.offered and self._config.mix == "require":
                 self._attempt = None
+            attempt.refused = True
             self._events.append(MixRefused())
             raise Policy("a block is required, and none is in common")
         self._peer_path = path

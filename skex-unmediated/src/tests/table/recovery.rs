@@ -15,9 +15,9 @@ use crate::tests::pair::{Options, Pair};
 use crate::tests::rules::load_bearing;
 use crate::{Error, Event, LaneId, RecoveryCause, Side, TableConfig, TableError, TableEvent};
 
-const LANES: [LaneId; 2] = [LaneId::new(PAIR, 0), LaneId::new(PAIR, 1)];
-const PAIR: skex_core::machine::PeerHandle = skex_core::machine::PeerHandle::new(1);
-const RECOVERY: LaneId = LaneId::new(PAIR, crate::RECOVERY_LANE);
+pub(super) const LANES: [LaneId; 2] = [LaneId::new(PAIR, 0), LaneId::new(PAIR, 1)];
+pub(super) const PAIR: skex_core::machine::PeerHandle = skex_core::machine::PeerHandle::new(1);
+pub(super) const RECOVERY: LaneId = LaneId::new(PAIR, crate::RECOVERY_LANE);
 
 fn recover(site: &mut Site, cause: RecoveryCause) -> Result<(), TableError> {
     let done = site.table.recover(PAIR, cause, site.now, &mut site.rng);
@@ -51,7 +51,7 @@ fn agree(hub: &Site, devices: &Site, lane: LaneId) -> bool {
 }
 
 /// Nothing is lost any more, and nobody but the applications acts: a new session comes of it on every lane.
-fn heal(hub: &mut Site, devices: &mut Site) -> bool {
+pub(super) fn heal(hub: &mut Site, devices: &mut Site) -> bool {
     let epochs: Vec<_> = LANES.iter().map(|lane| (*lane, hub.slots[lane].clone())).collect();
     for round in 0..24 {
         for site in [&mut *hub, &mut *devices] {
