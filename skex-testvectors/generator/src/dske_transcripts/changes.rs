@@ -23,6 +23,7 @@ fn given(world: &World, case: &mut Case<'_>, field: &str, length: usize) -> Vec<
 
 pub(super) fn all(exchanges: &mut Exchanges<'_>) {
     initial_keys(exchanges);
+    third_initial_key(exchanges);
     tables(exchanges);
     let options = Options { hubs: 3, elements: 160, ..Options::default() };
     let comment = "hub-1 revokes bob: hub-2 and hub-3 give the next key; hub-1 knows neither tag nor name, and is silent to bob";
@@ -80,6 +81,26 @@ fn initial_keys(exchanges: &mut Exchanges<'_>) {
             make_key(world, wanted(2, KeySuite::OneTime));
         },
     );
+}
+
+/// Alice is given a third initial key when the second one is proven at the hub, and not yet at her.
+fn third_initial_key(exchanges: &mut Exchanges<'_>) {
+    let comment = "the hub proves the second key when alice is given a third: her session under the second goes on, and proves nothing";
+    let name = "an initial key is replaced before it is proven";
+    exchanges.play(name, comment, Options::default(), "InitialKey", |world, case| {
+        world.settle();
+        let second = given(world, case, "key", 32);
+        world.replace_initial_key(ALICE, HUB, &second);
+        world.replace_initial_key(HUB, ALICE, &second);
+        let reply = world.until(Outer(0x12).of(ALICE));
+        world.deliver(&reply);
+        let third = given(world, case, "key", 32);
+        world.replace_initial_key(ALICE, HUB, &third);
+        world.settle();
+        world.replace_initial_key(HUB, ALICE, &third);
+        make_key(world, wanted(2, KeySuite::OneTime));
+        world.until_replaced(1);
+    });
 }
 
 /// Both ends of alice's uplinks, and of bob's downlinks, are given table 1.

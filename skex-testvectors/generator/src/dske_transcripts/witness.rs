@@ -359,7 +359,10 @@ impl<'a> Witness<'a> {
         for opened in self.opened.iter().filter(|opened| opened.flight.from == draw.end) {
             let octets = &opened.flight.octets;
             if octets[0] == 0x11 && octets[5..21] == draw.octets {
-                let what = if draw.connected[opened.flight.to - 2] { "probe" } else { "salt" };
+                // Who is given a key in AwaitReply draws nothing.
+                let is_given = self.world.steps[draw.step]["input"]["type"] == "InitialKey";
+                let is_probe = is_given || draw.connected[opened.flight.to - 2];
+                let what = if is_probe { "probe" } else { "salt" };
                 return (what, Some(opened.flight.to));
             }
             if opened.inner.as_ref().is_some_and(|inner| inner[0] == 1 && inner[3..19] == draw.octets) {

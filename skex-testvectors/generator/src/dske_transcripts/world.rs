@@ -732,6 +732,20 @@ impl World {
         }
     }
 
+    /// Until alice has told so often that an initial key was replaced.
+    pub(super) fn until_replaced(&mut self, times: usize) {
+        let told = |world: &Self| {
+            let of_alice = world.steps.iter().filter(|step| step["end"] == NAMES[ALICE]);
+            let outputs = of_alice.flat_map(|step| step["outputs"].as_array().into_iter().flatten());
+            outputs.filter(|output| output["event"] == "initialKeyReplaced").count()
+        };
+        self.settle();
+        while told(self) < times {
+            assert!(self.tick(), "nothing happens any more");
+            self.settle();
+        }
+    }
+
     /// Until this time, or nobody waits for one.
     pub(super) fn until_time(&mut self, time: u64) {
         loop {
