@@ -179,7 +179,8 @@ impl<'a> PeerConfig<'a> {
     }
 
     /// The time to the first retransmission, which doubles each time, and how often a first message is sent before
-    /// the attempt is given up (1 to 10). Default: 1 s, 5 times.
+    /// the attempt is given up (1 to 10). Default: 1 s, 5 times. A cookie goes out with a repetition: who sends once is never
+    /// heard by a peer that asks for one.
     #[must_use]
     pub const fn retransmit(mut self, first: Duration, tries: u8) -> Self {
         self.retransmit = first;

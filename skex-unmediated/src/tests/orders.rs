@@ -276,7 +276,7 @@ fn variants(seeds: u64) {
     run(Options { stateless: true, ..Options::default() }, 0..seeds);
     let required = Options { mix: Some(MixPolicy::Require), ..Options::default() };
     run(required, 0..seeds);
-    run(Options { consumer: true, one_try: true, ..required }, 0..seeds);
+    run(Options { stateless: true, consumer: true, ..required }, 0..seeds);
 }
 
 #[test]
