@@ -705,9 +705,13 @@ impl<P: Pad> Client<P> {
         let _ = self.queue.push(after, Item::Event(event));
     }
 
-    /// Tells of tables whose storage has failed, as far as there is room.
+    /// Tells of tables whose storage has failed, or is ahead of ours, as far as there is room.
     fn tell_failures(&mut self) {
         for hub in &mut self.links {
+            if self.queue.free() > self.events && hub.link.outgoing.is_behind() {
+                let event = ClientEvent::RolledBack { hub: hub.link.keys.hub() };
+                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+            }
             while self.queue.free() > self.events
                 && let Some((direction, number, error)) = hub.link.untold_failure()
             {

@@ -102,7 +102,7 @@ pub struct Hub<P> {
     revoked: BTreeMap<ClientId, ClientTag>,
     /// Tables that go to clients over the network.
     refills: BTreeMap<ClientId, refill::Refills<P>>,
-    /// At most three a client, one a refill and one a table: each is told once. Each with the checkpoint that it waits for.
+    /// At most three a client, one a refill and two a table: each is told once. Each with the checkpoint that it waits for.
     events: VecDeque<(u64, HubEvent)>,
     discards: DiscardCounters,
     relayed: u64,
@@ -188,6 +188,12 @@ pub enum HubEvent {
         number: u16,
         /// What its [`Pad`] said.
         error: PadError,
+    },
+    /// What this hub, or shard, has stored of a client is older than what the client knows: its store was brought back from a copy, or
+    /// a table is damaged. No pad is used twice while only one end was brought back. Told once a table and start.
+    RolledBack {
+        /// The client that knows more.
+        client: ClientTag,
     },
     /// Little is left of the tables of a client in one direction: time for a refill. Told once, until a table is added.
     TableLow {
@@ -568,6 +574,9 @@ impl<P: Pad> Hub<P> {
     /// Tells of tables of a client whose storage has failed.
     fn tell_failures(&mut self, id: ClientId) {
         let (Some(tag), Some(client)) = (self.roster.tag(id), self.clients.get_mut(id)) else { return };
+        if client.link.outgoing.is_behind() {
+            self.events.push_back((Barrier::OPEN, HubEvent::RolledBack { client: tag }));
+        }
         while let Some((direction, number, error)) = client.link.untold_failure() {
             let (client, uplink) = (tag, direction == Direction::UPLINK);
             let event = HubEvent::TableFailed { client, uplink, number, error };

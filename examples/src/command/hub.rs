@@ -462,6 +462,12 @@ impl Running {
                         "{name}: only {remaining} octets are left of the tables {way}: make more with `skex provision add`"
                     ))?;
                 }
+                HubEvent::RolledBack { client } => {
+                    let name = self.name_of(client);
+                    self.reporter.note(format!(
+                        "{name} knows more than this hub of what was used: its log was brought back from a copy, or a table is damaged"
+                    ))?;
+                }
                 HubEvent::TableFailed { client, uplink, number, error } => {
                     let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
                     let (name, way) = (self.name_of(client), retire::way(way));

@@ -122,6 +122,12 @@ pub enum ClientEvent {
         /// What its [`Pad`](crate::Pad) said.
         error: PadError,
     },
+    /// What this client has stored of a link is older than what the hub knows: its store was brought back from a copy, or a table is
+    /// damaged. No pad is used twice while only one end was brought back. Told once a table and start.
+    RolledBack {
+        /// The hub at the other end.
+        hub: HubId,
+    },
     /// Little is left of a table: time for a refill.
     TableLow {
         /// The hub at the other end.

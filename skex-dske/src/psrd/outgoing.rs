@@ -36,6 +36,15 @@ pub(crate) struct Outgoing<P> {
     /// Blocks whose message may still be retransmitted, ascending.
     unsettled: Vec<u32>,
     health: Health,
+    behind: Behind,
+}
+
+/// Whether the peer has granted more than this end knows to have asked for: then its store was brought back from a copy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    No,
+    Untold,
+    Told,
 }
 
 /// Room for more than 256 messages of a 256-bit key (11 elements each).
@@ -74,6 +83,7 @@ impl<P: Pad> Outgoing<P> {
             denied: false,
             unsettled: Vec::new(),
             health: Health::default(),
+            behind: Behind::No,
         }
     }
 
@@ -212,6 +222,10 @@ impl<P: Pad> Outgoing<P> {
         if !key.verify(&[prefix, untagged], &Tag::from_bytes(*tag)) {
             return Err(GrantError::Unauthentic);
         }
+        // Each grant ends at the mark that its request has moved, or below, and that was durable.
+        if grant.start > asked.mark && self.behind == Behind::No {
+            self.behind = Behind::Untold;
+        }
         // What lies between the last lease and this one was granted to an earlier start of this end, or asked for in vain; what
         // lies behind it was asked for and not granted. Both are lost: the mark above them is durable, or there were no grant.
         self.health.of(self.pad.erase(self.erased, first.saturating_sub(self.erased)))?;
@@ -232,6 +246,15 @@ impl<P: Pad> Outgoing<P> {
             self.leases = leases.into_boxed_slice();
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
+    }
+
+    /// Whether this end's store is older than what the receiver knows; said once.
+    pub(crate) fn is_behind(&mut self) -> bool {
+        let untold = self.behind == Behind::Untold;
+        if untold {
+            self.behind = Behind::Told;
+        }
+        untold
     }
 
     /// The receiver says that nothing is left. `false`: it answers no request that is on its way.

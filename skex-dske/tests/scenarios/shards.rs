@@ -8,9 +8,10 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use skex_core::machine::{Instant, Output};
 use skex_dske::{
-    Coordinate, Hub, HubCommand, HubConfig, HubError, HubId, KeyRequest, KeySuite, RestoreError, shard_of,
+    ClientEvent, ClientTag, Coordinate, Hub, HubCommand, HubConfig, HubError, HubEvent, HubId, KeyRequest,
+    KeySuite, RestoreError, shard_of,
 };
-use skex_sim::{Dice, Link, PowerLoss, Receipts, for_each_seed};
+use skex_sim::{Dice, Either, Link, PowerLoss, Receipts, for_each_seed};
 use skex_wire::dske::OutcomeStatus;
 
 use crate::crash::{keys_both_ways, new_keys_agree, take};
@@ -128,6 +129,7 @@ fn scenario_57_storms_between_the_shards() {
         cast.set_between(Between::default());
         cast.world.run_for(Duration::from_secs(70), 10_000_000);
         new_keys_agree(&mut cast);
+        assert_eq!(rolled_back(&cast, 0), [], "crashes are no rollback");
     });
 }
 
@@ -321,6 +323,7 @@ fn a_client_that_repeats_at_wire_speed_makes_no_work_for_another_shard() {
 /// other shard remembers, or it is gone for good: no pad leaves twice, and keys come about again.
 #[test]
 fn scenario_44_one_shard_is_rolled_back_and_uses_nothing_twice() {
+    let told = core::cell::Cell::new(0);
     for_each_seed(0..seeds(12), |seed| {
         let (shard, with_tables) = (seed as usize % 2, seed % 4 < 2);
         let mut cast = cast(seed, &setup(2, Between { late: 300, ..Between::default() }));
@@ -334,6 +337,8 @@ fn scenario_44_one_shard_is_rolled_back_and_uses_nothing_twice() {
         for round in 0..3 {
             keys_both_ways(&mut cast, KeySuite::ALL[(seed as usize + round) % 3]);
         }
+        assert_eq!(rolled_back(&cast, 0), [], "before it happened, nobody says that it did");
+        let seen = cast.world.events().len();
         // One is under way.
         let _ = cast.try_request_if_up(shard, 1 - shard, lasting(20));
         cast.world.run_for(Duration::from_millis(7 * seed), 1_000_000);
@@ -348,7 +353,21 @@ fn scenario_44_one_shard_is_rolled_back_and_uses_nothing_twice() {
         keys_both_ways(&mut cast, KeySuite::OneTime);
         cast.settle(30);
         new_keys_agree(&mut cast);
+        let said = rolled_back(&cast, seen);
+        assert!(said.iter().all(|client| *client == cast.tags[shard]), "of its own clients alone");
+        told.set(told.get() + said.len());
     });
+    assert!(told.get() >= 12, "{} hubs said that they were rolled back", told.get());
+}
+
+/// The clients of which hubs said that they know more, from this event on.
+fn rolled_back(cast: &Cast, from: usize) -> Vec<ClientTag> {
+    let of_hubs = cast.world.events()[from..].iter().filter_map(|happened| match &happened.event {
+        Either::Right(HubEvent::RolledBack { client }) => Some(*client),
+        Either::Left(ClientEvent::RolledBack { .. }) => panic!("a client says that it was rolled back"),
+        _ => None,
+    });
+    of_hubs.collect()
 }
 
 /// A hub is revoking, and power is lost at any point of that. Told again, as an operator does until all shards have said so, the

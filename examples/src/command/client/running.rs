@@ -306,6 +306,13 @@ impl Running {
                     .note(format!("{hub} sent table {number}: keys that it carries are computational"))?;
                 Ok(News::Other)
             }
+            ClientEvent::RolledBack { hub } => {
+                let hub = self.names.hub(hub);
+                self.reporter.note(format!(
+                    "{hub} knows more than this client of what was used: its log was brought back from a copy, or a table is damaged"
+                ))?;
+                Ok(News::Other)
+            }
             ClientEvent::TableFailed { hub, direction, number, error } => {
                 let (hub, way) = (self.names.hub(hub), retire::way(direction));
                 self.reporter.note(format!(
