@@ -178,7 +178,7 @@ impl<T: Half> Tables<T> {
 impl<P: Pad> Sending<P> {
     /// Whether this end's store is older than what the receiver knows; said once a table.
     pub(crate) fn is_behind(&mut self) -> bool {
-        self.0.iter_mut().map(Outgoing::is_behind).fold(false, |any, behind| any || behind)
+        self.0.iter_mut().any(Outgoing::is_behind)
     }
 
     /// The table that serves a block for `pad_elements`, of `origins`: one with a lease that has room, or
