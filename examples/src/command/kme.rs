@@ -19,6 +19,7 @@ use crate::config::{ClientFile, load};
 use crate::entropy::Entropy;
 use crate::keys::KeyOutlet;
 use crate::kme::keeper::Keeper;
+use crate::kme::others::Others;
 #[cfg(not(feature = "skip-psk"))]
 use crate::kme::server::Certificates;
 use crate::kme::server::{Shared, serve, tls};
@@ -121,7 +122,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     for peer in &settings.peers {
         check_request(&file, &peer.client, peer.threshold)?;
     }
-    let tls = tls(&settings)?;
+    let (tls, others) = (tls(&settings)?, Others::load(&settings)?);
     let (listener, address) = listen_on(https.as_ref().unwrap_or(&settings.https))?;
     let further = settings.preshared_keys.as_ref().map(|keys| further(keys, &settings)).transpose()?;
     let _lock = DirectoryLock::acquire(&dir)?;
@@ -140,7 +141,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     let preshared = further.as_ref().map(|(_, address, _)| *address);
     let keeper = Keeper::new(settings, tags, vault, stored);
-    let shared = Arc::new(Shared::new(keeper, Clock::start(), Entropy::open()?, wake));
+    let shared = Arc::new(Shared::new(keeper, others, Clock::start(), Entropy::open()?, wake));
     let mut making = Making::new(client, Arc::clone(&shared), wakes);
     // Keys that the client has from before a crash are taken in first: one that was given must be known when it is told again.
     making.take_in_all()?;

@@ -1,19 +1,23 @@
 //! A request goes in, a response comes out: whom it is from, and which interface it is for.
 
+use std::collections::BTreeSet;
+
 use rand_core::CryptoRng;
 use skex_core::machine::Instant;
 
 use super::etsi;
-pub(crate) use super::json::Response;
-use super::keeper::{Keeper, Vault};
+pub(crate) use super::json::{OCTETS, Response};
+use super::keeper::{Declined, Keeper, Relay, Vault};
 use super::name::Name;
 use super::skip;
 
-/// What an SAE asks.
+/// What an SAE asks, or another KME.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     /// Whom the certificate names; `None` if it names nobody.
-    pub(crate) sae: Option<&'a Name>,
+    pub(crate) from: Option<&'a Name>,
+    /// Peers whose KMEs have been reached for this request.
+    pub(crate) reached: &'a BTreeSet<usize>,
     pub(crate) method: Method,
     /// As it came: not decoded.
     pub(crate) path: &'a str,
@@ -28,8 +32,27 @@ pub(crate) enum Method {
     Other,
 }
 
+/// What is to happen to a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Now(Response),
+    /// The KMEs of these peers are to be reached, and then it is to be asked again. Nothing happened yet.
+    Reach(BTreeSet<usize>),
+    /// This goes out when the other KMEs have taken over what is in the relays; if one has not, [`not_relayed`] does.
+    After(Vec<Relay>, Response),
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::Now(response)
+    }
+}
+
 /// Octets of the longest body that is looked at.
 pub(crate) const LONGEST_BODY: usize = 65536;
+
+/// Where other KMEs bring keys for SAEs here.
+pub(crate) const RELAY_PATH: &str = "/kme/v1/relay";
 
 /// Answers a request.
 pub(crate) fn answer<V: Vault>(
@@ -37,22 +60,52 @@ pub(crate) fn answer<V: Vault>(
     now: Instant,
     rng: &mut dyn CryptoRng,
     request: &Request<'_>,
-) -> Response {
-    let Some(sae) = request.sae.filter(|sae| keeper.is_local(sae)) else {
-        return Response::error(401, "the common name of this certificate is no SAE of this KME", &[]);
+) -> Answer {
+    if request.path == RELAY_PATH {
+        return relay(keeper, request).into();
+    }
+    let Some(sae) = request.from.filter(|name| keeper.is_local(name)) else {
+        return Response::error(401, "the common name of this certificate is no SAE of this KME", &[]).into();
     };
     if request.method == Method::Get && !request.body.is_empty() {
-        return Response::error(400, "a GET request has no body", &[]);
+        return Response::error(400, "a GET request has no body", &[]).into();
     }
     let segments: Vec<&str> = request.path.split('/').collect();
     match segments.as_slice() {
         ["", "api", "v1", "keys", other, what] => etsi::answer(keeper, now, sae, other, what, request),
-        ["", "capabilities"] => skip::only_get(request, || skip::capabilities(keeper, sae)),
-        ["", "key"] => skip::only_get(request, || skip::new_key(keeper, now, sae, request)),
-        ["", "key", id] => skip::only_get(request, || skip::key_of(keeper, sae, id, request)),
-        ["", "entropy"] => skip::only_get(request, || skip::entropy(rng, request)),
-        _ => nothing_here(),
+        ["", "capabilities"] => skip::only_get(request, || skip::capabilities(keeper, sae)).into(),
+        ["", "key"] => skip::only_get(request, || skip::new_key(keeper, now, sae, request)).into(),
+        ["", "key", id] => skip::only_get(request, || skip::key_of(keeper, sae, id, request)).into(),
+        ["", "entropy"] => skip::only_get(request, || skip::entropy(rng, request)).into(),
+        _ => nothing_here().into(),
     }
+}
+
+/// Keys from another KME for an SAE here.
+fn relay<V: Vault>(keeper: &mut Keeper<V>, request: &Request<'_>) -> Response {
+    let Some(kme) = request.from.filter(|name| keeper.is_kme(name)) else {
+        return Response::error(401, "the common name of this certificate is no KME that this one knows", &[]);
+    };
+    if request.method != Method::Post {
+        return bad_method();
+    }
+    let (status, message) = match keeper.take_over(kme, request.body) {
+        Ok(answer) => return Response::octets(&answer),
+        Err(Declined::Malformed) => (400, "this is no relay"),
+        Err(Declined::NoLink) => (401, "no link is between these SAEs by this KME"),
+        Err(Declined::Size) => (400, "size is outside min_key_size and max_key_size"),
+        Err(Declined::NotFound) => (400, "the wrapping key is not here, or was not used for this"),
+        Err(Declined::Taken) => (400, "another key of this key_ID waits"),
+        Err(Declined::NoRoom) => (400, "so many keys may not wait here"),
+        Err(Declined::Broken) => (503, "the storage of the KME failed: see its log"),
+    };
+    Response::error(status, message, &[])
+}
+
+/// The refusal of a request, where the KME of this additional SAE was not reached or did not take the key over.
+pub(crate) fn not_relayed(what: &str, why: &str) -> Response {
+    let details = [("additional_slave_SAE_IDs", why)];
+    Response::error(503, what, &details)
 }
 
 pub(super) fn nothing_here() -> Response {

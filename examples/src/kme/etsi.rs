@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use skex_core::machine::Instant;
 use zeroize::Zeroizing;
 
-use super::api::{Method, Request, bad_method, name, nothing_here, number, parameters};
+use super::api::{Answer, Method, Request, bad_method, name, nothing_here, number, parameters};
 use super::json::Response;
-use super::keeper::{Keeper, Refusal, Vault};
+use super::keeper::{Fault, Keeper, Refusal, Vault, Wanted};
 use super::name::Name;
 use super::naming::{Delivery, DeliveryId};
 
@@ -20,16 +20,16 @@ pub(super) fn answer<V: Vault>(
     other: &str,
     what: &str,
     request: &Request<'_>,
-) -> Response {
-    let Some(other) = name(other) else { return refused(Refusal::NoLink) };
+) -> Answer {
+    let Some(other) = name(other) else { return refused(Refusal::NoLink).into() };
     let done = match (what, request.method) {
-        ("status", Method::Get) => status(keeper, sae, &other),
+        ("status", Method::Get) => status(keeper, sae, &other).map(Answer::Now),
         ("enc_keys", Method::Get | Method::Post) => enc_keys(keeper, now, sae, &other, request),
-        ("dec_keys", Method::Get | Method::Post) => dec_keys(keeper, sae, &other, request),
+        ("dec_keys", Method::Get | Method::Post) => dec_keys(keeper, sae, &other, request).map(Answer::Now),
         ("status" | "enc_keys" | "dec_keys", _) => Err(bad_method()),
         _ => Err(nothing_here()),
     };
-    done.unwrap_or_else(|refusal| refusal)
+    done.unwrap_or_else(Answer::Now)
 }
 
 /// Section 6.1.
@@ -64,8 +64,7 @@ fn status<V: Vault>(keeper: &Keeper<V>, master: &Name, slave: &Name) -> Result<R
         max_key_per_request: settings.max_key_per_request,
         max_key_size: settings.max_key_size,
         min_key_size: settings.min_key_size,
-        // A key of DSKE is between two. The same for a third would have to be wrapped by somebody who knows it.
-        max_SAE_ID_count: 0,
+        max_SAE_ID_count: settings.max_sae_id_count(),
     };
     Ok(Response::of(200, &status))
 }
@@ -76,7 +75,7 @@ fn status<V: Vault>(keeper: &Keeper<V>, master: &Name, slave: &Name) -> Result<R
 struct KeyRequest {
     number: Option<u32>,
     size: Option<u32>,
-    additional_slave_SAE_IDs: Option<Vec<IgnoredAny>>,
+    additional_slave_SAE_IDs: Option<Vec<String>>,
     extension_mandatory: Option<Vec<IgnoredAny>>,
     /// Read, so that its form is checked; none is known here.
     #[expect(dead_code, reason = "none is known here")]
@@ -90,7 +89,7 @@ fn enc_keys<V: Vault>(
     master: &Name,
     slave: &Name,
     request: &Request<'_>,
-) -> Result<Response, Response> {
+) -> Result<Answer, Response> {
     let wanted = match request.method {
         Method::Get => {
             let values = parameters(request.query, ["number", "size"]).ok_or_else(malformed)?;
@@ -101,14 +100,6 @@ fn enc_keys<V: Vault>(
         _ if request.body.is_empty() => KeyRequest::default(),
         _ => object(request.body)?,
     };
-    if wanted.additional_slave_SAE_IDs.is_some_and(|others| !others.is_empty()) {
-        let detail = "max_SAE_ID_count is 0: a key is between two SAEs";
-        return Err(Response::error(
-            400,
-            "additional_slave_SAE_IDs is not supported",
-            &[("additional_slave_SAE_IDs", detail)],
-        ));
-    }
     if wanted.extension_mandatory.is_some_and(|extensions| !extensions.is_empty()) {
         let detail = "this KME knows no extensions";
         return Err(Response::error(
@@ -121,8 +112,18 @@ fn enc_keys<V: Vault>(
     if !size.is_multiple_of(8) {
         return Err(Response::error(400, "size shall be a multiple of 8", &[]));
     }
-    let keys = keeper.begin(now, (master, slave), wanted.number.unwrap_or(1), size).map_err(refused)?;
-    Ok(container(&keys))
+    let additional = wanted.additional_slave_SAE_IDs.unwrap_or_default();
+    let additional: Vec<Option<Name>> = additional.iter().map(|sae| Name::parse(sae)).collect();
+    let number = wanted.number.unwrap_or(1);
+    let wanted = Wanted { master, slave, additional: &additional, number, bits: size };
+    // While a KME cannot be reached, no key is lost to it.
+    let peers = keeper.peers_for(now, &wanted).map_err(refused)?;
+    if !peers.is_subset(request.reached) {
+        return Ok(Answer::Reach(peers));
+    }
+    let begun = keeper.begin_for_several(now, &wanted).map_err(refused)?;
+    let response = container(&begun.keys);
+    Ok(if begun.relays.is_empty() { response.into() } else { Answer::After(begun.relays, response) })
 }
 
 /// Section 6.4.
@@ -204,6 +205,18 @@ fn refused(refusal: Refusal) -> Response {
         }
         Refusal::TooMany => (503, "this SAE asks for too many keys in a minute: try again later"),
         Refusal::Broken => (503, "the storage of the KME failed: see its log"),
+        Refusal::Additional(Fault::TooMany) => (400, "there are more additional_slave_SAE_IDs than max_SAE_ID_count"),
+        Refusal::Additional(Fault::NoLink(_)) => (400, "an additional SAE is none that this SAE may have keys with"),
+        Refusal::Additional(Fault::Twice(_)) => (400, "an additional SAE is named twice, or is the master or the slave"),
+        Refusal::Additional(Fault::NoAddress(_)) => (400, "the KME of an additional SAE has no address in the settings"),
+        Refusal::Additional(Fault::Size) => (400, "with additional SAEs, size is at most 256"),
+        Refusal::Additional(Fault::Number) => (400, "with additional SAEs, the number of keys is at most 255"),
     };
-    Response::error(status, message, &[])
+    let Refusal::Additional(Fault::NoLink(place) | Fault::Twice(place) | Fault::NoAddress(place)) = refusal
+    else {
+        return Response::error(status, message, &[]);
+    };
+    // By its place: what the request says is not repeated.
+    let which = format!("number {} of them", place.saturating_add(1));
+    Response::error(status, message, &[("additional_slave_SAE_IDs", &which)])
 }

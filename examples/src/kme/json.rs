@@ -1,21 +1,25 @@
-//! Answers in JSON. Those with keys are put together in memory that is wiped.
+//! Answers, in JSON but for those to other KMEs. Those with keys are put together in memory that is wiped.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// What goes back to the SAE.
+/// What goes back to the SAE, or to another KME.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
+
+const JSON: &str = "application/json";
+pub(crate) const OCTETS: &str = "application/octet-stream";
 
 impl Response {
     /// Something that is no secret.
     pub(super) fn of(status: u16, content: &impl Serialize) -> Self {
         let body = serde_json::to_vec(content).unwrap_or_default();
-        Self { status, body: Zeroizing::new(body) }
+        Self { status, content_type: JSON, body: Zeroizing::new(body) }
     }
 
     /// An error of ETSI GS QKD 014, section 6.5: also what SKIP gets, which does not say what goes with its codes. Nothing
@@ -38,6 +42,11 @@ impl Response {
         // In one piece from the start: growing would leave copies.
         let mut body = Zeroizing::new(Vec::with_capacity(len));
         parts.iter().for_each(|part| body.extend_from_slice(part));
-        Self { status: 200, body }
+        Self { status: 200, content_type: JSON, body }
+    }
+
+    /// Octets that are no secret.
+    pub(super) fn octets(octets: &[u8]) -> Self {
+        Self { status: 200, content_type: OCTETS, body: Zeroizing::new(octets.to_vec()) }
     }
 }

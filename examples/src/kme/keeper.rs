@@ -6,18 +6,23 @@
 //! - A key leaves `ready` or what is held once. It is erased from storage, durably, before its octets are given to anybody:
 //!   a crash in between loses the key, and never gives it twice.
 //! - A request is granted whole or not at all. One that is refused changes nothing.
+//! - The same key for further SAEs goes to their KMEs in messages, each under a key that is used up by it ([`relays`]).
+
+mod relays;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use skex_core::machine::Instant;
-use skex_core::{KeyId, OutputKey};
+use skex_core::{KeyBytes, KeyId, OutputKey};
 use skex_dske::ClientTag;
 
 use super::name::Name;
 use super::naming::{Delivery, DeliveryId, Pair, Place, deliver, place};
+use super::relay::{Answer, mark};
 use super::settings::{Link, PeerSettings, Settings};
+pub(crate) use relays::{Begun, Declined, Relay, Wanted};
 
 /// A place in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,10 +45,27 @@ pub(crate) struct Kept {
     pub(crate) key: OutputKey,
 }
 
+/// A key that an SAE here has from an SAE that began it for several, until it is fetched.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    /// What stands for the two SAEs ([`mark`]).
+    pub(crate) pair: [u8; 16],
+    /// What was answered when it came.
+    pub(crate) answer: Answer,
+    pub(crate) delivery: Delivery,
+}
+
+/// What is in a slot.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    Key(Kept),
+    Relayed(Relayed),
+}
+
 /// Storage.
 pub(crate) trait Vault {
-    /// Stores a key. Durable when this returns.
-    fn put(&mut self, key: &Kept) -> Result<Slot>;
+    /// Stores keys, each in the slot that is given for it. Durable when this returns.
+    fn put(&mut self, keys: &[Stored]) -> Result<Vec<Slot>>;
 
     /// Erases keys. None of them is there any more, whatever happens, when this returns.
     fn erase(&mut self, slots: &[Slot]) -> Result<()>;
@@ -66,8 +88,26 @@ pub(crate) enum Refusal {
     NotReady,
     /// This SAE has begun too many keys within the minute.
     TooMany,
+    /// The same key cannot be for these SAEs too.
+    Additional(Fault),
     /// Storage failed. Nobody knows what is durable, so nothing is given any more before a restart.
     Broken,
+}
+
+/// What is wrong with additional SAEs: with which of them, from 0 on, or with all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// More than a request may have.
+    TooMany,
+    /// The SAE that asks may have no keys with it.
+    NoLink(usize),
+    /// It is the SAE that asks, the slave, or was named before.
+    Twice(usize),
+    /// Nobody said where its KME answers.
+    NoAddress(usize),
+    /// Keys for several SAEs have fewer bits, and are fewer in one request.
+    Size,
+    Number,
 }
 
 /// What became of a key that came in.
@@ -84,7 +124,7 @@ pub(crate) enum Arrival {
 }
 
 struct Entry {
-    kept: Kept,
+    stored: Stored,
     /// Its entries in `places`.
     places: Vec<(usize, Place)>,
 }
@@ -103,13 +143,14 @@ pub(crate) struct Keeper<V> {
     held: Vec<VecDeque<Slot>>,
     /// By link.
     places: BTreeMap<(usize, Place), Slot>,
+    relayed: BTreeMap<(usize, DeliveryId), Slot>,
     budgets: Vec<Budget>,
     broken: bool,
 }
 
 impl<V: Vault> Keeper<V> {
     /// From the settings, the tags of its peers in their order, and what storage holds, oldest first.
-    pub(crate) fn new(settings: Settings, tags: Vec<ClientTag>, vault: V, stored: Vec<(Slot, Kept)>) -> Self {
+    pub(crate) fn new(settings: Settings, tags: Vec<ClientTag>, vault: V, stored: Vec<(Slot, Stored)>) -> Self {
         let budgets = settings.links.iter().map(|link| Budget::new(link.per_minute)).collect();
         let of_each = || settings.peers.iter().map(|_| VecDeque::new()).collect();
         let (ready, held) = (of_each(), of_each());
@@ -122,12 +163,12 @@ impl<V: Vault> Keeper<V> {
             ready,
             held,
             places: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             budgets,
             broken: false,
         };
-        for (slot, kept) in stored {
-            keeper.known.insert((kept.peer, kept.key.id()));
-            keeper.keys.insert(slot, Entry { kept, places: Vec::new() });
+        for (slot, stored) in stored {
+            keeper.remember(slot, stored);
             keeper.open(slot);
         }
         keeper
@@ -175,26 +216,46 @@ impl<V: Vault> Keeper<V> {
         {
             self.erase(&[*oldest]).map_err(|_| anyhow::anyhow!("a key could not be erased"))?;
         }
-        let slot = self.vault.put(&kept).inspect_err(|_| self.broken = true)?;
-        self.known.insert((kept.peer, kept.key.id()));
-        self.keys.insert(slot, Entry { kept, places: Vec::new() });
+        let stored = [Stored::Key(kept)];
+        let slots = self.vault.put(&stored).inspect_err(|_| self.broken = true)?;
+        let [stored] = stored;
+        let slot = *slots.first().context("a key was not stored")?;
+        self.remember(slot, stored);
         Ok(Arrival::Stored(slot))
+    }
+
+    fn remember(&mut self, slot: Slot, stored: Stored) {
+        if let Stored::Key(kept) = &stored {
+            self.known.insert((kept.peer, kept.key.id()));
+        }
+        self.keys.insert(slot, Entry { stored, places: Vec::new() });
     }
 
     /// Makes a key that was taken in available.
     pub(crate) fn open(&mut self, slot: Slot) {
         let Some(entry) = self.keys.get_mut(&slot) else { return };
-        // A peer that is no longer in the settings: its keys stay where they are.
-        let Some(peer) = self.tags.iter().position(|tag| *tag == entry.kept.peer) else { return };
-        let queue = match entry.kept.part {
-            Part::Made => self.ready.get_mut(peer),
-            Part::Received => {
-                let links = self.settings.links.iter().enumerate().filter(|(_, link)| link.peer == peer);
-                entry.places = links
-                    .filter_map(|(number, link)| Some((number, place(&entry.kept.key, following(link))?)))
-                    .collect();
-                self.places.extend(entry.places.iter().map(|place| (*place, slot)));
-                self.held.get_mut(peer)
+        let mut links = self.settings.links.iter().enumerate();
+        // A peer or a link that is no longer in the settings: its keys stay where they are.
+        let queue = match &entry.stored {
+            Stored::Key(kept) => {
+                let Some(peer) = self.tags.iter().position(|tag| *tag == kept.peer) else { return };
+                match kept.part {
+                    Part::Made => self.ready.get_mut(peer),
+                    Part::Received => {
+                        let of_peer = links.filter(|(_, link)| link.peer == peer);
+                        entry.places = of_peer
+                            .filter_map(|(number, link)| Some((number, place(&kept.key, following(link))?)))
+                            .collect();
+                        self.places.extend(entry.places.iter().map(|place| (*place, slot)));
+                        self.held.get_mut(peer)
+                    }
+                }
+            }
+            Stored::Relayed(relayed) => {
+                let is_its = |(_, link): &(usize, &Link)| mark(following(link)) == Some(relayed.pair);
+                let Some((number, link)) = links.find(is_its) else { return };
+                self.relayed.insert((number, relayed.delivery.id), slot);
+                self.held.get_mut(link.peer)
             }
         };
         queue.into_iter().for_each(|queue| queue.push_back(slot));
@@ -231,29 +292,8 @@ impl<V: Vault> Keeper<V> {
         number: u32,
         bits: u32,
     ) -> Result<Vec<Delivery>, Refusal> {
-        let (place, link) = self.link(master, slave)?;
-        let peer = link.peer;
-        let octets = self.octets(bits)?;
-        if !(1..=self.settings.max_key_per_request).contains(&number) {
-            return Err(Refusal::Number);
-        }
-        if self.broken {
-            return Err(Refusal::Broken);
-        }
-        let count = usize::try_from(number).map_err(|_| Refusal::Number)?;
-        let ready = self.ready.get(peer).ok_or(Refusal::NoLink)?;
-        let slots: Vec<Slot> = ready.iter().take(count).copied().collect();
-        if slots.len() < count {
-            return Err(Refusal::NotReady);
-        }
-        let pair = Pair { master, slave };
-        let deliveries = self.deliveries(&slots, |key| deliver(key, pair, octets)).ok_or(Refusal::Broken)?;
-        let budget = self.budgets.get_mut(place).ok_or(Refusal::NoLink)?;
-        if !budget.spend(now, number) {
-            return Err(Refusal::TooMany);
-        }
-        self.erase(&slots)?;
-        Ok(deliveries)
+        let wanted = Wanted { master, slave, additional: &[], number, bits };
+        self.begin_for_several(now, &wanted).map(|begun| begun.keys)
     }
 
     /// Gives an SAE here the keys that one there has begun.
@@ -276,24 +316,30 @@ impl<V: Vault> Keeper<V> {
         let pair = Pair { master, slave };
         let (mut slots, mut deliveries) = (Vec::new(), Vec::new());
         for id in ids {
-            let (place, octets) = id.place_and_octets();
-            if !self.settings.is_size(u32::from(octets).saturating_mul(8)) {
-                return Err(Refusal::NotFound);
-            }
-            let slot = self.places.get(&(number, place)).ok_or(Refusal::NotFound)?;
-            let entry = self.keys.get(slot).ok_or(Refusal::NotFound)?;
-            let delivery = deliver(&entry.kept.key, pair, octets).ok_or(Refusal::NotFound)?;
-            if delivery.id != *id {
-                return Err(Refusal::NotFound);
-            }
-            if slots.contains(slot) {
+            let (slot, delivery) = self.find(number, pair, *id).ok_or(Refusal::NotFound)?;
+            if slots.contains(&slot) {
                 return Err(Refusal::Twice);
             }
-            slots.push(*slot);
+            slots.push(slot);
             deliveries.push(delivery);
         }
         self.erase(&slots)?;
         Ok(deliveries)
+    }
+
+    /// The key of this id for the SAE of this link that follows.
+    fn find(&self, number: usize, pair: Pair<'_>, id: DeliveryId) -> Option<(Slot, Delivery)> {
+        let (place, octets) = id.place_and_octets();
+        if !self.settings.is_size(u32::from(octets).saturating_mul(8)) {
+            return None;
+        }
+        let (relayed, made) = (self.relayed.get(&(number, id)), self.places.get(&(number, place)));
+        let slot = *relayed.or(made)?;
+        let delivery = match &self.keys.get(&slot)?.stored {
+            Stored::Key(kept) => deliver(&kept.key, pair, octets)?,
+            Stored::Relayed(relayed) => relayed.copied()?,
+        };
+        (delivery.id == id).then_some((slot, delivery))
     }
 
     fn link(&self, local: &Name, remote: &Name) -> Result<(usize, &Link), Refusal> {
@@ -306,12 +352,12 @@ impl<V: Vault> Keeper<V> {
         u16::try_from(octets).map_err(|_| Refusal::Size)
     }
 
-    fn deliveries(
-        &self,
-        slots: &[Slot],
-        deliver: impl Fn(&OutputKey) -> Option<Delivery>,
-    ) -> Option<Vec<Delivery>> {
-        slots.iter().map(|slot| deliver(&self.keys.get(slot)?.kept.key)).collect()
+    /// The key of DSKE in this slot.
+    fn key(&self, slot: Slot) -> Option<&OutputKey> {
+        match &self.keys.get(&slot)?.stored {
+            Stored::Key(kept) => Some(&kept.key),
+            Stored::Relayed(_) => None,
+        }
     }
 
     /// These keys are gone, in storage first.
@@ -319,11 +365,14 @@ impl<V: Vault> Keeper<V> {
         let erased = self.vault.erase(slots);
         // Gone from memory in any case: where storage failed, nobody gets them before a restart says what is there.
         for entry in slots.iter().filter_map(|slot| self.keys.remove(slot)) {
-            self.known.remove(&(entry.kept.peer, entry.kept.key.id()));
+            if let Stored::Key(kept) = &entry.stored {
+                self.known.remove(&(kept.peer, kept.key.id()));
+            }
             for place in &entry.places {
                 self.places.remove(place);
             }
         }
+        self.relayed.retain(|_, slot| !slots.contains(slot));
         let queues = self.ready.iter_mut().chain(&mut self.held);
         queues.for_each(|queue| queue.retain(|slot| !slots.contains(slot)));
         erased.map_err(|_| {
@@ -333,13 +382,19 @@ impl<V: Vault> Keeper<V> {
     }
 }
 
+impl Relayed {
+    fn copied(&self) -> Option<Delivery> {
+        Some(Delivery { id: self.delivery.id, key: KeyBytes::copied_from(self.delivery.key.expose())? })
+    }
+}
+
 /// The pair in which the SAE here follows.
 const fn following(link: &Link) -> Pair<'_> {
     Pair { master: &link.remote, slave: &link.local }
 }
 
 /// How many keys an SAE may still begin: so many a minute, and so many at once after a minute of rest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Budget {
     per_minute: u64,
     /// In 60000ths of a key: what comes back in a millisecond is then a whole number.

@@ -57,7 +57,7 @@ pub(super) fn deliver(key: &OutputKey, pair: Pair<'_>, octets: u16) -> Option<De
 
 /// An exporter lives in memory only and gives each number once; who may have a key, and that it is given once, is kept in
 /// storage here. So one is made for each look at the key.
-fn exporter(key: &OutputKey) -> Option<Exporter> {
+pub(super) fn exporter(key: &OutputKey) -> Option<Exporter> {
     let secret = KeyBytes::copied_from(key.secret().expose())?;
     let copy = OutputKey::new(key.id(), key.index(), key.assurance(), secret);
     // The end does not matter: a raw key serves both ways.
@@ -65,12 +65,17 @@ fn exporter(key: &OutputKey) -> Option<Exporter> {
 }
 
 fn context(pair: Pair<'_>) -> Option<Vec<u8>> {
-    let mut context = PURPOSE.to_vec();
+    Some([PURPOSE, &names(pair)?].concat())
+}
+
+/// Both names, each after its length.
+pub(super) fn names(pair: Pair<'_>) -> Option<Vec<u8>> {
+    let mut names = Vec::new();
     for name in [pair.master, pair.slave] {
-        context.push(u8::try_from(name.as_str().len()).ok()?);
-        context.extend_from_slice(name.as_str().as_bytes());
+        names.push(u8::try_from(name.as_str().len()).ok()?);
+        names.extend_from_slice(name.as_str().as_bytes());
     }
-    Some(context)
+    Some(names)
 }
 
 impl DeliveryId {
@@ -81,6 +86,14 @@ impl DeliveryId {
         }
         let [first, g, h, i, j, k, l, m] = check;
         Some(Self([a, b, c, d, e, f, 0x80 | high, low, 0x80 | (first & 0x3f), g, h, i, j, k, l, m]))
+    }
+
+    pub(super) const fn from_bytes(octets: [u8; 16]) -> Self {
+        Self(octets)
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 
     /// From the 36 characters of a UUID.
@@ -118,17 +131,17 @@ impl DeliveryId {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use skex_core::{Assurance, KeyId};
 
     use super::*;
 
-    fn key(octet: u8) -> OutputKey {
+    pub(in crate::kme) fn key(octet: u8) -> OutputKey {
         let secret = KeyBytes::copied_from(&[octet; 32]).unwrap();
         OutputKey::new(KeyId::new([octet; 16]), 0, Assurance::Computational, secret).confirmed()
     }
 
-    fn name(text: &str) -> Name {
+    pub(in crate::kme) fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
     }
 

@@ -29,10 +29,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::api::{LONGEST_BODY, Method, Request, Response, answer};
+use super::api::{Answer, LONGEST_BODY, Method, Request, Response, answer};
 use super::certificate::sae_of;
 use super::keeper::{Keeper, Vault};
 use super::name::Name;
+use super::others::{Others, Reached};
 use super::settings::Settings;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -57,8 +58,9 @@ const HEADERS: usize = 64;
 /// What the server and whoever makes keys share.
 pub(crate) struct Shared<V> {
     keeper: Mutex<Keeper<V>>,
-    /// The SAEs here, for who must not wait until the keeper's storage has synced.
-    saes: BTreeSet<Name>,
+    /// The SAEs here and the KMEs of peers, for who must not wait until the keeper's storage has synced.
+    known: BTreeSet<Name>,
+    others: Others,
     clock: Clock,
     entropy: Entropy,
     /// An octet here says that keys were given, or that storage failed.
@@ -66,9 +68,17 @@ pub(crate) struct Shared<V> {
 }
 
 impl<V: Vault> Shared<V> {
-    pub(crate) fn new(keeper: Keeper<V>, clock: Clock, entropy: Entropy, wake: UnixStream) -> Self {
-        let saes = keeper.settings().links.iter().map(|link| link.local.clone()).collect();
-        Self { keeper: Mutex::new(keeper), saes, clock, entropy, wake }
+    pub(crate) fn new(
+        keeper: Keeper<V>,
+        others: Others,
+        clock: Clock,
+        entropy: Entropy,
+        wake: UnixStream,
+    ) -> Self {
+        let saes = keeper.settings().links.iter().map(|link| link.local.clone());
+        let kmes = keeper.settings().peers.iter().map(|peer| peer.kme.clone());
+        let known = saes.chain(kmes).collect();
+        Self { keeper: Mutex::new(keeper), known, others, clock, entropy, wake }
     }
 
     /// The keeper. Nobody panicked with it in hand: that ends the program.
@@ -76,12 +86,12 @@ impl<V: Vault> Shared<V> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, request: &Request<'_>) -> Response {
+    fn answer(&self, request: &Request<'_>) -> Answer {
         let mut entropy = self.entropy;
-        let response = answer(&mut self.keeper(), self.clock.now(), &mut entropy, request);
+        let answer = answer(&mut self.keeper(), self.clock.now(), &mut entropy, request);
         // It does not block; where its buffer is full there is enough to wake up for.
         let _ = (&self.wake).write(&[1]);
-        response
+        answer
     }
 }
 
@@ -114,21 +124,14 @@ impl Handshake for Certificates {
 /// What TLS needs, from the files that the settings name.
 pub(crate) fn tls(settings: &Settings) -> Result<Certificates> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&settings.client_ca)? {
-        let file = settings.client_ca.display();
-        roots.add(certificate).with_context(|| format!("{file} has a certificate that cannot be a root"))?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(settings)?), provider.clone())
         .build()
         .context("the certificates of SAEs cannot be verified")?;
-    let key = PrivateKeyDer::from_pem_file(&settings.private_key)
-        .with_context(|| format!("{} is no private key in PEM", settings.private_key.display()))?;
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("TLS cannot be set up")?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&settings.certificate)?, key)
+        .with_single_cert(certificates(&settings.certificate)?, private_key(settings)?)
         .context("certificate and private key do not fit")?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     // Every connection shows its certificate anew.
@@ -137,7 +140,22 @@ pub(crate) fn tls(settings: &Settings) -> Result<Certificates> {
     Ok(Certificates(TlsAcceptor::from(Arc::new(tls))))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// Whose signature makes the certificate of an SAE good, and that of another KME.
+pub(super) fn roots(settings: &Settings) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&settings.client_ca)? {
+        let file = settings.client_ca.display();
+        roots.add(certificate).with_context(|| format!("{file} has a certificate that cannot be a root"))?;
+    }
+    Ok(roots)
+}
+
+pub(super) fn private_key(settings: &Settings) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(&settings.private_key)
+        .with_context(|| format!("{} is no private key in PEM", settings.private_key.display()))
+}
+
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let octets = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
     let found = found.with_context(|| format!("{} is not PEM", path.display()))?;
@@ -237,15 +255,15 @@ async fn connection<V: Vault + Send + 'static>(
     crowd: Arc<Crowd>,
     shared: Arc<Shared<V>>,
 ) {
-    let Ok(Some((stream, sae))) = timeout(HANDSHAKE_TIME, tls.accept(stream)).await else { return };
+    let Ok(Some((stream, from))) = timeout(HANDSHAKE_TIME, tls.accept(stream)).await else { return };
     drop(permit);
-    // Names that are no SAE's here are counted as one.
-    let sae = sae.filter(|sae| shared.saes.contains(sae));
-    let Some(_place) = crowd.enter(sae.clone()) else { return };
-    let sae = Arc::new(sae);
+    // Names that nobody has here are counted as one.
+    let from = from.filter(|name| shared.known.contains(name));
+    let Some(_place) = crowd.enter(from.clone()) else { return };
+    let from = Arc::new(from);
     let service = service_fn(|request| {
-        let (sae, shared) = (Arc::clone(&sae), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(respond(request, sae, shared).await) }
+        let (from, shared) = (Arc::clone(&from), Arc::clone(&shared));
+        async move { Ok::<_, Infallible>(respond(request, from, shared).await) }
     });
     let _ended = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -256,13 +274,13 @@ async fn connection<V: Vault + Send + 'static>(
         .await;
 }
 
-type Answer = http::Response<Full<Bytes>>;
+type HttpResponse = http::Response<Full<Bytes>>;
 
 async fn respond<V: Vault + Send + 'static>(
     request: http::Request<Incoming>,
-    sae: Arc<Option<Name>>,
+    from: Arc<Option<Name>>,
     shared: Arc<Shared<V>>,
-) -> Answer {
+) -> HttpResponse {
     let (head, body) = request.into_parts();
     // A request with two lengths, behind which somebody between us may see another begin (RFC 9112, section 6.3), is the last of its
     // connection: hyper sees to that, and takes the one length away.
@@ -279,28 +297,60 @@ async fn respond<V: Vault + Send + 'static>(
         http::Method::POST => Method::Post,
         _ => Method::Other,
     };
-    // Storage is written in there.
-    let answered = tokio::task::spawn_blocking(move || {
-        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        shared.answer(&Request { sae: sae.as_ref().as_ref(), method, path, query, body: &body })
-    });
-    match answered.await {
-        Ok(response) => http(response),
-        Err(_) => {
-            // As good as a loss of power, which storage survives. Nobody knows what is in memory.
-            eprintln!("skex: an answer could not be made; stopping");
-            std::process::exit(1)
+    let asked = Arc::new(Asked { from, method, uri: head.uri, body });
+    let mut reached = Reached::default();
+    let done = loop {
+        match decide(&asked, reached.peers(), &shared).await {
+            Answer::Now(response) => break Ok(response),
+            Answer::Reach(peers) => {
+                if let Err(refusal) = shared.others.reach(&peers, &mut reached).await {
+                    break Err(refusal);
+                }
+            }
+            // It is wiped where a relay fails, and where the SAE goes away while one is under way.
+            Answer::After(relays, response) => {
+                break shared.others.relay(relays, reached).await.map(|()| response);
+            }
         }
-    }
+    };
+    http(done.unwrap_or_else(|refusal| refusal))
 }
 
-fn http(response: Response) -> Answer {
+/// A request whose body is here.
+struct Asked {
+    from: Arc<Option<Name>>,
+    method: Method,
+    uri: http::Uri,
+    body: Bytes,
+}
+
+async fn decide<V: Vault + Send + 'static>(
+    asked: &Arc<Asked>,
+    reached: BTreeSet<usize>,
+    shared: &Arc<Shared<V>>,
+) -> Answer {
+    let (asked, shared) = (Arc::clone(asked), Arc::clone(shared));
+    // Storage is written in there.
+    let decided = tokio::task::spawn_blocking(move || {
+        let (from, method) = (asked.from.as_ref().as_ref(), asked.method);
+        let (path, query) = (asked.uri.path(), asked.uri.query().unwrap_or_default());
+        shared.answer(&Request { from, reached: &reached, method, path, query, body: &asked.body })
+    });
+    decided.await.unwrap_or_else(|_| {
+        // As good as a loss of power, which storage survives. Nobody knows what is in memory.
+        eprintln!("skex: an answer could not be made; stopping");
+        std::process::exit(1)
+    })
+}
+
+fn http(response: Response) -> HttpResponse {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let response_type = response.content_type;
     // This copy is wiped when it has left; those of HTTP and TLS are theirs.
     let mut answer = http::Response::new(Full::new(Bytes::from_owner(Wiped(response.body))));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(response_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
@@ -309,7 +359,7 @@ fn http(response: Response) -> Answer {
 }
 
 /// What is behind this request is not looked at.
-fn last(response: Response) -> Answer {
+fn last(response: Response) -> HttpResponse {
     let mut answer = http(response);
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) min_key_size: u32,
     pub(crate) max_key_size: u32,
     pub(crate) max_key_per_request: u32,
+    max_sae_id_count: u32,
 }
 
 /// A second address, where TLS is by preshared keys.
@@ -50,6 +51,8 @@ pub(crate) struct PeerSettings {
     pub(crate) client: String,
     /// The KME's name.
     pub(crate) kme: Name,
+    /// Where it answers. Without, no SAE of its can be an additional one of a request here.
+    pub(crate) https: Option<String>,
     #[serde(default = "PeerSettings::default_threshold")]
     pub(crate) threshold: u8,
     #[serde(default = "PeerSettings::default_suite")]
@@ -108,6 +111,8 @@ struct File {
     max_key_size: u32,
     #[serde(default = "File::default_max_key_per_request")]
     max_key_per_request: u32,
+    #[serde(default = "File::default_max_sae_id_count")]
+    max_sae_id_count: u32,
 }
 
 impl File {
@@ -121,6 +126,10 @@ impl File {
 
     const fn default_max_key_per_request() -> u32 {
         32
+    }
+
+    const fn default_max_sae_id_count() -> u32 {
+        8
     }
 }
 
@@ -176,6 +185,7 @@ impl Settings {
             min_key_size: u32::from(SHORTEST_KEY).saturating_mul(8),
             max_key_size: file.max_key_size,
             max_key_per_request: file.max_key_per_request,
+            max_sae_id_count: file.max_sae_id_count,
         };
         settings.check()?;
         Ok(settings)
@@ -191,6 +201,9 @@ impl Settings {
         }
         if !(1..=1024).contains(&self.max_key_per_request) {
             bail!("max_key_per_request is 1 to 1024");
+        }
+        if self.max_sae_id_count > 64 {
+            bail!("max_sae_id_count is 0 to 64");
         }
         if self.links.is_empty() {
             bail!("there are no links: nobody could have a key");
@@ -213,6 +226,9 @@ impl Settings {
         }
         let mut pairs = BTreeSet::new();
         for link in &self.links {
+            if let Some(name) = [&link.local, &link.remote].into_iter().find(|name| kmes.contains(name)) {
+                bail!("{name} is a KME and an SAE: a certificate names one of them");
+            }
             if link.local == link.remote {
                 bail!("{} cannot have keys with itself", link.local);
             }
@@ -228,6 +244,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// How many additional SAEs a request may have: none where no other KME can be reached.
+    pub(crate) fn max_sae_id_count(&self) -> u32 {
+        if self.peers.iter().any(|peer| peer.https.is_some()) { self.max_sae_id_count } else { 0 }
     }
 
     /// Whether a key may have so many bits.
@@ -273,6 +294,9 @@ pub(super) mod tests {
             ("kme-b", "kme-a", "two peers"),
             ("\"max_key_per_request\": 4", "\"max_key_per_request\": 4, \"key_size\": 100", "multiples of 8"),
             ("\"max_key_per_request\": 4", "\"max_key_per_request\": 0", "1 to 1024"),
+            ("\"max_key_per_request\": 4", "\"max_key_per_request\": 4, \"max_sae_id_count\": 65", "0 to 64"),
+            ("\"sae-c\"", "\"kme-b\"", "kme-b is a KME and an SAE"),
+            ("\"sae-d\"", "\"kme-a\"", "kme-a is a KME and an SAE"),
             ("\"keys_per_minute\": 20", "\"keys_per_minute\": 3", "keys_per_minute of sae-a"),
         ] {
             let text = OF_A.replacen(from, to, 1);

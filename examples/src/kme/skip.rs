@@ -99,6 +99,8 @@ fn refused(refusal: Refusal) -> Response {
         Refusal::Size | Refusal::Number => (400, "size is not one that this key provider gives"),
         Refusal::NotFound | Refusal::Twice => (400, "the key was not found"),
         Refusal::NotReady => (503, "no key is ready: try again"),
+        // ETSI's alone.
+        Refusal::Additional(_) => (400, "the request is malformed: see SKIP, section 4"),
         Refusal::TooMany => (503, "too many keys in a minute: try again later"),
         Refusal::Broken => (500, "the storage of the key provider failed: see its log"),
     };

@@ -1,6 +1,6 @@
 //! Keys on disk, until they are handed out.
 //!
-//! A file of slots of equal length. Each holds a framed record (`skex_core::record`) or zeros. A key is handed out after its
+//! A file of slots of equal length. Each, of a key of DSKE or of a relayed key, holds a framed record (`skex_core::record`) or zeros. A key is handed out after its
 //! slot was overwritten with zeros and the file was synced: this marks it as taken and erases it in one. A slot that a crash
 //! left half written holds nothing: what was half written was never acknowledged, what was half erased was never given.
 
@@ -16,7 +16,8 @@ use skex_dske::ClientTag;
 use skex_wire::{DecodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
-use super::keeper::{KEY_LEN, Kept, Part, Slot, Vault};
+use super::keeper::{KEY_LEN, Kept, Part, Relayed, Slot, Stored, Vault};
+use super::naming::{Delivery, DeliveryId};
 use crate::store::atomic::{parent, private, sync_directory};
 
 const SLOT_LEN: usize = 128;
@@ -26,6 +27,7 @@ const BLANK: [u8; SLOT_LEN] = [0; SLOT_LEN];
 /// Of those for private use.
 const KIND_OF_FILE: RecordKind = RecordKind::new(0x80);
 const KIND_OF_KEY: RecordKind = RecordKind::new(0x81);
+const KIND_OF_RELAYED: RecordKind = RecordKind::new(0x82);
 
 /// The file, open for writing.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(crate) struct FileVault {
 
 impl FileVault {
     /// Opens the file of this client, or begins one. Gives the keys in it, oldest first.
-    pub(crate) fn open(path: &Path, own: ClientTag) -> Result<(Self, Vec<(Slot, Kept)>)> {
+    pub(crate) fn open(path: &Path, own: ClientTag) -> Result<(Self, Vec<(Slot, Stored)>)> {
         let machine = own.as_bytes().first_chunk().copied().unwrap_or_default();
         let file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .open(path)
@@ -67,16 +69,20 @@ impl FileVault {
                 vault.free.insert(number);
                 continue;
             }
-            match record::decode_own(slot.as_ref(), KIND_OF_KEY, machine) {
-                Ok((sequence, body)) => {
-                    let kept = decode(body).with_context(|| {
-                        format!("{} was written by another version of this program", path.display())
-                    })?;
-                    vault.sequence = vault.sequence.max(sequence);
-                    found.push((sequence, Slot(number), kept));
+            let of_kind = |kind| record::decode_own(slot.as_ref(), kind, machine);
+            let (sequence, stored) = match (of_kind(KIND_OF_KEY), of_kind(KIND_OF_RELAYED)) {
+                (Ok((sequence, body)), _) => (sequence, decode(body).map(Stored::Key)),
+                (_, Ok((sequence, body))) => (sequence, decode_relayed(body).map(Stored::Relayed)),
+                _ => {
+                    damaged.push(Slot(number));
+                    continue;
                 }
-                Err(_) => damaged.push(Slot(number)),
-            }
+            };
+            let stored = stored.with_context(|| {
+                format!("{} was written by another version of this program", path.display())
+            })?;
+            vault.sequence = vault.sequence.max(sequence);
+            found.push((sequence, Slot(number), stored));
         }
         if !damaged.is_empty() {
             eprintln!(
@@ -87,7 +93,7 @@ impl FileVault {
             vault.erase(&damaged)?;
         }
         found.sort_unstable_by_key(|(sequence, ..)| *sequence);
-        Ok((vault, found.into_iter().map(|(_, slot, kept)| (slot, kept)).collect()))
+        Ok((vault, found.into_iter().map(|(_, slot, stored)| (slot, stored)).collect()))
     }
 
     fn begin(&self) -> std::io::Result<()> {
@@ -104,22 +110,37 @@ fn offset(slot: Slot) -> u64 {
 }
 
 impl Vault for FileVault {
-    fn put(&mut self, kept: &Kept) -> Result<Slot> {
-        let number = self.free.first().copied().unwrap_or(self.end);
-        let sequence = self.sequence.checked_add(1).context("the key store is used up")?;
-        let mut slot = Zeroizing::new(BLANK);
-        let header = RecordHeader::new(KIND_OF_KEY, self.machine, sequence);
-        record::encode_with(header, slot.as_mut(), |writer| encode(kept, writer))?;
-        self.file
-            .write_all_at(slot.as_ref(), offset(Slot(number)))
-            .and_then(|()| self.file.sync_data())
-            .context("a key could not be stored")?;
-        self.sequence = sequence;
-        self.free.remove(&number);
-        if number == self.end {
-            self.end = self.end.saturating_add(1);
+    fn put(&mut self, keys: &[Stored]) -> Result<Vec<Slot>> {
+        let (mut free, mut end, mut sequence) = (self.free.iter().copied(), self.end, self.sequence);
+        let mut slots = Vec::with_capacity(keys.len());
+        for stored in keys {
+            let number = free.next().unwrap_or_else(|| {
+                let number = end;
+                end = end.saturating_add(1);
+                number
+            });
+            sequence = sequence.checked_add(1).context("the key store is used up")?;
+            let mut slot = Zeroizing::new(BLANK);
+            let header = |kind| RecordHeader::new(kind, self.machine, sequence);
+            match stored {
+                Stored::Key(kept) => record::encode_with(header(KIND_OF_KEY), slot.as_mut(), |writer| {
+                    encode(kept, writer)
+                }),
+                Stored::Relayed(relayed) => {
+                    record::encode_with(header(KIND_OF_RELAYED), slot.as_mut(), |writer| {
+                        encode_relayed(relayed, writer)
+                    })
+                }
+            }?;
+            self.file.write_all_at(slot.as_ref(), offset(Slot(number))).context("a key could not be stored")?;
+            slots.push(Slot(number));
         }
-        Ok(Slot(number))
+        self.file.sync_data().context("a key could not be stored")?;
+        (self.sequence, self.end) = (sequence, end);
+        slots.iter().for_each(|slot| {
+            self.free.remove(&slot.0);
+        });
+        Ok(slots)
     }
 
     fn erase(&mut self, slots: &[Slot]) -> Result<()> {
@@ -171,6 +192,26 @@ fn decode(body: &[u8]) -> Result<Kept> {
     Ok(Kept { peer, part, key })
 }
 
+/// Version 1: version (1) | pair (16) | answer (16) | key_ID (16) | key.
+fn encode_relayed(relayed: &Relayed, writer: &mut Writer<'_>) -> Result<(), record::RecordError> {
+    let Relayed { pair, answer, delivery } = relayed;
+    [&[1][..], pair, answer, delivery.id.as_bytes(), delivery.key.expose()]
+        .into_iter()
+        .try_for_each(|part| writer.bytes(part))
+        .map_err(|_| record::RecordError::TooLong)
+}
+
+fn decode_relayed(body: &[u8]) -> Result<Relayed> {
+    let mut reader = Reader::new(body);
+    let mut read = || -> Result<_, DecodeError> {
+        Ok((reader.u8()?, reader.array()?, reader.array()?, DeliveryId::from_bytes(reader.array()?)))
+    };
+    let (1, pair, answer, id) = read()? else { bail!("an unknown version") };
+    let octets = usize::from(id.place_and_octets().1);
+    let key = KeyBytes::copied_from(reader.rest()).filter(|key| key.len() == octets).context("no key")?;
+    Ok(Relayed { pair, answer, delivery: Delivery { id, key } })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -186,8 +227,25 @@ mod tests {
         Kept { peer: ClientTag::new([1; 16]), part, key }
     }
 
-    fn octets(found: &[(Slot, Kept)]) -> Vec<u8> {
-        found.iter().map(|(_, kept)| kept.key.secret().expose()[0]).collect()
+    fn put(vault: &mut FileVault, octet: u8, part: Part) -> Slot {
+        vault.put(&[Stored::Key(kept(octet, part))]).unwrap()[0]
+    }
+
+    /// With an id that says 32 octets.
+    fn relayed(octet: u8) -> Stored {
+        let key = KeyBytes::copied_from(&[octet; 32]).unwrap();
+        let mut id = [octet; 16];
+        (id[6], id[7]) = (0x80, 32);
+        let delivery = Delivery { id: DeliveryId::from_bytes(id), key };
+        Stored::Relayed(Relayed { pair: [octet; 16], answer: [octet; 16], delivery })
+    }
+
+    fn octets(found: &[(Slot, Stored)]) -> Vec<u8> {
+        let octet = |stored: &Stored| match stored {
+            Stored::Key(kept) => kept.key.secret().expose()[0],
+            Stored::Relayed(relayed) => relayed.delivery.key.expose()[0],
+        };
+        found.iter().map(|(_, stored)| octet(stored)).collect()
     }
 
     #[test]
@@ -197,18 +255,46 @@ mod tests {
         let (mut vault, found) = FileVault::open(&path, OWN).unwrap();
         assert!(found.is_empty());
         let slots: Vec<Slot> =
-            (1..=5).map(|octet| vault.put(&kept(octet, Part::Received)).unwrap()).collect();
+            (1..=5).map(|octet| put(&mut vault, octet, Part::Received)).collect();
         vault.erase(&slots[1..3]).unwrap();
         assert!(!fs::read(&path).unwrap().windows(8).any(|window| window == [2; 8]), "erased");
-        vault.put(&kept(6, Part::Made)).unwrap();
+        put(&mut vault, 6, Part::Made);
         drop(vault);
         let (mut vault, found) = FileVault::open(&path, OWN).unwrap();
         assert_eq!(octets(&found), [1, 4, 5, 6], "the newest took the place of an older one");
-        assert_eq!((found[3].1.part, found[0].1.part), (Part::Made, Part::Received));
-        assert_eq!(found[0].1.key.assurance(), Assurance::InformationTheoretic);
-        vault.put(&kept(7, Part::Made)).unwrap();
+        let (Stored::Key(first), Stored::Key(last)) = (&found[0].1, &found[3].1) else { panic!() };
+        assert_eq!((last.part, first.part), (Part::Made, Part::Received));
+        assert_eq!(first.key.assurance(), Assurance::InformationTheoretic);
+        put(&mut vault, 7, Part::Made);
         drop(vault);
         assert_eq!(octets(&FileVault::open(&path, OWN).unwrap().1), [1, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn relayed_keys_come_back_whole_beside_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kme.keys");
+        let (mut vault, _) = FileVault::open(&path, OWN).unwrap();
+        let first = put(&mut vault, 1, Part::Received);
+        put(&mut vault, 2, Part::Made);
+        vault.erase(&[first]).unwrap();
+        let slots = vault.put(&[relayed(3), relayed(4)]).unwrap();
+        assert_eq!(slots, [Slot(1), Slot(3)], "the first in the place of what was erased");
+        assert_eq!(vault.put(&[]).unwrap(), []);
+        drop(vault);
+        let (mut vault, found) = FileVault::open(&path, OWN).unwrap();
+        assert_eq!(octets(&found), [2, 3, 4]);
+        let (Stored::Relayed(back), Stored::Relayed(put)) = (&found[1].1, relayed(3)) else { panic!() };
+        assert_eq!((back.pair, back.answer, &back.delivery), (put.pair, put.answer, &put.delivery));
+        vault.erase(&slots).unwrap();
+        assert!(!fs::read(&path).unwrap().windows(8).any(|window| window == [3; 8]), "erased");
+        // The longest that is relayed fits; a longer one is no reason to write half of it.
+        let mut long = relayed(5);
+        let Stored::Relayed(ref mut key) = long else { panic!() };
+        key.delivery.key = KeyBytes::copied_from(&[5; 64]).unwrap();
+        assert!(vault.put(&[long]).is_err());
+        drop(vault);
+        assert_eq!(octets(&FileVault::open(&path, OWN).unwrap().1), [2]);
     }
 
     /// After a write that was torn at any octet, of a key or of zeros, the key is there whole or not at all.
@@ -217,8 +303,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kme.keys");
         let (mut vault, _) = FileVault::open(&path, OWN).unwrap();
-        vault.put(&kept(1, Part::Made)).unwrap();
-        vault.put(&kept(2, Part::Made)).unwrap();
+        put(&mut vault, 1, Part::Made);
+        vault.put(&[relayed(2)]).unwrap();
         drop(vault);
         let whole = fs::read(&path).unwrap();
         for at in 0..SLOT_LEN {
@@ -249,7 +335,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kme.keys");
         let (mut vault, _) = FileVault::open(&path, OWN).unwrap();
-        vault.put(&kept(1, Part::Made)).unwrap();
+        put(&mut vault, 1, Part::Made);
         let before = fs::read(&path).unwrap();
         assert!(FileVault::open(&path, ClientTag::new([8; 16])).is_err());
         assert_eq!(fs::read(&path).unwrap(), before);

@@ -4,12 +4,28 @@ use super::super::keeper::tests::{Memory, NOW, Two, name};
 use super::*;
 use crate::entropy::Entropy;
 
+fn decide(
+    keeper: &mut Keeper<Memory>,
+    from: &str,
+    (method, path, query): (Method, &str, &str),
+    body: &[u8],
+    reached: &[usize],
+) -> Answer {
+    let (from, reached) = (name(from), reached.iter().copied().collect());
+    let request = Request { from: Some(&from), reached: &reached, method, path, query, body };
+    answer(keeper, NOW, &mut Entropy::open().unwrap(), &request)
+}
+
+#[track_caller]
+fn now(answer: Answer) -> Response {
+    let Answer::Now(response) = answer else { panic!("{answer:?}") };
+    response
+}
+
 /// An SAE's request to a KME; the status and what is in the answer.
 fn ask(keeper: &mut Keeper<Memory>, sae: &str, method: Method, target: &str, body: &str) -> (u16, Value) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let sae = name(sae);
-    let request = Request { sae: Some(&sae), method, path, query, body: body.as_bytes() };
-    let response = answer(keeper, NOW, &mut Entropy::open().unwrap(), &request);
+    let response = now(decide(keeper, sae, (method, path, query), body.as_bytes(), &[]));
     (response.status, serde_json::from_slice(&response.body).unwrap())
 }
 
@@ -97,7 +113,7 @@ fn scenario_69_what_cannot_be_granted_is_refused_in_the_words_of_the_specificati
         (json!({"number": 0}), 400, "max_key_per_request"),
         (json!({"number": 5}), 400, "max_key_per_request"),
         (json!({"number": 3}), 503, "fewer keys are ready"),
-        (json!({"additional_slave_SAE_IDs": ["sae-d"]}), 400, "additional_slave_SAE_IDs is not supported"),
+        (json!({"additional_slave_SAE_IDs": ["sae-d"]}), 400, "more additional_slave_SAE_IDs than max_SAE_ID_count"),
         (
             json!({"extension_mandatory": [{"abc_route_type": "direct"}]}),
             400,
@@ -132,6 +148,8 @@ fn scenario_69_a_malformed_request_is_refused_and_burns_nothing() {
         "{\"size\": 4294967296}",
         "{\"number\": 1, \"number\": 1}",
         "{\"additional_slave_SAE_IDs\": \"sae-d\"}",
+        "{\"additional_slave_SAE_IDs\": [7]}",
+        "{\"additional_slave_SAE_IDs\": [null]}",
         "{\"extension_mandatory\": {}}",
         "{} {}",
         "\u{feff}{}",
@@ -185,8 +203,11 @@ fn whoever_is_no_sae_of_this_kme_gets_nothing_whatever_it_asks() {
             assert_refused(get(&mut two.a, sae, target), 401);
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let nobody = Request { sae: None, method: Method::Get, path, query, body: b"" };
-        assert_eq!(answer(&mut two.a, NOW, &mut Entropy::open().unwrap(), &nobody).status, 401);
+        let reached = BTreeSet::new();
+        let nobody =
+            Request { from: None, reached: &reached, method: Method::Get, path, query, body: b"" };
+        let answer = answer(&mut two.a, NOW, &mut Entropy::open().unwrap(), &nobody);
+        assert_eq!(now(answer).status, 401);
     }
     for target in ["/api/v1/keys/sae-d/enc_keys", "/api/v1/keys/sae-a/enc_keys", "/api/v1/keys/nobody/status"]
     {

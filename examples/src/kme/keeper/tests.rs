@@ -16,36 +16,76 @@ pub(in crate::kme) struct Memory(Rc<RefCell<Disk>>);
 
 #[derive(Default)]
 struct Disk {
-    keys: BTreeMap<Slot, (ClientTag, Part, u8)>,
+    keys: BTreeMap<Slot, Stored>,
     next: u32,
     fails: bool,
+    /// After so many slots were written or erased, everything fails: a write may be half done.
+    left: Option<u32>,
+}
+
+impl Disk {
+    fn step(&mut self) -> Result<()> {
+        if self.fails || self.left == Some(0) {
+            bail!("no disk");
+        }
+        self.left = self.left.map(|left| left - 1);
+        Ok(())
+    }
 }
 
 impl Vault for Memory {
-    fn put(&mut self, key: &Kept) -> Result<Slot> {
+    fn put(&mut self, keys: &[Stored]) -> Result<Vec<Slot>> {
         let mut disk = self.0.borrow_mut();
-        if disk.fails {
-            bail!("no space");
-        }
-        disk.next = disk.next.checked_add(1).unwrap();
-        let slot = Slot(disk.next);
-        disk.keys.insert(slot, (key.peer, key.part, key.key.id().as_bytes()[0]));
-        Ok(slot)
+        let put = |stored| {
+            disk.step()?;
+            disk.next = disk.next.checked_add(1).unwrap();
+            let slot = Slot(disk.next);
+            disk.keys.insert(slot, copied(stored));
+            Ok(slot)
+        };
+        keys.iter().map(put).collect()
     }
 
     fn erase(&mut self, slots: &[Slot]) -> Result<()> {
         let mut disk = self.0.borrow_mut();
-        if disk.fails {
-            bail!("no disk");
-        }
         for slot in slots {
+            disk.step()?;
             disk.keys.remove(slot).unwrap();
         }
         Ok(())
     }
 }
 
-fn kept(octet: u8, peer: ClientTag, part: Part) -> Kept {
+impl Memory {
+    /// What a KME finds that starts again.
+    pub(super) fn read(&self) -> Vec<(Slot, Stored)> {
+        self.0.borrow().keys.iter().map(|(slot, stored)| (*slot, copied(stored))).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().keys.len()
+    }
+
+    pub(super) fn fail_after(&self, steps: Option<u32>) {
+        self.0.borrow_mut().left = steps;
+    }
+
+    /// An old copy is brought back.
+    pub(super) fn restore(&self, keys: Vec<(Slot, Stored)>) {
+        self.0.borrow_mut().keys = keys.into_iter().collect();
+    }
+}
+
+fn copied(stored: &Stored) -> Stored {
+    match stored {
+        Stored::Key(key) => Stored::Key(kept(key.key.id().as_bytes()[0], key.peer, key.part)),
+        Stored::Relayed(relayed) => {
+            Stored::Relayed(Relayed { delivery: relayed.copied().unwrap(), ..*relayed })
+        }
+    }
+}
+
+pub(super) fn kept(octet: u8, peer: ClientTag, part: Part) -> Kept {
     let secret = KeyBytes::copied_from(&[octet; KEY_LEN]).unwrap();
     let key = OutputKey::new(KeyId::new([octet; 16]), 0, Assurance::Computational, secret).confirmed();
     Kept { peer, part, key }
@@ -88,14 +128,13 @@ impl Two {
     /// Kills the KME at this end and starts it again.
     fn restart(&mut self, end: usize) {
         let (text, peer) = [(OF_A, BOB), (OF_B, ALICE)][end];
-        let stored = self.disks[end].0.borrow().keys.clone();
-        let stored = stored.into_iter().map(|(slot, (peer, part, octet))| (slot, kept(octet, peer, part)));
-        let keeper = Keeper::new(settings(text), vec![peer], self.disks[end].clone(), stored.collect());
+        let disk = self.disks[end].clone();
+        let keeper = Keeper::new(settings(text), vec![peer], disk.clone(), disk.read());
         *[&mut self.a, &mut self.b][end] = keeper;
     }
 
     fn stored(&self, end: usize) -> usize {
-        self.disks[end].0.borrow().keys.len()
+        self.disks[end].len()
     }
 
     fn begin(&mut self, master: &str, slave: &str, number: u32) -> Result<Vec<Delivery>, Refusal> {
@@ -107,7 +146,7 @@ impl Two {
     }
 }
 
-fn settings(text: &str) -> Settings {
+pub(super) fn settings(text: &str) -> Settings {
     Settings::parse(text.as_bytes(), Path::new("")).unwrap()
 }
 
@@ -117,7 +156,7 @@ pub(in crate::kme) fn name(text: &str) -> Name {
 
 pub(in crate::kme) const NOW: Instant = Instant::from_millis(1000);
 
-fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
+pub(super) fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
     deliveries.iter().map(|delivery| delivery.id).collect()
 }
 
