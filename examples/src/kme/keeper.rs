@@ -22,7 +22,7 @@ use super::name::Name;
 use super::naming::{Delivery, DeliveryId, Pair, Place, deliver, place};
 use super::relay::{Answer, mark};
 use super::settings::{Link, PeerSettings, Settings};
-pub(crate) use relays::{Begun, Declined, Relay, Wanted};
+pub(crate) use relays::{Declined, Relay, Wanted};
 
 /// A place in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

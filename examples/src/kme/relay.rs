@@ -81,7 +81,7 @@ impl<'a> Message<'a> {
             Name::parse(core::str::from_utf8(reader.take(usize::from(len)).ok()?).ok()?)
         };
         let (master, slave) = (name()?, name()?);
-        let mut rest = || -> Result<_, DecodeError> {
+        let rest = || -> Result<_, DecodeError> {
             let (place, count) = (reader.array()?, reader.u8()?);
             let mut wrapped = Vec::with_capacity(usize::from(count));
             for _ in 0..count {
@@ -166,8 +166,10 @@ mod tests {
         assert_eq!(message.unwrap(&key(9)), Some((keys, wrapped.answer)));
     }
 
-    const EXAMPLE_MESSAGE: &str = "";
-    const EXAMPLE_ANSWER: &str = "";
+    const EXAMPLE_MESSAGE: &str = "01057361652d61057361652d63bbf1a2c921ac0188d0457b5d99802099056ee50682d9\
+        df7b064fc16a565da19170b12bc82cbbdfbb4206c3ed225d428f9e770d9a58401aef54\
+        76769b8d36a82d27fbe8fe69bc8c";
+    const EXAMPLE_ANSWER: &str = "1711c929cda5721d12df3fb0b3ae1227";
 
     #[test]
     fn every_bit_and_every_octet_of_a_message_counts() {

@@ -6,6 +6,7 @@ mod pki;
 #[cfg(feature = "skip-psk")]
 mod psk;
 mod restart;
+mod several;
 
 use std::fs;
 use std::path::PathBuf;
