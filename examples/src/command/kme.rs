@@ -61,7 +61,7 @@ kme.json, at one end (paths count from the file):
     \"https\": \"192.0.2.1:8443\",
     \"certificate\": \"kme-a.pem\",             chain of this KME, PEM
     \"private_key\": \"kme-a.key\",
-    \"client_ca\": \"sae-ca.pem\",              whose signature makes an SAE's certificate good
+    \"client_ca\": \"sae-ca.pem\",              whose signature makes an SAE's certificate good, and another KME's
     \"preshared_keys\": {                     TLS with preshared keys beside; if left out there is none
       \"https\": \"192.0.2.1:8445\",            at an address of its own
       \"file\": \"kme-a.psk\"                  a line SAE:KEY for each, the key 32 to 64 octets in hexadecimal
@@ -69,6 +69,7 @@ kme.json, at one end (paths count from the file):
     \"peers\": [{
       \"client\": \"bob\",                      a client in skex.json, with a KME of its own
       \"kme\": \"kme-b\",
+      \"https\": \"192.0.2.2:8443\",           where it answers, for additional SAEs; may be left out
       \"threshold\": 3,                       of the hubs                          (3)
       \"suite\": \"one-time\",                  how shares are protected             (one-time)
       \"ready\": 64,                          keys made ahead                      (64)
@@ -82,14 +83,15 @@ kme.json, at one end (paths count from the file):
     }],
     \"key_size\": 256,                        bits, if a request does not say      (256)
     \"max_key_size\": 1024,                   up to 8192                           (1024)
-    \"max_key_per_request\": 32               up to 1024                           (32)
+    \"max_key_per_request\": 32,              up to 1024                           (32)
+    \"max_sae_id_count\": 8                   additional SAEs of a request, up to 64; 0 where no peer has https  (8)
   }
 The other end has the same link the other way round, and a held above the ready here. Names of SAEs and KMEs: 1 to 64 of A-Z a-z 0-9 . _ : @ -
 
 ETSI GS QKD 014 v1.1.1:
   GET       /api/v1/keys/{slave SAE}/status
-  GET, POST /api/v1/keys/{slave SAE}/enc_keys    number, size; additional_slave_SAE_IDs and
-                                                 extension_mandatory are refused: max_SAE_ID_count is 0
+  GET, POST /api/v1/keys/{slave SAE}/enc_keys    number, size, additional_slave_SAE_IDs (then
+                                                 size is at most 256); extension_mandatory is refused
   GET, POST /api/v1/keys/{master SAE}/dec_keys   key_ID, key_IDs
   Errors are {\"message\", \"details\"} with 400, 401 or 503. Fields and parameters of other names are ignored.
 
@@ -106,7 +108,7 @@ What holds:
   disk before it leaves, so that no crash and no restart gives it twice; a crash may lose it. A request is granted whole or
   not at all. TLS is 1.2 or 1.3 with certificates of both ends; it is not quantum-safe, so keep SAE and KME in one place.
   Keys are derived with HMAC-SHA-256 from 256-bit keys of DSKE that the other KME has confirmed: computationally secure,
-  with 256 bits of strength however long they are.
+  with 256 bits of strength however long they are. A key with additional SAEs is given when the KME of each has stored it, or to nobody.
 
 Try it, with certificates made by openssl: docs/kme.md";
 

@@ -115,7 +115,8 @@ fn scenario_69_additional_saes_get_the_same_key_each_once_at_its_own_kme() {
     let (status, at_a) = a.https.post(&sae_a, &enc("sae-b"), &body);
     assert_eq!((status, at_a["keys"].as_array().map(Vec::len)), (200, Some(2)), "{at_a}");
     let ids = json!({"key_IDs": [{"key_ID": at_a["keys"][0]["key_ID"]}, {"key_ID": at_a["keys"][1]["key_ID"]}]});
-    let fetch = |kme: &Kme, sae: &Identity| kme.https.post(sae, "/api/v1/keys/sae-a/dec_keys", &ids);
+    let post = |https: &Https, sae: &Identity| https.post(sae, "/api/v1/keys/sae-a/dec_keys", &ids);
+    let fetch = |kme: &Kme, sae: &Identity| post(&kme.https, sae);
     assert_eq!(fetch(&c, &sae_d).0, 400, "an SAE of the same KME that was not named");
     assert_eq!(fetch(&b, &sae_b), (200, at_a.clone()));
     // What was taken over outlives kill -9, at either KME.
@@ -124,8 +125,9 @@ fn scenario_69_additional_saes_get_the_same_key_each_once_at_its_own_kme() {
     let (b, c) = (kmes.start("bob"), kmes.start("carol"));
     assert_eq!(fetch(&b, &sae_e), (200, at_a.clone()));
     // Of many that ask at once one gets them.
+    let https = &c.https;
     let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| fetch(&c, &sae_c))).collect();
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| post(https, &sae_c))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(answers.iter().filter(|answer| **answer == (200, at_a.clone())).count(), 1, "{answers:?}");
