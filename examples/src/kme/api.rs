@@ -1,6 +1,6 @@
 //! A request goes in, a response comes out: whom it is from, and which interface it is for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 use skex_core::machine::Instant;
@@ -36,8 +36,8 @@ pub(crate) enum Method {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Now(Response),
-    /// The KMEs of these peers are to be reached, and then it is to be asked again. Nothing happened yet.
-    Reach(BTreeSet<usize>),
+    /// The KMEs of these peers are to be reached, each for this SAE, and then it is to be asked again. Nothing happened yet.
+    Reach(BTreeMap<usize, Name>),
     /// This goes out when the other KMEs have taken over what is in the relays; if one has not, [`not_relayed`] does.
     After(Vec<Relay>, Response),
 }
@@ -84,10 +84,18 @@ pub(crate) fn answer<V: Vault>(
 /// Keys from another KME for an SAE here.
 fn relay<V: Vault>(keeper: &mut Keeper<V>, request: &Request<'_>) -> Response {
     let Some(kme) = request.from.filter(|name| keeper.is_kme(name)) else {
-        return Response::error(401, "the common name of this certificate is no KME that this one knows", &[]);
+        return Response::error(
+            401,
+            "the common name of this certificate is no KME that this one knows",
+            &[],
+        );
     };
-    if request.method != Method::Post {
-        return bad_method();
+    match request.method {
+        Method::Post => {}
+        // Whether it would be heard, which it asks before it takes keys.
+        Method::Get if !keeper.is_broken() => return Response::octets(&[]),
+        Method::Get => return Response::error(503, "the storage of the KME failed: see its log", &[]),
+        Method::Other => return bad_method(),
     }
     let (status, message) = match keeper.take_over(kme, request.body) {
         Ok(answer) => return Response::octets(&answer),

@@ -118,7 +118,7 @@ fn enc_keys<V: Vault>(
     let wanted = Wanted { master, slave, additional: &additional, number, bits: size };
     // While a KME cannot be reached, no key is lost to it.
     let peers = keeper.peers_for(now, &wanted).map_err(refused)?;
-    if !peers.is_subset(request.reached) {
+    if !peers.keys().all(|peer| request.reached.contains(peer)) {
         return Ok(Answer::Reach(peers));
     }
     let begun = keeper.begin_for_several(now, &wanted).map_err(refused)?;
@@ -205,12 +205,22 @@ fn refused(refusal: Refusal) -> Response {
         }
         Refusal::TooMany => (503, "this SAE asks for too many keys in a minute: try again later"),
         Refusal::Broken => (503, "the storage of the KME failed: see its log"),
-        Refusal::Additional(Fault::TooMany) => (400, "there are more additional_slave_SAE_IDs than max_SAE_ID_count"),
-        Refusal::Additional(Fault::NoLink(_)) => (400, "an additional SAE is none that this SAE may have keys with"),
-        Refusal::Additional(Fault::Twice(_)) => (400, "an additional SAE is named twice, or is the master or the slave"),
-        Refusal::Additional(Fault::NoAddress(_)) => (400, "the KME of an additional SAE has no address in the settings"),
+        Refusal::Additional(Fault::TooMany) => {
+            (400, "there are more additional_slave_SAE_IDs than max_SAE_ID_count")
+        }
+        Refusal::Additional(Fault::NoLink(_)) => {
+            (400, "an additional SAE is none that this SAE may have keys with")
+        }
+        Refusal::Additional(Fault::Twice(_)) => {
+            (400, "an additional SAE is named twice, or is the master or the slave")
+        }
+        Refusal::Additional(Fault::NoAddress(_)) => {
+            (400, "the KME of an additional SAE has no address in the settings")
+        }
         Refusal::Additional(Fault::Size) => (400, "with additional SAEs, size is at most 256"),
-        Refusal::Additional(Fault::Number) => (400, "with additional SAEs, the number of keys is at most 255"),
+        Refusal::Additional(Fault::Number) => {
+            (400, "with additional SAEs, the number of keys is at most 255")
+        }
     };
     let Refusal::Additional(Fault::NoLink(place) | Fault::Twice(place) | Fault::NoAddress(place)) = refusal
     else {

@@ -150,7 +150,12 @@ pub(crate) struct Keeper<V> {
 
 impl<V: Vault> Keeper<V> {
     /// From the settings, the tags of its peers in their order, and what storage holds, oldest first.
-    pub(crate) fn new(settings: Settings, tags: Vec<ClientTag>, vault: V, stored: Vec<(Slot, Stored)>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        tags: Vec<ClientTag>,
+        vault: V,
+        stored: Vec<(Slot, Stored)>,
+    ) -> Self {
         let budgets = settings.links.iter().map(|link| Budget::new(link.per_minute)).collect();
         let of_each = || settings.peers.iter().map(|_| VecDeque::new()).collect();
         let (ready, held) = (of_each(), of_each());

@@ -13,9 +13,9 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::{Method, Request};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -63,9 +63,10 @@ struct Connection {
 impl Others {
     /// From the settings and the files that they name.
     pub(crate) fn load(settings: &Settings) -> Result<Self> {
-        let others = settings.peers.iter().map(|peer| {
-            peer.https.as_ref().map(|address| Other::load(settings, peer, address)).transpose()
-        });
+        let others = settings
+            .peers
+            .iter()
+            .map(|peer| peer.https.as_ref().map(|address| Other::load(settings, peer, address)).transpose());
         Ok(Self(others.collect::<Result<_>>()?))
     }
 
@@ -73,9 +74,13 @@ impl Others {
     ///
     /// # Errors
     /// What the SAE is told.
-    pub(crate) async fn reach(&self, peers: &BTreeSet<usize>, reached: &mut Reached) -> Result<(), Response> {
+    pub(crate) async fn reach(
+        &self,
+        peers: &BTreeMap<usize, Name>,
+        reached: &mut Reached,
+    ) -> Result<(), Response> {
         // One after the other, and in the same order for all: nobody waits for whom he holds up.
-        for peer in peers {
+        for (peer, sae) in peers {
             if reached.0.contains_key(peer) {
                 continue;
             }
@@ -86,8 +91,11 @@ impl Others {
             };
             let Some(connection) = connection else {
                 let kme = other.map_or("a KME", |other| other.kme.as_str());
-                let why = format!("{kme} cannot be reached");
-                return Err(not_relayed("the KME of an additional SAE cannot be reached: no key was spent", &why));
+                let why = format!("{sae}: {kme} cannot be reached, or does not hear this KME");
+                return Err(not_relayed(
+                    "the KME of an additional SAE cannot be reached: no key was spent",
+                    &why,
+                ));
             };
             reached.0.insert(*peer, connection);
         }
@@ -112,7 +120,8 @@ impl Others {
                 Taken::Refused(status) => format!("{}: {kme} refused it with {status}", relay.sae),
                 Taken::Falsely => format!("{}: what {kme} answered is not right", relay.sae),
             };
-            let what = "the KME of an additional SAE did not take the key over: nobody got it, and it is lost";
+            let what =
+                "the KME of an additional SAE did not take the key over: nobody got it, and it is lost";
             return Err(not_relayed(what, &why));
         }
         Ok(())
@@ -172,7 +181,10 @@ impl Other {
             let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
             // It ends with its sender.
             tokio::spawn(connection);
-            Some(Connection { sender, _place: place })
+            let mut connection = Connection { sender, _place: place };
+            // With TLS 1.3 nobody knows before an answer comes that the other end takes our certificate.
+            let (status, _) = self.ask(Method::GET, Bytes::new(), &mut connection).await?;
+            (status == 200).then_some(connection)
         };
         timeout(TIME, connecting).await.ok().flatten()
     }
@@ -196,30 +208,28 @@ impl Other {
             None => self.connect().await,
         };
         let Some(mut connection) = connection else { return Taken::Unknown };
-        match timeout(TIME, self.post(relay, &mut connection)).await {
-            Ok(Some(taken)) => {
-                reached.0.insert(relay.peer, connection);
-                taken
-            }
-            _ => Taken::Unknown,
+        let asked = self.ask(Method::POST, Bytes::from(relay.message.clone()), &mut connection);
+        let Ok(Some((status, answer))) = timeout(TIME, asked).await else { return Taken::Unknown };
+        reached.0.insert(relay.peer, connection);
+        match status {
+            200 if *answer == relay.answer => Taken::Over,
+            200 => Taken::Falsely,
+            status => Taken::Refused(status),
         }
     }
 
-    async fn post(&self, relay: &Relay, connection: &mut Connection) -> Option<Taken> {
+    /// Status and body of an answer.
+    async fn ask(&self, method: Method, body: Bytes, connection: &mut Connection) -> Option<(u16, Bytes)> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(RELAY_PATH)
             .header(HOST, &self.address)
             .header(CONTENT_TYPE, OCTETS)
-            .body(Full::new(Bytes::from(relay.message.clone())))
+            .body(Full::new(body))
             .ok()?;
         connection.sender.ready().await.ok()?;
         let (head, body) = connection.sender.send_request(request).await.ok()?.into_parts();
         let body = Limited::new(body, LONGEST_ANSWER).collect().await.ok()?.to_bytes();
-        Some(match head.status.as_u16() {
-            200 if *body == relay.answer => Taken::Over,
-            200 => Taken::Falsely,
-            status => Taken::Refused(status),
-        })
+        Some((head.status.as_u16(), body))
     }
 }

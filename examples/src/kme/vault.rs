@@ -123,16 +123,18 @@ impl Vault for FileVault {
             let mut slot = Zeroizing::new(BLANK);
             let header = |kind| RecordHeader::new(kind, self.machine, sequence);
             match stored {
-                Stored::Key(kept) => record::encode_with(header(KIND_OF_KEY), slot.as_mut(), |writer| {
-                    encode(kept, writer)
-                }),
+                Stored::Key(kept) => {
+                    record::encode_with(header(KIND_OF_KEY), slot.as_mut(), |writer| encode(kept, writer))
+                }
                 Stored::Relayed(relayed) => {
                     record::encode_with(header(KIND_OF_RELAYED), slot.as_mut(), |writer| {
                         encode_relayed(relayed, writer)
                     })
                 }
             }?;
-            self.file.write_all_at(slot.as_ref(), offset(Slot(number))).context("a key could not be stored")?;
+            self.file
+                .write_all_at(slot.as_ref(), offset(Slot(number)))
+                .context("a key could not be stored")?;
             slots.push(Slot(number));
         }
         self.file.sync_data().context("a key could not be stored")?;
@@ -254,8 +256,7 @@ mod tests {
         let path = directory.path().join("kme.keys");
         let (mut vault, found) = FileVault::open(&path, OWN).unwrap();
         assert!(found.is_empty());
-        let slots: Vec<Slot> =
-            (1..=5).map(|octet| put(&mut vault, octet, Part::Received)).collect();
+        let slots: Vec<Slot> = (1..=5).map(|octet| put(&mut vault, octet, Part::Received)).collect();
         vault.erase(&slots[1..3]).unwrap();
         assert!(!fs::read(&path).unwrap().windows(8).any(|window| window == [2; 8]), "erased");
         put(&mut vault, 6, Part::Made);

@@ -228,6 +228,7 @@ fn what_cannot_work_is_refused_before_anything_starts() {
         ("\"kme-a\"", "\"kme a\"", &["kme.json", "a name has"][..]),
         ("\"client\":\"bob\"", "\"client\":\"carol\"", &["is not among the peers"]),
         ("\"threshold\":2", "\"threshold\":5", &["threshold 5 does not fit"]),
+        ("\"threshold\":2", "\"threshold\":2,\"https\":\"nowhere\"", &["https of bob is no HOST:PORT"]),
         ("\"kme.key\"", "\"nothing.key\"", &["nothing.key", "no private key"]),
         ("\"kme.pem\"", "\"kme.key\"", &["kme.key has no certificate"]),
         ("\"kme.key\"", "\"kme.pem\"", &["kme.pem is no private key"]),

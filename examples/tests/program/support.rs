@@ -162,7 +162,17 @@ impl Network {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("net");
         let hub_count = hubs.to_string();
-        let made = run(["provision", "--out", text(&out), "--hubs", &hub_count, "--clients", clients, "--table-size", table_size]);
+        let made = run([
+            "provision",
+            "--out",
+            text(&out),
+            "--hubs",
+            &hub_count,
+            "--clients",
+            clients,
+            "--table-size",
+            table_size,
+        ]);
         made.succeeded();
         let network = Self { directory, hubs };
         if let Some(shards) = std::env::var("SKEX_SHARDS").ok().and_then(|shards| shards.parse().ok()) {

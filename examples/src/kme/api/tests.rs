@@ -113,7 +113,11 @@ fn scenario_69_what_cannot_be_granted_is_refused_in_the_words_of_the_specificati
         (json!({"number": 0}), 400, "max_key_per_request"),
         (json!({"number": 5}), 400, "max_key_per_request"),
         (json!({"number": 3}), 503, "fewer keys are ready"),
-        (json!({"additional_slave_SAE_IDs": ["sae-d"]}), 400, "more additional_slave_SAE_IDs than max_SAE_ID_count"),
+        (
+            json!({"additional_slave_SAE_IDs": ["sae-d"]}),
+            400,
+            "more additional_slave_SAE_IDs than max_SAE_ID_count",
+        ),
         (
             json!({"extension_mandatory": [{"abc_route_type": "direct"}]}),
             400,
@@ -204,8 +208,7 @@ fn whoever_is_no_sae_of_this_kme_gets_nothing_whatever_it_asks() {
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let reached = BTreeSet::new();
-        let nobody =
-            Request { from: None, reached: &reached, method: Method::Get, path, query, body: b"" };
+        let nobody = Request { from: None, reached: &reached, method: Method::Get, path, query, body: b"" };
         let answer = answer(&mut two.a, NOW, &mut Entropy::open().unwrap(), &nobody);
         assert_eq!(now(answer).status, 401);
     }

@@ -7,7 +7,7 @@
 //!   same message again is answered the same, and changes nothing, for as long as its keys wait.
 //! - A message that is not right changes nothing and burns nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skex_core::machine::Instant;
 
@@ -72,12 +72,16 @@ struct Plan {
 }
 
 impl<V: Vault> Keeper<V> {
-    /// The peers that have to be reached before this is begun. Changes nothing.
+    /// The peers that have to be reached before this is begun, and for which SAE. Changes nothing.
     ///
     /// # Errors
     /// [`Refusal`], of whatever would be refused then.
-    pub(crate) fn peers_for(&self, now: Instant, wanted: &Wanted<'_>) -> Result<BTreeSet<usize>, Refusal> {
-        Ok(self.plan(now, wanted)?.wrapping.iter().map(|(_, peer, _)| *peer).collect())
+    pub(crate) fn peers_for(
+        &self,
+        now: Instant,
+        wanted: &Wanted<'_>,
+    ) -> Result<BTreeMap<usize, Name>, Refusal> {
+        Ok(self.plan(now, wanted)?.wrapping.into_iter().map(|(sae, peer, _)| (peer, sae)).collect())
     }
 
     /// Takes new keys for an SAE here, one there, and further ones.
@@ -176,8 +180,7 @@ impl<V: Vault> Keeper<V> {
     /// [`Declined`]. Unless it is [`Declined::Broken`], nothing changed.
     pub(crate) fn take_over(&mut self, kme: &Name, message: &[u8]) -> Result<Answer, Declined> {
         let message = Message::decode(message).ok_or(Declined::Malformed)?;
-        let (number, link) =
-            self.link(&message.slave, &message.master).map_err(|_| Declined::NoLink)?;
+        let (number, link) = self.link(&message.slave, &message.master).map_err(|_| Declined::NoLink)?;
         let peer = link.peer;
         let settings = self.settings.peers.get(peer).filter(|peer| peer.kme == *kme);
         let room = usize::try_from(settings.ok_or(Declined::NoLink)?.held).unwrap_or(usize::MAX);

@@ -114,7 +114,8 @@ fn scenario_69_additional_saes_get_the_same_key_each_once_at_its_own_kme() {
     let body = json!({"number": 2, "additional_slave_SAE_IDs": ["sae-c", "sae-e"]});
     let (status, at_a) = a.https.post(&sae_a, &enc("sae-b"), &body);
     assert_eq!((status, at_a["keys"].as_array().map(Vec::len)), (200, Some(2)), "{at_a}");
-    let ids = json!({"key_IDs": [{"key_ID": at_a["keys"][0]["key_ID"]}, {"key_ID": at_a["keys"][1]["key_ID"]}]});
+    let ids =
+        json!({"key_IDs": [{"key_ID": at_a["keys"][0]["key_ID"]}, {"key_ID": at_a["keys"][1]["key_ID"]}]});
     let post = |https: &Https, sae: &Identity| https.post(sae, "/api/v1/keys/sae-a/dec_keys", &ids);
     let fetch = |kme: &Kme, sae: &Identity| post(&kme.https, sae);
     assert_eq!(fetch(&c, &sae_d).0, 400, "an SAE of the same KME that was not named");
@@ -142,7 +143,10 @@ fn scenario_69_additional_saes_get_the_same_key_each_once_at_its_own_kme() {
     };
     assert_eq!(c.https.post(&sae_c, "/kme/v1/relay", &json!({})).0, 401);
     assert_eq!(c.https.post(&kme_a, "/kme/v1/relay", &json!({})).0, 400);
-    assert_eq!(c.https.get(&kme_a, "/kme/v1/relay").0, 405);
+    assert_eq!(c.https.get(&kme_a, "/kme/v1/relay").0, 200, "it would be heard");
+    assert_eq!(c.https.get(&sae_c, "/kme/v1/relay").0, 401);
+    let put = "PUT /kme/v1/relay HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(c.https.send(&kme_a, put).0, 405);
     assert_eq!(c.https.get(&kme_a, &dec("sae-a", &id_of(&at_a))).0, 401);
 }
 
@@ -158,7 +162,7 @@ fn while_the_kme_of_an_additional_sae_cannot_be_reached_nothing_is_given_and_no_
         let (status, answer) = a.https.post(&sae_a, &enc("sae-b"), &body);
         assert_eq!(status, 503, "{answer}");
         let detail = answer["details"][0]["additional_slave_SAE_IDs"].as_str().unwrap();
-        assert!(detail.contains("kme-c cannot be reached"), "{answer}");
+        assert!(detail.contains("sae-c: kme-c cannot be reached"), "{answer}");
         assert_eq!((stored(&a.https, &sae_a, "sae-b"), stored(&a.https, &sae_a, "sae-c")), (8, 8));
     };
     c.process.kill();
@@ -169,13 +173,24 @@ fn while_the_kme_of_an_additional_sae_cannot_be_reached_nothing_is_given_and_no_
     assert_eq!(b.https.get(&sae_b, &dec("sae-a", &id_of(&at_a))), (200, at_a));
     // Somebody else answers where kme-c should: with a good certificate, of another KME.
     a.await_ready(&sae_a, "sae-b", 8);
-    let c = kmes.start("carol");
+    let mut c = kmes.start("carol");
     a.process.kill();
     let mut wrong = settle_master(&kmes, "kme-other", &b, &c);
     let (status, answer) = wrong.https.post(&sae_a, &enc("sae-b"), &body);
     assert_eq!(status, 503, "{answer}");
     assert!(answer.to_string().contains("kme-other cannot be reached"), "{answer}");
     wrong.process.kill();
+    // One that knows nothing of kme-a says so before a key is spent.
+    let text = fs::read_to_string(kmes.settings_of("carol")).unwrap();
+    c.process.kill();
+    fs::write(kmes.settings_of("carol"), text.replace("\"kme-a\"", "\"kme-z\"")).unwrap();
+    let mut c = kmes.start("carol");
+    let mut a = settle_master(&kmes, "kme-c", &b, &c);
+    refused(&a);
+    a.process.kill();
+    c.process.kill();
+    fs::write(kmes.settings_of("carol"), text).unwrap();
+    let c = kmes.start("carol");
     let a = settle_master(&kmes, "kme-c", &b, &c);
     let (status, at_a) = a.https.post(&sae_a, &enc("sae-b"), &body);
     assert_eq!(status, 200, "{at_a}");
