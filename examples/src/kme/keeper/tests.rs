@@ -28,7 +28,7 @@ impl Disk {
         if self.fails || self.left == Some(0) {
             bail!("no disk");
         }
-        self.left = self.left.map(|left| left - 1);
+        self.left = self.left.map(|left| left.saturating_sub(1));
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ impl Three {
     fn make(&mut self, end: usize, count: u8) {
         for _ in 0..count {
             self.made = self.made.checked_add(1).unwrap();
-            let ends = [(A, PEERS[A][end - 1], Part::Made), (end, ALICE, Part::Received)];
+            let ends = [(A, PEERS[A][end.saturating_sub(1)], Part::Made), (end, ALICE, Part::Received)];
             ends.into_iter().for_each(|(end, peer, part)| self.take_in(end, peer, part, self.made));
         }
     }
