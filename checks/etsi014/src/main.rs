@@ -44,7 +44,7 @@ async fn with_etsi014(network: &Network, a: &Kme, b: &Kme) -> Result<()> {
     ensure!(status.source_KME_ID == "kme-a" && status.target_KME_ID == "kme-b", "{status:?}");
     ensure!(status.master_SAE_ID == "sae-a" && status.slave_SAE_ID == "sae-b", "{status:?}");
     ensure!(
-        status.key_size == 256 && status.max_SAE_ID_count == 0 && status.stored_key_count >= 8,
+        status.key_size == 256 && status.max_SAE_ID_count == 8 && status.stored_key_count >= 8,
         "{status:?}"
     );
 
@@ -64,12 +64,24 @@ async fn with_etsi014(network: &Network, a: &Kme, b: &Kme) -> Result<()> {
         ensure!(again.kind() == Some(ApiErrorKind::KeysNotFound), "{again}");
     }
 
-    let several =
-        KeyRequest { additional_slave_SAE_IDs: Some(vec!["sae-c".into()]), ..KeyRequest::default() };
+    // The same key for a third SAE.
+    let with =
+        |sae: &str| KeyRequest { additional_slave_SAE_IDs: Some(vec![sae.into()]), ..KeyRequest::default() };
+    let begun = at_a.get_key("sae-b", &with("sae-c")).await?;
+    let key = begun.keys.first().context("no key")?;
+    for sae in ["sae-b", "sae-c"] {
+        let there = endpoint(network, b, sae)?;
+        let ids = || KeyIdRequest::new(vec![KeyId { key_ID: key.key_ID.clone() }]);
+        let fetched = there.get_key_with_id("sae-a", &ids()).await?;
+        ensure!(fetched.keys.iter().map(|key| &key.key).eq([&key.key]), "{sae} has another key");
+        let again = there.get_key_with_id("sae-a", &ids()).await.err().context("a key was given twice")?;
+        ensure!(again.kind() == Some(ApiErrorKind::KeysNotFound), "{again}");
+    }
+
     for (request, kind) in [
         (KeyRequest::new(None, Some(250)), ApiErrorKind::SizeNotMultipleOf8),
         (KeyRequest::new(Some(0), None), ApiErrorKind::BadRequest),
-        (several, ApiErrorKind::BadRequest),
+        (with("sae-x"), ApiErrorKind::BadRequest),
     ] {
         let error = at_a.get_key("sae-b", &request).await.err().context("it should be refused")?;
         ensure!(error.kind() == Some(kind), "{error}");
@@ -83,7 +95,7 @@ async fn with_etsi014(network: &Network, a: &Kme, b: &Kme) -> Result<()> {
     let error = forged.err().context("a forged certificate got a key")?;
     ensure!(error.kind().is_none(), "the handshake should fail: {error}");
     println!(
-        "etsi014 0.4.1: status, enc_keys, dec_keys, equal keys; twice, strangers and forged certificates refused"
+        "etsi014 0.4.1: status, enc_keys, dec_keys, equal keys, for a third SAE too; twice, strangers and forged certificates refused"
     );
     Ok(())
 }

@@ -61,7 +61,7 @@ pub struct Kme {
 }
 
 impl Network {
-    /// Provisions and starts everything. SAE sae-a is at the first KME, sae-b at the second.
+    /// Provisions and starts everything. SAE sae-a is at the first KME, sae-b and sae-c at the second.
     pub fn start(skex: &Path) -> Result<(Self, [Kme; 2])> {
         let directory = tempfile::tempdir()?;
         let mut network = Self { directory, processes: Vec::new() };
@@ -81,12 +81,19 @@ impl Network {
             let address = network.run(skex, "hub", &own, &[], "listens on")?;
             hubs.extend(["--hub-address".to_owned(), format!("hub-{number}={address}")]);
         }
-        let mut kme = |client: &str, own: [&str; 2], peer: [&str; 3]| -> Result<Kme> {
+        let mut kme = |client: &str, name: &str, peer: &str, links: &[[&str; 2]]| -> Result<Kme> {
+            let with = if client == "alice" { "bob" } else { "alice" };
+            let links: Vec<String> = links
+                .iter()
+                .map(|[local, remote]| {
+                    format!(r#"{{"local_sae": "{local}", "remote_sae": "{remote}", "peer": "{with}"}}"#)
+                })
+                .collect();
             let settings = format!(
-                r#"{{"kme": "{}", "https": "127.0.0.1:0", "certificate": "../../{}.pem", "private_key": "../../{}.key",
-                    "client_ca": "../../ca.pem", "peers": [{{"client": "{}", "kme": "{}"}}],
-                    "links": [{{"local_sae": "{}", "remote_sae": "{}", "peer": "{}"}}]}}"#,
-                own[0], own[0], own[0], peer[0], peer[1], own[1], peer[2], peer[0]
+                r#"{{"kme": "{name}", "https": "127.0.0.1:0", "certificate": "../../{name}.pem",
+                    "private_key": "../../{name}.key", "client_ca": "../../ca.pem",
+                    "peers": [{{"client": "{with}", {peer}}}], "links": [{}]}}"#,
+                links.join(", ")
             );
             let directory = out.join(client);
             fs::write(directory.join("kme.json"), settings)?;
@@ -94,10 +101,11 @@ impl Network {
             let (host, port) = url.trim_start_matches("https://").split_once(':').context("no port")?;
             Ok(Kme { host: host.to_owned(), port: port.parse()? })
         };
-        let kmes = [
-            kme("alice", ["kme-a", "sae-a"], ["bob", "kme-b", "sae-b"])?,
-            kme("bob", ["kme-b", "sae-b"], ["alice", "kme-a", "sae-a"])?,
-        ];
+        // The second one first: the first one is told where it answers, for additional SAEs.
+        let b = kme("bob", "kme-b", r#""kme": "kme-a""#, &[["sae-b", "sae-a"], ["sae-c", "sae-a"]])?;
+        let of_b = format!(r#""kme": "kme-b", "https": "{}:{}""#, b.host, b.port);
+        let a = kme("alice", "kme-a", &of_b, &[["sae-a", "sae-b"], ["sae-a", "sae-c"]])?;
+        let kmes = [a, b];
         Ok((network, kmes))
     }
 
@@ -139,7 +147,7 @@ impl Network {
             fs::write(self.path(&format!("{file}.key")), key.serialize_pem())?;
             Ok(())
         };
-        for name in ["kme-a", "kme-b", "sae-a", "sae-b", "sae-x"] {
+        for name in ["kme-a", "kme-b", "sae-a", "sae-b", "sae-c", "sae-x"] {
             issue(&good, name, name)?;
         }
         // The right name under the wrong authority.
