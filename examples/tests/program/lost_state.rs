@@ -87,8 +87,10 @@ fn a_client_without_its_log_does_not_start_as_a_new_one() {
 #[test]
 fn a_first_start_that_a_crash_broke_off_is_begun_again() {
     let network = Network::new(2, "64KiB");
-    for party in ["hub-1", "alice"] {
-        fs::write(network.of(party).join("state.log"), b"SK").unwrap();
+    let json = fs::read_to_string(network.of("hub-1").join("skex.json")).unwrap();
+    let log_of_hub = if json.contains("\"shards\"") { "state-0.log" } else { "state.log" };
+    for (party, log) in [("hub-1", log_of_hub), ("alice", "state.log")] {
+        fs::write(network.of(party).join(log), b"SK").unwrap();
     }
     let (_hubs, addresses) = network.start_hubs();
     let bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "60"]));
