@@ -15,7 +15,7 @@
 )]
 
 mod crowd;
-mod mesh;
+pub mod mesh;
 pub mod ours;
 mod pair;
 pub mod peers;

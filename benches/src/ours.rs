@@ -1,12 +1,14 @@
 //! Our own work, as it is measured.
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use skex_core::Suite;
 use skex_dske::{Coordinate, combine, decode, split};
 use skex_wire::SuiteId;
 
+use crate::mesh::ComputedPad;
 use crate::work::{Subject, Work};
 use crate::{Crowd, Mesh, Pair, generator, octets};
 
@@ -105,6 +107,90 @@ impl Work for DskeKey {
         let before = mesh.sent;
         mesh.key();
         mesh.sent - before
+    }
+}
+
+/// What hubs do for keys among so many clients, all of which make some.
+#[derive(Debug)]
+pub struct Relays {
+    clients: usize,
+    mesh: Option<Mesh<ComputedPad>>,
+    /// Keys that were made with these tables.
+    made: usize,
+}
+
+impl Relays {
+    const HUBS: u32 = 2;
+
+    /// Keys that are made at once.
+    pub const AT_ONCE: usize = 256;
+
+    /// Seconds for which hubs know of a key.
+    const LIFETIME: u16 = 30;
+
+    /// Each with the next one.
+    #[must_use]
+    pub const fn among(clients: usize) -> Self {
+        Self { clients, mesh: None, made: 0 }
+    }
+
+    /// Elements of a table: half a mebibyte, so that leases are as long as they become.
+    const ELEMENTS: usize = 1 << 15;
+
+    /// Everybody is connected and has made a key; some of their lifetimes are over.
+    fn ready(&mut self) -> &mut Mesh<ComputedPad> {
+        // A block has 11 elements, and half of a table is kept for those who ask for less.
+        if self.made >= self.clients * (Self::ELEMENTS / 24) {
+            self.mesh = None;
+        }
+        let (clients, made) = (self.clients, &mut self.made);
+        self.mesh.get_or_insert_with(|| {
+            let mut mesh = Mesh::among(2, Self::HUBS as usize, Self::ELEMENTS, clients, clients);
+            *made = 0;
+            // Leases double from one to the next, until one serves hundreds of keys. Very many clients cannot make so many: what is
+            // measured of theirs lies between two leases.
+            while *made < clients * if clients > 10_000 { 5 } else { 40 } {
+                Self::make(&mut mesh, made);
+            }
+            mesh
+        })
+    }
+
+    /// Some keys of clients that lie far apart; time passes, so that each client has one on the average whose lifetime is not over.
+    fn make(mesh: &mut Mesh<ComputedPad>, made: &mut usize) {
+        let clients = mesh.clients();
+        // Without a common divisor, so that each has its turn.
+        let initiators: Vec<usize> =
+            (*made..*made + Self::AT_ONCE.min(clients)).map(|key| key * 7919 % clients).collect();
+        *made += initiators.len();
+        mesh.keys_of(&initiators, Self::LIFETIME);
+        let share = initiators.len() as f64 / clients as f64;
+        mesh.wait_at_hubs(Duration::from_secs(Self::LIFETIME.into()).mul_f64(share));
+    }
+
+    /// The next keys: the processor time of one hub.
+    pub fn batch(&mut self) -> Duration {
+        self.ready().hub_time = Some(Duration::ZERO);
+        let (mesh, made) = (self.mesh.as_mut().unwrap(), &mut self.made);
+        let before = *made;
+        Self::make(mesh, made);
+        let spent = mesh.hub_time.take().unwrap() / Self::HUBS;
+        spent.mul_f64(Self::AT_ONCE as f64 / (*made - before) as f64)
+    }
+}
+
+impl Work for Relays {
+    fn prepare(&mut self) {
+        self.ready();
+    }
+
+    /// So many as are made at once.
+    fn once(&mut self) -> usize {
+        self.ready();
+        if let Some(mesh) = &mut self.mesh {
+            Self::make(mesh, &mut self.made);
+        }
+        0
     }
 }
 
@@ -238,12 +324,13 @@ impl Work for Decode {
 }
 
 /// What instruction counts are kept of.
-pub const COUNTED: [&str; 11] = [
+pub const COUNTED: [&str; 12] = [
     "handshake",
     "handshake-sha3",
     "export",
     "dske-3-of-5",
     "dske-16-of-31",
+    "relay",
     "split-64",
     "split-1MiB",
     "combine-64",
@@ -259,6 +346,8 @@ pub fn by_name(name: &str) -> Option<Subject> {
     let (sha2, sha3) = (suite(SuiteId::SHA256_AES256GCM), suite(SuiteId::SHA3_256_AES256GCM));
     Some(match name {
         "handshake" => Subject::new(name, Handshake::new(sha2)),
+        "relay" => Subject::new(name, Relays::among(1000)),
+        "relay-50000" => Subject::new(name, Relays::among(50_000)),
         "handshake-sha3" => Subject::new(name, Handshake::new(sha3)),
         "export" => Subject::new(name, Export::new(sha2)),
         "dske-3-of-5" => Subject::new(name, DskeKey::new(3, 5)),
