@@ -182,7 +182,7 @@ impl<P: Pad> Client<P> {
                     if is_forgotten && kind != STORED_NUMBER {
                         continue;
                     }
-                    client.left_out.insert(Name::of(kind, &[hub]), SecretVec::copied_from(value.expose()));
+                    client.left_out.insert(Name::of(&[&[kind], hub]), SecretVec::copied_from(value.expose()));
                 }
                 _ => return Err(RestoreError::Content),
             }
@@ -757,15 +757,15 @@ impl<P: Pad> Client<P> {
 }
 
 fn marks_key(hub: HubId) -> Name {
-    Name::of(STORED_MARKS, &[hub.as_bytes()])
+    Name::of(&[&[STORED_MARKS], hub.as_bytes()])
 }
 
 fn initial_key(hub: HubId) -> Name {
-    Name::of(STORED_INITIAL, &[hub.as_bytes()])
+    Name::of(&[&[STORED_INITIAL], hub.as_bytes()])
 }
 
 fn number_key(hub: HubId) -> Name {
-    Name::of(STORED_NUMBER, &[hub.as_bytes()])
+    Name::of(&[&[STORED_NUMBER], hub.as_bytes()])
 }
 
 skex_core::machine_by_own_methods!([P: Pad] Client<P>, Record, Vec<u8>, ClientEvent, ClientError);

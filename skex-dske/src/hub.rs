@@ -78,7 +78,7 @@ pub struct Hub<P> {
     /// What clients published, encoded.
     offers: BTreeMap<ClientId, Vec<u8>>,
     /// Of initiators of every shard, for responders of this one.
-    relays: BTreeMap<RelayId, Relay>,
+    relays: BTreeMap<RelayId, Box<Relay>>,
     /// Of initiators of this shard, for responders of others.
     asked: BTreeMap<RelayId, Asked>,
     /// Keys that an initiator of another shard has taken back, and of which no share had come: until when none is taken.
@@ -126,6 +126,21 @@ struct Client<P> {
     key_replaced: bool,
     /// Whether the operator was told that little is left: of the uplink, and of the downlink.
     low_reported: [bool; 2],
+}
+
+impl<P: Pad> Client<P> {
+    /// Seals `inner` and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue, it is as good as lost
+    /// on the way.
+    fn send(&mut self, inner: &[u8], after: u64, class: TransmitClass, queue: &mut Queue<Transmit<Vec<u8>>>) {
+        // The client's next message finds no session here, and it says hello anew.
+        if self.link.is_worn_out() {
+            self.link.end();
+            return;
+        }
+        if let Some(datagram) = self.link.seal(inner, false) {
+            let _ = queue.push(after, Transmit::new(Destination::Path(self.path), class, datagram));
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -385,7 +400,7 @@ impl<P: Pad> Hub<P> {
         if relay.share.is_some() {
             self.waiting.entry(relay.responder).or_default().insert(id);
         }
-        self.relays.insert(id, relay);
+        self.relays.insert(id, Box::new(relay));
         Ok(())
     }
 
@@ -702,18 +717,10 @@ impl<P: Pad> Hub<P> {
         self.journal.release(&mut self.hand_overs)
     }
 
-    /// Seals `inner` for a client and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue,
-    /// it is as good as lost on the way.
+    /// Seals `inner` for a client and lets it leave behind checkpoint `after`.
     fn send(&mut self, id: ClientId, inner: &[u8], after: u64, class: TransmitClass) {
-        let Some(client) = self.client_mut(id) else { return };
-        // The client's next message finds no session here, and it says hello anew.
-        if client.link.is_worn_out() {
-            client.link.end();
-            return;
-        }
-        if let Some(datagram) = client.link.seal(inner, false) {
-            let to = Destination::Path(client.path);
-            let _ = self.queue.push(after, Transmit::new(to, class, datagram));
+        if let Some(client) = self.clients.get_mut(id) {
+            client.send(inner, after, class, &mut self.queue);
         }
     }
 

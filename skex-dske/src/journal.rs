@@ -1,6 +1,7 @@
 //! The durable side of a machine: it gathers changes, numbers them, and gates what depends on them. The client and the
 //! hub write their state through one each (docs/draft-skex-dske.md, "Records").
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use rand_core::CryptoRng;
@@ -36,7 +37,7 @@ impl Journal {
     pub(crate) fn new(owner: Owner, sequence: u64, rng: &mut dyn CryptoRng) -> Self {
         Self {
             owner,
-            changes: Changes::default(),
+            changes: Changes::none(),
             snapshot_due: true,
             written: (0, 0),
             wipe_at: None,
@@ -57,12 +58,12 @@ impl Journal {
 
     /// Sets a value, from the next checkpoint on.
     pub(crate) fn set(&mut self, name: Name, value: SecretVec) {
-        self.changes.set(name, value);
+        self.changes.set(name, Some(value));
     }
 
     /// Removes a value, from the next checkpoint on.
     pub(crate) fn remove(&mut self, name: Name) {
-        self.changes.remove(name);
+        self.changes.set(name, None);
     }
 
     /// Changes that wait for the next checkpoint.
@@ -98,7 +99,7 @@ impl Journal {
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let begins = self.snapshot_due && !self.barrier.is_pending();
         if begins {
-            self.changes = Changes::default();
+            self.changes = Changes::Whole(Vec::new());
             self.wipe_at = None;
         }
         begins
@@ -109,10 +110,10 @@ impl Journal {
         if self.barrier.is_pending() || !self.snapshot_due && self.changes.is_empty() {
             return None;
         }
-        let (owner, sequence, snapshot) = (self.owner, self.after(), self.snapshot_due);
-        let changes = core::mem::take(&mut self.changes);
-        let checkpoint = self.barrier.issue(|| changes.into_record(owner, sequence, snapshot))?;
-        let octets = checkpoint.record().as_ref().len();
+        let (owner, sequence) = (self.owner, self.after());
+        let changes = core::mem::replace(&mut self.changes, Changes::none());
+        let checkpoint = self.barrier.issue(|| changes.into_record(owner, sequence))?;
+        let (octets, snapshot) = (checkpoint.record().as_ref().len(), checkpoint.record().is_snapshot());
         self.written =
             if snapshot { (octets, 0) } else { (self.written.0, self.written.1.saturating_add(octets)) };
         let (last, since) = self.written;
@@ -152,27 +153,27 @@ mod tests {
         journal: Journal,
         state: u32,
         /// Octets of each record of the log, since the last snapshot and with it.
-        log: alloc::vec::Vec<usize>,
+        log: Vec<usize>,
     }
 
     impl Machine {
         fn new(state: u32) -> Self {
             let owner = Owner { kind: RecordKind::DSKE_HUB, machine: [0; 8] };
             let journal = Journal::new(owner, 0, &mut ChaCha20Rng::seed_from_u64(1));
-            let mut machine = Self { journal, state, log: alloc::vec::Vec::new() };
+            let mut machine = Self { journal, state, log: Vec::new() };
             machine.write();
             machine
         }
 
         fn change(&mut self, key: u32) {
-            self.journal.set(Name::of(0, &[&key.to_be_bytes()]), SecretVec::zeroed(1000));
+            self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), SecretVec::zeroed(1000));
             self.write();
         }
 
         fn write(&mut self) {
             if self.journal.begin_snapshot() {
                 for key in 0..self.state {
-                    self.journal.set(Name::of(0, &[&key.to_be_bytes()]), SecretVec::zeroed(1000));
+                    self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), SecretVec::zeroed(1000));
                 }
             }
             let Some(checkpoint) = self.journal.checkpoint() else { return };

@@ -9,6 +9,7 @@ mod backoff;
 mod client;
 mod envelope;
 mod epoch;
+mod few;
 mod fill;
 mod hub;
 mod id;

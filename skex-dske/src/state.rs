@@ -13,6 +13,8 @@ use skex_core::SecretVec;
 use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
 use skex_wire::{DecodeError, Reader};
 
+use crate::few::Few;
+
 /// One durable record of a DSKE machine. It holds secrets: shares that wait, keys not yet handed over.
 pub struct Record {
     octets: SecretVec,
@@ -91,89 +93,86 @@ pub(crate) struct Owner {
     pub(crate) machine: [u8; 8],
 }
 
-/// Changes that wait for the next checkpoint: the last word for each key, so that there are never more than keys.
-#[derive(Default)]
-pub(crate) struct Changes(BTreeMap<Name, Option<SecretVec>>);
-
-/// The name of a value: short enough to need no place of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Name {
-    octets: [u8; Self::LONGEST],
-    len: u8,
+/// What waits for the next checkpoint.
+pub(crate) enum Changes {
+    /// The last word for each name, so that there are never more than names.
+    Since(BTreeMap<Name, Option<SecretVec>>),
+    /// A whole state: gathered without a search for each value, of which there are very many.
+    Whole(Vec<(Name, Option<SecretVec>)>),
 }
 
-impl Name {
-    /// What it is, a client tag, and a key id.
-    const LONGEST: usize = 33;
-
-    /// What it is, then whose. Longer ones are cut off, and there are none.
-    pub(crate) fn of(kind: u8, ids: &[&[u8]]) -> Self {
-        let mut name = Self { octets: [0; Self::LONGEST], len: 1 };
-        let octets = ids.iter().copied().flatten();
-        let mut places = name.octets.iter_mut();
-        places.next().into_iter().for_each(|place| *place = kind);
-        for (place, octet) in places.zip(octets) {
-            *place = *octet;
-            name.len = name.len.saturating_add(1);
-        }
-        debug_assert!(ids.iter().map(|id| id.len()).sum::<usize>() < Self::LONGEST);
-        name
-    }
-}
-
-impl core::ops::Deref for Name {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or_default()
-    }
-}
+/// The name of a value: what it is, then whose; at most that, a client tag and a key id.
+pub(crate) type Name = Few<33>;
 
 impl Changes {
-    pub(crate) fn set(&mut self, name: Name, value: SecretVec) {
-        self.0.insert(name, Some(value));
+    pub(crate) const fn none() -> Self {
+        Self::Since(BTreeMap::new())
     }
 
-    pub(crate) fn remove(&mut self, name: Name) {
-        self.0.insert(name, None);
+    pub(crate) fn set(&mut self, name: Name, value: Option<SecretVec>) {
+        match self {
+            Self::Since(changes) => drop(changes.insert(name, value)),
+            Self::Whole(values) => values.push((name, value)),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        match self {
+            Self::Since(changes) => changes.len(),
+            Self::Whole(values) => values.len(),
+        }
     }
 
-    /// The record of these changes or, as a snapshot, of this whole state.
-    pub(crate) fn into_record(self, owner: Owner, sequence: u64, snapshot: bool) -> Record {
-        let entry_len = |(key, value): (&Name, &Option<SecretVec>)| {
-            5_usize.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, SecretVec::len))
-        };
-        let body_len = self.0.iter().map(entry_len).fold(1, usize::saturating_add);
-        let header = RecordHeader::new(owner.kind, owner.machine, sequence);
-        let octets = SecretVec::from_fn(RECORD_OVERHEAD.saturating_add(body_len), |octets| {
-            let written = record::encode_with(header, octets, |out| {
-                let too_long = |_| RecordError::TooLong;
-                out.u8(u8::from(snapshot)).map_err(too_long)?;
-                for (key, value) in &self.0 {
-                    out.prefixed_u8(key).map_err(too_long)?;
-                    let Some(value) = value else {
-                        out.u32(REMOVED).map_err(too_long)?;
-                        continue;
-                    };
-                    out.u32(u32::try_from(value.len()).map_err(|_| RecordError::TooLong)?)
-                        .map_err(too_long)?;
-                    out.bytes(value.expose()).map_err(too_long)?;
-                }
-                Ok::<(), RecordError>(())
-            });
-            // The lengths were added up above and every value is far below 4 GiB.
-            debug_assert!(written.is_ok());
-        });
-        Record { octets, snapshot }
+    /// The record of these changes, or of this whole state: a snapshot.
+    pub(crate) fn into_record(self, owner: Owner, sequence: u64) -> Record {
+        match self {
+            Self::Since(changes) => record_of(
+                changes.iter().map(|(name, value)| (name, value.as_ref())),
+                (owner, sequence, false),
+            ),
+            Self::Whole(mut values) => {
+                // The last word for each name, as it is in a map. They come in long runs that are in order already.
+                values.reverse();
+                values.sort_by(|(a, _), (b, _)| a.cmp(b));
+                values.dedup_by(|(a, _), (b, _)| a == b);
+                record_of(values.iter().map(|(name, value)| (name, value.as_ref())), (owner, sequence, true))
+            }
+        }
     }
+}
+
+fn record_of<'a>(
+    values: impl Iterator<Item = (&'a Name, Option<&'a SecretVec>)> + Clone,
+    (owner, sequence, snapshot): (Owner, u64, bool),
+) -> Record {
+    let entry_len = |(name, value): (&Name, Option<&SecretVec>)| {
+        5_usize.saturating_add(name.len()).saturating_add(value.map_or(0, SecretVec::len))
+    };
+    let body_len = values.clone().map(entry_len).fold(1, usize::saturating_add);
+    let header = RecordHeader::new(owner.kind, owner.machine, sequence);
+    let octets = SecretVec::from_fn(RECORD_OVERHEAD.saturating_add(body_len), |octets| {
+        let written = record::encode_with(header, octets, |out| {
+            let too_long = |_| RecordError::TooLong;
+            out.u8(u8::from(snapshot)).map_err(too_long)?;
+            for (name, value) in values {
+                out.prefixed_u8(name).map_err(too_long)?;
+                let Some(value) = value else {
+                    out.u32(REMOVED).map_err(too_long)?;
+                    continue;
+                };
+                out.u32(u32::try_from(value.len()).map_err(|_| RecordError::TooLong)?).map_err(too_long)?;
+                out.bytes(value.expose()).map_err(too_long)?;
+            }
+            Ok::<(), RecordError>(())
+        });
+        // The lengths were added up above and every value is far below 4 GiB.
+        debug_assert!(written.is_ok());
+    });
+    Record { octets, snapshot }
 }
 
 const REMOVED: u32 = u32::MAX;

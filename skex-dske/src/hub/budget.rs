@@ -130,5 +130,5 @@ fn stored(number: u16, elements: u32) -> SecretVec {
 }
 
 fn spent_key(responder: ClientId, part: u8) -> Name {
-    Name::of(STORED_SPENT, &[&responder.number().to_be_bytes(), &[part]])
+    Name::of(&[&[STORED_SPENT], &responder.number().to_be_bytes(), &[part]])
 }

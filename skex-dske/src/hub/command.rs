@@ -11,7 +11,7 @@ use skex_wire::dske::{Busy, Command, CommandBody, Found, Offer, OutcomeStatus, T
 
 use super::asked::PendingCommand;
 use super::hand_over::Crossing;
-use super::relay::{GivenAnswer, RelayId, storage_key};
+use super::relay::{Delivery, GivenAnswer, RelayId, storage_key};
 use super::upload::QUEUE_RESERVE;
 use super::{Client, Hub, Timer};
 use crate::id::{ClientId, ClientTag};
@@ -242,7 +242,8 @@ impl<P: Pad> Hub<P> {
         let responder = relay.responder;
         let delivery = relay.delivery.take();
         self.waits_no_more(responder, id);
-        if let Some((sent, backoff)) = delivery {
+        if let Some(delivery) = delivery {
+            let Delivery { sent, backoff } = *delivery;
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(responder) {
                 client.link.settle(&sent);
@@ -305,7 +306,7 @@ impl<P: Pad> Hub<P> {
 }
 
 pub(super) fn key(kind: u8, client: ClientId) -> Name {
-    Name::of(kind, &[&client.number().to_be_bytes()])
+    Name::of(&[&[kind], &client.number().to_be_bytes()])
 }
 
 pub(super) fn stored_client(key: &[u8]) -> Result<ClientId, RestoreError> {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use rand_core::CryptoRng;
 use skex_core::KeyId;
 use skex_core::machine::{Barrier, Instant, TransmitClass};
-use skex_wire::dske::{Confirm, Confirmation, Fetched};
+use skex_wire::dske::{Confirm, Fetched};
 
 use super::Hub;
 use super::hand_over::Body;
@@ -78,8 +78,6 @@ impl<P: Pad> Hub<P> {
 
 /// CONFIRM of what the responder `peer` said. `None`: it is no confirmation.
 pub(super) fn confirm(key_id: KeyId, peer: ClientTag, confirmation: &StoredConfirmation) -> Option<Vec<u8>> {
-    let StoredConfirmation { origins, lying, tag } = confirmation;
-    let confirmation = Confirmation::new(origins, lying, *tag).ok()?;
-    let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), confirmation);
+    let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), confirmation.wire()?);
     encoded(confirm.encoded_len(), |out| confirm.encode(out))
 }

@@ -1,12 +1,13 @@
 //! A share leaves for its responder and is answered (docs/draft-skex-dske.md, "Hub").
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
 use skex_wire::dske::{Answer, Tagged};
 
-use super::relay::{RelayId, StoredConfirmation, storage_key};
+use super::relay::{Delivery, RelayId, StoredConfirmation, storage_key};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
@@ -51,12 +52,11 @@ impl<P: Pad> Hub<P> {
             Err(_) => return self.tell_failures(responder),
         };
         sent.after = sent.after.max(relay.after);
-        let (inner, after) = (sent.inner.clone(), sent.after);
         let backoff = Backoff::new(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
+        client.send(&sent.inner, sent.after, TransmitClass::Request, &mut self.queue);
         relay.was_sent = true;
-        relay.delivery = Some((sent, backoff));
-        self.send(responder, &inner, after, TransmitClass::Request);
+        relay.delivery = Some(Box::new(Delivery { sent, backoff }));
     }
 
     /// Delivers what waits for a responder and was not delivered yet. What was is repeated at its own pace: a short
@@ -79,24 +79,20 @@ impl<P: Pad> Hub<P> {
         let waiting = self.waiting.get(&responder).into_iter().flatten();
         let sent = |id: &&RelayId| {
             let delivery = self.relays.get(id).and_then(|relay| relay.delivery.as_ref());
-            delivery.is_some_and(|(sent, _)| sent.answer_key.slot() == slot)
+            delivery.is_some_and(|delivery| delivery.sent.answer_key.slot() == slot)
         };
         let id = *waiting.into_iter().find(sent).ok_or(DiscardReason::Stale)?;
         let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
         let client = self.clients.get_mut(responder);
         let client = client.ok_or(DiscardReason::UnknownPeer)?;
-        let (_, backoff) = relay
+        let delivery = relay
             .delivery
-            .take_if(|(sent, _)| client.link.take_answer(sent, answer))
+            .take_if(|delivery| client.link.take_answer(&delivery.sent, answer))
             .ok_or(DiscardReason::Unauthentic)?;
-        self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
+        self.timers.remove(&(delivery.backoff.due(), Timer::Delivery(id)));
         relay.share = None;
         self.journal.wipe_soon(now);
-        relay.confirmation = answer.message.confirmation.map(|confirmation| StoredConfirmation {
-            origins: confirmation.origins.to_vec(),
-            lying: confirmation.lying.to_vec(),
-            tag: confirmation.tag,
-        });
+        relay.confirmation = answer.message.confirmation.as_ref().map(StoredConfirmation::of);
         relay.after = self.journal.after();
         self.journal.set(storage_key(id), relay.encode(now));
         self.waits_no_more(responder, id);
@@ -119,7 +115,8 @@ impl<P: Pad> Hub<P> {
         let pace = self.limits.pace();
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let responder = self.clients.get(relay.responder);
-        let Some((sent, backoff)) = &mut relay.delivery else { return };
+        let Some(delivery) = &mut relay.delivery else { return };
+        let Delivery { sent, backoff } = &mut **delivery;
         if responder.is_some_and(|client| client.link.is_void(sent)) {
             relay.delivery = None;
             return self.deliver(now, rng, id);
@@ -127,8 +124,10 @@ impl<P: Pad> Hub<P> {
         let due = backoff.take_due(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
         if due {
-            let (responder, inner, after) = (relay.responder, sent.inner.clone(), sent.after);
-            self.send(responder, &inner, after, TransmitClass::Retransmission);
+            let class = TransmitClass::Retransmission;
+            if let Some(client) = self.clients.get_mut(relay.responder) {
+                client.send(&sent.inner, sent.after, class, &mut self.queue);
+            }
         }
     }
 }

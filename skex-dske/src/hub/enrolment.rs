@@ -12,7 +12,7 @@ use skex_wire::dske::MAX_NAME_LEN;
 use super::asked::{asked_key, taken_back_key};
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
 use super::refill::Refills;
-use super::relay::{RelayId, storage_key};
+use super::relay::{Delivery, RelayId, storage_key};
 use super::roster::Roster;
 use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
@@ -191,7 +191,8 @@ impl<P: Pad> Hub<P> {
         }
         let Some(relay) = self.relays.remove(&id) else { return };
         self.journal.remove(storage_key(id));
-        if let Some((sent, backoff)) = relay.delivery {
+        if let Some(delivery) = relay.delivery {
+            let Delivery { sent, backoff } = *delivery;
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
             if let Some(client) = self.client_mut(relay.responder) {
                 client.link.settle(&sent);

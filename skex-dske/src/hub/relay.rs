@@ -1,14 +1,19 @@
 //! A share on its way through the hub: from the upload to the responder's answer (docs/draft-skex-dske.md, "Hub").
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretBytes, SecretVec};
 use skex_wire::Reader;
-use skex_wire::dske::{AnswerStatus, DskeSuiteId, OutcomeStatus, ShareMessage, Terms};
+use skex_wire::dske::{
+    AnswerStatus, Confirmation, DskeSuiteId, OutcomeStatus, ShareMessage, Terms, bitmap_len,
+};
+use skex_wire::limits::MAX_HUBS;
 
 use crate::backoff::Backoff;
+use crate::few::Few;
 use crate::id::ClientId;
 use crate::key::Origin;
 use crate::link::{AnswerKey, SentShare, Slot};
@@ -26,8 +31,8 @@ pub(super) struct Relay {
     pub(super) threshold: u8,
     pub(super) key_len: u32,
     pub(super) lifetime: u16,
-    pub(super) coordinates: Vec<u8>,
-    pub(super) origins: Vec<u8>,
+    pub(super) coordinates: Few<{ MAX_HUBS as usize }>,
+    pub(super) origins: Bitmap,
     pub(super) secret_tag: Tag,
     /// Until the responder has answered.
     pub(super) share: Option<SecretVec>,
@@ -46,9 +51,15 @@ pub(super) struct Relay {
     /// The slot of the upload and its answer; not durable: slots end with the session.
     pub(super) answer: Option<GivenAnswer>,
     /// The delivery in its slot; not durable, as above.
-    pub(super) delivery: Option<(SentShare, Backoff)>,
+    pub(super) delivery: Option<Box<Delivery>>,
     /// What depends on this relay waits for this checkpoint.
     pub(super) after: u64,
+}
+
+/// A share that is on its way to its responder.
+pub(super) struct Delivery {
+    pub(super) sent: SentShare,
+    pub(super) backoff: Backoff,
 }
 
 /// An answer as it was given: the same message gets the same answer again.
@@ -62,9 +73,24 @@ pub(super) struct GivenAnswer {
 /// What a responder confirmed.
 #[derive(Clone)]
 pub(super) struct StoredConfirmation {
-    pub(super) origins: Vec<u8>,
-    pub(super) lying: Vec<u8>,
-    pub(super) tag: [u8; 16],
+    origins: Bitmap,
+    lying: Bitmap,
+    tag: [u8; 16],
+}
+
+/// One bit for each hub of a key.
+type Bitmap = Few<{ bitmap_len(MAX_HUBS) }>;
+
+impl StoredConfirmation {
+    pub(super) fn of(confirmation: &Confirmation<'_>) -> Self {
+        let &Confirmation { origins, lying, tag, .. } = confirmation;
+        Self { origins: Few::of(&[origins]), lying: Few::of(&[lying]), tag }
+    }
+
+    /// As it travels. `None`: it is none.
+    pub(super) fn wire(&self) -> Option<Confirmation<'_>> {
+        Confirmation::new(&self.origins, &self.lying, self.tag).ok()
+    }
 }
 
 impl Relay {
@@ -83,8 +109,8 @@ impl Relay {
             threshold: terms.threshold,
             key_len: terms.key_len,
             lifetime: terms.lifetime,
-            coordinates: terms.coordinates.to_vec(),
-            origins: terms.origins.to_vec(),
+            coordinates: Few::of(&[terms.coordinates]),
+            origins: Few::of(&[terms.origins]),
             secret_tag: Tag::from_bytes(message.secret_tag),
             share: Some(share),
             confirmation: None,
@@ -167,8 +193,11 @@ impl Relay {
         let count = reader.u8()?;
         let key_len = reader.u32()?;
         let lifetime = reader.u16()?;
-        let coordinates = reader.take(usize::from(count))?.to_vec();
-        let origins = reader.take(skex_wire::dske::bitmap_len(count))?.to_vec();
+        if count > MAX_HUBS {
+            return Err(RestoreError::Content);
+        }
+        let coordinates = Few::of(&[reader.take(usize::from(count))?]);
+        let origins = Few::of(&[reader.take(bitmap_len(count))?]);
         let secret_tag = Tag::from_bytes(reader.array()?);
         let head = reader.u8()?;
         let origin = if head & REFILLED == 0 { Origin::OutOfBand } else { Origin::Refill };
@@ -177,9 +206,10 @@ impl Relay {
         let confirmation = match usize::from(head) {
             _ if withdrawn.is_some() => None,
             0 => None,
+            len if len > bitmap_len(MAX_HUBS) => return Err(RestoreError::Content),
             len => Some(StoredConfirmation {
-                origins: reader.take(len)?.to_vec(),
-                lying: reader.take(len)?.to_vec(),
+                origins: Few::of(&[reader.take(len)?]),
+                lying: Few::of(&[reader.take(len)?]),
                 tag: reader.array()?,
             }),
         };
@@ -231,7 +261,7 @@ pub(super) fn storage_key(id: RelayId) -> Name {
 
 /// The key of something of this kind in the stored state.
 pub(super) fn key(kind: u8, (initiator, key_id): RelayId) -> Name {
-    Name::of(kind, &[&initiator.number().to_be_bytes(), key_id.as_bytes()])
+    Name::of(&[&[kind], &initiator.number().to_be_bytes(), key_id.as_bytes()])
 }
 
 /// Whose it is, without the kind.
@@ -283,8 +313,8 @@ mod tests {
                 assert_eq!(terms, (test.responder, test.suite, test.threshold, test.key_length));
                 let times = (relay.expires.saturating_since(now).as_secs(), relay.lifetime);
                 assert_eq!(times, (test.left.into(), test.lifetime));
-                assert_eq!(relay.coordinates, test.coordinates.as_bytes());
-                assert_eq!(relay.origins, test.origins.as_bytes());
+                assert_eq!(&*relay.coordinates, test.coordinates.as_bytes());
+                assert_eq!(&*relay.origins, test.origins.as_bytes());
                 assert_eq!(relay.secret_tag.as_bytes(), test.secret_tag.as_bytes());
                 assert_eq!(relay.origin == Origin::Refill, test.refilled, "{}", test.name);
                 assert_eq!(relay.withdrawn.map(OutcomeStatus::value), test.withdrawn, "{}", test.name);

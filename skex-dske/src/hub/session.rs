@@ -129,9 +129,9 @@ impl<P: Pad> Hub<P> {
     pub(super) fn end_deliveries_to(&mut self, id: ClientId) {
         for relay_id in self.waiting.get(&id).into_iter().flatten() {
             if let Some(relay) = self.relays.get_mut(relay_id)
-                && let Some((_, backoff)) = relay.delivery.take()
+                && let Some(delivery) = relay.delivery.take()
             {
-                self.timers.remove(&(backoff.due(), Timer::Delivery(*relay_id)));
+                self.timers.remove(&(delivery.backoff.due(), Timer::Delivery(*relay_id)));
             }
         }
     }

@@ -76,7 +76,7 @@ impl Shard {
 const STORED_SHARD: u8 = 8;
 
 pub(super) fn shard_key() -> Name {
-    Name::of(STORED_SHARD, &[])
+    Name::of(&[&[STORED_SHARD]])
 }
 
 /// The shard, of so many, that a datagram is for. It needs no key: the number of the client, which stands in clear, says it.

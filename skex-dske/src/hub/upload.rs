@@ -1,5 +1,6 @@
 //! An initiator's share arrives: taken, or refused with a reason (docs/draft-skex-dske.md, "Hub").
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use core::time::Duration;
 
@@ -106,7 +107,7 @@ impl<P: Pad> Hub<P> {
         self.spend(id.0, responder, need.and_then(Need::elements).unwrap_or(0));
         self.count_key(id.0);
         let after = asked.after;
-        self.relays.insert(id, asked);
+        self.relays.insert(id, Box::new(asked));
         after
     }
 

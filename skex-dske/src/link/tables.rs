@@ -352,10 +352,10 @@ impl<P: Pad> Link<P> {
             let refilled = self.refilled && direction == receiving;
             Some(TableMarks { direction, refilled, number: number?, mark: 0, erased: 0, elements: 0 })
         });
-        let entries: Vec<TableMarks> = outgoing.chain(incoming).chain(gone).collect();
-        SecretVec::from_fn(entries.len().saturating_mul(ENTRY_LEN), |octets| {
+        let mut entries = outgoing.chain(incoming).chain(gone);
+        SecretVec::from_fn(entries.clone().count().saturating_mul(ENTRY_LEN), |octets| {
             let mut out = Writer::new(octets);
-            let written = entries.iter().try_for_each(|entry| entry.encode(&mut out));
+            let written = entries.try_for_each(|entry| entry.encode(&mut out));
             debug_assert!(written.is_ok());
         })
     }

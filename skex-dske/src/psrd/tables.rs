@@ -101,7 +101,7 @@ impl<T: Half> Tables<T> {
         Self(Box::default())
     }
 
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &T> + Clone {
         self.0.iter()
     }
 

@@ -69,7 +69,7 @@ impl<P: Pad> Client<P> {
 pub(in crate::client) const STORED_KEY: u8 = 2;
 
 pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Name {
-    Name::of(STORED_KEY, &[peer.as_bytes(), key_id.as_bytes()])
+    Name::of(&[&[STORED_KEY], peer.as_bytes(), key_id.as_bytes()])
 }
 
 /// Of a key whose lifetime is over: its place in the order of those, 8. No other value is as short.

@@ -1,0 +1,50 @@
+//! A few octets that need no place of their own on the heap: a hub has very many of these.
+
+use core::ops::Deref;
+
+/// At most `N` octets, in place. Public ones: they are neither wiped nor compared in constant time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Few<const N: usize> {
+    /// Zeros behind the last one.
+    octets: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> Few<N> {
+    /// What `parts` are one after the other. A part that is too long is left out, and callers see to it that none is.
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+        let mut octets = [0; N];
+        let mut len = 0_usize;
+        for part in parts {
+            let end = len.saturating_add(part.len());
+            debug_assert!(end <= N);
+            if let Some(place) = octets.get_mut(len..end) {
+                place.copy_from_slice(part);
+                len = end;
+            }
+        }
+        Self { octets, len: u8::try_from(len).unwrap_or(u8::MAX) }
+    }
+}
+
+impl<const N: usize> Deref for Few<N> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_stand_one_after_the_other_and_are_in_the_order_of_their_octets() {
+        let few = |parts: &[&[u8]]| Few::<5>::of(parts);
+        assert_eq!(*few(&[b"ab", b"", b"cde"]), *b"abcde");
+        assert!(few(&[]).is_empty());
+        assert!(few(&[b"ab"]) == few(&[b"a", b"b"]));
+        assert!(few(&[b"ab"]) < few(&[b"ab", b"\0"]) && few(&[b"ab\0"]) < few(&[b"b"]));
+    }
+}
