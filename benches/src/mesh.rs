@@ -58,7 +58,7 @@ impl Pad for ComputedPad {
         // A multiplication that scatters, and never zero, which is what erased elements are.
         let words = (u64::from(index) * 2..).map(|place| {
             let word = (self.seed ^ place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1
+            (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1
         });
         out.chunks_mut(8)
             .zip(words)

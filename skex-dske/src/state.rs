@@ -137,7 +137,7 @@ impl Changes {
             Self::Whole(mut values) => {
                 // The last word for each name, as it is in a map. They come in long runs that are in order already.
                 values.reverse();
-                values.sort_by(|(a, _), (b, _)| a.cmp(b));
+                values.sort_by_key(|(name, _)| *name);
                 values.dedup_by(|(a, _), (b, _)| a == b);
                 record_of(values.iter().map(|(name, value)| (name, value.as_ref())), (owner, sequence, true))
             }
