@@ -120,14 +120,17 @@ fn hub_id(hub: usize) -> HubId {
     HubId::new([0xa0 + hub as u8; 16])
 }
 
-impl<P: MeshPad> Mesh<P> {
+impl Mesh {
     /// Two clients and their hubs, everybody up and connected, tables of `elements` elements.
     #[must_use]
     pub fn connected(threshold: u8, hubs: usize, elements: usize) -> Self {
         Self::among(threshold, hubs, elements, 2, 2)
     }
+}
 
-    /// The same with `clients` that make keys, each with the next, among as many that are `enrolled` and never say anything.
+impl<P: MeshPad> Mesh<P> {
+    /// As [`Mesh::connected`], with `clients` that make keys, each with the next, among as many that are `enrolled` and never say
+    /// anything.
     #[must_use]
     pub fn among(threshold: u8, hubs: usize, elements: usize, clients: usize, enrolled: usize) -> Self {
         // The number of a client at the hubs: they lie among the others.
