@@ -49,6 +49,14 @@ for case in cases("dske-transcripts"):
                 if len(octets) <= 512:
                     keep("wire_dske", octets)
                     count += 1
+    for step in case.get("steps", ()):
+        records = [bytes.fromhex(record)[26:-16] for record in step["input"].get("records") or ()]
+        # Bodies alone, as the target frames them, of a hub's and a client's log: of a hub also as that of a shard.
+        kinds = (2, 5) if step["end"].startswith("hub") else (1,)
+        for kind in kinds if records else ():
+            log = b"".join(len(body).to_bytes(2, "big") + body for body in records[-3:] if len(body) < 240)
+            keep("stored", bytes([kind]) + log)
+            count += 1
 for case in cases("unmediated-records"):
     for octets in octet_strings(case):
         if octets[:3] == b"SKX":

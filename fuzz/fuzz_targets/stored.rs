@@ -2,6 +2,8 @@
 //! a state that can be stored and read again; checksums are made right, for they stop accidents, not this.
 #![no_main]
 
+use core::num::NonZeroU16;
+
 use chacha20::ChaCha20Rng;
 use libfuzzer_sys::fuzz_target;
 use rand_core::SeedableRng;
@@ -11,7 +13,7 @@ use skex_core::record::{self, RECORD_OVERHEAD, RecordHeader};
 use skex_core::{SecretBytes, SecretVec};
 use skex_dske::{
     Authorised, Client, ClientConfig, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig, HubId,
-    HubLink, MemoryPad, Origin, Provision, Table,
+    HubLink, MemoryPad, Origin, Provision, ProvisionKey, Table,
 };
 use skex_fuzz::Input;
 use skex_unmediated::{Peer, PeerConfig, Side};
@@ -22,9 +24,11 @@ fuzz_target!(|octets: &[u8]| {
     match input.octet() {
         Some(0) => peer(input.rest()),
         Some(1) => log(input, client),
-        Some(2) => log(input, hub),
+        Some(2) => log(input, |records| hub(records, 1)),
         Some(3) => provision(input.rest()),
         Some(4) => frames(input),
+        // Client 0 is this shard's, client 1 the other's.
+        Some(5) => log(input, |records| hub(records, 2)),
         _ => {}
     }
 });
@@ -116,7 +120,7 @@ fn client(records: &[Vec<u8>]) -> Option<Vec<u8>> {
     Client::restore(config, records, NOW, &mut rng()).ok().map(first_record)
 }
 
-fn hub(records: &[Vec<u8>]) -> Option<Vec<u8>> {
+fn hub(records: &[Vec<u8>], shards: u16) -> Option<Vec<u8>> {
     let clients = (0..2_u8).map(|client| HubClient {
         client: ClientId::new(client.into()),
         tag: ClientTag::new([0xc0 + client; 16]),
@@ -128,7 +132,27 @@ fn hub(records: &[Vec<u8>]) -> Option<Vec<u8>> {
     });
     let coordinate = Coordinate::new(1).unwrap();
     let config = HubConfig::new(HubId::new([0xb1; 16]), coordinate, clients.collect()).unwrap();
+    let config = if shards == 1 {
+        config
+    } else {
+        config.into_shards(NonZeroU16::new(shards).expect("not zero")).swap_remove(0)
+    };
     Hub::restore(config, records, NOW, &mut rng()).ok().map(first_record)
+}
+
+/// The pads of a file have tags; one that is right for them is made, and changed by a bit.
+fn tags(provision: &Provision, octets: &[u8]) {
+    let initial_key = provision.initial_key.as_ref().map_or([7; 32], |key| *key.expose());
+    let Ok(key) = ProvisionKey::new(&provision.link, &SecretBytes::copied_from(&initial_key)) else { return };
+    let mut rest = octets;
+    for chunk in provision.chunks().take(4) {
+        let Some((pad, behind)) = rest.split_at_checked(chunk.len()) else { return };
+        let mut tag = key.tag(&chunk, pad);
+        assert!(key.verify(&chunk, pad, &tag).is_ok());
+        tag[pad.len() % tag.len()] ^= 1;
+        assert!(key.verify(&chunk, pad, &tag).is_err());
+        rest = behind.get(tag.len()..).unwrap_or_default();
+    }
 }
 
 fn provision(octets: &[u8]) {
@@ -146,6 +170,7 @@ fn provision(octets: &[u8]) {
     let Ok((provision, length)) = Provision::decode(&octets) else { return };
     assert_eq!(provision.encode().expose(), &octets[..length], "what was accepted is the one encoding of it");
     assert_eq!(length, provision.header_len());
+    tags(&provision, octets.get(length..).unwrap_or_default());
     let mut offset = length as u64;
     for chunk in provision.chunks().take(1000) {
         assert!(chunk.len() > 0);

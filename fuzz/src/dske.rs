@@ -3,21 +3,23 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use skex_core::{KeyId, SecretBytes};
+use skex_core::{Assurance, KeyId, SecretBytes};
 use skex_dske::{
-    ClientEvent, ClientId, Conduct, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release, Table,
-    Tag,
+    ClientEvent, ClientId, Conduct, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release,
+    ResponderPolicy, Table, Tag,
 };
 use skex_sim::{Either, Link, NodeId, PowerLoss, Receipts};
 use skex_wire::Writer;
 use skex_wire::dske::{
-    Answer, AnswerStatus, BlockPosition, Command, CommandBody, Confirmation, Direction, DskeSuiteId, Inner,
-    LeaseRequest, Outcome, Refill, Refilled, ShareMessage, block_elements, tag_prefix,
+    Answer, AnswerStatus, BlockPosition, Command, CommandBody, Confirmation, Direction, DskeSuiteId, Found,
+    Inner, LeaseRequest, Offer, Outcome, OutcomeStatus, Refill, Refilled, ShareMessage, block_elements,
+    tag_prefix,
 };
 
 use crate::Input;
 use crate::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
+use crate::sharded::Between;
 use crate::world::{Cast, Setup, cast};
 
 /// Operations of a script, at most: a run stays short, whatever the input.
@@ -39,8 +41,22 @@ pub fn play(octets: &[u8], hostile: Hostile) {
     let mut setup = Setup::new(if hostile == Hostile::Client { 2 } else { 3 });
     setup.table_elements = 512;
     setup.clients = if hostile == Hostile::Client { 3 } else { 2 };
+    setup.names = (0..setup.hubs).flat_map(|hub| [(hub, 0, "alice"), (hub, 1, "bob")]).collect();
+    // The last octet says in what world the script is played.
+    let (kind, octets) = octets.split_last().map_or((0, octets), |(last, rest)| (*last, rest));
+    if kind & 1 == 1 {
+        setup.shards = (2, if kind & 2 == 2 { Between::TERRIBLE } else { Between::default() });
+    }
+    if kind & 4 == 4 {
+        let mut policy = ResponderPolicy::default();
+        policy.maximum_lifetime = 300;
+        policy.minimum_assurance =
+            if kind & 8 == 8 { Assurance::InformationTheoretic } else { Assurance::Computational };
+        setup.policy = Some(policy);
+    }
     let mut cast = cast(1, &setup);
     let mut script = Script::new(&mut cast, hostile);
+    script.is_sharded = setup.shards.0 > 1;
     let mut input = Input::new(octets);
     for _ in 0..OPERATIONS {
         if script.step(&mut cast, &mut input).is_none() {
@@ -54,6 +70,8 @@ pub fn play(octets: &[u8], hostile: Hostile) {
 
 struct Script {
     hostile: Hostile,
+    /// Whether hubs are in shards.
+    is_sharded: bool,
     liars: Vec<(usize, usize, Liar)>,
     /// What each liar has heard, newest last.
     heard: Vec<Vec<Vec<u8>>>,
@@ -92,6 +110,7 @@ impl Script {
         let heard = liars.iter().map(|_| Vec::new()).collect();
         Self {
             hostile,
+            is_sharded: false,
             liars,
             heard,
             asked: Vec::new(),
@@ -102,7 +121,9 @@ impl Script {
     }
 
     fn step(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
-        let kinds = if self.liars.is_empty() { 15 } else { 28 };
+        let kinds = if self.liars.is_empty() { 17 } else { 28 };
+        // The oracle knows the initial keys and numbers of the beginning alone.
+        let of_liars = if self.liars.is_empty() { 15 } else { 17 };
         match input.below(kinds)? {
             0 | 1 => pass(cast, 1 << input.below(15)?),
             2 => self.request(cast, input)?,
@@ -130,7 +151,8 @@ impl Script {
             12 => self.refill(cast, input)?,
             13 => self.store_refills(cast),
             14 => self.provision(cast, input)?,
-            // The oracle knows the initial keys and numbers of the beginning alone.
+            kind if kind == of_liars => self.retire(cast, input)?,
+            kind if kind == of_liars + 1 => self.negotiate(cast, input)?,
             15 => self.replace_initial_key(cast, input)?,
             16 => self.revoke_or_enrol(cast, input)?,
             _ => self.lie(cast, input)?,
@@ -171,6 +193,57 @@ impl Script {
             *last += 1;
             *last
         })
+    }
+
+    /// One end of a link takes a table out of service, or both.
+    fn retire(&self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (kind, Some((hub, client))) = (input.octet()?, self.link(cast, input)) else { return Some(()) };
+        let direction = if kind & 1 == 1 { Direction::UPLINK } else { Direction::DOWNLINK };
+        let (number, id) = (u16::from(kind >> 4) % (TABLES + 1), cast.hub_ids[hub]);
+        // That end may not have it.
+        if kind & 2 == 0 {
+            let _ = cast.world.call(cast.clients[client], |party, now, rng| {
+                party.left().unwrap().retire_table(now, rng, id, direction, number)
+            });
+        }
+        if kind & 4 == 0 {
+            let _ = cast.world.call(cast.hubs[hub], |party, _, _| {
+                let client = ClientId::new(u32::try_from(client).unwrap());
+                party.right().unwrap().retire_table(client, direction, number)
+            });
+        }
+        Some(())
+    }
+
+    /// A key by terms that follow from the offer which a client found last.
+    fn negotiate(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
+        let (client, kind) = (input.below(cast.clients.len())?, input.octet()?);
+        let node = cast.clients[client];
+        let found = cast.world.events().iter().rev().find_map(|happened| match &happened.event {
+            Either::Left(ClientEvent::LookupEnded { result: Ok(found), .. }) if happened.node == node => {
+                Some((found.tag, found.offer.clone()?))
+            }
+            _ => None,
+        });
+        let Some((tag, offer)) = found else { return Some(()) };
+        let mut wish = KeyRequest::new(2 + (kind & 1));
+        wish.suite = KeySuite::ALL[usize::from(kind >> 1) % KeySuite::ALL.len()];
+        wish.lifetime = 600;
+        if kind & 0x80 == 0x80 {
+            wish.minimum_assurance = Assurance::InformationTheoretic;
+        }
+        let terms = cast.world.call(node, |party, _, _| party.left().unwrap().negotiate(&offer, wish).ok());
+        let Some(Some(terms)) = terms else { return Some(()) };
+        assert!(
+            terms.threshold >= wish.threshold && terms.lifetime <= wish.lifetime,
+            "{terms:?} for {wish:?}"
+        );
+        assert!(terms.minimum_assurance >= wish.minimum_assurance, "{terms:?} for {wish:?}");
+        let to = cast.tags.iter().position(|known| *known == tag).expect("fewer hubs than the threshold lie");
+        if let Some(Ok(id)) = cast.try_request_if_up(client, to, terms) {
+            self.asked.push((client, to, id));
+        }
+        Some(())
     }
 
     fn refill(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
@@ -247,7 +320,9 @@ impl Script {
     /// A client of a hub is revoked there; the next time it is enrolled anew, and starts under its new number.
     fn revoke_or_enrol(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
         let (hub, client) = (input.below(cast.hubs.len())?, input.below(cast.clients.len())?);
-        if self.liars.iter().any(|(of, at, _)| (*at, *of) == (hub, client)) {
+        // Not of hubs in shards: where a crash undid another revocation at one shard, the others refuse its roster, and this operator does
+        // not know that it has to revoke once more.
+        if self.is_sharded || self.liars.iter().any(|(of, at, _)| (*at, *of) == (hub, client)) {
             return Some(());
         }
         let is_enrolled_anew = |cast: &Cast| {
@@ -410,6 +485,14 @@ impl Script {
                 }
                 let written = out.written().to_vec();
                 liar.say(cast, &written);
+            }
+            9 => {
+                let (nth, with) = (input.below(4)?, input.octet()?);
+                let commands = heard.iter().filter_map(|inner| outcome(cast, link, inner, with));
+                let found = commands.filter(|_| liar.is_hub()).nth_back(nth);
+                if let Some(outcome) = found {
+                    liar.say(cast, &outcome);
+                }
             }
             _ => pass(cast, u64::from(input.octet()?)),
         }
@@ -610,6 +693,29 @@ fn grant(cast: &Cast, liar: &Liar, request: LeaseRequest, kind: u8) -> Option<Ve
     let end = start.checked_add(length)?;
     let room = 510;
     (start <= room).then(|| liar.grant_octets(cast, request.nonce, start, end, start))
+}
+
+/// The outcome of a command that was heard, with a right tag: who has a name, and what he offers.
+fn outcome(cast: &Cast, (client, hub): (usize, usize), inner: &[u8], with: u8) -> Option<Vec<u8>> {
+    let Ok(Inner::Command(command)) = Inner::decode(inner) else { return None };
+    let Command { table: 0, index, .. } = command.message else { return None };
+    let is_look_up = matches!(command.message.body, CommandBody::Lookup(_));
+    let suites = [&[1][..], &[2, 3], &[1, 2, 3], &[2]][usize::from(with >> 2 & 3)];
+    let coordinates = [&[1, 2][..], &[1, 2, 3], &[1, 3], &[3, 9]][usize::from(with >> 4 & 3)];
+    let threshold = 2 + (with >> 6 & 1);
+    let offer = Offer::new(threshold, with & 0x80 == 0x80, 1 + u16::from(with), suites, coordinates).ok();
+    let found = Found::new(*cast.tags[usize::from(with & 1)].as_bytes(), offer.filter(|_| with & 2 == 0));
+    let status = OutcomeStatus::new(if is_look_up { 0 } else { with % 5 });
+    let outcome = Outcome::new(0, index, status, is_look_up.then_some(found)).ok()?;
+    let mut octets = vec![0; outcome.encoded_len()];
+    let mut out = Writer::new(&mut octets);
+    outcome.encode_untagged(&mut out).ok()?;
+    let prefix = tag_prefix(Direction::DOWNLINK, u32::try_from(client).ok()?, cast.hub_ids[hub].as_bytes());
+    let (start, table) = (usize::try_from(index).ok()? * 16, &cast.enrolments[hub][client].uplink);
+    let key = MessageTagKey::from_pad(table.get(start..start + 32)?.try_into().ok()?).ok()?;
+    let tag: Tag = key.tag(&[&prefix, out.written()]);
+    out.bytes(tag.as_bytes()).ok()?;
+    Some(octets)
 }
 
 /// The answer to a share that was heard, with a right tag, under one-time protection.

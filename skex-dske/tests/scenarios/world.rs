@@ -331,7 +331,11 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
                 let client = ClientId::new(table.client as u32);
                 config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
             }
-            for (_, client, name) in setup.names.iter().filter(|(of, ..)| *of == hub) {
+            // Of a client that was revoked the name is free.
+            let is_known = |client: usize| !revision.left_out.contains(&(hub, client as u32));
+            for (_, client, name) in
+                setup.names.iter().filter(|(of, client, _)| *of == hub && is_known(*client))
+            {
                 config = config.with_name(ClientId::new(*client as u32), name.as_bytes()).unwrap();
             }
             config.with_suites(&setup.suites).unwrap().with_limits(setup.hub_limits)
