@@ -44,6 +44,10 @@ def reached(llvm: Path, target: str) -> Lines:
             path = Path(value)
             is_ours = path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in CRATES
             file = path.relative_to(ROOT) if is_ours else None
+        elif kind == "end_of_record":
+            # A target that links a module and never comes there says nothing of it.
+            if file is not None and not any(lines[file].values()):
+                del lines[file]
         elif kind == "DA" and file is not None:
             number, count = value.split(",")[:2]
             lines[file][int(number)] = lines[file].get(int(number), False) or int(count) > 0
