@@ -179,11 +179,14 @@ impl Script {
         Some(())
     }
 
-    /// A link of honest ends that nobody revoked.
-    fn link(&self, cast: &Cast, input: &mut Input<'_>) -> Option<(usize, usize)> {
+    /// A link of honest ends that nobody revoked, and whose shard is not down while its hub is up: to that nothing can be said.
+    fn link(&self, cast: &mut Cast, input: &mut Input<'_>) -> Option<(usize, usize)> {
         let link = (input.below(cast.hubs.len())?, input.below(cast.clients.len())?);
         let is_honest = !self.liars.iter().any(|(client, hub, _)| (*hub, *client) == link);
-        (is_honest && !self.revoked.contains_key(&link)).then_some(link)
+        let client = ClientId::new(u32::try_from(link.1).ok()?);
+        let hub = cast.hubs[link.0];
+        let is_up = cast.world.call(hub, |party, _, _| party.right().unwrap().is_up(client)) != Some(false);
+        (is_honest && is_up && !self.revoked.contains_key(&link)).then_some(link)
     }
 
     /// The next table of a direction of a link.

@@ -238,6 +238,12 @@ impl ShardedHub {
         self.shards[index].hub.as_mut()
     }
 
+    /// Whether the shard of this client is up. Only scripts of fuzzing do not know.
+    #[allow(dead_code, reason = "for fuzzing")]
+    pub fn is_up(&mut self, client: ClientId) -> bool {
+        self.of(client).is_some()
+    }
+
     fn hubs(&self) -> impl Iterator<Item = &Hub<SharedPad>> {
         self.shards.iter().filter_map(|shard| shard.hub.as_ref())
     }
