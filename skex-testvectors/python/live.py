@@ -369,6 +369,9 @@ class Dske(Live):
     """Hubs 1 to n, and the clients alice and bob: each the program or the reference, as a test says."""
 
     def provision(self, hubs: int = 3, table_size: str = "64KiB") -> None:
+        """A new network; one that was there before is gone. Within one network nobody changes from one program to the other: what
+        an end has used of a table stands in its own state, and the program does not start without its own."""
+        shutil.rmtree(self.folder / "net", ignore_errors=True)
         made = self.skex("provision", "--out", "net", "--hubs", str(hubs), "--table-size", table_size)
         self.assertEqual(made.ended(), 0, made.output)
         self.addresses: dict[int, int] = {}
@@ -382,6 +385,10 @@ class Dske(Live):
         hub = program("hub", "--dir", f"net/hub-{number}", "--listen", where, *arguments)
         self.addresses[number] = hub.port()
         return hub
+
+    def stop(self, hubs: list[Process]) -> None:
+        for hub in hubs:
+            hub.stop()
 
     def client(self, name: str, ours: bool, out: str, *action: str, seconds: int = 15) -> Process:
         """The reference writes to a folder, and so does a program that waits; one that gets, to a file."""
@@ -427,11 +434,11 @@ class Dske(Live):
         self.make_key(False, False, "--threshold", "2")
 
     def test_hubs_of_both_serve_one_client_of_each(self) -> None:
-        self.provision(5)
-        for number in range(1, 6):
-            self.hub(number, ours=number % 2 == 0)
-        self.make_key(True, False, "--threshold", "3", "--key-len", "16", out="-1")
-        self.make_key(False, True, "--threshold", "4", "--key-len", "1000", out="-2")
+        for alice, threshold, length in ((True, "3", "16"), (False, "4", "1000")):
+            self.provision(5)
+            hubs = [self.hub(number, ours=number % 2 == 0) for number in range(1, 6)]
+            self.make_key(alice, not alice, "--threshold", threshold, "--key-len", length, out=f"-{threshold}")
+            self.stop(hubs)
 
     def test_a_lying_hub_of_the_reference_is_named_by_the_program(self) -> None:
         self.provision(5)
@@ -448,20 +455,21 @@ class Dske(Live):
         self.assertRegex(waits.output, r"(?m)^report [0-9a-f]{32} lying 1$")
 
     def test_two_hubs_of_five_are_silent(self) -> None:
-        self.provision(5)
-        for number in (1, 3, 5):
-            self.hub(number, ours=number != 1)
-        self.make_key(True, False, "--threshold", "3", out="-1")
-        self.make_key(False, True, "--threshold", "3", out="-2")
+        for alice in (True, False):
+            self.provision(5)
+            hubs = [self.hub(number, ours=number != 1) for number in (1, 3, 5)]
+            self.make_key(alice, not alice, "--threshold", "3", out=f"-{alice}")
+            self.stop(hubs)
 
     def test_computational_suites_in_every_role(self) -> None:
         """Two keys in a row, so that the second takes the next number of each epoch where a process lives on."""
-        self.provision()
-        for number in (1, 2, 3):
-            self.hub(number, ours=number == 2)
-        for suite in ("aes-256-gcm", "chacha20-poly1305"):
-            self.make_key(True, False, "--threshold", "2", "--suite", suite, out=f"-{suite}-1")
-            self.make_key(False, True, "--threshold", "2", "--suite", suite, out=f"-{suite}-2")
+        for alice in (True, False):
+            self.provision()
+            hubs = [self.hub(number, ours=number == 2) for number in (1, 2, 3)]
+            for round_number, suite in enumerate(("aes-256-gcm", "chacha20-poly1305") * 2):
+                out = f"-{alice}-{round_number}"
+                self.make_key(alice, not alice, "--threshold", "2", "--suite", suite, out=out)
+            self.stop(hubs)
 
     def test_computational_keys_of_one_start_share_epochs(self) -> None:
         self.provision()
@@ -510,17 +518,18 @@ class Dske(Live):
 
     def test_a_client_that_is_not_authorised_gets_no_key(self) -> None:
         """Bob says so at hubs of both programs; alice is refused at once, and gets a key when he allows her again."""
-        self.provision()
-        for number in (1, 2, 3):
-            self.hub(number, ours=number == 1)
-        for ours, answer in ((True, "--no"), (False, "")):
-            said = self.command("bob", ours, "authorise", "alice", *([answer] if answer else []))
+        for bob in (True, False):
+            self.provision()
+            hubs = [self.hub(number, ours=number == 1) for number in (1, 2, 3)]
+            said = self.command("bob", bob, "authorise", "alice", "--no")
             self.assertEqual(said.ended(), 0, said.output)
-            if answer:
-                refused = self.client("alice", True, "none", "get", "bob", "--threshold", "2", seconds=5)
-                self.assertEqual(refused.ended(), 1, refused.output)
-                self.assertIn("refused", refused.output)
-        self.make_key(True, True, "--threshold", "2")
+            refused = self.client("alice", True, f"none-{bob}", "get", "bob", "--threshold", "2", seconds=5)
+            self.assertEqual(refused.ended(), 1, refused.output)
+            self.assertIn("refused", refused.output)
+            said = self.command("bob", bob, "authorise", "alice")
+            self.assertEqual(said.ended(), 0, said.output)
+            self.make_key(True, bob, "--threshold", "2", out=f"-{bob}")
+            self.stop(hubs)
 
     def more_tables(self, hub: int, client: str, *how: str) -> None:
         made = self.skex("provision", "add", "--dir", f"net/hub-{hub}", "--client", client, "--table-size", "32KiB", *how)
@@ -528,15 +537,16 @@ class Dske(Live):
 
     def test_several_tables_are_used_one_after_the_other(self) -> None:
         """The first ones have room for one key; the second key needs those that came in files."""
-        self.provision(table_size="4KiB")
-        for number in (1, 2, 3):
-            for client in ("alice", "bob"):
-                self.more_tables(number, client, "--out", f"net/{client}/hub-{number}.1.provision")
-        hubs = [self.hub(number, ours=number == 2) for number in (1, 2, 3)]
-        for round_number in range(8):
-            alice = round_number % 2 == 0
-            self.make_key(alice, not alice, "--threshold", "2", "--key-len", "256", out=f"-{round_number}")
-        del hubs
+        for alice in (True, False):
+            self.provision(table_size="4KiB")
+            for number in (1, 2, 3):
+                for client in ("alice", "bob"):
+                    self.more_tables(number, client, "--out", f"net/{client}/hub-{number}.1.provision")
+            hubs = [self.hub(number, ours=number == 2) for number in (1, 2, 3)]
+            for round_number in range(8):
+                out = f"-{alice}-{round_number}"
+                self.make_key(alice, not alice, "--threshold", "2", "--key-len", "256", out=out)
+            self.stop(hubs)
 
     def refilled(self, alice: bool, hubs_ours: Callable[[int], bool]) -> None:
         """Alice's tables come over the network; then one key too long for her first tables."""
@@ -555,8 +565,7 @@ class Dske(Live):
         tables = sorted(path.name for path in (self.folder / "net" / "alice").glob("*.1.table"))
         self.assertEqual(len(tables), 6, tables)
         self.make_key(alice, not alice, "--threshold", "2", "--key-len", "6000")
-        for hub in hubs:
-            hub.stop()
+        self.stop(hubs)
 
     def test_tables_of_the_program_come_to_the_reference_over_the_network(self) -> None:
         self.refilled(True, lambda _: False)
@@ -570,8 +579,7 @@ class Dske(Live):
         for round_number in (1, 2):
             hubs = [self.hub(number, ours=number != 2) for number in (1, 2, 3)]
             self.make_key(True, False, "--threshold", "2", out=f"-{round_number}")
-            for hub in hubs:
-                hub.stop()
+            self.stop(hubs)
 
     def test_one_datagram_in_four_is_lost(self) -> None:
         self.provision()
