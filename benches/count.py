@@ -13,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -38,7 +39,9 @@ def counted(name):
         return collected(name, times, "benches::work::again") // times
     # What makes everything ready has such parts too.
     part, together = PARTS[name]
-    return (collected(name, 2 * times, part) - collected(name, times, part)) // times // together
+    with ThreadPoolExecutor() as both:
+        twice, once = both.map(lambda times: collected(name, times, part), [2 * times, times])
+    return (twice - once) // times // together
 
 
 def main():
@@ -51,9 +54,10 @@ def main():
     last = max(earlier, key=lambda path: path.stat().st_mtime, default=None)
     before = json.loads(last.read_text()) if last else {}
     print(f"instructions of {commit}" + (f", and what changed since {last.stem}" if last else ""))
-    counts = {}
+    # At once: what is counted does not depend on what else runs.
+    with ThreadPoolExecutor(os.cpu_count()) as all_of_them:
+        counts = dict(zip(names, all_of_them.map(counted, names)))
     for name in names:
-        counts[name] = counted(name)
         change = f"{100 * (counts[name] / before[name] - 1):+8.2f} %" if name in before else ""
         print(f"  {name:<16} {counts[name]:>12,} {change}")
     (folder / f"{commit}.json").write_text(json.dumps(counts, indent=1) + "\n")
