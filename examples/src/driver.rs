@@ -319,7 +319,7 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
 
     /// As [`receive`](Self::receive), of a part of a machine.
     fn take_incoming(&mut self) -> Result<()> {
-        let Some(part) = &mut self.part else { return Ok(()) };
+        let Some(part) = &self.part else { return Ok(()) };
         part.inbox.hear();
         let most = ROUNDS.saturating_mul(BATCH);
         for number in 1..=most {

@@ -1,5 +1,6 @@
 //! The program `skex`: two symmetric key establishment protocols over UDP, files and the operating system's entropy.
 
+mod bell;
 mod clock;
 mod command;
 mod config;

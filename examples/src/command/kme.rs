@@ -4,7 +4,6 @@ mod making;
 
 use core::net::SocketAddr;
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use anyhow::bail;
 use anyhow::{Context, Result};
 use skex_dske::{ClientLimits, ResponderPolicy};
 
+use crate::bell::bell;
 use crate::clock::Clock;
 use crate::command::client::{check_request, replace_addresses, start};
 use crate::config::{ClientFile, load};
@@ -137,10 +137,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let demands = (policy, ClientLimits::default());
     let client = start(&dir, file, listen.as_deref(), demands, KeyOutlet::default(), reporter)?;
     let tags = settings.peers.iter().map(|peer| client.names.tag(&peer.client)).collect::<Result<_>>()?;
-    let (wake, wakes) = UnixStream::pair().context("cannot set up a socket pair")?;
-    for end in [&wake, &wakes] {
-        end.set_nonblocking(true).context("cannot set up a socket pair")?;
-    }
+    let (wake, wakes) = bell()?;
     let preshared = further.as_ref().map(|(_, address, _)| *address);
     let keeper = Keeper::new(settings, tags, vault, stored);
     let shared = Arc::new(Shared::new(keeper, others, Clock::start(), Entropy::open()?, wake));

@@ -1,10 +1,8 @@
 //! What comes to a driver from other threads of the process, in place of a socket: for machines that are parts of one.
 
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::io::{Read as _, Write as _};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -12,6 +10,7 @@ use anyhow::{Context, Result};
 use skex_core::machine::Machine;
 
 use super::Driver;
+use crate::bell::{Bell, Hammer, bell};
 
 /// Messages and calls that wait for a driver. Beyond, they are lost as in a network.
 const WAITING: usize = 16384;
@@ -42,7 +41,7 @@ pub(crate) type Call<M> = Box<dyn FnOnce(&mut Driver<M>) -> Result<()> + Send>;
 /// Where a driver finds it.
 pub(crate) struct Inbox<M: Machine> {
     queue: Receiver<Incoming<M>>,
-    bell: UnixStream,
+    bell: Bell,
     hammer: Hammer,
     octets: Arc<AtomicUsize>,
 }
@@ -54,22 +53,6 @@ pub(crate) struct Post<M: Machine> {
     octets: Arc<AtomicUsize>,
 }
 
-/// Rings the bell of an inbox: once for everything that is left before the driver looks.
-#[derive(Clone)]
-struct Hammer {
-    wire: Arc<UnixStream>,
-    rung: Arc<AtomicBool>,
-}
-
-impl Hammer {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // A full bell is rung already.
-            let _ = (&*self.wire).write(&[0]);
-        }
-    }
-}
-
 impl<M: Machine> Clone for Post<M> {
     fn clone(&self) -> Self {
         Self { queue: self.queue.clone(), hammer: self.hammer.clone(), octets: Arc::clone(&self.octets) }
@@ -78,10 +61,7 @@ impl<M: Machine> Clone for Post<M> {
 
 pub(crate) fn inbox<M: Machine>() -> Result<(Post<M>, Inbox<M>)> {
     let (send, queue) = sync_channel(WAITING);
-    let (bell, wire) = UnixStream::pair().context("cannot make a pair of sockets")?;
-    bell.set_nonblocking(true).context("cannot set a socket up")?;
-    wire.set_nonblocking(true).context("cannot set a socket up")?;
-    let hammer = Hammer { wire: Arc::new(wire), rung: Arc::new(AtomicBool::new(false)) };
+    let (hammer, bell) = bell()?;
     let octets = Arc::new(AtomicUsize::new(0));
     let post = Post { queue: send, hammer: hammer.clone(), octets: Arc::clone(&octets) };
     Ok((post, Inbox { queue, bell, hammer, octets }))
@@ -109,10 +89,8 @@ impl<M: Machine> Post<M> {
 
 impl<M: Machine> Inbox<M> {
     /// What is left from now on rings again.
-    pub(super) fn hear(&mut self) {
-        let mut rung = [0; 64];
-        let _ = self.bell.read(&mut rung);
-        self.hammer.rung.swap(false, Ordering::AcqRel);
+    pub(super) fn hear(&self) {
+        self.bell.hear();
     }
 
     pub(super) fn next(&self) -> Option<Incoming<M>> {

@@ -5,9 +5,7 @@ use core::convert::Infallible;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +33,7 @@ use super::keeper::{Keeper, Vault};
 use super::name::Name;
 use super::others::{Others, Reached};
 use super::settings::Settings;
+use crate::bell::Hammer;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 
@@ -64,7 +63,7 @@ pub(crate) struct Shared<V> {
     clock: Clock,
     entropy: Entropy,
     /// An octet here says that keys were given, or that storage failed.
-    wake: UnixStream,
+    wake: Hammer,
 }
 
 impl<V: Vault> Shared<V> {
@@ -73,7 +72,7 @@ impl<V: Vault> Shared<V> {
         others: Others,
         clock: Clock,
         entropy: Entropy,
-        wake: UnixStream,
+        wake: Hammer,
     ) -> Self {
         let saes = keeper.settings().links.iter().map(|link| link.local.clone());
         let kmes = keeper.settings().peers.iter().map(|peer| peer.kme.clone());
@@ -89,8 +88,7 @@ impl<V: Vault> Shared<V> {
     fn answer(&self, request: &Request<'_>) -> Answer {
         let mut entropy = self.entropy;
         let answer = answer(&mut self.keeper(), self.clock.now(), &mut entropy, request);
-        // It does not block; where its buffer is full there is enough to wake up for.
-        let _ = (&self.wake).write(&[1]);
+        self.wake.ring();
         answer
     }
 }

@@ -6,10 +6,8 @@
 use core::num::NonZeroU16;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,6 +20,7 @@ use skex_core::machine::Instant;
 use skex_dske::{ClientId, Hub, HubConfig, HubEvent, Pad, shard_of};
 
 use super::LOG;
+use crate::bell::{Bell, Hammer, bell};
 use crate::clock::Clock;
 use crate::config::{HubFile, replace};
 use crate::driver::{BATCH, Driver, Incoming, Part, Paths, Post, ROUNDS, Socket, Traffic, inbox};
@@ -136,7 +135,7 @@ pub(crate) struct Many<P: Pad> {
     clock: Clock,
     shards: Vec<Shard<P>>,
     news: Receiver<(usize, HubEvent)>,
-    bell: UnixStream,
+    bell: Bell,
     events: VecDeque<HubEvent>,
     /// Which shards have revoked a client.
     revoked: BTreeMap<ClientId, BTreeSet<usize>>,
@@ -157,7 +156,7 @@ struct Shard<P: Pad> {
 struct Telling {
     index: usize,
     news: Sender<(usize, HubEvent)>,
-    bell: Arc<UnixStream>,
+    hammer: Hammer,
 }
 
 impl Telling {
@@ -165,13 +164,8 @@ impl Telling {
         while let Some(event) = driver.next_event() {
             // Whoever has ended hears nothing.
             let _ = self.news.send((self.index, event));
-            self.ring();
+            self.hammer.ring();
         }
-    }
-
-    fn ring(&self) {
-        // A full bell is rung already.
-        let _ = (&*self.bell).write(&[0]);
     }
 }
 
@@ -181,7 +175,7 @@ struct TellingOfEnd(Telling, Arc<AtomicBool>);
 impl Drop for TellingOfEnd {
     fn drop(&mut self) {
         self.1.store(true, Ordering::Release);
-        self.0.ring();
+        self.0.hammer.ring();
     }
 }
 
@@ -302,14 +296,11 @@ impl<P: Pad + Send + 'static> Many<P> {
         let ends = parts.iter().map(|_| inbox::<Hub<P>>()).collect::<Result<Vec<_>>>()?;
         let (posts, inboxes): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
         let (send, news) = channel();
-        let (bell, hammer) = UnixStream::pair().context("cannot make a pair of sockets")?;
-        bell.set_nonblocking(true).context("cannot set a socket up")?;
-        hammer.set_nonblocking(true).context("cannot set a socket up")?;
-        let hammer = Arc::new(hammer);
+        let (hammer, bell) = bell()?;
         let mut shards = Vec::new();
         for (index, ((machine, log), inbox)) in parts.into_iter().zip(inboxes).enumerate() {
             let own_socket = socket.try_clone().context("cannot share the socket")?;
-            let telling = Telling { index, news: send.clone(), bell: Arc::clone(&hammer) };
+            let telling = Telling { index, news: send.clone(), hammer: hammer.clone() };
             let others = posts.clone();
             let hand_over = move |hub: &mut Hub<P>| {
                 while let Some(hand_over) = hub.poll_hand_over() {
@@ -388,8 +379,7 @@ impl<P: Pad + Send + 'static> Many<P> {
 
     /// Whether one has ended: it says why, and so ends the hub.
     fn check_shards(&mut self) -> Result<()> {
-        let mut rung = [0; 64];
-        let _ = self.bell.read(&mut rung);
+        self.bell.hear();
         for shard in &mut self.shards {
             if shard.is_ending.load(Ordering::Acquire) {
                 return shard.end();

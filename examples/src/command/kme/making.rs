@@ -2,9 +2,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -13,6 +11,7 @@ use skex_core::KeyId;
 use skex_core::machine::Instant;
 use skex_dske::{ClientEvent, ClientTag, Conduct, Established, KeyRequest, Role};
 
+use crate::bell::Bell;
 use crate::command::client::running::Running;
 use crate::kme::keeper::{Arrival, KEY_LEN, Kept, Part};
 use crate::kme::server::Shared;
@@ -33,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 pub(super) struct Making {
     client: Running,
     shared: Arc<Shared<FileVault>>,
-    wakes: UnixStream,
+    wakes: Bell,
     asked: BTreeMap<KeyId, ClientTag>,
     /// Peers with which the last key did not come about.
     failing: BTreeMap<ClientTag, Pause>,
@@ -45,7 +44,7 @@ struct Pause {
 }
 
 impl Making {
-    pub(super) const fn new(client: Running, shared: Arc<Shared<FileVault>>, wakes: UnixStream) -> Self {
+    pub(super) const fn new(client: Running, shared: Arc<Shared<FileVault>>, wakes: Bell) -> Self {
         Self { client, shared, wakes, asked: BTreeMap::new(), failing: BTreeMap::new() }
     }
 
@@ -63,8 +62,8 @@ impl Making {
                 self.client.take_orders()?;
                 look_at = self.client.driver.now().saturating_add(PAUSE);
             }
-            // However many octets wait: one look at what is missing answers them all.
-            while matches!((&self.wakes).read(&mut [0; 64]), Ok(1..)) {}
+            // However often it was rung: one look at what is missing answers it all.
+            self.wakes.hear();
             self.take_in_all()?;
         }
         Ok(())
