@@ -48,6 +48,14 @@ impl TableIdentity {
     }
 }
 
+/// The word at this place of a header.
+fn word(header: &[u8], at: usize) -> u32 {
+    header.get(at..).and_then(|rest| rest.first_chunk::<4>().copied()).map_or(0, u32::from_be_bytes)
+}
+
+const ELEMENTS_AT: usize = 44;
+const HELD_AT: usize = 48;
+
 /// The name of a link's table in its directory.
 pub(crate) fn table_name(link: &str, direction: Direction, number: u16) -> String {
     format!("{link}.{}.{number}.table", way(direction))
@@ -182,10 +190,8 @@ impl FilePad {
         if !header.starts_with(MAGIC) {
             bail!("{} is not a table of pre-shared random data; {RESTORE}", path.display());
         }
-        let word = |at: usize| header.get(at..).and_then(|rest| rest.first_chunk::<4>().copied());
         let origin = if header.get(41) == Some(&1) { Origin::Refill } else { Origin::OutOfBand };
-        let elements = word(44).map_or(0, u32::from_be_bytes);
-        let held = word(48).map_or(0, u32::from_be_bytes);
+        let (elements, held) = (word(&header, ELEMENTS_AT), word(&header, HELD_AT));
         let identity = TableIdentity { hub, client, direction, number, origin, elements };
         if header != identity.header(held) {
             bail!(
@@ -205,8 +211,7 @@ impl FilePad {
         let check = |file: &File| {
             let mut header = [0; HEADER_LEN];
             file.read_exact_at(&mut header, 0)?;
-            let held = header.get(48..).and_then(|rest| rest.first_chunk::<4>().copied());
-            let held = held.map_or(0, u32::from_be_bytes);
+            let held = word(&header, HELD_AT);
             if held < self.held || header != self.identity.header(held) {
                 return Err(ErrorKind::InvalidData.into());
             }
@@ -243,26 +248,15 @@ const LOOKED_AT: usize = 64;
 
 /// Whether something of the beginning of a table is erased: it was used. An element of it is not zero by chance.
 pub(super) fn was_used(path: &Path) -> Result<bool> {
-    let read = || -> std::io::Result<Zeroizing<Vec<u8>>> {
-        let mut octets =
-            Zeroizing::new(vec![0; HEADER_LEN.saturating_add(LOOKED_AT.saturating_mul(ELEMENT_LEN))]);
-        let mut file = File::open(path)?;
-        let mut len = 0_usize;
-        loop {
-            match file.read(octets.get_mut(len..).unwrap_or_default())? {
-                0 => break,
-                more => len = len.saturating_add(more),
-            }
-        }
-        octets.truncate(len);
-        Ok(octets)
-    };
-    let octets = read().with_context(|| format!("cannot read the table {}", path.display()))?;
-    let held =
-        octets.get(48..).and_then(|rest| rest.first_chunk::<4>().copied()).map_or(0, u32::from_be_bytes);
+    let most = HEADER_LEN.saturating_add(LOOKED_AT.saturating_mul(ELEMENT_LEN));
+    // Of the full size from the beginning: what grows leaves copies behind.
+    let mut octets = Zeroizing::new(Vec::with_capacity(most));
+    File::open(path)
+        .and_then(|file| file.take(most as u64).read_to_end(&mut octets))
+        .with_context(|| format!("cannot read the table {}", path.display()))?;
+    let held = usize::try_from(word(&octets, HELD_AT)).unwrap_or(usize::MAX);
     let elements = octets.get(HEADER_LEN..).unwrap_or_default().chunks_exact(ELEMENT_LEN);
-    let mut elements = elements.take(usize::try_from(held).unwrap_or(usize::MAX));
-    Ok(elements.any(|element| element.iter().all(|&octet| octet == 0)))
+    Ok(elements.take(held).any(|element| element.iter().all(|&octet| octet == 0)))
 }
 
 const RESTORE: &str = "bring the right file back, or provision anew (never use an old copy of a used table)";

@@ -359,12 +359,10 @@ impl<P: Pad> Client<P> {
         if waited && !sharing.settled {
             sharing.settled = true;
             let (peer, hubs) = (request.peer, sharing.reports());
+            let role = Role::Initiator;
             // The responder knows; what it confirmed is hearsay here.
-            let blame_is_certain = false;
-            self.tell(
-                Barrier::OPEN,
-                ClientEvent::Settled { key_id, peer, role: Role::Initiator, hubs, blame_is_certain },
-            );
+            let event = ClientEvent::Settled { key_id, peer, role, hubs, blame_is_certain: false };
+            self.tell(Barrier::OPEN, event);
         }
         let Stage::Sharing(sharing) = &request.stage else { return true };
         if sharing.is_over() {

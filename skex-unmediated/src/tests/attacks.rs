@@ -259,15 +259,7 @@ fn what_is_told_of_a_session_is_never_told_of_the_one_that_took_its_place() {
 fn recorded_first_messages_do_not_make_an_end_yield_for_ever_whose_application_asks_again_and_again() {
     load_bearing(Rule::RoundRises, || {
         let mut pair = Pair::new(Options::default());
-        let mut recorded = Vec::new();
-        for _ in 0..64 {
-            pair.b.establish();
-            recorded.extend(pair.b.sent.pop_front());
-            for _ in 0..5 {
-                pair.b.wake();
-            }
-            pair.b.sent.clear();
-        }
+        let recorded = pair.recorded_firsts();
         for times in 0.. {
             pair.a.establish();
             pair.a.sent.clear();

@@ -343,6 +343,20 @@ impl Pair {
         self.settle();
     }
 
+    /// First messages of this epoch that b made and that came to nothing. Some beat whatever a draws.
+    pub(super) fn recorded_firsts(&mut self) -> Vec<Vec<u8>> {
+        let mut recorded = Vec::new();
+        for _ in 0..64 {
+            self.b.establish();
+            recorded.extend(self.b.sent.pop_front());
+            for _ in 0..5 {
+                self.b.wake();
+            }
+            self.b.sent.clear();
+        }
+        recorded
+    }
+
     pub(super) fn assert_lives(&mut self, wants: Side) {
         if let Err(broken) = self.check_lives(wants) {
             panic!("{broken}");

@@ -358,15 +358,7 @@ fn recorded_first_messages_do_not_make_an_end_yield_for_ever() {
     load_bearing(Rule::RoundRises, || {
         // B made first messages in this epoch that came to nothing, and is gone. Some beat whatever a draws.
         let mut pair = Pair::new(Options::default());
-        let mut recorded = std::vec::Vec::new();
-        for _ in 0..64 {
-            pair.b.establish();
-            recorded.extend(pair.b.sent.pop_front());
-            for _ in 0..5 {
-                pair.b.wake();
-            }
-            pair.b.sent.clear();
-        }
+        let recorded = pair.recorded_firsts();
         pair.a.establish();
         for floods in 0.. {
             pair.a.sent.clear();
