@@ -1,4 +1,4 @@
-"""Durable records, as the vectors' README gives them ("records"; D "Records" names the parts)."""
+"""The frame of durable records, and a log of them (D "Records"); two slots, as the vectors' README has them ("records")."""
 
 from __future__ import annotations
 

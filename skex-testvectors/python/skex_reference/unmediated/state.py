@@ -1,5 +1,4 @@
-"""What is durable (U "Durable State"), in the form that the README of the vectors gives ("unmediated-records"), and a
-file that keeps it."""
+"""What is durable (U "Durable State"), in the form that U has for SKEX ("Records"), and a file that keeps it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dske import envelope, epochs, tags, wire
+from ..dske import entries, envelope, epochs, tags, wire
 from ..dske import key as keys
 from ..dske.decoding import decode
 from ..dske.envelope import ReplayWindow, SessionKeys
@@ -300,10 +300,13 @@ class World:
         return made
 
     def stored(self, end: str, given: Json) -> dict[bytes, bytes]:
-        """What stands in the records from which an end starts (D "Records"). What else is in them is SKEX's own affair."""
-        is_hub = end in self.hubs
-        machine = bytes.fromhex(self.hubs[end]["hubId"] if is_hub else self.clients[end]["tag"])[:8]
-        return replay([bytes.fromhex(record) for record in given["records"]], 3 if is_hub else 2, machine)
+        """What stands in the records from which an end starts (D "Records")."""
+        kind = entries.HUB if end in self.hubs else entries.CLIENT
+        machine = bytes.fromhex(self.hubs[end]["hubId"] if end in self.hubs else self.clients[end]["tag"])[:8]
+        stored = replay([bytes.fromhex(record) for record in given["records"]], kind, machine)
+        for name, value in stored.items():
+            entries.entry(kind, name, value)
+        return stored
 
     def _draw(self, end: str, step: Json) -> None:
         shares: list[bytes] = []

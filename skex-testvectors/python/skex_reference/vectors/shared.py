@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..dske import entries
+from ..octets import Reader
 from ..records import Record, read, replay, ruling
 from ..schedule import DSKE, EXPORT, SHARED, UNMEDIATED, TooLong, expand, extract, info
 from ..suites import equal
@@ -190,15 +194,17 @@ LOG = Kind(always("entries"), _log, lambda case: layer_of(lambda: _replay(case))
 
 # ---- values of DSKE machines ("Records", informative)
 
-REFILLED = 64
-WITHDRAWN = 128
-MARKS_LENGTH = 15
+def _same(case: Case, form: Callable[[Reader], entries.Fields]) -> None:
+    """The value says what the test states."""
+    for name, found in entries.value(form, case.octets("value")).items():
+        if (found.hex() if isinstance(found, bytes) else found) != case.test[name]:
+            raise ValueError(f"another {name}")
 
 
 def _marks_value(tables: list[Json]) -> bytes:
     value = b""
     for table in tables:
-        value += bytes([table["direction"] | (REFILLED if table["refilled"] else 0)])
+        value += bytes([table["direction"] | (entries.REFILLED if table["refilled"] else 0)])
         value += table["number"].to_bytes(2)
         value += b"".join(table[count].to_bytes(4) for count in ("mark", "erased", "elements"))
     return value
@@ -211,7 +217,7 @@ def _marks(case: Case) -> Json:
 
 
 def _judge_marks(case: Case) -> str | None:
-    return "decode" if len(case.octets("value")) % MARKS_LENGTH else None
+    return layer_of(lambda: _same(case, entries.marks))
 
 
 MARKS = Kind(lambda case: ["value"] if case.valid else ["tables"], _marks, _judge_marks)
@@ -225,15 +231,15 @@ def _relay(case: Case) -> Json:
     value += case.octets("coordinates") + case.octets("origins") + case.octets("secretTag")
     head, confirmation = 0, b""
     if test["withdrawn"] is not None:
-        head = WITHDRAWN | test["withdrawn"]
+        head = entries.WITHDRAWN | test["withdrawn"]
     elif test["confirmedOrigins"] is not None:
         head = len(case.octets("confirmedOrigins"))
         confirmation = b"".join(case.octets("confirmed" + part) for part in ("Origins", "Lying", "Tag"))
-    head |= REFILLED if test["refilled"] else 0
+    head |= entries.REFILLED if test["refilled"] else 0
     return {"value": (value + bytes([head]) + confirmation + case.octets("share")).hex()}
 
 
-RELAY = Kind(always("value"), _relay, lambda _: None)
+RELAY = Kind(always("value"), _relay, lambda case: layer_of(lambda: _same(case, entries.relay)))
 
 FILES = {
     "labels": {"Label": LABEL},
