@@ -33,6 +33,8 @@ from .state import (
 # U "Timers", in seconds.
 FIRST_WAIT = 1.0
 SENDINGS = 5
+# Sendings of a third message, two repetitions among them, after which an attempt runs beside the next one (U "Start").
+PATIENCE = 3
 ATTEMPT_LIFE = 31.0
 THIRD_LONGEST = 3600.0
 UNCONFIRMED_LIFE = 3600.0
@@ -172,6 +174,8 @@ class Peer:
         self._third_wait = FIRST_WAIT
         self._third_sent = 0
         self._third_drawn = -THIRD_LONGEST
+        # A session is wanted, and nobody has answered the third message.
+        self._waits = False
         self._session_from = now
         self._stopped = False
         # The places of blocks with which the peer may have moved.
@@ -220,7 +224,8 @@ class Peer:
         if self._is_recovery and self._durable.session.recovery != WANTED:
             self._set_recovery(WANTED)
         link = self._durable.link
-        if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < 3:
+        if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < PATIENCE:
+            self._waits = True
             self._send_third(now, link.third.encode())
             return
         if self._answer and self._answer.yielded:
@@ -365,7 +370,12 @@ class Peer:
             return
         link = self._durable.link
         if self._third_due is not None and now >= self._third_due and isinstance(link, Ahead):
-            self._send_third(now, link.third.encode())
+            if self._waits and self._third_sent >= PATIENCE and self._may_start():
+                # Nobody answers: whether the peer is there, an attempt beside it finds out (U "Start").
+                self._next_third(now)
+                self._begin_attempt(now)
+            else:
+                self._send_third(now, link.third.encode())
         attempt = self._attempt
         if attempt and now >= attempt.due:
             if attempt.sent >= SENDINGS:
@@ -416,6 +426,7 @@ class Peer:
         h1 = schedule.hash1(self._keys.suite, first)
         self._attempt = Attempt(first, h1, 0, now, offered)
         self._answer = None
+        self._waits = False
         self._send_first(now)
 
     def _send_first(self, now: float) -> None:
@@ -436,6 +447,9 @@ class Peer:
     def _send_third(self, now: float, octets: bytes) -> None:
         self._send(octets, self._own_account(self._third_sent))
         self._third_sent += 1
+        self._next_third(now)
+
+    def _next_third(self, now: float) -> None:
         self._third_due = now + self._third_wait
         self._third_wait = min(2 * self._third_wait, THIRD_LONGEST)
 
@@ -652,7 +666,7 @@ class Peer:
         statuses = (wire.GOOD_STATUS, wire.VOID_STATUS)
         mac4 = {status: keys.mac4(wire.Fourth(first.pseudonym, status)) for status in statuses}
         self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4), place)
-        self._third_wait, self._third_sent = FIRST_WAIT, 0
+        self._third_wait, self._third_sent, self._waits = FIRST_WAIT, 0, False
         stateless = bool(second.flags & wire.STATELESS)
         self._send_third(now, long_third.encode() if stateless else third.encode())
         if self._consumer_confirms():
@@ -845,6 +859,7 @@ class Peer:
 
     def _live(self, now: float) -> None:
         self._session_from = now
+        self._waits = False
 
     def _end_session(self, why: str) -> None:
         self._events.append(Ended(self._durable.session.session_id, why))

@@ -204,6 +204,27 @@ fn withdrawn(group: &mut Group) {
         world.provide(b'b', 2);
         handshake(world, b'a');
     });
+    let comment = "of an end that insists: its attempt has the higher round, was refused, and gives way";
+    add("room is asked for again", comment, required(3), |world| {
+        world.provide(b'a', 0);
+        world.provide(b'a', 1);
+        world.withdraw(b'a');
+        assert!(world.restart(b'a').is_empty());
+        world.provide(b'b', 2);
+        for round in 0..2 {
+            let insisting = one(world.establish(b'b'));
+            assert_eq!(insisting[22..26], [0, 0, 0, round]);
+            let refusal = one(world.deliver(b'a', &insisting));
+            world.discard_aloud(b'b', &refusal, "mixRefused");
+            let asking = one(world.establish(b'a'));
+            // It offers nothing, and at first its round is no lower.
+            assert_eq!(asking.len(), 46);
+            let refusal = one(world.deliver(b'b', &asking));
+            world.discard_aloud(b'a', &refusal, "mixRefused");
+        }
+        world.provide(b'a', 2);
+        handshake(world, b'b');
+    });
     add("lost by a rollback, and provided again", "the application is told", with(1), |world| {
         let old = world.slots(b'b');
         let long = behind(world);

@@ -132,6 +132,47 @@ fn faults(group: &mut Group) {
             finish(world, loser, &second);
         },
     );
+    let comment = "who gave way does not wait: its next attempt beats every one that it has seen, and copies of old ones";
+    add("glare, and the applications insist", comment, "Glare", |world| {
+        let (winner, _lost) = glare(world);
+        let loser = other(winner);
+        let old = world.sent.iter().find(|sent| sent.side == winner).expect("it began").octets.clone();
+        let first = one(world.establish(loser));
+        assert!(world.deliver(loser, &old).is_empty());
+        let _lost = one(world.deliver(winner, &first));
+        let first = one(world.establish(winner));
+        let _lost = one(world.deliver(loser, &first));
+        let _lost = one(world.deliver(loser, &old));
+        let first = one(world.establish(loser));
+        assert_eq!(first[22..26], [0, 0, 0, 3]);
+        let second = one(world.deliver(winner, &first));
+        finish(world, loser, &second);
+    });
+    let comment = "and nobody hears the next attempt: the one after it has its round";
+    add("glare, and the round stays", comment, "Glare", |world| {
+        let (winner, _lost) = glare(world);
+        let loser = other(winner);
+        let lost = one(world.establish(loser));
+        while !world.timeout(loser).is_empty() {}
+        let first = one(world.establish(loser));
+        assert!(first[10..22] != lost[10..22] && first[22..26] == lost[22..26]);
+        let second = one(world.deliver(winner, &first));
+        finish(world, loser, &second);
+    });
+    let comment = "after a start; its next first message is answered, and does not put off the end of the answer before";
+    add("glare, and the winner begins anew", comment, "Glare", |world| {
+        let (winner, _lost) = glare(world);
+        let loser = other(winner);
+        let _lost = world.timeout(winner);
+        assert!(world.restart(winner).is_empty());
+        let again = one(world.establish(winner));
+        let _lost = one(world.deliver(loser, &again));
+        let first = one(world.timeout(loser));
+        assert_eq!(world.now, 31_000);
+        assert_eq!(first[22..26], [0, 0, 0, 1]);
+        let second = one(world.deliver(winner, &first));
+        finish(world, loser, &second);
+    });
     add("everything lost once", "each message is lost once and sent again", "Loss", |world| {
         let first = one(world.establish(b'a'));
         assert_eq!(one(world.timeout(b'a')), first);
@@ -232,6 +273,17 @@ fn faults(group: &mut Group) {
             world.share_key(b'a', RAW, b"");
         },
     );
+    let comment = "a session is wanted once: the third repetition begins an attempt by itself";
+    add("nobody answers while ahead, and nobody asks again", comment, "Healing", |world| {
+        let _lost = ahead(world);
+        let long = one(world.establish(b'a'));
+        assert_eq!(one(world.timeout(b'a')), long);
+        let both = world.timeout(b'a');
+        assert_eq!(both.iter().map(|message| message[0]).collect::<Vec<_>>(), [0x11, 0x15]);
+        let fourth = one(world.deliver(b'b', &both[1]));
+        world.deliver(b'a', &fourth);
+        handshake(world, b'b');
+    });
     add("a third message too late", "the slot of the second is over: the session is void", "Void", |world| {
         let first = one(world.establish(b'a'));
         let second = one(world.deliver(b'b', &first));
@@ -292,6 +344,19 @@ fn restarts(group: &mut Group) {
         let _short = world.deliver(b'a', &second);
         let long = one(world.restart(b'a'));
         let fourth = one(world.deliver(b'b', &long));
+        world.deliver(b'a', &fourth);
+    });
+    let comment = "what it sends at its start is no repetition: the third one after it begins an attempt";
+    add("the initiator restarts ahead, and nobody answers", comment, "Restart", |world| {
+        let first = one(world.establish(b'a'));
+        let second = one(world.deliver(b'b', &first));
+        let _short = world.deliver(b'a', &second);
+        let long = one(world.restart(b'a'));
+        assert_eq!(one(world.establish(b'a')), long);
+        assert_eq!(one(world.timeout(b'a')), long);
+        let both = world.timeout(b'a');
+        assert_eq!(both.iter().map(|message| message[0]).collect::<Vec<_>>(), [0x11, 0x15]);
+        let fourth = one(world.deliver(b'b', &both[1]));
         world.deliver(b'a', &fourth);
     });
     add("the initiator restarts before it moved", "the attempt is forgotten", "Restart", |world| {
