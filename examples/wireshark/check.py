@@ -1,9 +1,10 @@
 """Holds the dissector against captures: python3 check.py DEMO.pcap VECTORS. DEMO.pcap.keys lies beside the capture.
 
-Every datagram of `skex demo` is dissected and opened, and nothing of it is malformed. Every message of the vectors is dissected, the
-valid ones without complaint, the invalid ones marked. The envelopes of whole exchanges are opened under every suite, and hold what
-the vectors say; with one bit of an initial key flipped, those of its link stay closed. Whatever is cut or prolonged is marked. All
-message types occur.
+Every datagram of `skex demo`, every message of every exchange of the vectors of both protocols, and every message of the wire vectors is
+dissected. Where it is valid, its type is named, each of its octets is in a field, and envelopes are opened if the vectors give the
+keys. What a decoder has to refuse is marked, and so is whatever is cut or prolonged. Fields are held by name and value against the
+wire vectors of draft-skex-dske, and by name and length against the tables of draft-skex-unmediated; names of types and statuses against
+both. So a message, a field or a status that is added there and not here fails.
 """
 
 from __future__ import annotations
@@ -11,63 +12,112 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import re
 import struct
-import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-HERE = Path(__file__).resolve().parent
-HEADER = struct.pack(">IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101)
-UNMEDIATED, DSKE = 7001, 7002
-INNER = {*range(1, 14), 20, 21, *range(30, 35)}
+import spec
+from tshark import DSKE, UNMEDIATED, Dissected, Layer, dissect, packets, write
+
 K0, HUB, CLIENT, SALT_C, SALT_H = bytes(range(32)), b"\xa1" * 16, 7, b"\x5c" * 16, b"\x54" * 16
+AEADS = {1: AESGCM, 2: ChaCha20Poly1305, 3: AESGCM, 4: ChaCha20Poly1305, 5: AESGCM}
+# Of a message in an envelope; what a datagram over IPv4 holds is a little more.
+LONGEST = 60000
+
+INNER, OUTER = spec.inner_types(), spec.outer_types()
+ANSWERS, OUTCOMES = spec.answer_statuses(), spec.outcome_statuses()
+UNMEDIATED_FIELDS = spec.unmediated_fields()
 
 
-def dissect(capture: Path, keys: Path | None = None, ports: bool = False) -> list[dict[str, str]]:
-    fields = ["frame.protocols", "skexu.type", "skexd.type", "skexd.inner"]
-    fields += ["skexu.malformed", "skexd.malformed", "skexd.closed", "_ws.lua.error"]
-    command = ["tshark", "-X", f"lua_script:{HERE / 'skex.lua'}", "-r", str(capture), "-T", "fields"]
-    for field in fields:
-        command += ["-e", field]
-    if keys:
-        command += ["-o", f"skexd.keys:{keys}"]
-    if ports:
-        command += ["-d", f"udp.port=={UNMEDIATED},skexu", "-d", f"udp.port=={DSKE},skexd"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Lua" not in done.stderr, done.stderr
-    rows = [dict(zip(fields, line.split("\t"))) for line in done.stdout.splitlines()]
-    assert not any(row["_ws.lua.error"] for row in rows), "the dissector stumbled"
-    return rows
+def cases(vectors: Path, name: str):
+    for group in json.loads((vectors / f"{name}.json").read_text())["testGroups"]:
+        for case in group["tests"]:
+            yield group["type"], case
 
 
-def is_malformed(row: dict[str, str]) -> bool:
-    return bool(row["skexu.malformed"] or row["skexd.malformed"])
+# ---- what holds of every message
 
 
-def types(rows: list[dict[str, str]], field: str) -> set[int]:
-    return {int(row[field], 0) for row in rows if row[field]}
+def check_named(row: Dissected, octets: bytes, inner: bytes | None) -> None:
+    """Its types are named, and each octet is in a field."""
+    assert row.outer.octets == octets, "octets in no field"
+    if row.protocol == "skexd":
+        kind = octets[0] & 15
+        assert row.outer.only("type").shown == f"{OUTER[kind]} ({kind})", row.outer.only("type").shown
+        assert (row.inner is None) == (inner is None), "opened, or not, otherwise than it should be"
+        if row.inner is not None:
+            assert row.inner.octets == inner, "octets of the inner message in no field"
+            shown = row.inner.only("inner").shown
+            assert shown == f"{INNER[inner[0]]} ({inner[0]})", shown
+            for status in row.inner.named("status") + row.inner.named("outcome"):
+                names = OUTCOMES if status.name == "outcome" else ANSWERS
+                name = names.get(status.number, "Unknown")
+                assert status.shown == f"{name} ({status.number})", status.shown
+    else:
+        check_unmediated(row.outer, octets)
 
 
-def packets(capture: bytes):
-    """Port and payload of each."""
-    at = len(HEADER)
-    while at < len(capture):
-        (length,) = struct.unpack_from(">I", capture, at + 8)
-        packet = capture[at + 16 : at + 16 + length]
-        yield packet[28:]
-        at += 16 + length
+def check_unmediated(layer: Layer, octets: bytes) -> None:
+    """The fields are those of the tables of draft-skex-unmediated, in order; a block or a cookie may be absent."""
+    kind = octets[0] & 15
+    assert not layer.only("type").shown.startswith("Unknown")
+    wanted = UNMEDIATED_FIELDS[kind]
+    for found in layer.fields:
+        fitting = [length for name, length in wanted if name == found.name]
+        assert fitting, f"{found.name} is not in the table"
+        assert None in fitting or len(found.octets) in fitting, f"{found.name} has {len(found.octets)} octets"
+    optional = {"extension", "cookie_length", "cookie"} if kind == 1 else {"extension"}
+    order = [name for name, _ in groupby(field.name for field in layer.fields if field.name not in optional)]
+    assert order == [name for name, _ in groupby(name for name, _ in wanted if name not in optional)], order
+    nested = {"void": 1 if kind in (1, 2, 5) else 0, "stateless": kind in (2, 5), "round": kind in (1, 5)}
+    for name, least in nested.items():
+        assert len(layer.named(name)) >= least, name
+    blocks = [len(field.octets) for field in layer.named("extension")]
+    assert len(layer.named("mix_offer")) == 2 * blocks.count(16) and len(layer.named("mix_choice")) == blocks.count(1)
 
 
-def write(path: Path, datagrams: list[tuple[int, bytes]]) -> None:
-    capture = bytearray(HEADER)
-    for number, (port, payload) in enumerate(datagrams):
-        udp = struct.pack(">HHHH", port, port, 8 + len(payload), 0) + payload
-        ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, b"\x7f\0\0\1", b"\x7f\0\0\1")
-        capture += struct.pack(">IIII", number, 0, len(ip + udp), len(ip + udp)) + ip + udp
-    path.write_bytes(capture)
+# ---- the demo
+
+
+def check_demo(demo: Path) -> None:
+    rows = dissect(demo, Path(f"{demo}.keys"))
+    for row, payload in zip(rows, packets(demo.read_bytes()), strict=True):
+        assert row.protocol and not row.malformed and not row.closed, "of neither protocol, malformed, or closed"
+        check_named(row, payload, None if row.inner is None else row.inner.octets)
+    opened = [row.inner.only("inner").number for row in rows if row.inner]
+    assert set(opened) >= {1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13}
+    blind = dissect(demo)
+    assert not any(row.malformed or row.inner for row in blind), "without keys, envelopes stay closed"
+    print(f"demo: {len(rows)} datagrams, all dissected, {len(opened)} envelopes opened")
+
+
+def check_damage(demo: Path, scratch: Path) -> None:
+    datagrams, seen = [], set()
+    for payload in packets(demo.read_bytes()):
+        kind = (payload[0], len(payload))
+        # A message of every kind. Sealed ones are for keys to judge.
+        sealed = payload[0] & 15 in (3, 4) and len(payload) != 27
+        if kind in seen or sealed:
+            continue
+        seen.add(kind)
+        port = DSKE if (payload[0] & 15 <= 2 and len(payload) == 37) or len(payload) == 21 else UNMEDIATED
+        for damaged in [payload[:cut] for cut in range(1, len(payload))] + [payload + b"\0"]:
+            datagrams.append((port, damaged))
+    write(scratch, datagrams)
+    rows = dissect(scratch, ports=True)
+    assert len(rows) == len(datagrams) and all(row.malformed for row in rows), "a damaged datagram is not marked"
+    print(f"damage: {len(rows)} datagrams, all marked")
+
+
+# ---- messages alone
 
 
 def expand(prk: bytes, label: bytes, context: bytes) -> bytes:
@@ -86,137 +136,219 @@ def session() -> tuple[list[bytes], list[bytes]]:
     return [hello, reply], [expand(prk, label, head + HUB) for label in (b"skex d1 env hub", b"skex d1 env cl")]
 
 
-def cases(vectors: Path, name: str):
-    for group in json.loads((vectors / f"{name}.json").read_text())["testGroups"]:
-        for case in group["tests"]:
-            yield group["type"], case
+# How the dissector calls what the wire vectors call otherwise than it, but for capitals; behind the type where it depends on that.
+FIELD_NAMES = {
+    "coordinates": "coordinate",
+    "suites": "suite",
+    "client": "client_tag",
+    "direction": "table_direction",
+    "confirmation.tag": "confirmation_tag",
+    "OUTCOME.status": "outcome",
+    "HELLO.salt": "salt_c",
+    "HELLO_REPLY.salt": "salt_h",
+    "SEALED_FRESH.salt": "salt_c",
+    "SEALED.tag": "aead_tag",
+    "SEALED_FRESH.tag": "aead_tag",
+}
 
 
-def check_demo(demo: Path) -> None:
-    rows = dissect(demo, Path(f"{demo}.keys"))
-    assert rows and all("skex" in row["frame.protocols"] for row in rows), "a datagram is of neither protocol"
-    assert not any(is_malformed(row) or row["skexd.closed"] for row in rows), "a datagram is malformed, or stays closed"
-    assert types(rows, "skexu.type") >= {1, 2, 3, 4} and types(rows, "skexd.type") >= {1, 2, 3, 4}
-    assert types(rows, "skexd.inner") >= {1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13}
-    blind = dissect(demo)
-    assert not any(is_malformed(row) or row["skexd.inner"] for row in blind), "without keys, envelopes stay closed"
-    print(f"demo: {len(rows)} datagrams, all dissected, {sum(bool(row['skexd.inner']) for row in rows)} envelopes opened")
+def stated(message, kind: str, within: str = ""):
+    """The names that the dissector has for the fields of a message, and their values."""
+    for name, value in message.items():
+        if isinstance(value, dict):
+            yield from stated(value, kind, name)
+        elif name != "type" and value is not None:
+            snake = re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
+            yield next((FIELD_NAMES[key] for key in (f"{kind}.{name}", f"{within}.{name}", name) if key in FIELD_NAMES), snake), value
 
 
-def check_damage(demo: Path, scratch: Path) -> None:
-    datagrams, seen = [], set()
-    for payload in packets(demo.read_bytes()):
-        kind = (payload[0], len(payload))
-        # A message of every kind. Sealed ones are for keys to judge.
-        sealed = payload[0] & 15 in (3, 4) and len(payload) != 27
-        if kind in seen or sealed:
-            continue
-        seen.add(kind)
-        port = DSKE if (payload[0] & 15 <= 2 and len(payload) == 37) or len(payload) == 21 else UNMEDIATED
-        for damaged in [payload[:cut] for cut in range(1, len(payload))] + [payload + b"\0"]:
-            datagrams.append((port, damaged))
-    write(scratch, datagrams)
-    rows = dissect(scratch, ports=True)
-    assert len(rows) == len(datagrams) and all(is_malformed(row) for row in rows), "a damaged datagram is not marked"
-    print(f"damage: {len(rows)} datagrams, all marked")
+def check_fields(layer: Layer, message) -> None:
+    claimed = {"version", "type", "inner", "hubs", "suite_count"}
+    for name, value in stated(message, message["type"]):
+        found = layer.named(name)
+        claimed.add(name)
+        if isinstance(value, str):
+            assert (not value and not found) or bytes.fromhex(value) in [field.octets for field in found], name
+        else:
+            values = value if isinstance(value, list) else [value]
+            assert [field.number for field in found] == values, f"{name}: {values}"
+    unknown = [field.name for field in layer.fields if field.name not in claimed]
+    assert not unknown, f"the vectors have no {unknown}"
 
 
-def check_vectors(vectors: Path, scratch: Path) -> None:
+def check_wire(vectors: Path, scratch: Path) -> None:
     hellos, keys = session()
-    datagrams = [(DSKE, octets) for octets in hellos]
-    wanted = [True, True]
-    names = ["HELLO", "HELLO_REPLY"]
-    sequence = 0
+    datagrams, inners, kept = [(DSKE, octets) for octets in hellos], [None, None], [None, None]
+    left_out = 0
     epochs = (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
     for group, case in [*cases(vectors, "dske-wire"), *epochs]:
-        octets = bytes.fromhex(case.get("octets", ""))
-        if group == "Outer" and octets:
-            datagrams.append((DSKE, octets))
-        elif group == "Inner" and octets and len(octets) < 60000:
-            aad = b"\x13" + struct.pack(">II", CLIENT, sequence)
-            sealed = AESGCM(keys[sequence % 2]).encrypt(bytes(8) + struct.pack(">I", sequence), octets, aad)
-            datagrams.append((DSKE, aad + sealed))
-            sequence += 1
-        else:
+        octets = bytes.fromhex(case["octets"])
+        if not octets or len(octets) > LONGEST:
+            # No datagram holds it.
+            left_out += 1
             continue
-        # What a tag, a ledger or a policy refuses is well formed.
-        wanted.append(case["refusedBy"] != "decode")
-        names.append(f"{case['name']}: {case['comment']}")
-    for _, case in cases(vectors, "unmediated-transcripts"):
-        for octets in sent(case):
-            datagrams.append((UNMEDIATED, octets))
-            wanted.append(True)
-            names.append(case["name"])
-    # Messages that need a flood or a rollback: their form alone.
-    for octets in [b"\x16\0" + bytes(24), b"\x17\0" + bytes(24)]:
-        datagrams.append((UNMEDIATED, octets))
-        wanted.append(True)
-        names.append("cookie message, stale notice")
+        if group == "Inner":
+            sequence = len(datagrams)
+            aad = b"\x13" + struct.pack(">II", CLIENT, sequence)
+            nonce = bytes(8) + struct.pack(">I", sequence)
+            inners.append(octets)
+            octets = aad + AESGCM(keys[sequence % 2]).encrypt(nonce, octets, aad)
+        else:
+            inners.append(None)
+        datagrams.append((DSKE, octets))
+        kept.append(case)
     write(scratch, datagrams)
     key_file = scratch.with_suffix(".keys")
     key_file.write_text(f"{CLIENT} {HUB.hex()} 1 {K0.hex()}\n")
     rows = dissect(scratch, key_file, ports=True)
-    assert len(rows) == len(datagrams)
-    wrong = [
-        name
-        for row, fine, name in zip(rows, wanted, names)
-        if is_malformed(row) == fine
+    malformed, types = 0, set()
+    for row, (_, octets), inner, case in zip(rows, datagrams, inners, kept, strict=True):
+        try:
+            # What a tag, a ledger or a policy refuses is well formed.
+            wanted = case is not None and case["refusedBy"] == "decode"
+            assert row.malformed == wanted, f"malformed: {row.malformed}"
+            malformed += wanted
+            if not wanted:
+                check_named(row, octets, inner)
+                types.add(INNER[inner[0]] if inner else OUTER[octets[0] & 15])
+                if case is not None and "message" in case:
+                    check_fields(row.inner or row.outer, case["message"])
+                if case is not None and "number" in case:
+                    assert row.inner.only("number").number == case["number"]
+        except AssertionError as wrong:
+            raise AssertionError(f"{case and (case['name'], case['comment'])}: {wrong}") from None
+    assert types == {*INNER.values(), *OUTER.values()}, f"without a vector: {types}"
+    print(f"wire: {len(rows)} messages of all {len(types)} types, {malformed} of them malformed and marked; {left_out} not in datagrams")
+
+
+# ---- exchanges
+
+
+def messages(case):
+    """Each message of an exchange once, who sent it and to whom; the last one of an invalid test with the layer that refuses it."""
+    seen = set()
+    for number, step in enumerate(case["steps"]):
+        given, is_last = step["input"], number == len(case["steps"]) - 1
+        received = (given.get("from"), step["end"], given["octets"]) if given["type"] == "Message" else None
+        if received and received[2] not in seen:
+            seen.add(received[2])
+            yield *received, case["refusedBy"] if is_last else None
+        for output in step["outputs"]:
+            if output["type"] == "Send" and output["octets"] not in seen:
+                seen.add(output["octets"])
+                yield step["end"], output.get("to"), output["octets"], None
+
+
+def check_unmediated_exchanges(vectors: Path, scratch: Path) -> None:
+    found = [
+        (case["name"], bytes.fromhex(octets), refused)
+        for _, case in cases(vectors, "unmediated-transcripts")
+        for _, _, octets, refused in messages(case)
     ]
-    assert not wrong, f"judged otherwise than by the vectors: {wrong}"
-    assert types(rows, "skexu.type") >= set(range(1, 8)), types(rows, "skexu.type")
-    assert types(rows, "skexd.type") >= set(range(1, 6)), types(rows, "skexd.type")
-    assert types(rows, "skexd.inner") >= INNER, INNER - types(rows, "skexd.inner")
-    print(f"vectors: {len(rows)} messages, {wanted.count(False)} of them malformed and marked")
+    # A datagram of nothing is of no protocol.
+    found = [one for one in found if one[1]]
+    write(scratch, [(UNMEDIATED, octets) for _, octets, _ in found])
+    rows = dissect(scratch, ports=True)
+    for row, (name, octets, refused) in zip(rows, found, strict=True):
+        try:
+            assert row.malformed == (refused == "decode"), f"malformed: {row.malformed}"
+            if not row.malformed and refused != "policy":
+                check_named(row, octets, None)
+        except AssertionError as wrong:
+            raise AssertionError(f"{name}, {octets.hex()}: {wrong}") from None
+    types = {octets[0] & 15 for _, octets, refused in found if refused is None}
+    assert types == set(UNMEDIATED_FIELDS), types
+    print(f"unmediated: {len(rows)} messages of all {len(types)} types, {sum(row.malformed for row in rows)} malformed and marked")
 
 
-def check_exchanges(vectors: Path, scratch: Path) -> None:
-    """One exchange under each suite, those with commands and refills, and one with a wrong initial key."""
-    chosen, seen = [], set()
-    for group, case in cases(vectors, "dske-transcripts"):
-        kind = (case.get("envelopeSuite"), case["flags"][0] in ("Command", "Refill") and case["name"])
-        if group == "Exchange" and case["refusedBy"] is None and kind not in seen:
-            seen.add(kind)
-            chosen.append(case)
-    assert {case["envelopeSuite"] for case in chosen} == {1, 2, 3, 4, 5}
-    opened = 0
-    for case in chosen:
-        opened += check_exchange(case, scratch, None)
-    check_exchange(chosen[0], scratch, chosen[0]["links"][0])
-    print(f"exchanges: {len(chosen)}, under every envelope suite; {opened} envelopes opened")
+def is_sealed(octets: bytes) -> bool:
+    return octets[:1] in (b"\x13", b"\x14") and len(octets) > (25 if octets[0] == 0x13 else 41)
 
 
-def check_exchange(case, scratch: Path, spoilt) -> int:
-    outputs = [output for step in case["steps"] for output in step["outputs"] if output["type"] == "Send"]
-    write(scratch, [(DSKE, bytes.fromhex(output["octets"])) for output in outputs])
-    hubs = {hub["name"]: hub["hubId"] for hub in case["hubs"]}
+def inside(case, sender: str, receiver: str, octets: bytes) -> bytes | None:
+    """What a session of the exchange opens."""
+    if not is_sealed(octets):
+        return None
+    head = 9 if octets[0] == 0x13 else 25
+    for session in case["sessions"]:
+        if {session["client"], session["hub"]} == {sender, receiver}:
+            key = session["uplinkKey" if sender == session["client"] else "downlinkKey"]
+            aead = AEADS[case["envelopeSuite"]](bytes.fromhex(key))
+            try:
+                return aead.decrypt(bytes(8) + octets[head - 4 : head], octets[head:], octets[:head])
+            except InvalidTag:
+                pass
+    return None
+
+
+def key_lines(case, hubs, spoilt=None) -> str:
+    """Of each link every initial key that it ever has."""
     lines = []
     for link in case["links"]:
-        key = bytearray.fromhex(link["initialKey"])
-        key[0] ^= link is spoilt
-        lines.append(f"{link['clientId']} {hubs[link['hub']]} {case['envelopeSuite']} {key.hex()}\n")
+        keys = {link["initialKey"]}
+        for step in case.get("steps", []):
+            given = step["input"]
+            if given["type"] == "InitialKey" and {step["end"], given["about"]} == {link["client"], link["hub"]}:
+                keys.add(given["key"])
+        for key in sorted(keys):
+            octets = bytearray.fromhex(key)
+            octets[0] ^= link is spoilt
+            lines.append(f"{link['clientId']} {hubs[link['hub']]} {case['envelopeSuite']} {octets.hex()}\n")
+    return "".join(lines)
+
+
+def check_exchange(case, scratch: Path, spoilt=None) -> tuple[int, int, int]:
+    """How many messages there are, opened, and malformed. With a bit of an initial key flipped, what is of its link stays closed."""
+    found = [(*ends, bytes.fromhex(octets), refused) for *ends, octets, refused in messages(case)]
+    write(scratch, [(DSKE, octets) for _, _, octets, _ in found])
     key_file = scratch.with_suffix(".keys")
-    key_file.write_text("".join(lines))
+    key_file.write_text(key_lines(case, {hub["name"]: hub["hubId"] for hub in case["hubs"]}, spoilt))
     rows = dissect(scratch, key_file, ports=True)
-    assert len(rows) == len(outputs)
-    # Which end of a link sent a message is its step's; the other end is in it.
-    ends = [step["end"] for step in case["steps"] for output in step["outputs"] if output["type"] == "Send"]
-    count = 0
-    for row, output, end in zip(rows, outputs, ends):
-        is_spoilt = spoilt is not None and {end, output["to"]} == {spoilt["client"], spoilt["hub"]}
-        wanted = int(output["inner"][:2], 16) if output["inner"] and not is_spoilt else None
-        found = int(row["skexd.inner"], 0) if row["skexd.inner"] else None
-        assert found == wanted and not is_malformed(row), f"{case['name']}: {output['message']} is {found}"
-        assert bool(row["skexd.closed"]) == bool(output["inner"] and is_spoilt), f"{case['name']}: {output['message']}"
-        count += wanted is not None
-    return count
+    opened = malformed = 0
+    for row, (sender, receiver, octets, refused) in zip(rows, found, strict=True):
+        try:
+            is_spoilt = spoilt is not None and {sender, receiver} == {spoilt["client"], spoilt["hub"]}
+            inner = None if is_spoilt else inside(case, sender, receiver, octets)
+            assert row.malformed == (refused == "decode"), f"malformed: {row.malformed}"
+            if not row.malformed:
+                assert row.closed == (is_sealed(octets) and inner is None), f"closed: {row.closed}"
+                check_named(row, octets, inner)
+            opened += inner is not None
+            malformed += row.malformed
+        except AssertionError as wrong:
+            raise AssertionError(f"{case['name']}, {sender} to {receiver}, {octets.hex()[:60]}: {wrong}") from None
+    return len(rows), opened, malformed
 
 
-def sent(case):
-    """The messages of an exchange."""
-    for step in case["steps"]:
-        for output in step["outputs"]:
-            if output["type"] == "Send":
-                yield bytes.fromhex(output["octets"])
+def check_captured(case, scratch: Path) -> tuple[int, int, int]:
+    """What a passive client recorded is opened, where nothing was changed."""
+    found = [bytes.fromhex(captured["octets"]) for captured in case["captured"]]
+    write(scratch, [(DSKE, octets) for octets in found])
+    key_file = scratch.with_suffix(".keys")
+    key_file.write_text(key_lines(case, {hub["name"]: hub["hubId"] for hub in case["roster"]}))
+    rows = dissect(scratch, key_file, ports=True)
+    for row, octets in zip(rows, found, strict=True):
+        spoils = {"OtherInitialKey", "ModifiedCiphertext"} & set(case["flags"])
+        assert not row.malformed and (row.inner is not None or not is_sealed(octets) or spoils), case["name"]
+        check_named(row, octets, None if row.inner is None else row.inner.octets)
+    return len(rows), sum(row.inner is not None for row in rows), 0
+
+
+def check_dske_exchanges(vectors: Path, folder: Path) -> None:
+    played = list(enumerate(cases(vectors, "dske-transcripts")))
+
+    def check(numbered) -> tuple[int, int, int]:
+        number, (group, case) = numbered
+        scratch = folder / f"exchange-{number}.pcap"
+        return check_exchange(case, scratch) if group == "Exchange" else check_captured(case, scratch)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = list(pool.map(check, played))
+    (_, first) = played[0][1]
+    whole, part = counts[0][1], check_exchange(first, folder / "spoilt.pcap", first["links"][0])[1]
+    assert 0 < part < whole, "a wrong initial key opens nothing of its own link alone"
+    total, opened, malformed = (sum(column) for column in zip(*counts))
+    print(f"dske: {len(counts)} exchanges, {total} messages, {opened} envelopes opened, {malformed} messages malformed and marked")
 
 
 def main() -> None:
@@ -224,8 +356,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         check_demo(demo)
         check_damage(demo, Path(folder) / "damage.pcap")
-        check_vectors(vectors, Path(folder) / "vectors.pcap")
-        check_exchanges(vectors, Path(folder) / "exchanges.pcap")
+        check_wire(vectors, Path(folder) / "wire.pcap")
+        check_unmediated_exchanges(vectors, Path(folder) / "unmediated.pcap")
+        check_dske_exchanges(vectors, Path(folder))
 
 
 if __name__ == "__main__":
