@@ -21,10 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
+import spec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-
-import spec
 from tshark import DSKE, UNMEDIATED, Dissected, Layer, dissect, packets, write
 
 K0, HUB, CLIENT, SALT_C, SALT_H = bytes(range(32)), b"\xa1" * 16, 7, b"\x5c" * 16, b"\x54" * 16
