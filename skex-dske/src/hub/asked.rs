@@ -71,16 +71,17 @@ impl PendingCommand {
 }
 
 impl<P: Pad> Hub<P> {
-    /// Whether nothing more of this client can wait for another shard.
-    pub(super) fn is_full_elsewhere(&self, initiator: ClientId) -> bool {
-        if self.shard.is_whole() {
-            return false;
-        }
-        let said = self.client(initiator).and_then(|client| client.said.as_ref());
-        if self.hand_overs.free() < QUEUE_RESERVE || said.is_some_and(|said| said.pending.len() >= OUTCOMES) {
+    /// Whether no upload of this key can wait for the verdict of the responder's shard: as many do, of this initiator. Those for other shards
+    /// do not count, one of which may be down.
+    pub(super) fn is_full_elsewhere(&self, id: RelayId, responder: Option<ClientId>) -> bool {
+        let responder = responder.filter(|to| !self.shard.owns(*to) && !self.relays.contains_key(&id));
+        let Some(to) = responder.map(|to| self.shard.of(to)) else { return false };
+        if self.hand_overs.free() < QUEUE_RESERVE {
             return true;
         }
-        let pending = self.asked.range(keys_of(initiator)).filter_map(|(_, asked)| asked.pending.as_ref());
+        let asked = self.asked.range(keys_of(id.0)).map(|(_, asked)| asked);
+        let asked = asked.filter(|asked| self.shard.of(asked.responder) == to);
+        let pending = asked.filter_map(|asked| asked.pending.as_ref());
         let (count, octets) = pending.fold((0_usize, 0_usize), |(count, sum), pending| {
             (count.saturating_add(1), sum.saturating_add(pending.relay.len()))
         });
@@ -232,7 +233,14 @@ impl<P: Pad> Hub<P> {
         let slot = answer_key.slot();
         if let Some(client) = self.client_mut(id) {
             let pending = PendingCommand { answer_key, command, told: now };
-            client.said.get_or_insert_default().pending.push(pending);
+            let all = &mut client.said.get_or_insert_default().pending;
+            // A client has fewer under way: what it repeated longest ago it has given up.
+            if all.len() >= OUTCOMES
+                && let Some((oldest, _)) = all.iter().enumerate().min_by_key(|(_, other)| other.told)
+            {
+                all.swap_remove(oldest);
+            }
+            all.push(pending);
         }
         self.hand_over_command(id, slot, command);
     }

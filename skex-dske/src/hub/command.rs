@@ -128,7 +128,7 @@ impl<P: Pad> Hub<P> {
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
         let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
-        if full || self.is_full_elsewhere(id) {
+        if full || !self.shard.is_whole() && self.hand_overs.free() < QUEUE_RESERVE {
             let busy = Busy::new(table, index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);

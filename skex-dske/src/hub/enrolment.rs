@@ -139,12 +139,13 @@ impl<P: Pad> Hub<P> {
     ///
     /// # Errors
     ///
-    /// [`HubError::Enrolment`] if the roster is older than this shard's own, or has a client that was revoked here: a crash undid that at the
-    /// other shard, which is then told again, and its roster given once more. Nothing changed; the client stays enrolled at its shard,
-    /// and the configuration has to have it.
+    /// [`HubError::Enrolment`] if the roster is older than this shard's own, or a client was revoked at one of the two shards only: because a crash
+    /// undid that at the other, perhaps. That one is then told again, and the roster given once more. Nothing changed; the client stays enrolled at
+    /// its shard, and the configuration has to have it.
     pub fn enrolled_elsewhere(&mut self, roster: &HubRoster) -> Result<(), HubError> {
         let is_gone = |id: &ClientId| roster.0.tag(*id).is_some();
-        if roster.0.len() < self.roster.len() || self.revoked.keys().any(is_gone) {
+        // Whoever is missing there would be in no roster, and could not be revoked here any more.
+        if !roster.0.has_all_of(&self.roster) || self.revoked.keys().any(is_gone) {
             return Err(HubError::Enrolment);
         }
         self.roster = Arc::clone(&roster.0);

@@ -86,6 +86,12 @@ impl Roster {
         }
     }
 
+    /// Whether everybody who is in the `other` is in this one.
+    pub(super) fn has_all_of(&self, other: &Self) -> bool {
+        let mut both = self.tags.iter().zip(&other.tags);
+        self.tags.len() >= other.tags.len() && both.all(|(own, other)| other.is_none() || own == other)
+    }
+
     pub(super) fn name(&mut self, names: &[&[u8]], id: ClientId) {
         self.names.extend(names.iter().map(|name| (name.to_vec(), id)));
     }

@@ -57,7 +57,8 @@ impl<P: Pad> Hub<P> {
         }
         // Nothing is opened that could not be kept: "busy" spends nothing.
         let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
-        if full || self.is_full_elsewhere(initiator) {
+        let responder = self.client_of(ClientTag::new(upload.peer));
+        if full || self.is_full_elsewhere(id, responder) {
             let busy = Busy::new(slot.block.table, slot.block.index);
             if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
                 self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
@@ -67,7 +68,7 @@ impl<P: Pad> Hub<P> {
         let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
         let ReceivedShare { share, answer_key, .. } = client.link.open_share(message)?;
         let unknown = Verdict { answer_key, status: AnswerStatus::UNKNOWN_PEER };
-        let Some(responder) = self.client_of(ClientTag::new(upload.peer)) else {
+        let Some(responder) = responder else {
             return self.refuse(id, unknown, Barrier::OPEN);
         };
         let Verdict { answer_key, .. } = unknown;

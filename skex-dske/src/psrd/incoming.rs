@@ -287,7 +287,7 @@ impl<P: Pad> Half for Incoming<P> {
 
     fn retire(&mut self) {
         self.end_session();
-        self.high_water = RETIRED;
+        (self.high_water, self.erased) = (RETIRED, 0);
     }
 
     fn clear(&mut self) -> u16 {

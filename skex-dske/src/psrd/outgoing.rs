@@ -318,7 +318,8 @@ impl<P: Pad> Half for Outgoing<P> {
         self.leases = Box::default();
         self.asked = None;
         self.unsettled.clear();
-        self.mark = RETIRED;
+        // What the leases had is not erased yet; and only what is to be erased is told of.
+        (self.mark, self.erased) = (RETIRED, 0);
     }
 
     fn clear(&mut self) -> u16 {

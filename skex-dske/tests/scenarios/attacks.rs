@@ -9,3 +9,4 @@ mod hubs;
 pub mod liar;
 mod network;
 mod patience;
+mod shards;

@@ -274,3 +274,83 @@ fn a_hub_that_was_forgotten_leaves_no_secret_and_comes_back_by_another_enrolment
     cast.settle(30);
     cast.assert_agreed(0, 1, id);
 }
+
+/// The last lease of a table reaches to its end, and most of it is not used yet, when the table is taken out of service: at the end that sends,
+/// another table being there or not, with and without a crash before it is erased. It is erased all the same, and that is said.
+#[test]
+fn a_table_whose_last_lease_is_open_is_erased_when_it_is_retired() {
+    for ((at_hub, further), how) in [(false, true), (true, true), (false, false), (true, false)]
+        .into_iter()
+        .flat_map(|case| [None, Some(PowerLoss::Lands)].map(|how| (case, how)))
+    {
+        let mut setup = Setup::new(2);
+        setup.table_elements = 46;
+        let mut cast = cast(6, &setup);
+        for hub in 0..2 {
+            for (client, uplink) in [(0, true), (1, false)] {
+                if further {
+                    cast.provision((hub, client), (uplink, 1), Origin::OutOfBand, 400, true);
+                }
+            }
+        }
+        cast.settle(2);
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+        let (node, way, pad) = if at_hub {
+            (cast.hubs[0], Direction::DOWNLINK, cast.hub_downlinks[0][1].clone())
+        } else {
+            (cast.clients[0], Direction::UPLINK, cast.client_tables[0][0].0.clone())
+        };
+        if how.is_some() {
+            cast.world.set_receipts(node, Receipts::Withheld { from: 0 });
+        }
+        let retired =
+            if at_hub { cast.retire_at_hub(0, 1, way, 0) } else { cast.retire_at_client(0, 0, way, 0) };
+        assert_eq!(retired, Ok(()));
+        if let Some(how) = how {
+            assert!(!is_erased(&pad));
+            cast.world.crash(node, how);
+            cast.world.set_receipts(node, Receipts::AtOnce);
+            cast.world.restart(node);
+            cast.settle(5);
+        }
+        assert!(is_erased(&pad), "hub: {at_hub}, another: {further}, {how:?}");
+        assert_eq!(cast.retired(), [(0, true)]);
+        if further {
+            let id = cast.request(0, 1, KeyRequest::new(2));
+            cast.settle(20);
+            cast.assert_agreed(0, 1, id);
+        }
+        Oracle::acquit(&cast);
+    }
+}
+
+/// A table is used up to its last element, and erased, when it is taken out of service: that is said, and no failure of its storage.
+#[test]
+fn a_table_that_is_used_up_is_retired_without_a_false_alarm() {
+    for at_hub in [false, true] {
+        let mut setup = Setup::new(2);
+        setup.table_elements = 46;
+        let mut cast = cast(7, &setup);
+        for (hub, client, uplink) in [(0, 0, true), (1, 0, true), (0, 1, false), (1, 1, false)] {
+            cast.provision((hub, client), (uplink, 1), Origin::OutOfBand, 400, true);
+        }
+        cast.settle(2);
+        // Four blocks of 11 elements, and the head of the lease.
+        for _ in 0..4 {
+            let id = cast.request(0, 1, KeyRequest::new(2));
+            cast.settle(5);
+            cast.assert_agreed(0, 1, id);
+        }
+        let (retired, pad) = if at_hub {
+            let retired = cast.retire_at_hub(0, 0, Direction::UPLINK, 0);
+            (retired, cast.hub_uplinks[0][0].clone())
+        } else {
+            let retired = cast.retire_at_client(0, 0, Direction::UPLINK, 0);
+            (retired, cast.client_tables[0][0].0.clone())
+        };
+        assert_eq!((retired, cast.retired()), (Ok(()), vec![(0, true)]), "{at_hub}");
+        assert!(is_erased(&pad));
+    }
+}

@@ -1,0 +1,140 @@
+//! What one shard of a hub that is down, or behind, can do to the clients of the others.
+
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng;
+use skex_core::machine::{Instant, Output};
+use skex_core::{SecretBytes, SecretVec};
+use skex_dske::{
+    Authorised, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubId,
+    KeyRequest, MemoryPad, Origin, Table,
+};
+use skex_wire::SuiteId;
+
+use crate::oracle::Oracle;
+use crate::sharded::Between;
+use crate::world::{Cast, Setup, cast};
+
+const BOB: &str = "bob@example";
+
+/// Nothing comes from one shard to another.
+const APART: Between = Between { lost: 1000, twice: 0, late: 0, delay: Duration::ZERO, crash: 0, torn: 0 };
+
+fn short() -> KeyRequest {
+    let mut request = KeyRequest::new(2);
+    request.lifetime = 20;
+    request
+}
+
+/// Clients 0 and 2 are at one shard of each hub, client 1 at the other, which is down.
+fn apart() -> Cast {
+    let mut setup = Setup::new(3);
+    (setup.clients, setup.shards) = (3, (2, APART));
+    setup.names = (0..3).map(|hub| (hub, 1, BOB)).collect();
+    setup.hub_limits.waiting_per_pair = 4;
+    cast(1, &setup)
+}
+
+/// A client looks up names whose owner is at a shard that is down, and gives up each time. When the other shard is there again, the client's
+/// shard hears it as before, in the same session.
+#[test]
+fn look_ups_at_a_shard_that_is_down_shut_nobody_out_when_it_is_up_again() {
+    let mut cast = apart();
+    cast.settle(2);
+    for _ in 0..3 {
+        for _ in 0..8 {
+            cast.look_up(0, BOB);
+        }
+        cast.settle(31);
+    }
+    let boots = cast.boots.borrow().len();
+    cast.set_between(Between::default());
+    let id = cast.request(0, 1, short());
+    cast.look_up(0, BOB);
+    cast.settle(20);
+    assert_eq!(boots, cast.boots.borrow().len());
+    cast.assert_agreed(0, 1, id);
+    assert_eq!(cast.lookups(0).pop().unwrap().unwrap().tag, cast.tags[1]);
+    Oracle::acquit(&cast);
+}
+
+/// As many uploads for a client of a shard that is down as may wait there do not hold up keys with clients of other shards, nor commands.
+#[test]
+fn uploads_for_a_shard_that_is_down_hold_up_no_others() {
+    let mut cast = apart();
+    cast.settle(2);
+    let held_up: Vec<_> = (0..6).map(|_| cast.request(0, 1, KeyRequest::new(2))).collect();
+    cast.settle(5);
+    let id = cast.request(0, 2, short());
+    cast.authorise(0, 1, true);
+    cast.settle(15);
+    cast.assert_agreed(0, 2, id);
+    assert!(cast.outcomes(0)[0].1.iter().all(Option::is_some));
+    cast.set_between(Between::default());
+    cast.settle(60);
+    held_up.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
+    Oracle::acquit(&cast);
+}
+
+fn client(number: u32) -> HubClient<MemoryPad> {
+    let octet = number as u8 + 1;
+    let table = || Table::new(0, Origin::OutOfBand, MemoryPad::new(SecretVec::from_vec(vec![octet; 1600])));
+    HubClient {
+        client: ClientId::new(number),
+        tag: ClientTag::new([octet; 16]),
+        suite: SuiteId::SHA256_AES256GCM,
+        initial_key: SecretBytes::copied_from(&[octet; 32]),
+        uplink: table(),
+        downlink: table(),
+        authorised: Authorised::Everyone,
+    }
+}
+
+/// The two shards of a hub, with so many clients.
+fn two_shards(clients: u32) -> [Hub<MemoryPad>; 2] {
+    let coordinate = Coordinate::new(1).unwrap();
+    let config = HubConfig::new(HubId::new([9; 16]), coordinate, (0..clients).map(client).collect()).unwrap();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let shards = config.into_shards(NonZeroU16::new(2).unwrap()).into_iter();
+    let now = Instant::from_millis(1);
+    let mut shards = shards.map(|config| Hub::restore(config, [] as [&[u8]; 0], now, &mut rng).unwrap());
+    [(); 2].map(|()| shards.next().unwrap())
+}
+
+/// Stores everything at once. What the hub tells.
+fn events(hub: &mut Hub<MemoryPad>) -> Vec<HubEvent> {
+    let mut events = Vec::new();
+    loop {
+        match hub.poll_output() {
+            Output::Persist(checkpoint) => {
+                let receipt = checkpoint.commit_with(|_| Ok::<_, ()>(())).unwrap();
+                hub.handle_persisted(receipt).unwrap();
+            }
+            Output::Event(event) => events.push(event),
+            Output::Wait(_) => return events,
+            _ => {}
+        }
+    }
+}
+
+/// A client is revoked at one shard and not yet at its own, which is then given the roster of a client that the first has enrolled. It refuses
+/// it until it was told of the revocation too: else it would never end the session, nor erase the tables, of a client that is in no roster.
+#[test]
+fn a_roster_does_not_take_the_place_of_a_revocation() {
+    let [mut own, mut other] = two_shards(3);
+    let now = Instant::from_millis(2);
+    for hub in [&mut own, &mut other] {
+        assert_eq!(events(hub), []);
+    }
+    other.revoke(now, ClientId::new(0)).unwrap();
+    let revoked = HubEvent::ClientRevoked { client: ClientId::new(0), tag: ClientTag::new([1; 16]) };
+    assert_eq!(events(&mut other), [revoked]);
+    other.enrol(client(3), &[]).unwrap();
+    assert_eq!(own.enrolled_elsewhere(&other.roster()), Err(HubError::Enrolment));
+    own.revoke(now, ClientId::new(0)).unwrap();
+    assert_eq!(events(&mut own), [revoked]);
+    own.enrolled_elsewhere(&other.roster()).unwrap();
+    assert_eq!(own.status().count(), 1);
+}
