@@ -312,7 +312,7 @@ impl<P: Pad> Hub<P> {
             relayed: 0,
         };
         let revoked = enrolment::revoked(&mut stored)?;
-        hub.leave_out(&revoked);
+        hub.leave_out(&revoked)?;
         for client in clients {
             let id = client.client;
             let others: Vec<_> = further.extract_if(.., |(of, ..)| *of == id).collect();

@@ -163,8 +163,14 @@ impl<P: Pad> Hub<P> {
     }
 
     /// Leaves those out of the roster who were revoked: some, because a crash came before the configuration left them out.
-    pub(super) fn leave_out(&mut self, revoked: &BTreeMap<ClientId, ClientTag>) {
+    ///
+    /// # Errors
+    /// [`RestoreError::Configuration`]: a number cannot have been given, for the one below it is nobody's.
+    pub(super) fn leave_out(&mut self, revoked: &BTreeMap<ClientId, ClientTag>) -> Result<(), RestoreError> {
         for (&client, &tag) in revoked {
+            if client > self.roster.next_number() {
+                return Err(RestoreError::Configuration);
+            }
             if self.roster.tag(client).is_none() && client < self.roster.next_number() {
                 continue;
             }
@@ -174,6 +180,7 @@ impl<P: Pad> Hub<P> {
                 self.events.push_back((Barrier::OPEN, HubEvent::ClientRevoked { client, tag }));
             }
         }
+        Ok(())
     }
 
     /// What a snapshot has to hold of it.

@@ -6,10 +6,11 @@ use core::time::Duration;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use skex_core::machine::{Instant, Output};
+use skex_core::record::{self, RECORD_OVERHEAD, RecordHeader, RecordKind};
 use skex_core::{SecretBytes, SecretVec};
 use skex_dske::{
     Authorised, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubId,
-    KeyRequest, MemoryPad, Origin, Table,
+    KeyRequest, MemoryPad, Origin, RestoreError, Table,
 };
 use skex_wire::SuiteId;
 
@@ -137,4 +138,21 @@ fn a_roster_does_not_take_the_place_of_a_revocation() {
     assert_eq!(events(&mut own), [revoked]);
     own.enrolled_elsewhere(&other.roster()).unwrap();
     assert_eq!(own.status().count(), 1);
+}
+
+/// A record that is intact says that a client was revoked whose number this hub can never have given. It is refused, and no room is made for all the
+/// numbers below.
+#[test]
+fn a_number_that_was_never_given_is_not_taken_from_a_record() {
+    for number in [4, 5, u32::MAX] {
+        let name = [&[6], &number.to_be_bytes()[..]].concat();
+        let body = [&[1, 5][..], &name, &16_u32.to_be_bytes(), &[7; 16]].concat();
+        let mut record = vec![0; body.len() + RECORD_OVERHEAD];
+        record::encode(RecordHeader::new(RecordKind::DSKE_HUB, [9; 8], 1), &body, &mut record).unwrap();
+        let coordinate = Coordinate::new(1).unwrap();
+        let config = HubConfig::new(HubId::new([9; 16]), coordinate, (0..3).map(client).collect()).unwrap();
+        let now = Instant::from_millis(1);
+        let restored = Hub::restore(config, [&record], now, &mut ChaCha20Rng::seed_from_u64(1));
+        assert!(matches!(restored, Err(RestoreError::Configuration)), "{number}");
+    }
 }
