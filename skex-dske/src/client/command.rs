@@ -14,6 +14,7 @@ pub(super) use lookup::FOUND;
 
 use super::Client;
 use super::event::{ClientError, ClientEvent, CommandReport, HubCommand};
+use super::initiator::Request;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Origin, Origins, encoded};
@@ -135,6 +136,10 @@ impl<P: Pad> Client<P> {
     /// [`ClientEvent::CommandEnded`] tells which hubs had sent theirs before. The responder has no key if more than n - k
     /// hubs had not, and said so truly.
     ///
+    /// A hub forgets a key when its lifetime ends, and knows nothing of it then, whatever it did. For a request that is under way hubs therefore
+    /// have until then to answer, if that is sooner than for any command. Of a key of which this client knows no more (its request has
+    /// ended, or this client has started since) **an answer is to be believed only before the end of the key's lifetime**.
+    ///
     /// # Errors
     ///
     /// [`ClientError::Exhausted`], [`Busy`](ClientError::Busy). Nothing was spent, and the request goes on.
@@ -145,8 +150,9 @@ impl<P: Pad> Client<P> {
         key_id: KeyId,
     ) -> Result<(), ClientError> {
         self.may_begin(1)?;
+        let ends = self.requests.get(&key_id).map(Request::expires);
         self.forget_request(key_id);
-        self.begin(now, rng, What::Withdraw(key_id), 1)
+        self.begin_until(now, rng, What::Withdraw(key_id), 1, ends)
     }
 
     /// Tells all hubs that `peer` may have keys made with this client, or may not any more: what waits there of such keys is
@@ -184,9 +190,22 @@ impl<P: Pad> Client<P> {
         what: What,
         hubs: usize,
     ) -> Result<(), ClientError> {
+        self.begin_until(now, rng, what, hubs, None)
+    }
+
+    /// With less time for the hubs than they have by the limits, if that ends later.
+    fn begin_until(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        what: What,
+        hubs: usize,
+        ends: Option<Instant>,
+    ) -> Result<(), ClientError> {
         self.may_begin(hubs)?;
         let now = self.clock.observe(now);
         let expires = now.saturating_add(self.limits.commands);
+        let expires = ends.map_or(expires, |ends| ends.min(expires));
         let asked = self.links.iter().map(|_| Asked::default()).collect();
         self.tasks.push(Task { what, expires, settle_at: None, asked });
         let pace = self.limits.pace();
@@ -284,7 +303,10 @@ impl<P: Pad> Client<P> {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
         let block = (outcome.message.table, outcome.message.index);
-        let asked = self.tasks.iter_mut().filter_map(|task| task.asked.get_mut(link));
+        // After its time a hub may know nothing any more of what it did.
+        let now = self.clock.now();
+        let tasks = self.tasks.iter_mut().filter(|task| now < task.expires);
+        let asked = tasks.filter_map(|task| task.asked.get_mut(link));
         let asked = asked.filter_map(|asked| Some((asked.sent.as_ref()?, &mut asked.told)));
         let mut of_block = asked.filter(|((sent, _), _)| {
             let place = sent.answer_key.slot().block;

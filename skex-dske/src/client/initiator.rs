@@ -147,6 +147,10 @@ impl Outbound {
 }
 
 impl Request {
+    pub(super) const fn expires(&self) -> Instant {
+        self.expires
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         let stage = match &self.stage {
             Stage::Gathering { patience } => *patience,

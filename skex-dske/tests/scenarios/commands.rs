@@ -370,6 +370,43 @@ fn an_upload_that_is_held_back_until_the_withdrawal_is_refused() {
     Oracle::acquit(&cast);
 }
 
+/// The network lets the shares through, and holds the withdrawal back until the hubs have forgotten the key. The responder has it, and that hubs
+/// know nothing of it any more is not taken for "it never left".
+#[test]
+fn a_withdrawal_that_is_held_back_until_the_key_is_forgotten_is_not_believed() {
+    for hold in [Duration::from_secs(4), Duration::from_secs(10)] {
+        let mut cast = cast(14, &Setup::new(3));
+        // So that there are leases.
+        let first = cast.request(0, 1, short(2));
+        cast.settle(30);
+        cast.assert_agreed(0, 1, first);
+        let mut request = KeyRequest::new(2);
+        request.lifetime = 5;
+        let id = cast.request(0, 1, request);
+        let (client, hubs) = (cast.clients[0], cast.hubs.clone());
+        let addresses = hubs.iter().map(|hub| cast.world.net().address(*hub)).collect::<Vec<_>>();
+        let own = cast.world.net().address(client);
+        let over = cast.now().saturating_add(hold);
+        // Uploads pass, and nothing else of this client, before that time.
+        cast.world.net_mut().intercept(move |sent| {
+            let withdrawal =
+                addresses.contains(&sent.to) && sent.node == Some(client) && sent.bytes.len() < 100;
+            if sent.at < over && (sent.to == own || withdrawal) { Verdict::Drop } else { Verdict::Pass }
+        });
+        cast.world.run_for(Duration::from_millis(500), 1_000_000);
+        cast.withdraw(0, id);
+        cast.settle(60);
+        assert!(cast.key(1, id).is_some() && cast.key(0, id).is_none());
+        let outcomes = cast.outcomes(0);
+        let [(HubCommand::Withdraw(of), said)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!(*of, id);
+        for outcome in said {
+            assert!(matches!(outcome, None | Some(OutcomeStatus::ANSWERED)), "{hold:?}: {outcomes:?}");
+        }
+        Oracle::acquit(&cast);
+    }
+}
+
 /// Too late: the responder has the key, and the hubs say that it answered.
 #[test]
 fn a_key_that_was_answered_cannot_be_withdrawn() {

@@ -246,7 +246,7 @@ impl Running {
                 Some(OutcomeStatus::DONE) => "done",
                 // It has nothing to deliver, and takes nothing more.
                 Some(OutcomeStatus::UNKNOWN) if withdrawal => {
-                    "nothing of it is there, and nothing is accepted any more"
+                    "nothing of it is there, or its lifetime is over; nothing is accepted any more"
                 }
                 Some(OutcomeStatus::UNKNOWN) => "it knows no such client",
                 Some(OutcomeStatus::SENT) => "too late: it has sent its share",
