@@ -1,4 +1,4 @@
-//! What a DSKE key is made of: its context, its secret block, its confirmation.
+//! What a DSKE key is made of: its terms, its context, its secret block, its confirmation.
 
 use alloc::vec::Vec;
 
@@ -68,6 +68,60 @@ case! {
     }
 }
 
+/// A hub of an initiator that negotiates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NegotiationHub {
+    /// Its coordinate.
+    pub coordinate: u8,
+    /// The origins of the uplink tables there that have room for the key.
+    pub room: Vec<u8>,
+}
+
+/// Terms that are wished for, or agreed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NegotiationTerms {
+    /// The suite.
+    pub suite: u8,
+    /// The threshold.
+    pub threshold: u8,
+    /// Seconds.
+    pub lifetime: u16,
+    /// The coordinates of the hubs.
+    pub hubs: Hex,
+    /// Whether the key has to be information-theoretic.
+    pub information_theoretic: bool,
+}
+
+case! {
+    /// Terms from an offer, a policy and a wish.
+    NegotiationTest {
+        /// The least threshold of the initiator's policy.
+        minimum_threshold: u8,
+        /// Whether the initiator's policy allows information-theoretic keys only.
+        information_theoretic: bool,
+        /// The longest lifetime of the initiator's policy.
+        longest_lifetime: u16,
+        /// The hubs of the initiator.
+        hubs: Vec<NegotiationHub>,
+        /// What the peer published, as OUTCOME has it.
+        offer: Hex,
+        /// The coordinates of the hubs that say so.
+        said_by: Hex,
+        /// What the application wishes for.
+        wish: NegotiationTerms,
+        /// The terms.
+        terms: Option<NegotiationTerms>,
+        /// Where there are none: how many hubs say the offer, or would take part; and how many have to.
+        found: Option<u8>,
+        /// See `found`.
+        needed: Option<u8>,
+    }
+}
+
 group! {
     /// Contexts.
     ContextGroup(ContextTest) {}
@@ -78,9 +132,16 @@ group! {
     SecretBlockGroup(SecretBlockTest) {}
 }
 
+group! {
+    /// Negotiations.
+    NegotiationGroup(NegotiationTest) {}
+}
+
 file!("dske-key", {
     /// Contexts.
     Context(ContextGroup),
     /// Secret blocks.
     SecretBlock(SecretBlockGroup),
+    /// Negotiations.
+    Negotiation(NegotiationGroup),
 });

@@ -116,3 +116,127 @@ impl<P: Pad> Client<P> {
         Ok(KeyRequest { suite, threshold, lifetime, hubs, minimum_assurance, ..wish })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use skex_core::machine::{Instant, PeerHandle};
+    use skex_core::{SecretBytes, SecretVec};
+    use skex_testvectors::Layer;
+    use skex_testvectors::dske_key::{self, NegotiationHub, NegotiationTerms, NegotiationTest};
+    use skex_wire::SuiteId;
+    use skex_wire::dske::{Direction, DskeSuiteId, Offer};
+
+    use super::*;
+    use crate::client::config::{ClientConfig, HubLink, ResponderPolicy, Table};
+    use crate::id::{ClientId, ClientTag, HubId};
+    use crate::key::Origin;
+    use crate::psrd::MemoryPad;
+
+    fn assurance(information_theoretic: bool) -> Assurance {
+        if information_theoretic { Assurance::InformationTheoretic } else { Assurance::Computational }
+    }
+
+    fn hubs(coordinates: &[u8]) -> HubSet {
+        coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect()
+    }
+
+    fn suite(number: u8) -> Option<KeySuite> {
+        KeySuite::from_id(DskeSuiteId::new(number))
+    }
+
+    fn origin(number: u8) -> Origin {
+        if number == 0 { Origin::OutOfBand } else { Origin::Refill }
+    }
+
+    /// So many elements that were never used.
+    fn table(number: u16, origin: Origin, elements: usize) -> Table<MemoryPad> {
+        Table::new(number, origin, MemoryPad::new(SecretVec::from_fn(elements * 16, |octets| octets.fill(1))))
+    }
+
+    fn link(hub: &NegotiationHub) -> HubLink<MemoryPad> {
+        let of = hub.room.first().copied();
+        HubLink {
+            hub: HubId::new([hub.coordinate; 16]),
+            coordinate: Coordinate::new(hub.coordinate).unwrap(),
+            handle: PeerHandle::new(hub.coordinate.into()),
+            client: ClientId::new(0),
+            suite: SuiteId::SHA256_AES256GCM,
+            initial_key: SecretBytes::try_copied_from(&[hub.coordinate; 32]).unwrap(),
+            uplink: table(0, of.map_or(Origin::OutOfBand, origin), if of.is_some() { 64 } else { 3 }),
+            downlink: table(0, Origin::OutOfBand, 64),
+        }
+    }
+
+    fn client(test: &NegotiationTest) -> Client<MemoryPad> {
+        let policy = ResponderPolicy {
+            minimum_threshold: test.minimum_threshold,
+            minimum_assurance: assurance(test.information_theoretic),
+            maximum_lifetime: test.longest_lifetime,
+        };
+        let links = test.hubs.iter().map(link).collect();
+        let config = ClientConfig::new(ClientTag::new([1; 16]), links, vec![ClientTag::new([2; 16])]);
+        let mut config = config.unwrap().with_policy(policy).unwrap();
+        for hub in &test.hubs {
+            for (number, room) in (1..).zip(hub.room.iter().skip(1)) {
+                let id = HubId::new([hub.coordinate; 16]);
+                config = config.with_table(id, Direction::UPLINK, table(number, origin(*room), 64)).unwrap();
+            }
+        }
+        let records: Vec<Vec<u8>> = Vec::new();
+        Client::restore(config, records, Instant::from_millis(0), &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
+    }
+
+    fn offer(test: &NegotiationTest) -> PeerOffer {
+        let offer = Offer::decode(test.offer.as_bytes()).unwrap();
+        PeerOffer {
+            minimum_threshold: offer.minimum_threshold,
+            minimum_assurance: assurance(offer.information_theoretic),
+            maximum_lifetime: offer.maximum_lifetime,
+            suites: offer.suites.iter().filter_map(|&number| suite(number)).collect(),
+            coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect(),
+            said_by: hubs(test.said_by.as_bytes()),
+        }
+    }
+
+    fn request(terms: &NegotiationTerms) -> KeyRequest {
+        let mut request = KeyRequest::new(terms.threshold);
+        request.suite = suite(terms.suite).unwrap();
+        request.lifetime = terms.lifetime;
+        request.hubs = hubs(terms.hubs.as_bytes());
+        request.minimum_assurance = assurance(terms.information_theoretic);
+        request
+    }
+
+    #[test]
+    fn terms_are_those_of_the_vectors() {
+        let mut tested = 0;
+        for group in dske_key::load().unwrap().test_groups {
+            let dske_key::TestGroup::Negotiation(group) = group else { continue };
+            for test in group.tests {
+                tested += 1;
+                let found = client(&test).negotiate(&offer(&test), request(&test.wish));
+                let counts = test.found.zip(test.needed);
+                let wanted = match (&test.terms, counts, &*test.flags) {
+                    (Some(terms), None, _) => Ok(request(terms)),
+                    (None, Some((agreed, needed)), [flag]) if flag == "TooFewSay" => {
+                        Err(NegotiationError::Offer { agreed: agreed.into(), needed: needed.into() })
+                    }
+                    (None, Some((common, threshold)), [flag]) if flag == "TooFewHubs" => {
+                        Err(NegotiationError::Hubs { common: common.into(), threshold })
+                    }
+                    (None, None, [flag]) if flag == "NoSuite" => Err(NegotiationError::Suite),
+                    _ => panic!("{}: no such answer", test.name),
+                };
+                assert_eq!(found, wanted, "{}", test.name);
+                assert_eq!(test.refused_by, found.is_err().then_some(Layer::Policy), "{}", test.name);
+            }
+        }
+        assert!(tested > 30, "{tested}");
+    }
+}

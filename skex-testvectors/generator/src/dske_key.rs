@@ -1,5 +1,7 @@
 //! dske-key.json
 
+mod negotiation;
+
 use serde_json::{Value, json};
 use skex_testvectors::Layer;
 use skex_testvectors::dske_key::TestGroup;
@@ -10,7 +12,7 @@ use crate::file::{File, Group, flipped, hex};
 pub(crate) fn file() -> (&'static str, String) {
     let mut file = File::new(
         "dske-key",
-        "DSKE: context, secret block, confirmation",
+        "DSKE: terms, context, secret block, confirmation",
         "draft-skex-dske-00",
         &[],
         &[
@@ -22,10 +24,18 @@ pub(crate) fn file() -> (&'static str, String) {
             ("ModifiedTag", "AUTHENTICATION", "One bit of the confirmation's tag is flipped."),
             ("ModifiedBitmap", "AUTHENTICATION", "A hub changed one bit of a bitmap."),
             ("OtherContext", "AUTHENTICATION", "The confirmation is for another context."),
+            (
+                "TooFewSay",
+                "DOWNGRADE",
+                "Too few of the hubs that are wished for say the offer: so many could lie.",
+            ),
+            ("NoSuite", "DOWNGRADE", "No suite is offered that is good enough for both ends."),
+            ("TooFewHubs", "DOWNGRADE", "Fewer hubs serve both ends than the threshold."),
         ],
     );
     file.group("Context", "context", json!({}), contexts);
     file.group("SecretBlock", "secret block", json!({}), blocks);
+    file.group("Negotiation", "negotiation", json!({}), negotiation::all);
     file.finish::<TestGroup>()
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..dske import decoding, key, sharing, tags
+from ..dske import decoding, key, negotiation, sharing, tags, wire
 from ..octets import xor
 from ..suites import equal
 from .case import Case, Json, Kind, always, flip, layer_of
@@ -246,8 +246,44 @@ def _judge_block(case: Case) -> str | None:
 
 SECRET_BLOCK = Kind(_block_outputs, _block, _judge_block)
 
+
+def _terms(stated: Json) -> negotiation.Terms:
+    hubs = tuple(bytes.fromhex(stated["hubs"]))
+    return negotiation.Terms(
+        stated["suite"], stated["threshold"], stated["lifetime"], hubs, stated["informationTheoretic"]
+    )
+
+
+def _agreed(case: Case) -> negotiation.Terms:
+    test = case.test
+    own = negotiation.Demands(test["minimumThreshold"], test["informationTheoretic"], test["longestLifetime"])
+    room = {hub["coordinate"]: hub["room"] for hub in test["hubs"]}
+    offer = wire.decode_offer(case.octets("offer"))
+    return negotiation.terms(own, room, offer, case.octets("saidBy"), _terms(test["wish"]))
+
+
+def _negotiation(case: Case) -> Json:
+    try:
+        agreed = _agreed(case)
+    except negotiation.NoTerms as refused:
+        found, needed = refused.args or (None, None)
+        return {"terms": None, "found": found, "needed": needed, "flags": [type(refused).__name__]}
+    made = {
+        "suite": agreed.suite,
+        "threshold": agreed.threshold,
+        "lifetime": agreed.lifetime,
+        "hubs": bytes(agreed.hubs).hex(),
+        "informationTheoretic": agreed.information_theoretic,
+    }
+    return {"terms": made, "found": None, "needed": None, "flags": ["Normal"]}
+
+
+NEGOTIATION = Kind(
+    always("terms", "found", "needed", "flags"), _negotiation, lambda case: layer_of(lambda: _agreed(case))
+)
+
 FILES = {
     "tags": {"MessageTag": MESSAGE_TAG, "SecretTag": SECRET_TAG},
     "shamir": {"Split": SPLIT, "Combine": COMBINE, "Decode": DECODE},
-    "dske-key": {"Context": CONTEXT, "SecretBlock": SECRET_BLOCK},
+    "dske-key": {"Context": CONTEXT, "SecretBlock": SECRET_BLOCK, "Negotiation": NEGOTIATION},
 }
