@@ -336,7 +336,7 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                     self.traffic.count(&message, matches!(handled, Disposition::Discarded(_)));
                     self.drain()?;
                 }
-                Incoming::Call(call) => call(self)?,
+                Incoming::Call(call) | Incoming::FromPart(_, call) => call(self)?,
             }
             if number % BATCH == 0 {
                 self.hand_over();

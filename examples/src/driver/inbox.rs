@@ -15,7 +15,8 @@ use crate::bell::{Bell, Hammer, bell};
 /// Messages and calls that wait for a driver. Beyond, they are lost as in a network.
 const WAITING: usize = 16384;
 
-/// Octets of messages that wait for a driver, at most, as in a socket: however long they are, they take no more memory.
+/// Octets of messages, and of what other parts have for it, that wait for a driver, at most, as in a socket: however long they are, they take no
+/// more memory.
 const OCTETS: usize = 8 << 20;
 
 /// Something for a driver.
@@ -24,12 +25,15 @@ pub(crate) enum Incoming<M: Machine> {
     Datagram(SocketAddr, Vec<u8>),
     /// Something to be done with it.
     Call(Call<M>),
+    /// What another part has for it, of so many octets.
+    FromPart(usize, Call<M>),
 }
 
 impl<M: Machine> Incoming<M> {
     fn octets(&self) -> usize {
         match self {
             Self::Datagram(_, message) => message.len(),
+            Self::FromPart(octets, _) => *octets,
             Self::Call(_) => 0,
         }
     }
@@ -133,6 +137,11 @@ mod tests {
                 first * len <= OCTETS && first <= WAITING && first == (OCTETS / len).min(WAITING),
                 "{first}"
             );
+            fill();
+            assert_eq!(count(), first);
+            // What other parts have for it takes no more, and nothing beside that.
+            let hand_over = || Incoming::FromPart(len, Box::new(|_| Ok(())));
+            (0..2 * WAITING).for_each(|_| post.leave(hand_over()));
             fill();
             assert_eq!(count(), first);
         }

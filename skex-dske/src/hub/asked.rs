@@ -149,7 +149,8 @@ impl<P: Pad> Hub<P> {
     /// The client repeats an upload that was opened before. `false`: it was not for another shard.
     pub(super) fn repeat_elsewhere(&mut self, now: Instant, id: RelayId, slot: Slot) -> bool {
         let Some(asked) = self.asked.get_mut(&id) else { return false };
-        let too_soon = is_too_soon(asked.told, now);
+        // What was handed over before waits for the store still: copies would only take memory.
+        let too_soon = is_too_soon(asked.told, now) || !self.journal.is_durable(asked.after);
         if asked.pending.as_ref().is_some_and(|pending| pending.answer_key.slot() == slot) {
             if !too_soon {
                 self.hand_over_upload(now, id);

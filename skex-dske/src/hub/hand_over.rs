@@ -60,6 +60,17 @@ impl HandOver {
     pub const fn to(&self) -> u16 {
         self.to.index()
     }
+
+    /// Octets that it takes, so that what waits for another shard can be bounded.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        let carried = match &self.body {
+            Body::Upload { relay, .. } => relay.len(),
+            Body::Outcome { offer, .. } => offer.len(),
+            Body::Verdict { .. } | Body::Fetch { .. } | Body::Confirmation { .. } | Body::Command { .. } => 0,
+        };
+        size_of::<Self>().saturating_add(carried)
+    }
 }
 
 impl fmt::Debug for HandOver {

@@ -305,9 +305,11 @@ impl<P: Pad + Send + 'static> Many<P> {
             let hand_over = move |hub: &mut Hub<P>| {
                 while let Some(hand_over) = hub.poll_hand_over() {
                     let Some(post) = others.get(usize::from(hand_over.to())) else { continue };
-                    post.leave(Incoming::Call(Box::new(move |driver: &mut HubDriver<P>| {
+                    let octets = hand_over.octets();
+                    let take = move |driver: &mut HubDriver<P>| {
                         driver.tell(|hub, now, rng| hub.handed_over(now, rng, &hand_over)).map(drop)
-                    })));
+                    };
+                    post.leave(Incoming::FromPart(octets, Box::new(take)));
                 }
             };
             let is_ending = Arc::new(AtomicBool::new(false));

@@ -12,6 +12,7 @@ use skex_dske::{
     Authorised, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubId,
     KeyRequest, MemoryPad, Origin, RestoreError, Table,
 };
+use skex_sim::Receipts;
 use skex_wire::SuiteId;
 
 use crate::oracle::Oracle;
@@ -76,6 +77,33 @@ fn uploads_for_a_shard_that_is_down_hold_up_no_others() {
     cast.set_between(Between::default());
     cast.settle(60);
     held_up.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
+    Oracle::acquit(&cast);
+}
+
+/// A client repeats an upload again and again while its shard cannot store that it was asked for. One copy of the share waits for that, not as many as
+/// there were repetitions.
+#[test]
+fn a_share_that_waits_for_a_slow_disk_waits_there_once() {
+    let mut setup = Setup::new(3);
+    setup.shards = (2, Between::default());
+    let often = Duration::from_millis(100);
+    (setup.client_limits.first_retransmission, setup.client_limits.longest_retransmission) = (often, often);
+    let mut cast = cast(2, &setup);
+    let first = cast.request(0, 1, short());
+    cast.settle(2);
+    cast.assert_agreed(0, 1, first);
+    let handed_over = |cast: &mut Cast| {
+        cast.world.call(cast.hubs[0], |hub, _, _| hub.right().unwrap().handed_over()).unwrap()
+    };
+    cast.world.set_receipts(cast.hubs[0], Receipts::After(Duration::from_secs(5)));
+    let before = handed_over(&mut cast);
+    let id = cast.request(0, 1, short());
+    cast.world.run_for(Duration::from_millis(4900), 1_000_000);
+    cast.world.run_for(Duration::from_millis(200), 1_000_000);
+    let copies = handed_over(&mut cast) - before;
+    assert!(copies <= 3, "{copies}");
+    cast.settle(15);
+    cast.assert_agreed(0, 1, id);
     Oracle::acquit(&cast);
 }
 
