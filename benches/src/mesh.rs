@@ -56,13 +56,15 @@ impl Pad for ComputedPad {
             return Err(PadError::Erased);
         }
         // A multiplication that scatters, and never zero, which is what erased elements are.
-        let words = (u64::from(index) * 2..).map(|place| {
+        let octets = |place: u64| {
             let word = (self.seed ^ place).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1
-        });
-        out.chunks_mut(8)
-            .zip(words)
-            .for_each(|(octets, word)| octets.copy_from_slice(&word.to_le_bytes()[..octets.len()]));
+            ((word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1).to_le_bytes()
+        };
+        let (words, rest) = out.as_chunks_mut::<8>();
+        let places = u64::from(index) * 2..;
+        places.clone().zip(&mut *words).for_each(|(place, word)| *word = octets(place));
+        let last = octets(places.start + words.len() as u64);
+        rest.copy_from_slice(&last[..rest.len()]);
         Ok(())
     }
 

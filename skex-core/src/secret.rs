@@ -231,8 +231,14 @@ pub struct SecretVec(Box<[u8]>);
 impl SecretVec {
     /// `len` zeros, to be filled in place.
     #[must_use]
+    #[expect(
+        clippy::slow_vector_initialization,
+        reason = "of a few octets, as keys and shares are, allocators are slower to give zeros than we are to write them"
+    )]
     pub fn zeroed(len: usize) -> Self {
-        Self(alloc::vec![0; len].into_boxed_slice())
+        let mut zeros = Vec::with_capacity(len);
+        zeros.resize(len, 0);
+        Self(zeros.into_boxed_slice())
     }
 
     /// A secret of `len` octets that `fill` writes in place; it starts as zeros.
@@ -266,7 +272,7 @@ impl SecretVec {
     /// Copies the octets. The source stays the caller's to wipe.
     #[must_use]
     pub fn copied_from(source: &[u8]) -> Self {
-        Self::from_fn(source.len(), |bytes| bytes.copy_from_slice(source))
+        Self(Box::from(source))
     }
 
     /// `len` octets from a generator.

@@ -4,7 +4,6 @@
 //! (docs/draft-skex-dske.md, "Envelope"): nothing is ever sealed twice under one key and number.
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -298,13 +297,14 @@ impl Session {
         let sequence = self.next;
         self.next = sequence.checked_add(1)?;
         let header = SealedHeader::new(keys.client.number(), fresh.then_some(self.client_salt), sequence);
-        let front = header.len().checked_add(inner.len())?;
-        let mut datagram = vec![0; front.checked_add(TAG_LEN)?];
-        let (sealed, tag) = datagram.split_at_mut_checked(front)?;
-        let (aad, body) = sealed.split_at_mut_checked(header.len())?;
-        header.encode(&mut Writer::new(aad)).ok()?;
-        body.copy_from_slice(inner);
-        tag.copy_from_slice(&keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?);
+        let (aad_len, len) = (header.len(), header.len().checked_add(inner.len())?.checked_add(TAG_LEN)?);
+        let mut datagram = Vec::with_capacity(len);
+        datagram.resize(aad_len, 0);
+        header.encode(&mut Writer::new(&mut datagram)).ok()?;
+        datagram.extend_from_slice(inner);
+        let (aad, body) = datagram.split_at_mut_checked(aad_len)?;
+        let tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
+        datagram.extend_from_slice(&tag);
         Some(datagram)
     }
 

@@ -1,6 +1,5 @@
 //! The key and what it is bound to (docs/draft-skex-dske.md, "Key").
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
@@ -215,11 +214,16 @@ pub(crate) fn claimed(origins: &[u8], count: u8) -> Assurance {
 }
 
 /// `len` octets, written by `write`. `None` if it does not write exactly as many.
+#[expect(
+    clippy::slow_vector_initialization,
+    reason = "of a few octets, as messages are, allocators are slower to give zeros than we are to write them"
+)]
 pub(crate) fn encoded(
     len: usize,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), skex_wire::EncodeError>,
 ) -> Option<Vec<u8>> {
-    let mut octets = vec![0; len];
+    let mut octets = Vec::with_capacity(len);
+    octets.resize(len, 0);
     let mut out = Writer::new(&mut octets);
     write(&mut out).ok()?;
     (out.remaining() == 0).then_some(octets)
