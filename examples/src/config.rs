@@ -12,7 +12,7 @@ use skex_dske::{ClientTag, Coordinate, HubId, KeySuite};
 use zeroize::Zeroizing;
 
 use crate::provisioning::{Known, Links};
-use crate::store::atomic::{create_private, replace_private};
+use crate::store::atomic::{create_private, replace_private, write_private};
 
 const NAME: &str = "skex.json";
 const FORMAT: u8 = 2;
@@ -241,6 +241,11 @@ impl DirectoryFile for PeerFile {
 /// Writes the `skex.json` of a directory, which must not have one.
 pub(crate) fn save<F: DirectoryFile>(directory: &Path, file: &F) -> Result<()> {
     create_private(&directory.join(NAME), &encoded(file)?)
+}
+
+/// The same, durable once the file system was synced: for a directory that nobody looks for before.
+pub(crate) fn save_unsynced<F: DirectoryFile>(directory: &Path, file: &F) -> Result<()> {
+    write_private(&directory.join(NAME), &encoded(file)?)
 }
 
 /// Puts another `skex.json` in the place of that of a directory, whose lock the caller holds.

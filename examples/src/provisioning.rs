@@ -14,17 +14,17 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
 use skex_dske::{
-    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, PROVISION_TAG_LEN, Provision, ProvisionKey, Table,
+    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, PROVISION_TAG_LEN, Provision, ProvisionKey, Table, TablePart,
 };
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
 use crate::store::atomic::sync_directory;
-use crate::store::{FilePad, TablesIn, overwrite, table_name};
+use crate::store::{FilePad, TableIdentity, TablesIn, overwrite, table_name};
 
 pub(crate) use import::{Imported, check, import, waiting};
 pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
-pub(crate) use make::{make, next_number};
+pub(crate) use make::{End, lay, make, next_number};
 pub(crate) use portion::cut;
 
 /// What the files of a directory are for: the names and identities of its links.
@@ -91,6 +91,15 @@ pub(crate) fn identity(path: &Path) -> Result<LinkIdentity> {
 
 fn link_name(link: &str) -> String {
     format!("{link}.link")
+}
+
+fn identity_of_table(link: &LinkIdentity, part: &TablePart) -> TableIdentity {
+    let TablePart { direction, number, origin, elements, .. } = *part;
+    TableIdentity { hub: link.hub, client: link.tag, direction, number, origin, elements }
+}
+
+fn copied(key: &SecretBytes<32>) -> SecretBytes<32> {
+    SecretBytes::copied_from(key.expose())
 }
 
 /// The enrolment of a link. `None`: its provisioning file has not come.

@@ -315,16 +315,15 @@ impl<P: Pad> Hub<P> {
         hub.leave_out(&revoked)?;
         for client in clients {
             let id = client.client;
-            let others: Vec<_> = further.extract_if(.., |(of, ..)| *of == id).collect();
-            let others = others.into_iter().map(|(_, direction, table)| (direction, table));
+            let others = further.remove(&id).unwrap_or_default();
             if revoked.contains_key(&id) {
                 // A crash came before its tables were erased.
-                enrolment::erase_again(client, others.map(|(_, table)| table));
+                enrolment::erase_again(client, others.into_iter().map(|(_, table)| table));
                 continue;
             }
             let marks = stored.values.remove(&*marks_key(id));
             let initial = stored.values.remove(&*command::key(STORED_INITIAL, id));
-            hub.add_client(client, others.collect(), marks.as_ref(), initial.as_ref())?;
+            hub.add_client(client, others, marks.as_ref(), initial.as_ref())?;
         }
         // Whoever is missing was revoked.
         let given = (0..hub.roster.next_number().number()).map(ClientId::new);

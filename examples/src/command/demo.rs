@@ -105,6 +105,7 @@ fn play(stage: Stage<'_>, corrupt: bool, show: &mut Show) -> Result<()> {
         files: false,
         hubs: HUBS,
         clients: vec!["alice".to_owned(), "bob".to_owned()],
+        clients_from: None,
         table_size: 256 << 10,
         base_port: 1,
         hub_address: Vec::new(),

@@ -154,8 +154,10 @@ pub(crate) fn config(
     let mut clients = Vec::new();
     let mut further = Vec::new();
     let own = Own::of(directory, file, lie, writable)?;
-    for (client, (_, known)) in file.enrolled().zip(file.links()?) {
+    let mut names = Vec::new();
+    for (client, (name, known)) in file.enrolled().zip(file.links()?) {
         let (client, others) = hub_client(&own, client, &known)?;
+        names.push((client.client, name));
         further.extend(others.into_iter().map(|(direction, table)| (client.client, direction, table)));
         clients.push(client);
     }
@@ -165,8 +167,7 @@ pub(crate) fn config(
         let suites: Vec<KeySuite> = suites.iter().map(|name| name.suite()).collect();
         config = config.with_suites(&suites).context("\"suites\" in skex.json of this hub names none")?;
     }
-    for (name, known) in file.links()? {
-        let client = enrolment(directory, &name, &known)?.link.client;
+    for (client, name) in names {
         config = config.with_name(client, name.as_bytes()).with_context(|| {
             format!("the name {name} in skex.json of this hub cannot be used, or is another client's too")
         })?;

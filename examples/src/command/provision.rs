@@ -1,5 +1,6 @@
 //! `skex provision`: the directories of hubs and clients, with their tables.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,18 +13,19 @@ use skex_wire::dske::Direction;
 
 use crate::command::{client, hub};
 use crate::config::{
-    Accepts, ClientFile, ClientHubFile, HubClientFile, HubFile, Id, PeerName, Role, coordinate, load,
-    role_of, save,
+    Accepts, ClientFile, ClientHubFile, Everyone, HubClientFile, HubFile, Id, PeerName, Role, coordinate,
+    load, role_of, save_unsynced,
 };
 use crate::entropy::Entropy;
 use crate::provisioning::{
-    Imported, Links, await_order, cut, enrolment, erase, import, make, new_key_order, next_number, read_key,
-    waiting,
+    End, Imported, Links, await_order, cut, enrolment, erase, import, lay, make, new_key_order, next_number,
+    read_key, waiting,
 };
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
 use crate::store::atomic::{
     check_private, create_private, create_private_directory, parent, replace_private, sync_directory,
+    sync_file_system,
 };
 
 /// Make the directories of hubs and clients, with their tables of random octets.
@@ -50,6 +52,10 @@ pub(crate) struct Arguments {
     /// Names of the clients.
     #[arg(long, value_delimiter = ',', default_value = "alice,bob", value_name = "NAME,NAME")]
     pub(crate) clients: Vec<String>,
+    /// Names of very many clients, one a line in this file, instead of --clients. Their skex.json do not name all the others: two that
+    /// want keys look each other up first (`skex client lookup --remember`), and hubs let every client ask for keys with every other.
+    #[arg(long, value_name = "FILE", conflicts_with = "clients")]
+    pub(crate) clients_from: Option<PathBuf>,
     /// Octets of each table; a 256-bit key spends 176 of each, and each start of a process some more.
     #[arg(long, default_value = "1MiB", value_parser = parse_size, value_name = "SIZE")]
     pub(crate) table_size: u64,
@@ -304,11 +310,16 @@ pub(crate) fn both_tables(number: u16, origin: Origin, elements: u32) -> Vec<Tab
 }
 
 fn run_provision(arguments: &Arguments) -> Result<()> {
-    provision(arguments)?;
-    let out = out(arguments)?;
+    let names = provision(arguments)?;
+    let out = out(arguments)?.display();
     let hubs = usize::from(arguments.hubs);
-    let links = hubs.saturating_mul(arguments.clients.len()) as u64;
-    println!("made {} with {hubs} hubs and the clients {}", out.display(), arguments.clients.join(", "));
+    let links = hubs.saturating_mul(names.len()) as u64;
+    match names.as_slice() {
+        few @ ([] | [_] | [_, _] | [_, _, _]) => {
+            println!("made {out} with {hubs} hubs and the clients {}", few.join(", "));
+        }
+        many => println!("made {out} with {hubs} hubs and {} clients", many.len()),
+    }
     println!(
         "  {links} links with two tables of {} octets each, {} octets at either end",
         arguments.table_size,
@@ -316,23 +327,28 @@ fn run_provision(arguments: &Arguments) -> Result<()> {
     );
     println!("next:");
     println!("  carry each directory to its machine, over a way that you trust, and erase it here");
-    println!("  start each hub:    skex hub --dir {}/hub-1", out.display());
-    if let [first, second, ..] = arguments.clients.as_slice() {
-        println!("  await keys:        skex client --dir {}/{second} wait", out.display());
-        println!("  make a key:        skex client --dir {}/{first} get {second}", out.display());
+    println!("  start each hub:    skex hub --dir {out}/hub-1");
+    if let [first, second, ..] = names.as_slice() {
+        if arguments.clients_from.is_some() {
+            println!("  two get to know:   skex client --dir {out}/{first} lookup {second} --remember");
+            println!("    each other       skex client --dir {out}/{second} lookup {first} --remember");
+        }
+        println!("  await keys:        skex client --dir {out}/{second} wait");
+        println!("  make a key:        skex client --dir {out}/{first} get {second}");
     }
     Ok(())
 }
 
-/// Everything or nothing: the directory takes its name when it is whole.
-pub(crate) fn provision(arguments: &Arguments) -> Result<()> {
-    check(arguments)?;
+/// Everything or nothing: the directory takes its name when it is whole. Gives the names of the clients.
+pub(crate) fn provision(arguments: &Arguments) -> Result<Vec<String>> {
+    let names = names(arguments)?;
+    check(arguments, &names)?;
     let mut entropy = Entropy::open()?;
     let out = out(arguments)?;
     let name = out.file_name().context("name a directory to make, like --out net")?.to_string_lossy();
     let partial = parent(out).join(format!(".{name}.{}.partial", std::process::id()));
     create_private_directory(parent(out))?;
-    let made = fill(&partial, arguments, &mut entropy).and_then(|()| {
+    let made = fill(&partial, arguments, &names, &mut entropy).and_then(|()| {
         fs::rename(&partial, out).with_context(|| format!("cannot give {} its name", out.display()))
     });
     if made.is_err() {
@@ -340,14 +356,23 @@ pub(crate) fn provision(arguments: &Arguments) -> Result<()> {
         let _ = fs::remove_dir_all(&partial);
     }
     made?;
-    sync_directory(parent(out))
+    sync_directory(parent(out))?;
+    Ok(names)
+}
+
+/// The names of the clients.
+fn names(arguments: &Arguments) -> Result<Vec<String>> {
+    let Some(path) = &arguments.clients_from else { return Ok(arguments.clients.clone()) };
+    let lines = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the names of clients from {}", path.display()))?;
+    Ok(lines.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
 fn out(arguments: &Arguments) -> Result<&PathBuf> {
     arguments.out.as_ref().context("name a directory to make, like --out net")
 }
 
-fn check(arguments: &Arguments) -> Result<()> {
+fn check(arguments: &Arguments, names: &[String]) -> Result<()> {
     let out = out(arguments)?;
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) || out.is_file() {
         bail!("{} exists already and is not overwritten: name another directory", out.display());
@@ -364,13 +389,14 @@ fn check(arguments: &Arguments) -> Result<()> {
     if u16::from(arguments.hubs).checked_add(arguments.base_port).is_none() {
         bail!("there are not enough ports from {} on: choose a lower --base-port", arguments.base_port);
     }
-    for (i, name) in arguments.clients.iter().enumerate() {
+    let mut taken: BTreeSet<String> = (1..=skex_wire::dske::MAX_HUBS).map(hub_name).collect();
+    for name in names {
         check_name(name)?;
-        if arguments.clients.iter().take(i).any(|other| other == name) || is_hub_name(name) {
+        if !taken.insert(name.clone()) {
             bail!("the name {name} is taken: give each client a name of its own");
         }
     }
-    if arguments.clients.len() < 2 {
+    if names.len() < 2 {
         bail!("there must be two clients at least, like --clients alice,bob");
     }
     Ok(())
@@ -383,10 +409,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         bail!("a client's name has 1 to 64 letters, digits, dashes, underscores or dots: not {name:?}");
     }
     Ok(())
-}
-
-fn is_hub_name(name: &str) -> bool {
-    (1..=skex_wire::dske::MAX_HUBS).any(|hub| hub_name(hub) == name)
 }
 
 fn hub_name(hub: u8) -> String {
@@ -418,36 +440,42 @@ fn random_id(entropy: &mut Entropy) -> Id {
     Id(octets)
 }
 
-fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> {
+/// Durable when this returns.
+fn fill(out: &Path, arguments: &Arguments, names: &[String], entropy: &mut Entropy) -> Result<()> {
     let elements = elements(arguments.table_size);
-    let names = &arguments.clients;
-    let peer = |name: &String, tag: &Id| PeerName { name: name.clone(), tag: *tag };
     let tags: Vec<Id> = names.iter().map(|_| random_id(entropy)).collect();
     let everyone = || names.iter().zip(&tags);
     let others = |own: Id| everyone().filter(move |(_, tag)| **tag != own);
+    // Of very many clients, no file names all for each.
+    let know_each_other = arguments.clients_from.is_none();
 
-    let mut clients: Vec<ClientFile> = everyone()
-        .map(|(name, &tag)| ClientFile {
+    let mut clients = Vec::with_capacity(names.len());
+    for (name, &tag) in everyone() {
+        create_private_directory(&out.join(name))?;
+        let peer = |(name, tag): (&String, &Id)| PeerName { name: name.clone(), tag: *tag };
+        clients.push(ClientFile {
             name: name.clone(),
             tag,
             listen: "0.0.0.0:0".to_owned(),
-            peers: others(tag).map(|(name, tag)| peer(name, tag)).collect(),
+            peers: others(tag).filter(|_| know_each_other).map(peer).collect(),
             hubs: Vec::new(),
             without: Vec::new(),
             started: false,
-        })
-        .collect();
-    for client in names {
-        create_private_directory(&out.join(client))?;
+        });
     }
     for number in 1..=arguments.hubs {
         let (name, id) = (hub_name(number), random_id(entropy));
         let (listen, address) = addresses(arguments, number)?;
-        create_private_directory(&out.join(&name))?;
+        let directory = out.join(&name);
+        create_private_directory(&directory)?;
         let as_client = |(name, tag): (&String, &Id)| HubClientFile {
             name: name.clone(),
             tag: *tag,
-            accepts_keys_from: Accepts::From(others(*tag).map(|(name, _)| name.clone()).collect()),
+            accepts_keys_from: if know_each_other {
+                Accepts::From(others(*tag).map(|(name, _)| name.clone()).collect())
+            } else {
+                Accepts::Everyone(Everyone::Everyone)
+            },
             revoked: false,
         };
         let hub = HubFile {
@@ -460,7 +488,7 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             suites: None,
             clients: everyone().map(as_client).collect(),
         };
-        save(&out.join(&hub.name), &hub)?;
+        save_unsynced(&directory, &hub)?;
         for (client_number, client) in (0_u32..).zip(&mut clients) {
             let initial_key = SecretBytes::<32>::generate(entropy);
             let link = LinkIdentity {
@@ -472,11 +500,11 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
             };
             let key = SecretBytes::copied_from(initial_key.expose());
             let provision = Provision::new(link, Some(key), both_tables(0, Origin::OutOfBand, elements))?;
-            let ends = [
-                out.join(&hub.name).join(format!("{}.provision", client.name)),
-                out.join(&client.name).join(format!("{}.provision", hub.name)),
-            ];
-            make(&provision, &initial_key, &[&ends[0], &ends[1]], entropy)?;
+            let at_client = out.join(&client.name);
+            let file = at_client.join(format!("{}.provision", hub.name));
+            let at_client =
+                if arguments.files { End::File(&file) } else { End::Directory(&at_client, &hub.name) };
+            lay(&provision, &initial_key, &[End::Directory(&directory, &client.name), at_client], entropy)?;
             client.hubs.push(ClientHubFile {
                 name: hub.name.clone(),
                 id,
@@ -485,21 +513,11 @@ fn fill(out: &Path, arguments: &Arguments, entropy: &mut Entropy) -> Result<()> 
                 forgotten: false,
             });
         }
-        let directory = out.join(&hub.name);
-        take_all(&directory, &hub.links()?)?;
     }
     for client in &clients {
-        let directory = out.join(&client.name);
-        save(&directory, client)?;
-        if !arguments.files {
-            take_all(&directory, &client.links()?)?;
-        }
+        save_unsynced(&out.join(&client.name), client)?;
     }
-    sync_directory(out)
-}
-
-fn take_all(directory: &Path, links: &Links) -> Result<()> {
-    waiting(directory)?.iter().try_for_each(|path| import(directory, links, path).map(drop))
+    sync_file_system(out)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `skex status`: what a directory is, and how it stands. It changes nothing, and may be asked at any time.
 
 use core::sync::atomic::AtomicBool;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,14 +98,11 @@ fn show_hub(directory: &Path) -> Result<()> {
     show_waiting(directory)?;
     let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
     let machines = logs.restore(config, Clock::start().now(), &mut Entropy::open()?)?;
+    let of_machine = |machine| Hub::status(machine).map(move |status| (status.tag, (machine, status)));
+    let clients: BTreeMap<_, _> = machines.iter().flat_map(of_machine).collect();
     for (name, known) in file.links()? {
         // A revocation that a crash broke off: the next start brings it to its end.
-        let of = |machine: &Hub<_>| machine.status().find(|client| client.tag == known.tag);
-        let Some((machine, status)) =
-            machines.iter().find_map(|machine| of(machine).map(|status| (machine, status)))
-        else {
-            continue;
-        };
+        let Some((machine, status)) = clients.get(&known.tag) else { continue };
         say!("client {name}");
         let number = enrolment(directory, &name, &known)?.link.client;
         show_tables(&machine.tables(number), "from it", "to it");

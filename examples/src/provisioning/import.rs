@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use skex_core::SecretBytes;
 use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
-use super::{Enrolment, Known, Links, Opened, erase, erase_tables, key, link_name, stored_enrolment};
+use super::{
+    Enrolment, Known, Links, Opened, copied, erase, erase_tables, identity_of_table, key, link_name,
+    stored_enrolment,
+};
 use crate::store::atomic::{create_private, sync_directory};
-use crate::store::{TableIdentity, TableWriter, overwrite, table_name};
+use crate::store::{TableWriter, overwrite, table_name};
 
 /// What a file brought.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub(crate) fn check(path: &Path, known: &Known) -> Result<LinkIdentity> {
     let initial_key =
         initial_key.as_ref().filter(|_| known.is_of(link) && parts.iter().all(|part| part.first == 0));
     let initial_key = initial_key.with_context(|| format!("{shown} enrols no such client"))?;
-    let enrolment = Enrolment { link: *link, initial_key: SecretBytes::copied_from(initial_key.expose()) };
+    let enrolment = Enrolment { link: *link, initial_key: copied(initial_key) };
     verify(&opened, &key(&enrolment)?, path)?;
     Ok(*link)
 }
@@ -82,7 +84,7 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     let mut imported = Imported { link: name.clone(), enrolled: false, tables: Vec::new(), extended: 0 };
     let mut held = Vec::new();
     for part in &opened.provision.parts {
-        let identity = identity(&enrolment.link, part);
+        let identity = identity_of_table(&enrolment.link, part);
         let table = directory.join(table_name(name, part.direction, part.number));
         let here = TableWriter::held(&table, identity)?;
         if part.first > here {
@@ -98,7 +100,7 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
         if part.end <= here {
             continue;
         }
-        let writer = TableWriter::open(&table, identity(&enrolment.link, part), here)?;
+        let writer = TableWriter::open(&table, identity_of_table(&enrolment.link, part), here)?;
         for chunk in opened.provision.chunks().filter(|chunk| chunk.part == *part && chunk.first >= here) {
             let (octets, tag) = opened.chunk(&chunk)?;
             // The file may have changed since: nothing is written that was not verified.
@@ -134,7 +136,6 @@ fn enrolment_by(
     provision: &Provision,
     path: &Path,
 ) -> Result<(Enrolment, bool)> {
-    let copied = |key: &SecretBytes<32>| SecretBytes::copied_from(key.expose());
     let brought = provision.initial_key.as_ref().map(copied);
     let link = provision.link;
     match (stored_enrolment(directory, name)?, brought) {
@@ -161,9 +162,4 @@ fn enrolment_by(
             path.display()
         ),
     }
-}
-
-fn identity(link: &LinkIdentity, part: &TablePart) -> TableIdentity {
-    let TablePart { direction, number, origin, elements, .. } = *part;
-    TableIdentity { hub: link.hub, client: link.tag, direction, number, origin, elements }
 }

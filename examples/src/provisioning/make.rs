@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rand_core::Rng as _;
 use skex_core::SecretBytes;
-use skex_dske::{Provision, ProvisionKey};
+use skex_dske::{Chunk, Provision, ProvisionKey, TablePart};
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
+use super::{copied, identity_of_table, link_name};
 use crate::entropy::Entropy;
-use crate::store::TablesIn;
-use crate::store::atomic::private;
+use crate::store::atomic::{private, write_private};
+use crate::store::{TableWriter, TablesIn, table_name};
 
 /// Writes a provisioning file with fresh pads to all of `paths`, which must not exist. Durable when this returns, except for the
 /// names of the files.
@@ -23,26 +24,111 @@ pub(crate) fn make(
     paths: &[&Path],
     entropy: &mut Entropy,
 ) -> Result<()> {
-    let key = ProvisionKey::new(&provision.link, initial_key)?;
-    let mut files = Vec::new();
-    for path in paths {
-        let file = private(OpenOptions::new().write(true).create_new(true)).open(path);
-        files.push((file.with_context(|| format!("cannot make {}", path.display()))?, *path));
+    let mut ends = paths.iter().map(|path| Receiving::file(path)).collect::<Result<Vec<_>>>()?;
+    pour(provision, initial_key, &mut ends, entropy)?;
+    ends.iter().try_for_each(Receiving::sync)
+}
+
+/// Where an end of a link gets its keys and tables.
+pub(crate) enum End<'a> {
+    /// In a provisioning file at this path, which must not exist.
+    File(&'a Path),
+    /// In the directory, which has nothing of the link yet, under the name of the link there.
+    Directory(&'a Path, &'a str),
+}
+
+/// Gives the ends of a new link their keys, and tables with fresh pads. Durable once the file system was synced: for directories
+/// that nobody looks into before.
+pub(crate) fn lay(
+    provision: &Provision,
+    initial_key: &SecretBytes<32>,
+    ends: &[End<'_>],
+    entropy: &mut Entropy,
+) -> Result<()> {
+    let mut receiving = Vec::new();
+    for end in ends {
+        receiving.push(match end {
+            End::File(path) => Receiving::file(path)?,
+            End::Directory(directory, name) => {
+                let table = |part: &TablePart| {
+                    let path = directory.join(table_name(name, part.direction, part.number));
+                    Ok((*part, TableWriter::open(&path, identity_of_table(&provision.link, part), 0)?))
+                };
+                let own = Provision::new(provision.link, Some(copied(initial_key)), Vec::new())?;
+                write_private(&directory.join(link_name(name)), own.encode().expose())?;
+                Receiving::Tables(provision.parts.iter().map(table).collect::<Result<_>>()?)
+            }
+        });
     }
-    let mut write = |octets: &[u8]| -> Result<()> {
-        files.iter_mut().try_for_each(|(file, path): &mut (File, &Path)| {
-            file.write_all(octets).with_context(|| format!("cannot write {}", path.display()))
-        })
-    };
-    write(provision.encode().expose())?;
+    pour(provision, initial_key, &mut receiving, entropy)?;
+    receiving.into_iter().try_for_each(Receiving::finish)
+}
+
+/// An end of a link that is being written.
+enum Receiving<'a> {
+    File(File, &'a Path),
+    Tables(Vec<(TablePart, TableWriter)>),
+}
+
+impl<'a> Receiving<'a> {
+    fn file(path: &'a Path) -> Result<Self> {
+        let file = private(OpenOptions::new().write(true).create_new(true)).open(path);
+        Ok(Self::File(file.with_context(|| format!("cannot make {}", path.display()))?, path))
+    }
+
+    /// What comes before all chunks, or, of a file, behind one.
+    fn write(&mut self, octets: &[u8]) -> Result<()> {
+        match self {
+            Self::File(file, path) => {
+                file.write_all(octets).with_context(|| format!("cannot write {}", path.display()))
+            }
+            Self::Tables(_) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, chunk: &Chunk, octets: &[u8], tag: &[u8]) -> Result<()> {
+        match self {
+            Self::File(..) => self.write(octets).and_then(|()| self.write(tag)),
+            Self::Tables(tables) => {
+                let table = tables.iter().find(|(part, _)| *part == chunk.part);
+                table.map_or(Ok(()), |(_, table)| table.write(chunk.first, octets))
+            }
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        match self {
+            Self::File(file, path) => {
+                file.sync_all().with_context(|| format!("cannot sync {}", path.display()))
+            }
+            Self::Tables(_) => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::File(..) => Ok(()),
+            Self::Tables(tables) => {
+                tables.into_iter().try_for_each(|(part, table)| table.finish_unsynced(part.end))
+            }
+        }
+    }
+}
+
+/// Draws the tables, the same for all `ends`.
+fn pour(
+    provision: &Provision,
+    initial_key: &SecretBytes<32>,
+    ends: &mut [Receiving<'_>],
+    entropy: &mut Entropy,
+) -> Result<()> {
+    let key = ProvisionKey::new(&provision.link, initial_key)?;
+    ends.iter_mut().try_for_each(|end| end.write(provision.encode().expose()))?;
     for chunk in provision.chunks() {
         let mut octets = Zeroizing::new(vec![0; chunk.len()]);
         entropy.fill_bytes(&mut octets);
-        write(&octets)?;
-        write(&key.tag(&chunk, &octets))?;
-    }
-    for (file, path) in &files {
-        file.sync_all().with_context(|| format!("cannot sync {}", path.display()))?;
+        let tag = key.tag(&chunk, &octets);
+        ends.iter_mut().try_for_each(|end| end.take(&chunk, &octets, &tag))?;
     }
     Ok(())
 }

@@ -21,6 +21,15 @@ pub(crate) fn create_private(path: &Path, octets: &[u8]) -> Result<()> {
     sync_directory(parent(path))
 }
 
+/// Makes a file, readable by its owner alone, that must not exist yet. Durable once the file system was synced
+/// ([`sync_file_system`]): for what nobody looks for before.
+pub(crate) fn write_private(path: &Path, octets: &[u8]) -> Result<()> {
+    private(OpenOptions::new().write(true).create_new(true))
+        .open(path)
+        .and_then(|mut file| file.write_all(octets))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Puts a file, readable by its owner alone, in the place of another. Durable when this returns; after a crash it is one of the
 /// two.
 pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<()> {
@@ -72,6 +81,22 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .with_context(|| format!("cannot sync the directory {}", path.display()))
+}
+
+/// Makes everything durable that was written to the file system of `path`: for very many files, of which each would wait for the disk.
+pub(crate) fn sync_file_system(path: &Path) -> Result<()> {
+    let synced = || -> std::io::Result<()> {
+        let directory = File::open(path)?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&directory)?;
+        #[cfg(not(target_os = "linux"))]
+        {
+            drop(directory);
+            rustix::fs::sync();
+        }
+        Ok(())
+    };
+    synced().with_context(|| format!("cannot sync the file system of {}", path.display()))
 }
 
 /// The directory of a file; the current one for a bare name.

@@ -145,11 +145,18 @@ impl TableWriter {
 
     /// What was written counts, up to element `end`. Durable when this returns, except for the name of a new file.
     pub(crate) fn finish(self, end: u32) -> Result<()> {
-        let written = self
-            .file
-            .sync_all()
+        self.close(end, File::sync_all)
+    }
+
+    /// The same, durable once the file system was synced: for a table that nobody looks for before.
+    pub(crate) fn finish_unsynced(self, end: u32) -> Result<()> {
+        self.close(end, |_| Ok(()))
+    }
+
+    fn close(self, end: u32, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
+        let written = sync(&self.file)
             .and_then(|()| self.file.write_all_at(&self.identity.header(end), 0))
-            .and_then(|()| self.file.sync_all())
+            .and_then(|()| sync(&self.file))
             .and_then(|()| match &self.partial {
                 Some(partial) => fs::rename(partial, &self.path),
                 None => Ok(()),

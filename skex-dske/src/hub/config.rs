@@ -104,7 +104,7 @@ pub struct HubConfig<P> {
     pub(super) id: HubId,
     pub(super) coordinate: crate::share::Coordinate,
     pub(super) clients: Vec<HubClient<P>>,
-    pub(super) further: Vec<(ClientId, Direction, Table<P>)>,
+    pub(super) further: BTreeMap<ClientId, Vec<(Direction, Table<P>)>>,
     pub(super) names: BTreeMap<Vec<u8>, ClientId>,
     pub(super) suites: Vec<KeySuite>,
     pub(super) limits: HubLimits,
@@ -141,7 +141,7 @@ impl<P> HubConfig<P> {
             id,
             coordinate,
             clients,
-            further: Vec::new(),
+            further: BTreeMap::new(),
             names: BTreeMap::new(),
             suites,
             limits: HubLimits::default(),
@@ -167,7 +167,7 @@ impl<P> HubConfig<P> {
             id,
             coordinate,
             clients: Vec::new(),
-            further: Vec::new(),
+            further: BTreeMap::new(),
             names: BTreeMap::new(),
             suites: suites.clone(),
             limits,
@@ -180,9 +180,9 @@ impl<P> HubConfig<P> {
                 config.clients.push(client);
             }
         }
-        for table in further {
-            if let Some(config) = configs.iter_mut().find(|config| config.shard.owns(table.0)) {
-                config.further.push(table);
+        for (client, tables) in further {
+            if let Some(config) = configs.iter_mut().find(|config| config.shard.owns(client)) {
+                config.further.insert(client, tables);
             }
         }
         configs
@@ -213,15 +213,15 @@ impl<P> HubConfig<P> {
         direction: Direction,
         table: Table<P>,
     ) -> Result<Self, ConfigError> {
-        let link = self.clients.iter().find(|link| link.client == client).ok_or(ConfigError::Table)?;
+        let link = self.enrolled(client).ok_or(ConfigError::Table)?;
         let first = if direction == Direction::UPLINK { &link.uplink } else { &link.downlink };
-        let taken = |(id, way, other): &(ClientId, Direction, Table<P>)| {
-            (*id, *way, other.number) == (client, direction, table.number)
-        };
-        if first.number == table.number || self.further.iter().any(taken) {
+        let mut others = self.further.get(&client).into_iter().flatten();
+        if first.number == table.number
+            || others.any(|(way, other)| (*way, other.number) == (direction, table.number))
+        {
             return Err(ConfigError::Table);
         }
-        self.further.push((client, direction, table));
+        self.further.entry(client).or_default().push((direction, table));
         Ok(self)
     }
 
@@ -232,13 +232,18 @@ impl<P> HubConfig<P> {
     ///
     /// [`ConfigError::Name`] if the name is taken or of another length, there is no such client, or this is a shard's part.
     pub fn with_name(mut self, client: ClientId, name: &[u8]) -> Result<Self, ConfigError> {
-        let enrolled = self.roster.is_none() && self.clients.iter().any(|link| link.client == client);
+        let enrolled = self.roster.is_none() && self.enrolled(client).is_some();
         let fits = !name.is_empty() && name.len() <= MAX_NAME_LEN;
         if !enrolled || !fits || self.names.contains_key(name) {
             return Err(ConfigError::Name);
         }
         self.names.insert(name.to_vec(), client);
         Ok(self)
+    }
+
+    fn enrolled(&self, client: ClientId) -> Option<&HubClient<P>> {
+        let place = self.clients.binary_search_by_key(&client, |link| link.client).ok()?;
+        self.clients.get(place)
     }
 
     /// With other times and bounds.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::{each, process_cpu, thread_cpu};
 use crate::command::provision;
+use crate::config::{ClientFile, load};
 use crate::driver::{Socket, bind};
+use crate::provisioning::{import, waiting};
 
 /// CPU of one datagram over loopback, both ends on one thread, the best of several rounds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -70,16 +72,23 @@ const TABLES: u64 = 8;
 
 pub(super) fn provisioning(directory: &Path) -> Result<Provisioning> {
     let began = process_cpu();
-    provision::provision(&provision::Arguments {
+    let out = directory.join("provisioned");
+    let names = provision::provision(&provision::Arguments {
         action: None,
-        out: Some(directory.join("provisioned")),
-        files: false,
+        out: Some(out.clone()),
+        files: true,
         hubs: 2,
         clients: vec!["a".to_owned(), "b".to_owned()],
+        clients_from: None,
         table_size: TABLE,
         base_port: 1,
         hub_address: Vec::new(),
     })?;
+    for name in names {
+        let directory = out.join(name);
+        let links = load::<ClientFile>(&directory)?.links()?;
+        waiting(&directory)?.iter().try_for_each(|path| import(&directory, &links, path).map(drop))?;
+    }
     let nanos = process_cpu().saturating_sub(began).as_nanos() as f64;
     Ok(Provisioning { nanos_a_kibioctet: each(nanos, TABLE * TABLES / 1024) })
 }
