@@ -14,7 +14,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
 use skex_dske::{
-    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, PROVISION_TAG_LEN, Provision, ProvisionKey, Table, TablePart,
+    Chunk, LinkIdentity, MAX_PROVISION_HEADER_LEN, PROVISION_TAG_LEN, Provision, ProvisionKey, Table,
+    TablePart,
 };
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;

@@ -13,17 +13,16 @@ const FILES: u32 = 24;
 fn a_hub_of_many_clients_that_accept_keys_from_everyone_serves_them_with_few_files_open() {
     let directory = tempfile::tempdir().unwrap();
     let network = directory.path().join("net");
-    let names: Vec<String> = (0..CLIENTS).map(|client| format!("c{client}")).collect();
-    let made = ["provision", "--out", text(&network), "--hubs", "2", "--table-size", "16KiB", "--clients"];
-    run(made.iter().copied().chain([names.join(",").as_str()])).succeeded();
+    let names: String = (0..CLIENTS).map(|client| format!("c{client}\n")).collect();
+    let from = directory.path().join("names");
+    let made =
+        ["provision", "--out", text(&network), "--hubs", "2", "--table-size", "16KiB", "--clients-from"];
+    fs::write(&from, format!("{names}c7\n")).unwrap();
+    run(made.iter().copied().chain([text(&from)])).refused(&["c7 is taken"]);
+    fs::write(&from, names).unwrap();
+    run(made.iter().copied().chain([text(&from)])).succeeded();
     let start_hub = |number: usize| -> Running {
         let own = network.join(format!("hub-{number}"));
-        let path = own.join("skex.json");
-        let mut file: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        for client in file["clients"].as_array_mut().unwrap() {
-            client["accepts_keys_from"] = "everyone".into();
-        }
-        fs::write(&path, serde_json::to_vec(&file).unwrap()).unwrap();
         start_limited(FILES, ["hub", "--dir", text(&own), "--listen", "127.0.0.1:0"])
     };
     let mut hubs = [start_hub(1), start_hub(2)];
@@ -40,6 +39,10 @@ fn a_hub_of_many_clients_that_accept_keys_from_everyone_serves_them_with_few_fil
     };
     // The pool of files goes round: the first clients' tables were closed by the time the last ones' are used, and back.
     for (from, to) in [("c0", "c39"), ("c5", "c20"), ("c39", "c0")] {
+        // Each knows the other once it has looked it up.
+        for (own, other) in [(from, to), (to, from)] {
+            run(client(own, &["lookup", other, "--remember"])).succeeded();
+        }
         let responder = start(client(to, &["wait", "--count", "1", "--timeout", "60"]));
         let initiator = run(client(from, &["get", to, "-k", "2"])).succeeded();
         let responder = responder.end().succeeded();
