@@ -70,6 +70,15 @@ impl What {
             }
         }
     }
+
+    /// Whether of these two what is carried out last is what holds.
+    fn undoes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Publish(_), Self::Publish(_)) => true,
+            (Self::Authorise(peer, _), Self::Authorise(other, _)) => peer == other,
+            _ => false,
+        }
+    }
 }
 
 impl Task {
@@ -244,7 +253,20 @@ impl<P: Pad> Client<P> {
             }
             return;
         }
+        // A hub does what comes last: whoever holds datagrams back must not choose which of two that is.
+        let is_under_way = |earlier: &Task| {
+            let asked = earlier.asked.get(link).filter(|asked| asked.told.is_none() && !asked.broken);
+            asked.is_some() && task.what.undoes(&earlier.what)
+        };
+        if self.tasks.iter().any(is_under_way) {
+            return;
+        }
         let Some(hub) = self.links.get_mut(link) else { return };
+        if hub.is_open() && hub.unanswered && task.what.undoes(&task.what) {
+            // What was given up may still be on its way, and ends with the session.
+            hub.restart(now, pace, rng);
+            return self.say_hello(now);
+        }
         if !hub.is_open() || !hub.link.outgoing.has_room(0, Origins::Any) {
             if hub.link.outgoing.could_have_room(0, Origins::Any) {
                 self.request_lease(now, rng, link, 0, Origins::Any);
@@ -276,6 +298,7 @@ impl<P: Pad> Client<P> {
         for (hub, asked) in self.links.iter_mut().zip(&task.asked) {
             if let (None, Some((sent, _))) = (&asked.told, &asked.sent) {
                 hub.link.settle_command(sent);
+                hub.unanswered |= task.what.undoes(&task.what);
             }
         }
         let hubs = self.links.iter().zip(&task.asked).map(|(hub, asked)| {

@@ -37,6 +37,8 @@ pub(super) struct Connection<P> {
     pub(super) key_replaced: bool,
     /// A table that is coming over the network.
     pub(super) refill: Option<Box<Gathering>>,
+    /// Whether a publication or an authorisation of this session was given up without its outcome.
+    pub(super) unanswered: bool,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl<P: Pad> Connection<P> {
             low_reported: (false, false),
             key_replaced: false,
             refill: None,
+            unanswered: false,
         }
     }
 
@@ -184,6 +187,7 @@ impl<P: Pad> Connection<P> {
         self.lease_retry = None;
         self.link.begin(session);
         self.last_tags.clear();
+        self.unanswered = false;
         self.state = State::Fresh { fetches: 0 };
         Ok(())
     }

@@ -261,26 +261,67 @@ fn what_a_peer_accepts_is_found_with_it() {
     Oracle::acquit(&cast);
 }
 
-/// Found by fuzzing the network: a hub with a slow disk carries out both while one record is on its way, and the next record has
-/// what the last one says.
+/// Of two commands of which the last one holds, the second waits for the outcome of the first, however slow the hub's disk is.
 #[test]
-fn a_publication_and_its_end_go_into_one_record() {
+fn the_end_of_a_publication_waits_for_the_publication() {
     let mut cast = cast(10, &with_bob(3));
     cast.settle(2);
     for hub in cast.hubs.clone() {
         cast.world.set_receipts(hub, Receipts::After(Duration::from_secs(2)));
     }
-    // What comes first begins a record; the commands find it on its way.
-    cast.command(1, |client, now, rng| client.authorise(now, rng, tag(0), true)).unwrap().unwrap();
-    cast.settle(1);
     cast.command(1, |client, now, rng| client.publish(now, rng)).unwrap().unwrap();
     cast.command(1, |client, now, rng| client.unpublish(now, rng)).unwrap().unwrap();
-    cast.settle(20);
+    // Another peer's authorisation does not wait for this one's.
+    cast.authorise(1, 0, true);
+    cast.settle(5);
     let done = vec![Some(OutcomeStatus::DONE); 3];
-    for withdrawn in [false, true] {
-        assert!(cast.outcomes(1).contains(&(HubCommand::Publish { withdrawn }, done.clone())), "{withdrawn}");
-    }
+    let authorised = HubCommand::Authorise { peer: tag(0), allowed: true };
+    assert_eq!(
+        cast.outcomes(1),
+        [(HubCommand::Publish { withdrawn: false }, done.clone()), (authorised, done.clone())]
+    );
+    cast.settle(20);
+    assert!(cast.outcomes(1).contains(&(HubCommand::Publish { withdrawn: true }, done)));
     Oracle::acquit(&cast);
+}
+
+/// Found by fuzzing the network: the first of two commands is held back, and comes when the second is done, or long after its own
+/// time. It must not undo the second: that waits for its outcome, or leaves in another session.
+#[test]
+fn an_authorisation_that_is_held_back_does_not_undo_what_was_said_later() {
+    for (late, given_up) in [(3, 1), (90, 31)] {
+        let mut cast = cast(11, &Setup::new(3));
+        cast.settle(2);
+        // Two keys, and it has room for a third and the commands without another lease.
+        for _ in 0..2 {
+            let id = cast.request(1, 0, KeyRequest::new(2));
+            cast.settle(5);
+            cast.assert_agreed(1, 0, id);
+        }
+        cast.authorise(1, 0, false);
+        cast.settle(20);
+        let client = cast.clients[1];
+        cast.world.net_mut().intercept(move |sent| {
+            let held = Verdict::Delay(Duration::from_secs(late));
+            if sent.node == Some(client) { held } else { Verdict::Pass }
+        });
+        // Its uploads are on their way too, so that the floor stays below the command.
+        let other = cast.request(1, 0, KeyRequest::new(2));
+        cast.authorise(1, 0, true);
+        cast.settle(given_up);
+        cast.world.net_mut().intercept(|_| Verdict::Pass);
+        cast.authorise(1, 0, false);
+        cast.settle(100);
+        cast.assert_agreed(1, 0, other);
+        let [_, (_, allowed), (withdrawn, done)] = &cast.outcomes(1)[..] else { panic!("three commands") };
+        assert_eq!(allowed.iter().all(Option::is_some), given_up == 1, "{late}");
+        assert_eq!(*withdrawn, HubCommand::Authorise { peer: tag(0), allowed: false }, "{late}");
+        assert!(done.iter().all(|status| *status == Some(OutcomeStatus::DONE)), "{late}");
+        let id = cast.request(0, 1, short(2));
+        cast.settle(60);
+        assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None), "{late}: what was said last holds");
+        Oracle::acquit(&cast);
+    }
 }
 
 /// A key that is taken back before its shares were delivered never reaches the responder.
