@@ -145,6 +145,8 @@ class Client:
         self._fetch_due = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []
+        # Hubs that never said what came of a publication or an authorisation of this session.
+        self.given_up: set[int] = set()
         self._coming: dict[int, Coming] = {}
         # Clients that a look-up found: they can be asked for keys until the next start.
         self.found: set[bytes] = set()
@@ -168,6 +170,10 @@ class Client:
             # Nothing of the key is sent any more.
             self._requests.pop(what.key_id, None)
         self._tasks.append(Task(self, now, what))
+
+    def before(self, task: Task) -> list[Task]:
+        """Commands under way that were given before this one."""
+        return self._tasks[: self._tasks.index(task)]
 
     def offer(self) -> wire.Offer:
         """What this client accepts, as it publishes it."""
@@ -237,7 +243,7 @@ class Client:
                     self._fetch(now, hub)
             case wire.HelloRequest():
                 if seal.asked_again(message):
-                    self._restart(now, hub)
+                    self.restart(now, hub)
             case wire.Sealed():
                 inner = seal.open(message)
                 if inner is None:
@@ -249,6 +255,7 @@ class Client:
                     self._fetch_due[hub] = now + FETCH_EVERY
                     for request in self._requests.values():
                         request.new_session(hub)
+                    self.given_up.discard(hub)
                     for task in self._tasks:
                         task.new_session(hub)
                 try:
@@ -358,7 +365,7 @@ class Client:
         self.send(hub, wire.Fetch().encode())
         self._fetch_due[hub] = now + FETCH_EVERY
 
-    def _restart(self, now: float, hub: int) -> None:
+    def restart(self, now: float, hub: int) -> None:
         """The hub has no session: this one and its leases are over."""
         self.ends[hub].end_session()
         self._responder.end_session(hub)

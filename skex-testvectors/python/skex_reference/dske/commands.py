@@ -19,6 +19,17 @@ GRACE = 0.5
 What = wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise
 
 
+def undoes(one: What, other: What) -> bool:
+    """Whether of these two what is carried out last is what holds."""
+    match one, other:
+        case wire.Publish(), wire.Publish():
+            return True
+        case wire.Authorise(), wire.Authorise():
+            return one.client == other.client
+        case _:
+            return False
+
+
 @dataclass
 class Part:
     """What concerns one hub."""
@@ -46,6 +57,12 @@ class Task:
             if part.outcome is not None or not client.is_open(i):
                 continue
             if part.sending is None:
+                # A hub does what comes last: what is held back must not be that.
+                if any(earlier.is_under_way(i, self._what) for earlier in client.before(self)):
+                    continue
+                if i in client.given_up and undoes(self._what, self._what):
+                    client.restart(now, i)
+                    continue
                 part.sending = client.ends[i].allocate(0)
                 if part.sending is None:
                     client.ask_for_lease(now, i, EPOCH_BLOCK)
@@ -56,6 +73,10 @@ class Task:
                 client.send(i, part.octets)
                 part.backoff.again(now)
         self._end(now)
+
+    def is_under_way(self, hub: int, what: What) -> bool:
+        """Whether this is to come to the hub before `what`."""
+        return self._parts[hub].outcome is None and undoes(self._what, what)
 
     def new_session(self, hub: int) -> None:
         """Without an outcome, the same command in a new block."""
@@ -84,6 +105,9 @@ class Task:
             complete = complete or now >= self._agreed + GRACE
         if complete or now >= self._ends:
             self.done = True
+            for i, part in enumerate(self._parts):
+                if part.sending is not None and part.outcome is None and undoes(self._what, self._what):
+                    self._client.given_up.add(i)
             self._tell()
 
     def _said(self) -> Counter[bytes | None]:
