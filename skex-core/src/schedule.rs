@@ -136,14 +136,10 @@ impl Expander {
         let head = [high, low, label.len_octet()];
         let context_length = saturating_u16(context_length);
         let counter_octet = [counter];
-        let info = [&head, label.as_bytes(), &context_length].into_iter().chain(context.iter().copied());
-        let info = info.chain([counter_octet.as_slice()]);
-        if counter > 1 {
-            let before = core::mem::replace(block, HashSecret::with_len(self.hash_len));
-            self.key.of(core::iter::once(before.expose()).chain(info), block);
-        } else {
-            self.key.of(info, block);
-        }
+        let before = (counter > 1).then(|| core::mem::replace(block, HashSecret::with_len(self.hash_len)));
+        let before = before.as_ref().map_or(&[][..], HashSecret::expose);
+        let parts = [before, &head, label.as_bytes(), &context_length].into_iter();
+        self.key.of(parts.chain(context.iter().copied()).chain([counter_octet.as_slice()]), block);
     }
 }
 

@@ -127,6 +127,7 @@ impl Suite {
     }
 
     /// As [`digest`](Self::digest), beginning with the label: what [`labelled_hash`](Self::labelled_hash) begins.
+    #[inline(never)]
     #[must_use]
     pub fn labelled_digest(self, label: Label, parts: &[&[u8]]) -> Digest {
         let head = [&[label.len_octet()], label.as_bytes()];

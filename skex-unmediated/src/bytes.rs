@@ -3,11 +3,13 @@
 use core::fmt;
 
 use skex_core::machine::DiscardReason;
-use skex_wire::unmediated::MAX_MESSAGE;
+use skex_core::{Digest, SecretBytes, Suite};
+use skex_wire::unmediated::{MAX_MESSAGE, TAG_LEN};
 use skex_wire::{EncodeError, Writer};
 use zeroize::Zeroize;
 
 use crate::record::MAX_RECORD;
+use crate::schedule::{self, MAC_KEY_LEN};
 
 /// A message to send: at most 256 octets, inline.
 #[derive(Clone, Copy)]
@@ -17,12 +19,16 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    pub(crate) fn write<E>(write: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<Self, E> {
-        let mut datagram = Self { bytes: [0; MAX_MESSAGE], length: 0 };
-        let mut writer = Writer::new(&mut datagram.bytes);
+    pub(crate) const fn empty() -> Self {
+        Self { bytes: [0; MAX_MESSAGE], length: 0 }
+    }
+
+    /// Makes it what `write` writes.
+    pub(crate) fn write<E>(&mut self, write: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut writer = Writer::new(&mut self.bytes);
         write(&mut writer)?;
-        datagram.length = writer.len();
-        Ok(datagram)
+        self.length = writer.len();
+        Ok(())
     }
 
     /// Its octets.
@@ -32,13 +38,33 @@ impl Datagram {
     }
 }
 
+/// The hash of what `write` writes, and of `further` octets.
+pub(crate) fn written_digest<const ROOM: usize>(
+    suite: Suite,
+    write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    further: &[u8],
+) -> Result<Digest, DiscardReason> {
+    with_written::<ROOM, _>(write, |written| suite.digest(&[written, further]))
+}
+
+/// The tag of what `write` writes, and of `further` octets.
+#[inline(never)]
+pub(crate) fn written_mac(
+    suite: Suite,
+    key: &SecretBytes<MAC_KEY_LEN>,
+    write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
+    further: &[u8],
+) -> Result<[u8; TAG_LEN], DiscardReason> {
+    with_written::<MAX_MESSAGE, _>(write, |written| schedule::mac(suite, key, &[written, further]))
+}
+
 /// Runs `then` with what `write` writes: octets that are hashed, and go nowhere. One buffer, in this function's frame alone.
 #[inline(never)]
-pub(crate) fn with_written<T>(
+pub(crate) fn with_written<const ROOM: usize, T>(
     write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     then: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, DiscardReason> {
-    let mut bytes = [0; MAX_MESSAGE];
+    let mut bytes = [0; ROOM];
     let mut writer = Writer::new(&mut bytes);
     write(&mut writer).map_err(|_| DiscardReason::Malformed)?;
     let length = writer.len();
@@ -64,10 +90,14 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn write<E>(write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Self, E> {
-        let mut record = Self { bytes: [0; MAX_RECORD], length: 0 };
-        record.length = write(&mut record.bytes)?;
-        Ok(record)
+    pub(crate) const fn empty() -> Self {
+        Self { bytes: [0; MAX_RECORD], length: 0 }
+    }
+
+    /// Makes it what `write` writes to its front, as many octets as that says.
+    pub(crate) fn write<E>(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
+        self.length = write(&mut self.bytes)?;
+        Ok(())
     }
 
     /// Its octets, framed and with their checksum.

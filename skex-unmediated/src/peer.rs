@@ -421,7 +421,8 @@ impl Peer {
         })
     }
 
-    // Not inlined: its frame is gone when the outputs are polled.
+    // Not inlined, neither this nor what each message does: the frame of one is gone when another is handled, or outputs are
+    // polled.
     #[inline(never)]
     fn on_message(
         &mut self,
@@ -440,23 +441,24 @@ impl Peer {
         if !holds(Rule::LearnAuthentic) {
             self.learn(from);
         }
-        match Message::decode(message).map_err(|_| DiscardReason::Malformed)? {
-            Message::First(first) => self.on_first(now, from, &first),
-            Message::Second(second) => self.on_second(now, from, &second),
+        let Ok(message) = Message::decode(message) else { return Err(DiscardReason::Malformed) };
+        match &message {
+            Message::First(first) => self.on_first(now, from, first),
+            Message::Second(second) => self.on_second(now, from, second),
             Message::Third(_) | Message::LongThird(_) if self.is_shut_for_thirds(now, from) => {
                 Err(DiscardReason::Busy)
             }
             Message::Third(third) => {
-                let done = self.on_third(now, from, &third);
+                let done = self.on_third(now, from, third);
                 self.count_third(from, done)
             }
             Message::LongThird(third) => {
-                let done = self.on_long_third(now, from, &third);
+                let done = self.on_long_third(now, from, third);
                 self.count_third(from, done)
             }
-            Message::Fourth(fourth) => self.on_fourth(now, rng, from, &fourth),
-            Message::Cookie(cookie) => self.on_cookie(&cookie),
-            Message::Stale(stale) => self.on_stale(&stale),
+            Message::Fourth(fourth) => self.on_fourth(now, rng, from, fourth),
+            Message::Cookie(cookie) => self.on_cookie(cookie),
+            Message::Stale(stale) => self.on_stale(stale),
             _ => Err(DiscardReason::Malformed),
         }
     }
@@ -483,7 +485,15 @@ impl Peer {
 
     /// The next thing to do; poll until [`Output::Wait`]. Its answer changes after any other call.
     pub fn poll_output(&mut self) -> Output<Record, Datagram, Event> {
-        self.next_output()
+        let mut output = Output::Wait(None);
+        self.poll_output_into(&mut output);
+        output
+    }
+
+    /// The same, written over `output`: on a small stack there is one of them then, and no copy.
+    /// [`Output::commit_with`] stores a record where it lies.
+    pub fn poll_output_into(&mut self, output: &mut Output<Record, Datagram, Event>) {
+        self.next_output(output);
     }
 
     /// Marks the state as changed. What is sent or told from now on waits until it is durable.
@@ -593,7 +603,8 @@ impl Peer {
                 format!("{:?} {} {:?} {secret:?}", answered.suite, answered.slot, answered.block)
             }
         };
-        let record = self.state.to_record(&self.binding, 0).unwrap();
+        let mut record = Record::empty();
+        self.state.write_record(&self.binding, 0, &mut record).unwrap();
         format!(
             "{:?} {exchange} {:?} {} {} {} {} {} {} {} {:?} {} {} {:?} {:?} {}",
             record.as_bytes(),

@@ -293,15 +293,17 @@ impl State {
         }
     }
 
-    /// The record of this state.
-    pub(crate) fn to_record(
+    /// Writes the record of this state, in its place: no second one has room on a small stack.
+    #[inline(never)]
+    pub(crate) fn write_record(
         &self,
         binding: &[u8; BINDING_LEN],
         sequence: u64,
-    ) -> Result<Record, RecordError> {
+        record: &mut Record,
+    ) -> Result<(), RecordError> {
         let header = RecordHeader::new(RecordKind::UNMEDIATED_PEER, machine_id(binding), sequence);
         let body = |writer: &mut Writer<'_>| self.write(writer).map_err(|_| RecordError::TooLong);
-        Record::write(|out| record::encode_with(header, out, body))
+        record.write(|out| record::encode_with(header, out, body))
     }
 
     /// The state that rules in two slots, and its sequence number.

@@ -89,8 +89,20 @@ pub(crate) fn master_secret(
     let transcript = suite.labelled_digest(Label::UNMEDIATED_TRANSCRIPT, &parts);
     let transcript = [transcript.as_bytes()];
     let master = chain.hash_secret(Label::UNMEDIATED_HANDSHAKE, &transcript);
-    let Some(block) = block else { return master };
-    let fresh = Expander::from_key(suite, block.expose()).hash_secret(Label::UNMEDIATED_MIX_KEY, &transcript);
+    match block {
+        Some(block) => mixed(suite, &master, block, &transcript),
+        None => master,
+    }
+}
+
+#[inline(never)]
+fn mixed(
+    suite: Suite,
+    master: &HashSecret,
+    block: &SecretBytes<MIX_LEN>,
+    transcript: &[&[u8]],
+) -> HashSecret {
+    let fresh = Expander::from_key(suite, block.expose()).hash_secret(Label::UNMEDIATED_MIX_KEY, transcript);
     extract(suite, master.expose(), &[fresh.expose()])
 }
 

@@ -116,6 +116,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// Whatever is not the one form in which a message of this version is written.
+    #[inline(never)]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if bytes.len() > MAX_MESSAGE {

@@ -3,28 +3,24 @@
 #![no_std]
 #![no_main]
 
-extern crate alloc;
-
-use alloc::vec::Vec;
 use core::hint::black_box;
 
 use cortex_m_rt::entry;
-use skex_core::Label;
 use skex_core::machine::{Output, PathId};
 use skex_dske::{Client, ClientEvent, KeyRequest};
 use skex_firmware::dske::{FlashPad, HUBS, TAGS, client_config};
+use skex_firmware::posing::pose_as_peer;
 use skex_firmware::random::Repeatable;
 use skex_firmware::{NOW, fail, heap, print, succeed};
-use skex_unmediated::{Event, Peer, PeerConfig, Side};
 
 #[entry]
 fn main() -> ! {
     heap::start();
     let mut rng = Repeatable::new(3);
     let sent = pose_as_client(&mut rng);
-    let Some(stored) = pose_as_peer(&mut rng) else { fail() };
+    let restored = pose_as_peer(&mut rng);
     print("client_hellos", sent);
-    if sent < HUBS || !stored {
+    if sent < HUBS || !restored {
         fail();
     }
     succeed()
@@ -61,40 +57,6 @@ fn pose_as_client(rng: &mut Repeatable) -> usize {
             Output::Wait(deadline) => {
                 let _ = black_box((request, deadline.map(|due| client.handle_timeout(due, rng))));
                 return sent;
-            }
-        }
-    }
-}
-
-/// The same of a peer; whether it stored something.
-fn pose_as_peer(rng: &mut Repeatable) -> Option<bool> {
-    let config = PeerConfig::new(Side::A, b"meter", b"gateway");
-    let mut peer = Peer::enrol(&config, &[0x5e; 32], NOW, rng).ok()?;
-    let mut slot = Vec::new();
-    loop {
-        match peer.poll_output() {
-            Output::Persist(checkpoint) => {
-                let receipt = checkpoint.commit_with(|record| {
-                    slot.clear();
-                    slot.extend_from_slice(record.as_bytes());
-                    Ok::<(), ()>(())
-                });
-                peer.handle_persisted(receipt.ok()?).ok()?;
-                peer.establish(NOW, rng).ok()?;
-            }
-            Output::Transmit(transmit) => {
-                let message = black_box(transmit.payload);
-                let _ = black_box(peer.handle_message(NOW, rng, PathId::new(1), message.as_bytes()));
-            }
-            Output::Event(Event::Established(session)) => {
-                let _ = black_box(peer.export_next(Label::EXPORT_RAW, b"firmware"));
-                let _ = black_box(peer.export_at(session.id, 0, Label::EXPORT_RAW, b"firmware"));
-            }
-            Output::Event(_) => {}
-            Output::Wait(deadline) => {
-                let _ = black_box(deadline.map(|due| peer.handle_timeout(due, rng)));
-                let restored = black_box(Peer::restore(&config, [slot.as_slice(), &[]], NOW, rng));
-                return Some(restored.is_ok());
             }
         }
     }

@@ -18,6 +18,8 @@ const HANDSHAKES: u64 = 5;
 struct End {
     peer: Peer,
     slots: Slots,
+    /// What stands in for a radio's buffer: the message that is on its way.
+    sent: Option<Datagram>,
 }
 
 struct Pair {
@@ -66,11 +68,11 @@ impl Pair {
         let mut rng = Repeatable::new(1);
         let mut end = |side| {
             let peer = Peer::enrol(&config(side), &[0x5e; 32], NOW, &mut rng).ok()?;
-            Some(End { peer, slots: Slots::empty() })
+            Some(End { peer, slots: Slots::empty(), sent: None })
         };
         let ends = [end(Side::A)?, end(Side::B)?];
         let mut pair = Self { ends, rng };
-        let quiet = pair.ends.iter_mut().all(|end| end.drain().is_none());
+        let quiet = pair.ends.iter_mut().all(|end| !end.drain());
         quiet.then_some(pair)
     }
 
@@ -90,10 +92,13 @@ impl Pair {
 
     /// Carries what this end sends, and the answers, until there are none; whether all were accepted.
     fn carry(&mut self, mut from: usize) -> bool {
-        while let Some(message) = self.ends[from].drain() {
+        while self.ends[from].drain() {
+            let [a, b] = &mut self.ends;
+            let (sender, receiver) = if from == 0 { (a, b) } else { (b, a) };
             from = 1 - from;
+            let Some(message) = &sender.sent else { return false };
             let taken =
-                self.ends[from].peer.handle_message(NOW, &mut self.rng, PathId::new(1), message.as_bytes());
+                receiver.peer.handle_message(NOW, &mut self.rng, PathId::new(1), message.as_bytes());
             if taken.ok() != Some(Disposition::Accepted) {
                 return false;
             }
@@ -108,22 +113,22 @@ impl Pair {
         if b.peer.export_at(ours.id(), ours.index(), Label::EXPORT_RAW, b"firmware").is_err() {
             return false;
         }
+        let mut output = Output::Wait(None);
         loop {
-            match b.peer.poll_output() {
-                Output::Persist(checkpoint) => {
-                    let Ok(receipt) = checkpoint.commit_with(|record| b.slots.store(record)) else {
-                        return false;
-                    };
-                    if b.peer.handle_persisted(receipt).is_err() {
-                        return false;
-                    }
+            b.peer.poll_output_into(&mut output);
+            if let Some(stored) = output.commit_with(|record| b.slots.store(record)) {
+                if !stored.is_ok_and(|receipt| b.peer.handle_persisted(receipt).is_ok()) {
+                    return false;
                 }
+                continue;
+            }
+            match &output {
                 Output::Event(Event::KeyReady(theirs)) => {
                     let same = ours.secret().expose() == theirs.secret().expose();
                     return same && a.peer.note_answer(ours.id(), ours.index()).is_ok();
                 }
                 Output::Wait(_) => return false,
-                Output::Transmit(_) | Output::Event(_) => {}
+                Output::Transmit(_) | Output::Event(_) | Output::Persist(_) => {}
             }
         }
     }
@@ -138,27 +143,28 @@ impl Pair {
         }
         // Both write anew what they read. The initiator's record does not know yet that the responder followed: it repeats its
         // third message.
-        self.ends[1].drain().is_none() && self.carry(0)
+        !self.ends[1].drain() && self.carry(0)
     }
 }
 
 impl End {
-    /// Stores what is to be stored; the message that is to be sent, if there is one.
-    fn drain(&mut self) -> Option<Datagram> {
-        let mut sent = None;
+    /// Stores what is to be stored, and sends what is to be sent; whether something was.
+    #[inline(never)]
+    fn drain(&mut self) -> bool {
+        self.sent = None;
+        let mut output = Output::Wait(None);
         loop {
-            match self.peer.poll_output() {
-                Output::Persist(checkpoint) => {
-                    let Ok(receipt) = checkpoint.commit_with(|record| self.slots.store(record)) else {
-                        fail()
-                    };
-                    if self.peer.handle_persisted(receipt).is_err() {
-                        fail();
-                    }
+            self.peer.poll_output_into(&mut output);
+            if let Some(stored) = output.commit_with(|record| self.slots.store(record)) {
+                if !stored.is_ok_and(|receipt| self.peer.handle_persisted(receipt).is_ok()) {
+                    fail();
                 }
-                Output::Transmit(transmit) => sent = Some(transmit.payload),
-                Output::Event(_) => {}
-                Output::Wait(_) => return sent,
+                continue;
+            }
+            match &output {
+                Output::Transmit(transmit) => self.sent = Some(transmit.payload),
+                Output::Event(_) | Output::Persist(_) => {}
+                Output::Wait(_) => return self.sent.is_some(),
             }
         }
     }

@@ -52,6 +52,12 @@ impl<R> Checkpoint<R> {
         &self.record
     }
 
+    /// The same, for the machine that issues it: to write a large record in its place, where it lies in what
+    /// `poll_output` gives, and not somewhere else first.
+    pub const fn record_mut(&mut self) -> &mut R {
+        &mut self.record
+    }
+
     /// Stores the record with `store` and gives the receipt if that succeeded.
     ///
     /// `store` must return `Ok` only when the bytes would survive a loss of power (a file: written and synced, and
@@ -64,6 +70,11 @@ impl<R> Checkpoint<R> {
     pub fn commit_with<E>(self, store: impl FnOnce(&R) -> Result<(), E>) -> Result<Receipt, E> {
         store(&self.record)?;
         Ok(self.receipt)
+    }
+
+    /// The receipt of a checkpoint that its owner drops: see [`Output::commit_with`](super::Output::commit_with).
+    pub(super) const fn used_up(&self) -> Receipt {
+        Receipt { instance: self.receipt.instance, sequence: self.receipt.sequence }
     }
 
     /// The same checkpoint with its record as `wrap` gives it back: for a machine made of machines, which has to say

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Receipt};
 use super::time::Instant;
 
 /// One thing that a machine wants done.
@@ -19,6 +19,19 @@ pub enum Output<R, P, E> {
     Event(E),
     /// Nothing more to do until a message arrives or this time has come; `None`: no timer is armed.
     Wait(Option<Instant>),
+}
+
+impl<R, P, E> Output<R, P, E> {
+    /// Stores the record of a checkpoint where it lies, as [`Checkpoint::commit_with`] does, and leaves
+    /// [`Wait`](Self::Wait) in its place: for small stacks, on which a record that moves stands twice. `None` for any other
+    /// order, which stays as it is.
+    pub fn commit_with<S>(&mut self, store: impl FnOnce(&R) -> Result<(), S>) -> Option<Result<Receipt, S>> {
+        let Self::Persist(checkpoint) = self else { return None };
+        let stored = store(checkpoint.record());
+        let receipt = checkpoint.used_up();
+        *self = Self::Wait(None);
+        Some(stored.map(|()| receipt))
+    }
 }
 
 impl<R, P, E: fmt::Debug> fmt::Debug for Output<R, P, E> {

@@ -1,6 +1,6 @@
 //! Hashing behind a suite.
 
-use hmac::digest::{FixedOutput, Output, OutputSizeUser, Update};
+use hmac::digest::{FixedOutput, OutputSizeUser, Update, typenum::Unsigned};
 use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
 use sha2::Sha512;
@@ -93,22 +93,23 @@ impl Hasher {
 }
 
 /// The hash of parts that are all at hand: without a state that moves.
-pub(super) fn digest<'a>(kind: HashKind, parts: impl Iterator<Item = &'a [u8]>) -> Digest {
+pub(super) fn digest<'a>(kind: HashKind, mut parts: impl Iterator<Item = &'a [u8]>) -> Digest {
     let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
     let Digest { bytes, len } = &mut digest;
     match kind {
-        HashKind::Sha256 => of_parts(Sha256::default(), parts, bytes, len),
+        HashKind::Sha256 => of_parts(Sha256::default(), &mut parts, bytes, len),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-        HashKind::Sha3_256 => of_parts(Sha3_256::default(), parts, bytes, len),
+        HashKind::Sha3_256 => of_parts(Sha3_256::default(), &mut parts, bytes, len),
         #[cfg(feature = "sha512-aes256gcm")]
-        HashKind::Sha512 => of_parts(Sha512::default(), parts, bytes, len),
+        HashKind::Sha512 => of_parts(Sha512::default(), &mut parts, bytes, len),
     }
     digest
 }
 
+#[inline(never)]
 fn of_parts<'a, H: Update + FixedOutput + OutputSizeUser>(
     mut hash: H,
-    parts: impl Iterator<Item = &'a [u8]>,
+    parts: &mut impl Iterator<Item = &'a [u8]>,
     bytes: &mut [u8; MAX_HASH_LEN],
     len: &mut u8,
 ) {
@@ -119,7 +120,8 @@ fn of_parts<'a, H: Update + FixedOutput + OutputSizeUser>(
 }
 
 fn finish_into<H: FixedOutput + OutputSizeUser>(hash: H, bytes: &mut [u8; MAX_HASH_LEN], len: &mut u8) {
-    *len = super::mac::output_into(bytes, |out: &mut Output<H>| hash.finalize_into(out));
+    hash.finalize_into(super::mac::place(bytes));
+    *len = H::OutputSize::U8;
 }
 
 impl core::fmt::Debug for Hasher {

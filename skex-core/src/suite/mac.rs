@@ -2,7 +2,7 @@
 
 use hmac::{
     Hmac, KeyInit,
-    digest::{FixedOutput, Output, OutputSizeUser, Update, array::Array, array::ArraySize},
+    digest::{FixedOutput, OutputSizeUser, Update, array::Array, array::ArraySize, typenum::Unsigned},
 };
 use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
@@ -71,13 +71,13 @@ impl MacKey {
 
     /// The whole HMAC of one message in parts, written over `out`: the quick way, without a state that moves. A part may be
     /// in `out` no more than in any other place that is written meanwhile.
-    pub(crate) fn of<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut HashSecret) {
+    pub(crate) fn of<'a>(&self, mut parts: impl Iterator<Item = &'a [u8]>, out: &mut HashSecret) {
         out.fill(|bytes| match &self.0 {
-            State::Sha256(key) => finish_parts(key.clone(), parts, bytes),
+            State::Sha256(key) => finish_parts(key.clone(), &mut parts, bytes),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            State::Sha3_256(key) => finish_parts(key.clone(), parts, bytes),
+            State::Sha3_256(key) => finish_parts(key.clone(), &mut parts, bytes),
             #[cfg(feature = "sha512-aes256gcm")]
-            State::Sha512(key) => finish_parts(key.clone(), parts, bytes),
+            State::Sha512(key) => finish_parts(key.clone(), &mut parts, bytes),
         });
     }
 
@@ -157,20 +157,22 @@ fn verified(mut expected: [u8; TAG_LEN], tag: &[u8; TAG_LEN]) -> Result<(), Cryp
 /// The whole HMAC of one message in parts under a key that serves no other.
 pub(super) fn once(kind: HashKind, key: &[u8], parts: &[&[u8]]) -> HashSecret {
     let mut out = HashSecret::with_len(MAX_HASH_LEN);
-    let parts = parts.iter().copied();
+    let mut parts = parts.iter().copied();
     out.fill(|bytes| match kind {
-        HashKind::Sha256 => finish_parts(keyed::<Hmac<Sha256>>(key), parts, bytes),
+        HashKind::Sha256 => finish_parts(keyed::<Hmac<Sha256>>(key), &mut parts, bytes),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-        HashKind::Sha3_256 => finish_parts(keyed::<Hmac<Sha3_256>>(key), parts, bytes),
+        HashKind::Sha3_256 => finish_parts(keyed::<Hmac<Sha3_256>>(key), &mut parts, bytes),
         #[cfg(feature = "sha512-aes256gcm")]
-        HashKind::Sha512 => finish_parts(keyed::<Hmac<Sha512>>(key), parts, bytes),
+        HashKind::Sha512 => finish_parts(keyed::<Hmac<Sha512>>(key), &mut parts, bytes),
     });
     out
 }
 
+// Not inlined, here and in `hash`: a state that is given by value and inlined stands on the stack twice.
+#[inline(never)]
 fn finish_parts<'a, M: Update + FixedOutput + OutputSizeUser>(
     mut mac: M,
-    parts: impl Iterator<Item = &'a [u8]>,
+    parts: &mut impl Iterator<Item = &'a [u8]>,
     bytes: &mut [u8; MAX_HASH_LEN],
 ) -> u8 {
     for part in parts {
@@ -180,21 +182,17 @@ fn finish_parts<'a, M: Update + FixedOutput + OutputSizeUser>(
 }
 
 fn finish_state<M: FixedOutput + OutputSizeUser>(mac: M, bytes: &mut [u8; MAX_HASH_LEN]) -> u8 {
-    output_into(bytes, |out: &mut Output<M>| mac.finalize_into(out))
+    mac.finalize_into(place(bytes));
+    M::OutputSize::U8
 }
 
-/// Lets a primitive write its output to the front of `bytes`, without a copy in between; what lies behind it is
-/// zeroed. Gives the length.
+/// The front of `bytes`, where a primitive writes its output without a copy in between; what lies behind it is zeroed.
 #[expect(clippy::expect_used, reason = "the lengths are compared when this is compiled")]
-pub(super) fn output_into<N: ArraySize>(
-    bytes: &mut [u8; MAX_HASH_LEN],
-    write: impl FnOnce(&mut Array<u8, N>),
-) -> u8 {
+pub(super) fn place<N: ArraySize>(bytes: &mut [u8; MAX_HASH_LEN]) -> &mut Array<u8, N> {
     const { assert!(N::USIZE <= MAX_HASH_LEN) };
     let (front, back) = bytes.split_at_mut_checked(N::USIZE).expect("no hash is longer than MAX_HASH_LEN");
     back.fill(0);
-    write(front.try_into().expect("cut to this length"));
-    N::U8
+    front.try_into().expect("cut to this length")
 }
 
 impl core::fmt::Debug for MacKey {

@@ -123,6 +123,32 @@ fn a_store_that_fails_gives_no_receipt() {
 }
 
 #[test]
+fn a_record_that_is_stored_where_it_lies_gives_one_receipt_or_none() {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let mut machine = echo(&mut rng);
+    machine.handle_message(Instant::ZERO, &mut rng, PathId::new(1), b"x").map(drop).unwrap();
+    let mut output = machine.poll_output();
+    let mut stored = Vec::new();
+    let receipt = output.commit_with(|record| {
+        stored.extend_from_slice(record);
+        Ok::<(), ()>(())
+    });
+    assert_eq!(stored, b"x");
+    assert!(matches!(output, Output::Wait(None)));
+    assert!(output.commit_with(|_| Ok::<(), ()>(())).is_none(), "a checkpoint is used up");
+    machine.handle_persisted(receipt.unwrap().unwrap()).unwrap();
+    let mut output = machine.poll_output();
+    assert!(output.commit_with(|_| Ok::<(), ()>(())).is_none(), "nothing of it is to be stored");
+    assert!(matches!(output, Output::Transmit(_)));
+
+    machine.handle_message(Instant::ZERO, &mut rng, PathId::new(1), b"y").map(drop).unwrap();
+    let mut output = machine.poll_output();
+    assert!(matches!(output.commit_with(|_| Err("full")), Some(Err("full"))));
+    assert!(matches!(output, Output::Wait(None)));
+    assert!(matches!(machine.poll_output(), Output::Wait(None)), "and the machine stays silent");
+}
+
+#[test]
 fn a_store_that_answers_later_opens_the_gate_then() {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let mut machine = echo(&mut rng);

@@ -4,8 +4,8 @@ use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PathId};
 use skex_core::{Digest, Expander, HashSecret, KeyId, SecretBytes, Suite};
 use skex_wire::unmediated::{
-    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, NONCE_LEN, Pseudonym,
-    SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
+    CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, MAX_MESSAGE, MIX_OFFER_LEN,
+    NONCE_LEN, Pseudonym, SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
 use subtle::ConstantTimeEq;
 
@@ -13,7 +13,7 @@ use super::mixing::extension;
 use super::output::{Events, Sends};
 use super::timers::Timer;
 use super::{Attempt, Exchange, Peer};
-use crate::bytes::with_written;
+use crate::bytes::{with_written, written_digest, written_mac};
 use crate::config::Side;
 use crate::event::Role;
 use crate::mix::MixPolicy;
@@ -85,6 +85,7 @@ impl Peer {
             .set(Timer::Exchange, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
     }
 
+    #[inline(never)]
     pub(super) fn on_second(
         &mut self,
         _now: Instant,
@@ -92,18 +93,15 @@ impl Peer {
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
         let attempt = self.attempt_of(second).ok_or(DiscardReason::Stale)?;
-        let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
-        let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
         let choice = Choice::from_extension(second.extension).ok_or(DiscardReason::Policy)?;
         let block = self.chosen_of(&attempt, choice)?;
-        let chain = self.chain_keys();
-        let digest = first_digest(self.state.suite, &first)?;
-        let master = self.master_secret(&chain, self.state.side, &digest, second, block)?;
+        let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
+        let (master, guard_key) = self.secrets_of_second(&attempt, mix_offer.as_ref(), second, block)?;
         let keys = Handshake::new(self.state.suite, &master);
         if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
         }
-        if holds(Rule::ChosenWasOffered) && !first.suites.contains(second.suite) {
+        if holds(Rule::ChosenWasOffered) && !self.settings.offer.offered().contains(second.suite) {
             return Err(DiscardReason::Policy);
         }
         let requires = self.settings.mix == MixPolicy::Require && holds(Rule::RequireBlock);
@@ -113,9 +111,8 @@ impl Peer {
         }
         let next = Suite::from_id(second.suite).ok_or(DiscardReason::Policy)?;
         let epoch = self.state.epoch.checked_add(1).ok_or(DiscardReason::Exhausted)?;
-        let third = Third { mix_offer, choice, ..self.third_for(&chain, &first, second, &keys)? };
+        self.keep_third(&attempt, mix_offer, (second, choice), &keys, &guard_key)?;
         self.move_on(&keys, next, epoch, Role::Initiator, Status::Unconfirmed, block);
-        self.state.link = Link::Ahead(third);
         self.learn(from);
         self.commit(Rule::CommitBeforeThird);
         let form =
@@ -126,6 +123,22 @@ impl Peer {
         }
         self.arm_heal();
         Ok(())
+    }
+
+    /// The master secret that our first message and the second give, and the key of our guard tag. On a small stack the prepared
+    /// chain key, which both need, is to be gone when the master secret is prepared.
+    #[inline(never)]
+    fn secrets_of_second(
+        &self,
+        attempt: &Attempt,
+        mix_offer: Option<&[u8; MIX_OFFER_LEN]>,
+        second: &SecondMessage<'_>,
+        block: Option<usize>,
+    ) -> Result<(HashSecret, SecretBytes<{ schedule::MAC_KEY_LEN }>), DiscardReason> {
+        let digest = first_digest(self.state.suite, &self.own_first(attempt, extension(mix_offer)))?;
+        let chain = self.chain_keys();
+        let master = self.master_secret(&chain, self.state.side, &digest, second, block)?;
+        Ok((master, schedule::mac_key(&chain, self.state.side, self.state.epoch)))
     }
 
     /// The attempt that a second message with this reference may answer.
@@ -211,6 +224,7 @@ impl Peer {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn on_stale(&mut self, stale: &StaleMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(attempt) = self.exchange else { return Err(DiscardReason::Stale) };
         if stale.attempt != FirstMessage::attempt_of(&attempt.nonce) && holds(Rule::ProveStale) {
@@ -219,9 +233,8 @@ impl Peer {
         let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
         let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
         let digest = first_digest(self.state.suite, &first)?;
-        let expected = with_written(&|writer| stale.encode_body(writer), |body| {
-            schedule::mac(self.state.suite, &self.own_mac_key(), &[body, digest.as_bytes()])
-        })?;
+        let (suite, key) = (self.state.suite, self.own_mac_key());
+        let expected = written_mac(suite, &key, &|writer| stale.encode_body(writer), digest.as_bytes())?;
         if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
         }
@@ -292,35 +305,35 @@ impl Peer {
         self.begin_rounds();
     }
 
-    /// The third message of our attempt, and the fourth ones that would answer it.
-    fn third_for(
-        &self,
-        chain: &Expander,
-        first: &FirstMessage<'_>,
-        second: &SecondMessage<'_>,
+    /// Keeps what the third message of our attempt needs, and the fourth ones that would answer it.
+    #[inline(never)]
+    fn keep_third(
+        &mut self,
+        attempt: &Attempt,
+        mix_offer: Option<[u8; MIX_OFFER_LEN]>,
+        (second, choice): (&SecondMessage<'_>, Choice),
         keys: &Handshake,
-    ) -> Result<Third, DiscardReason> {
-        let own = first.pseudonym;
-        let mut short = ThirdMessage::new(own, &[], [0; TAG_LEN]);
-        short.tag = third_tag(keys, &short)?;
-        let long = LongThirdMessage::new(short, first, second);
-        let key = schedule::mac_key(chain, self.state.side, self.state.epoch);
-        let guard = with_written(&|writer| long.encode_body(writer), |body| {
-            guard(schedule::mac(self.state.suite, &key, &[body]))
-        })?;
-        Ok(Third {
-            first_flags: first.flags,
-            initiator_nonce: *first.nonce,
+        guard_key: &SecretBytes<{ schedule::MAC_KEY_LEN }>,
+    ) -> Result<(), DiscardReason> {
+        let own = self.own_pseudonym;
+        let tag = third_tag(keys, &ThirdMessage::new(own, &[], [0; TAG_LEN]))?;
+        let first = self.own_first(attempt, extension(mix_offer.as_ref()));
+        let long = LongThirdMessage::new(ThirdMessage::new(own, &[], tag), &first, second);
+        let guard = written_mac(self.state.suite, guard_key, &|writer| long.encode_body(writer), &[])?;
+        self.state.link = Link::Ahead(Third {
+            first_flags: attempt.flags,
+            initiator_nonce: attempt.nonce,
             offer: self.settings.offer,
             second_flags: second.flags,
             responder_nonce: *second.nonce,
-            tag: long.short.tag,
-            guard,
+            tag,
+            guard: self::guard(guard),
             good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
             void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
-            mix_offer: None,
-            choice: Choice::None,
-        })
+            mix_offer,
+            choice,
+        });
+        Ok(())
     }
 
     /// The first message of an attempt of ours, the same each time.
@@ -339,8 +352,7 @@ impl Peer {
         let (offered, extension) = (self.settings.offer.offered(), extension(mix_offer.as_ref()));
         let first = FirstMessage::new(flags, self.own_pseudonym, nonce, offered, extension);
         // Always: it fits.
-        let tag = |body: &[u8]| schedule::mac(self.state.suite, &self.own_mac_key(), &[body]);
-        with_written(&|writer| first.encode_body(writer), tag).ok()
+        written_mac(self.state.suite, &self.own_mac_key(), &|writer| first.encode_body(writer), &[]).ok()
     }
 
     /// The key of our own first messages. It is not kept: few are sent.
@@ -362,8 +374,7 @@ impl Peer {
         second: &SecondMessage<'_>,
         block: Option<usize>,
     ) -> Result<HashSecret, DiscardReason> {
-        let second =
-            with_written(&|writer| second.encode_body(writer), |body| self.state.suite.digest(&[body]))?;
+        let second = written_digest::<SHORT>(self.state.suite, &|writer| second.encode_body(writer), &[])?;
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
         let block = block.and_then(|slot| self.state.blocks.get(slot));
         Ok(schedule::master_secret(self.state.suite, chain, &context, first, &second, block))
@@ -372,12 +383,15 @@ impl Peer {
 
 /// The hash of a first message, without its cookie.
 pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Digest, DiscardReason> {
-    with_written(&|writer| first.encode_body(writer), |body| suite.digest(&[body, &first.tag]))
+    written_digest::<MAX_MESSAGE>(suite, &|writer| first.encode_body(writer), &first.tag)
 }
 
-/// The tag of a third message.
+/// Room for the body of a second message with an extension that is none or one octet, of a third one without any, and of a fourth.
+const SHORT: usize = 64;
+
+/// The tag of a third message without an extension.
 pub(super) fn third_tag(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<[u8; TAG_LEN], DiscardReason> {
-    with_written(&|writer| third.encode_body(writer), |body| keys.third_tag(body))
+    with_written::<SHORT, _>(&|writer| third.encode_body(writer), |body| keys.third_tag(body))
 }
 
 /// The tag of the fourth message for `initiator`.
@@ -387,7 +401,7 @@ pub(super) fn fourth_tag(
     status: SessionStatus,
 ) -> Result<[u8; TAG_LEN], DiscardReason> {
     let fourth = FourthMessage::new(initiator, status, [0; TAG_LEN]);
-    with_written(&|writer| fourth.encode_body(writer), |body| keys.fourth_tag(body))
+    with_written::<SHORT, _>(&|writer| fourth.encode_body(writer), |body| keys.fourth_tag(body))
 }
 
 /// The guard tag: the front of a tag.

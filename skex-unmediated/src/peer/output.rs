@@ -128,54 +128,54 @@ impl Peer {
         self.reply_path = from;
     }
 
-    pub(super) fn next_output(&mut self) -> Output<Record, Datagram, Event> {
-        if let Some(persist) = self.next_checkpoint() {
-            return persist;
+    /// Writes the next output over `output`, where it is to lie: most of a small stack is one record.
+    #[inline(never)]
+    pub(super) fn next_output(&mut self, output: &mut Output<Record, Datagram, Event>) {
+        if self.dirty
+            && let Some(checkpoint) = self.barrier.issue(Record::empty)
+        {
+            *output = Output::Persist(checkpoint);
+            self.write_checkpoint(output);
+            return;
         }
-        if self.is_gated() {
-            return Output::Wait(self.timers.next());
+        if !self.is_gated() {
+            // What cannot be made any more is left out.
+            while let Some(send) = self.due.sends.take_next() {
+                if self.write_transmit(send, output) {
+                    return;
+                }
+            }
+            if let Some(event) = self.next_event() {
+                *output = Output::Event(event);
+                return;
+            }
         }
-        if let Some(transmit) = self.next_transmit() {
-            return Output::Transmit(transmit);
-        }
-        match self.next_event() {
-            Some(event) => Output::Event(event),
-            None => Output::Wait(self.timers.next()),
-        }
+        *output = Output::Wait(self.timers.next());
     }
 
-    fn next_checkpoint(&mut self) -> Option<Output<Record, Datagram, Event>> {
-        if !self.dirty || self.barrier.is_pending() {
-            return None;
-        }
-        let sequence = self.barrier.after();
-        // It always fits. If it did not, nothing would leave: the state stays dirty.
-        let record = self.state.to_record(&self.binding, sequence).ok()?;
-        let checkpoint = self.barrier.issue(|| record)?;
-        self.dirty = false;
-        Some(Output::Persist(checkpoint))
+    fn write_checkpoint(&mut self, output: &mut Output<Record, Datagram, Event>) {
+        let Output::Persist(checkpoint) = output else { return };
+        // It always fits. If it did not, nothing would leave any more: a checkpoint was issued, and the state stays dirty.
+        let written = self.state.write_record(&self.binding, self.barrier.issued(), checkpoint.record_mut());
+        self.dirty = written.is_err();
     }
 
-    fn next_transmit(&mut self) -> Option<Transmit<Datagram>> {
-        // What cannot be made any more is left out.
-        while let Some(send) = self.due.sends.take_next() {
-            let (to, class) = self.directions(send);
-            let made = Datagram::write(|writer| self.write(send, writer));
-            if matches!(send, Sends::SECOND | Sends::NOTICE) {
-                self.due.answer = Answer::None;
-            }
-            if send == Sends::SECOND
-                && self.settings.stateless
-                && matches!(self.exchange, Exchange::Answered(_))
-            {
-                // The timer goes on: a yield may turn out fruitless.
-                self.exchange = Exchange::Idle;
-            }
-            if let Ok(datagram) = made {
-                return Some(Transmit::new(to, class, datagram));
-            }
+    /// Whether there was something to write.
+    #[inline(never)]
+    fn write_transmit(&mut self, send: Sends, output: &mut Output<Record, Datagram, Event>) -> bool {
+        let (to, class) = self.directions(send);
+        *output = Output::Transmit(Transmit::new(to, class, Datagram::empty()));
+        let Output::Transmit(transmit) = output else { return false };
+        let made = transmit.payload.write(|writer| self.write(send, writer));
+        if matches!(send, Sends::SECOND | Sends::NOTICE) {
+            self.due.answer = Answer::None;
         }
-        None
+        if send == Sends::SECOND && self.settings.stateless && matches!(self.exchange, Exchange::Answered(_))
+        {
+            // The timer goes on: a yield may turn out fruitless.
+            self.exchange = Exchange::Idle;
+        }
+        made.is_ok()
     }
 
     /// Where to, and why.

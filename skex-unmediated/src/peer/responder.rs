@@ -10,7 +10,7 @@ use super::initiator::{equal, first_digest, fourth_tag, guard, rank, third_tag};
 use super::output::{Answer, Events, Sends};
 use super::timers::{Timer, low_half};
 use super::{Answered, Exchange, Peer};
-use crate::bytes::with_written;
+use crate::bytes::written_mac;
 use crate::config::Side;
 use crate::event::Role;
 use crate::record::{Choice, Link, Recovery, Status};
@@ -24,6 +24,7 @@ enum Origin {
 }
 
 impl Peer {
+    #[inline(never)]
     pub(super) fn on_first(
         &mut self,
         now: Instant,
@@ -191,9 +192,8 @@ impl Peer {
             return self.answer_with_long_third(now, from, first, &digest);
         }
         let stale = StaleMessage::new(first.attempt(), [0; TAG_LEN]);
-        let tag = with_written(&|writer| stale.encode_body(writer), |body| {
-            schedule::mac(suite, &self.state.previous.peer_mac, &[body, digest.as_bytes()])
-        })?;
+        let key = &self.state.previous.peer_mac;
+        let tag = written_mac(suite, key, &|writer| stale.encode_body(writer), digest.as_bytes())?;
         self.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
@@ -242,6 +242,7 @@ impl Peer {
         false
     }
 
+    #[inline(never)]
     pub(super) fn on_third(
         &mut self,
         now: Instant,
@@ -262,6 +263,7 @@ impl Peer {
         self.follow(from, third, &keys, suite, fresh, block)
     }
 
+    #[inline(never)]
     pub(super) fn on_long_third(
         &mut self,
         now: Instant,
@@ -375,7 +377,7 @@ fn first_tag(
     key: &SecretBytes<MAC_KEY_LEN>,
     first: &FirstMessage<'_>,
 ) -> Result<[u8; TAG_LEN], DiscardReason> {
-    with_written(&|writer| first.encode_body(writer), |body| schedule::mac(suite, key, &[body]))
+    written_mac(suite, key, &|writer| first.encode_body(writer), &[])
 }
 
 /// One MAC, so that a forged long third message costs no more.
@@ -384,9 +386,8 @@ fn verify_guard(
     key: &SecretBytes<MAC_KEY_LEN>,
     long: &LongThirdMessage<'_>,
 ) -> Result<(), DiscardReason> {
-    let expected =
-        with_written(&|writer| long.encode_body(writer), |body| guard(schedule::mac(suite, key, &[body])))?;
-    if holds(Rule::Guard) && !equal(&expected, &long.guard) {
+    let expected = written_mac(suite, key, &|writer| long.encode_body(writer), &[])?;
+    if holds(Rule::Guard) && !equal(&guard(expected), &long.guard) {
         return Err(DiscardReason::Unauthentic);
     }
     Ok(())
