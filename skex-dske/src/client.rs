@@ -9,6 +9,7 @@ mod negotiation;
 mod refill;
 mod responder;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -55,10 +56,10 @@ pub struct Client<P> {
     limits: ClientLimits,
     links: Vec<Connection<P>>,
     /// What is stored of links with hubs that the configuration leaves out: should they come back.
-    left_out: BTreeMap<Name, SecretVec>,
+    left_out: Vec<(Name, SecretVec)>,
     /// Found by their names, the oldest first.
     found: VecDeque<ClientTag>,
-    requests: BTreeMap<KeyId, Request>,
+    requests: BTreeMap<KeyId, Box<Request>>,
     tasks: Vec<Task>,
     inbound: InboundTable,
     /// Keys whose lifetime is over.
@@ -156,7 +157,7 @@ impl<P: Pad> Client<P> {
             policy,
             limits,
             links: connections,
-            left_out: BTreeMap::new(),
+            left_out: Vec::new(),
             found: VecDeque::new(),
             requests: BTreeMap::new(),
             tasks: Vec::new(),
@@ -182,7 +183,7 @@ impl<P: Pad> Client<P> {
                     if is_forgotten && kind != STORED_NUMBER {
                         continue;
                     }
-                    client.left_out.insert(Name::of(&[&[kind], hub]), SecretVec::copied_from(value.expose()));
+                    client.left_out.push((*key, SecretVec::copied_from(value.expose())));
                 }
                 _ => return Err(RestoreError::Content),
             }
@@ -578,18 +579,20 @@ impl<P: Pad> Client<P> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let links = self.links.iter().flat_map(|hub| {
+        let mut first = earlier(self.inbound.deadline(), self.journal.deadline());
+        for hub in &self.links {
             let fetch = hub.is_open().then_some(hub.fetch_at);
-            [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch]
-        });
-        let requests = self.requests.values().map(|request| Some(request.deadline()));
-        let tasks = self.tasks.iter().map(|task| Some(task.deadline()));
-        links
-            .chain(requests)
-            .chain(tasks)
-            .chain([self.inbound.deadline(), self.journal.deadline()])
-            .flatten()
-            .min()
+            for at in [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch] {
+                first = earlier(first, at);
+            }
+        }
+        for request in self.requests.values() {
+            first = earlier(first, Some(request.deadline()));
+        }
+        for task in &self.tasks {
+            first = earlier(first, Some(task.deadline()));
+        }
+        first
     }
 
     fn say_hello(&mut self, now: Instant) {
@@ -754,6 +757,11 @@ impl<P: Pad> Client<P> {
         }
         self.store_inbound();
     }
+}
+
+/// The earlier of two times, of which either may not be.
+fn earlier(left: Option<Instant>, right: Option<Instant>) -> Option<Instant> {
+    left.into_iter().chain(right).min()
 }
 
 fn marks_key(hub: HubId) -> Name {

@@ -1,5 +1,6 @@
 //! A few octets that need no place of their own on the heap: a hub has very many of these.
 
+use core::borrow::Borrow;
 use core::ops::Deref;
 
 /// At most `N` octets, in place. Public ones: they are neither wiped nor compared in constant time.
@@ -25,6 +26,18 @@ impl<const N: usize> Few<N> {
         }
         Self { octets, len: u8::try_from(len).unwrap_or(u8::MAX) }
     }
+
+    /// These octets, unless there are more than `N`.
+    pub(crate) fn copied_from(octets: &[u8]) -> Option<Self> {
+        (octets.len() <= N).then(|| Self::of(&[octets]))
+    }
+}
+
+/// In the order of the octets, as slices are: see the test.
+impl<const N: usize> Borrow<[u8]> for Few<N> {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
 }
 
 impl<const N: usize> Deref for Few<N> {
@@ -46,5 +59,7 @@ mod tests {
         assert!(few(&[]).is_empty());
         assert!(few(&[b"ab"]) == few(&[b"a", b"b"]));
         assert!(few(&[b"ab"]) < few(&[b"ab", b"\0"]) && few(&[b"ab\0"]) < few(&[b"b"]));
+        assert!(Few::<5>::copied_from(b"abcde").is_some_and(|five| *five == *b"abcde"));
+        assert!(Few::<5>::copied_from(b"abcdef").is_none());
     }
 }

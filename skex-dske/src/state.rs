@@ -179,7 +179,7 @@ const REMOVED: u32 = u32::MAX;
 
 /// A state as it was read: keyed values and the sequence number of the last record.
 pub(crate) struct Stored {
-    pub(crate) values: BTreeMap<Vec<u8>, SecretVec>,
+    pub(crate) values: BTreeMap<Name, SecretVec>,
     pub(crate) sequence: u64,
 }
 
@@ -221,7 +221,8 @@ impl Stored {
                 }
                 len => {
                     let value = reader.take(usize::try_from(len).map_err(|_| RestoreError::Content)?)?;
-                    self.values.insert(key.to_vec(), SecretVec::copied_from(value));
+                    let name = Name::copied_from(key).ok_or(RestoreError::Content)?;
+                    self.values.insert(name, SecretVec::copied_from(value));
                 }
             }
         }

@@ -246,7 +246,7 @@ impl<P: Pad> Client<P> {
         let expires = now.saturating_add(Duration::from_secs(u64::from(wanted.lifetime)));
         let patience = now.saturating_add(self.limits.grace);
         let request = Request { peer, wanted, expires, stage: Stage::Gathering { patience } };
-        self.requests.insert(key_id, request);
+        self.requests.insert(key_id, Box::new(request));
         let pace = self.limits.pace();
         for hub in &mut self.links {
             hub.hurry(now, pace);

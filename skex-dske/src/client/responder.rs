@@ -246,7 +246,7 @@ impl<P: Pad> Client<P> {
         let Some(held) = self.inbound.held(initiator) else { return true };
         let of_initiator = self.limits.inbound_of_each(self.peers.len());
         let of_link = self.limits.begun_of_each(self.peers.len(), self.links.len());
-        held.begun.get(&link).is_none_or(|begun| *begun < of_link)
+        held.begun_by(link) < of_link
             && held.waiting < of_initiator
             && held.recent < of_initiator.saturating_mul(RECENT)
     }

@@ -105,6 +105,16 @@ pub fn decode(
     work_limit: u64,
     mut verify: impl FnMut(&[u8]) -> bool,
 ) -> Result<Decoded, DecodeError> {
+    decode_by(threshold, shares, work_limit, &mut verify)
+}
+
+/// The same for every caller, so that it is there once.
+fn decode_by(
+    threshold: u8,
+    shares: &[(Coordinate, &[u8])],
+    work_limit: u64,
+    verify: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<Decoded, DecodeError> {
     let word = Word::new(threshold, shares)?;
     let mut candidate = SecretVec::zeroed(word.length);
 

@@ -1,6 +1,5 @@
 //! What the hubs' answers to a look-up amount to: k of them have to say the same (docs/draft-skex-dske.md, "Look-up").
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use skex_core::Assurance;
@@ -25,12 +24,12 @@ impl Task {
     }
 
     /// The links whose hubs said each tag, and those whose hubs know nobody.
-    fn votes(&self) -> (BTreeMap<ClientTag, Vec<usize>>, Vec<usize>) {
-        let mut votes: BTreeMap<ClientTag, Vec<usize>> = BTreeMap::new();
+    fn votes(&self) -> (Vec<(ClientTag, Vec<usize>)>, Vec<usize>) {
+        let mut votes = Vec::new();
         let mut nobody = Vec::new();
         for (link, told) in self.said() {
             match &told.found {
-                Some((tag, _)) => votes.entry(*tag).or_default().push(link),
+                Some((tag, _)) => count(&mut votes, *tag, link),
                 None if told.status == OutcomeStatus::UNKNOWN => nobody.push(link),
                 None => {}
             }
@@ -43,23 +42,23 @@ impl Task {
     pub(super) fn is_settled(&self, threshold: u8) -> bool {
         let (votes, nobody) = self.votes();
         let enough = |links: &&Vec<usize>| links.len() >= usize::from(threshold);
-        if !votes.values().chain([&nobody]).any(|links| enough(&links)) {
+        if !votes.iter().map(|(_, links)| links).chain([&nobody]).any(|links| enough(&links)) {
             return false;
         }
-        let offers = votes.keys().flat_map(|tag| self.offers(*tag).into_values());
-        let most = offers.map(|links| links.len()).max();
+        let offers = votes.iter().flat_map(|(tag, _)| self.offers(*tag));
+        let most = offers.map(|(_, links)| links.len()).max();
         most.is_none_or(|most| most > self.asked.len() / 2 || self.said().count() == self.asked.len())
     }
 
     /// What is said that `tag` published: by which links.
-    fn offers(&self, tag: ClientTag) -> BTreeMap<&[u8], Vec<usize>> {
-        let mut offers: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+    fn offers(&self, tag: ClientTag) -> Vec<(&[u8], Vec<usize>)> {
+        let mut offers = Vec::new();
         for (link, told) in self.said() {
             if let Some((found, offer)) = &told.found
                 && *found == tag
                 && !offer.is_empty()
             {
-                offers.entry(offer).or_default().push(link);
+                count(&mut offers, &offer[..], link);
             }
         }
         offers
@@ -89,7 +88,7 @@ impl<P: Pad> Client<P> {
         };
         let (votes, nobody) = task.votes();
         let mut believed = votes.iter().filter(|(_, links)| links.len() >= threshold);
-        let Some((&tag, agreed)) = believed.next() else {
+        let Some((tag, agreed)) = believed.next() else {
             return Err(if nobody.len() >= threshold {
                 LookupError::Unknown
             } else {
@@ -109,8 +108,8 @@ impl<P: Pad> Client<P> {
             .filter(|(link, _)| agreed.contains(link))
             .all(|(_, told)| told.origin == Origin::OutOfBand);
         Ok(FoundPeer {
-            tag,
-            offer: self.offer_of(task, tag, threshold),
+            tag: *tag,
+            offer: self.offer_of(task, *tag, threshold),
             assurance: if out_of_band { Assurance::InformationTheoretic } else { Assurance::Computational },
             agreed: hub_ids(agreed),
             contradicted: hub_ids(&contradicted),
@@ -122,7 +121,7 @@ impl<P: Pad> Client<P> {
     fn offer_of(&self, task: &Task, tag: ClientTag, threshold: usize) -> Option<PeerOffer> {
         let offers = task.offers(tag);
         let (octets, links) = offers.iter().max_by_key(|(_, links)| links.len())?;
-        let as_many = offers.values().filter(|others| others.len() == links.len()).count();
+        let as_many = offers.iter().filter(|(_, others)| others.len() == links.len()).count();
         if links.len() < threshold || as_many > 1 {
             return None;
         }
@@ -140,6 +139,15 @@ impl<P: Pad> Client<P> {
             coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect(),
             said_by,
         })
+    }
+}
+
+/// Counts the link to those that said the same, in the order of what was said.
+fn count<S: Ord>(counted: &mut Vec<(S, Vec<usize>)>, said: S, link: usize) {
+    let at = counted.partition_point(|(other, _)| *other < said);
+    match counted.get_mut(at).filter(|(other, _)| *other == said) {
+        Some((_, links)) => links.push(link),
+        None => counted.insert(at, (said, Vec::from([link]))),
     }
 }
 

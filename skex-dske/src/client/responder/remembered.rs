@@ -1,7 +1,8 @@
 //! Ids of keys whose lifetime is over (docs/draft-skex-dske.md, "Responder"): a hub may still hold a share of one, and hubs
 //! that wait long enough must not deliver the key once more.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use skex_core::KeyId;
 
@@ -11,7 +12,7 @@ use crate::id::ClientTag;
 /// A bounded set that forgets the oldest id of the initiator that has the most: nobody washes out another's.
 #[derive(Default)]
 pub(in crate::client) struct Remembered {
-    of_peer: BTreeMap<ClientTag, Ids>,
+    of_peer: BTreeMap<ClientTag, Box<Ids>>,
     len: usize,
     /// The place of the next one: they count up.
     next: u64,
@@ -20,7 +21,32 @@ pub(in crate::client) struct Remembered {
 #[derive(Default)]
 struct Ids {
     places: BTreeMap<KeyId, u64>,
-    oldest_first: BTreeMap<u64, KeyId>,
+    /// With their places, the oldest first once they are in order. An id that has another place by now does not count.
+    queue: VecDeque<(u64, KeyId)>,
+    /// After a start ids come in another order than that of their places.
+    in_order: bool,
+}
+
+impl Ids {
+    fn insert(&mut self, key_id: KeyId, place: u64) -> bool {
+        self.in_order &= self.queue.back().is_none_or(|(last, _)| *last < place);
+        self.queue.push_back((place, key_id));
+        self.places.insert(key_id, place).is_none()
+    }
+
+    fn pop_oldest(&mut self) -> Option<KeyId> {
+        if !self.in_order {
+            self.queue.make_contiguous().sort_unstable();
+            self.in_order = true;
+        }
+        loop {
+            let (place, key_id) = self.queue.pop_front()?;
+            if self.places.get(&key_id) == Some(&place) {
+                self.places.remove(&key_id);
+                return Some(key_id);
+            }
+        }
+    }
 }
 
 impl Remembered {
@@ -43,11 +69,9 @@ impl Remembered {
     pub(super) fn restore(&mut self, (peer, key_id): Id, place: u64) {
         self.next = self.next.max(place.saturating_add(1));
         let ids = self.of_peer.entry(peer).or_default();
-        match ids.places.insert(key_id, place) {
-            Some(before) => drop(ids.oldest_first.remove(&before)),
-            None => self.len = self.len.saturating_add(1),
+        if ids.insert(key_id, place) {
+            self.len = self.len.saturating_add(1);
         }
-        ids.oldest_first.insert(place, key_id);
     }
 
     /// Takes one out if there are more than `bound`.
@@ -56,8 +80,7 @@ impl Remembered {
             return None;
         }
         let (&peer, ids) = self.of_peer.iter_mut().max_by_key(|(_, ids)| ids.places.len())?;
-        let (_, key_id) = ids.oldest_first.pop_first()?;
-        ids.places.remove(&key_id);
+        let key_id = ids.pop_oldest()?;
         if ids.places.is_empty() {
             self.of_peer.remove(&peer);
         }

@@ -1,6 +1,8 @@
 //! The keys that come in, with what is asked about all of them at once: which is due first, and how many each initiator has.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use skex_core::machine::Instant;
 
@@ -10,16 +12,16 @@ use crate::id::ClientTag;
 /// Every question is answered in logarithmic time: deadlines and counts move with each change.
 #[derive(Default)]
 pub(in crate::client) struct InboundTable {
-    entries: BTreeMap<Id, Inbound>,
+    entries: BTreeMap<Id, Box<Inbound>>,
     deadlines: BTreeSet<(Instant, Id)>,
-    held: BTreeMap<ClientTag, Held>,
+    held: BTreeMap<ClientTag, Box<Held>>,
 }
 
 /// Keys of one initiator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
     /// Incomplete ones, by the link that began them.
-    pub(super) begun: BTreeMap<usize, usize>,
+    begun: Vec<(usize, usize)>,
     /// Accepted ones that the application has not taken.
     pub(super) waiting: usize,
     /// Accepted ones that it has.
@@ -45,12 +47,21 @@ impl Kind {
 }
 
 impl Held {
-    fn count(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Begun(link) => self.begun.entry(link).or_default(),
+    /// Incomplete ones that `link` began.
+    pub(super) fn begun_by(&self, link: usize) -> usize {
+        self.begun.iter().find(|(of, _)| *of == link).map_or(0, |(_, count)| *count)
+    }
+
+    fn count(&mut self, kind: Kind, change: impl FnOnce(usize) -> usize) {
+        let count = match kind {
+            Kind::Begun(link) => match self.begun.iter_mut().find(|(of, _)| *of == link) {
+                Some((_, count)) => count,
+                None => return self.begun.push((link, change(0))),
+            },
             Kind::Waiting => &mut self.waiting,
             Kind::Recent => &mut self.recent,
-        }
+        };
+        *count = change(*count);
     }
 }
 
@@ -60,16 +71,16 @@ impl InboundTable {
     }
 
     pub(super) fn get(&self, id: &Id) -> Option<&Inbound> {
-        self.entries.get(id)
+        self.entries.get(id).map(|inbound| &**inbound)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, &Inbound)> {
-        self.entries.iter()
+        self.entries.iter().map(|(id, inbound)| (id, &**inbound))
     }
 
     /// What `initiator` has here.
     pub(super) fn held(&self, initiator: ClientTag) -> Option<&Held> {
-        self.held.get(&initiator)
+        self.held.get(&initiator).map(|held| &**held)
     }
 
     /// When the first of them is due.
@@ -87,11 +98,11 @@ impl InboundTable {
         let _ = self.remove(&id);
         self.deadlines.insert((inbound.deadline(), id));
         self.add(id.0, Kind::of(&inbound));
-        self.entries.insert(id, inbound);
+        self.entries.insert(id, Box::new(inbound));
     }
 
     /// Takes a key out.
-    pub(super) fn remove(&mut self, id: &Id) -> Option<Inbound> {
+    pub(super) fn remove(&mut self, id: &Id) -> Option<Box<Inbound>> {
         let inbound = self.entries.remove(id)?;
         self.deadlines.remove(&(inbound.deadline(), *id));
         self.subtract(id.0, Kind::of(&inbound));
@@ -99,16 +110,14 @@ impl InboundTable {
     }
 
     fn add(&mut self, initiator: ClientTag, kind: Kind) {
-        let count = self.held.entry(initiator).or_default().count(kind);
-        *count = count.saturating_add(1);
+        self.held.entry(initiator).or_default().count(kind, |count| count.saturating_add(1));
     }
 
     fn subtract(&mut self, initiator: ClientTag, kind: Kind) {
         if let Some(held) = self.held.get_mut(&initiator) {
-            let count = held.count(kind);
-            *count = count.saturating_sub(1);
-            held.begun.retain(|_, count| *count > 0);
-            if *held == Held::default() {
+            held.count(kind, |count| count.saturating_sub(1));
+            held.begun.retain(|(_, count)| *count > 0);
+            if **held == Held::default() {
                 self.held.remove(&initiator);
             }
         }

@@ -20,16 +20,19 @@ pub fn combinations(n: u8, k: u8) -> u64 {
         return 0;
     }
     let k = k.min(n.saturating_sub(k));
-    let mut ways = 1u128;
+    let mut ways = 1u64;
     for i in 0..k {
-        // Exact at every step, and below 2^64 * 2^8.
-        ways = ways.saturating_mul(u128::from(n.saturating_sub(i)));
-        ways = ways.checked_div(u128::from(i).saturating_add(1)).unwrap_or(u128::MAX);
-        if ways > u128::from(u64::MAX) {
-            return u64::MAX;
+        let (factor, divisor) = (u64::from(n.saturating_sub(i)), u64::from(i).saturating_add(1));
+        let (whole, rest) = (ways.checked_div(divisor), ways.checked_rem(divisor));
+        let (whole, rest) = (whole.unwrap_or_default(), rest.unwrap_or_default());
+        // Exact at every step: the product of what is left has the divisor too, and is small.
+        let last = rest.saturating_mul(factor).checked_div(divisor).unwrap_or_default();
+        ways = whole.saturating_mul(factor).saturating_add(last);
+        if ways == u64::MAX {
+            return ways;
         }
     }
-    u64::try_from(ways).unwrap_or(u64::MAX)
+    ways
 }
 
 /// Whether a search through all subsets of `k` out of `n` shares stays within `work_limit` candidates.
