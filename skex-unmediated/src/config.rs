@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use skex_core::machine::PeerHandle;
+use skex_core::machine::{Instant, PeerHandle};
 use skex_core::{Label, Suite};
 use skex_wire::SuiteId;
 use skex_wire::unmediated::{MAX_SUITES, Offer};
@@ -322,5 +322,5 @@ impl Settings {
 }
 
 fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+    u32::try_from(Instant::ZERO.saturating_add(duration).as_millis()).unwrap_or(u32::MAX)
 }

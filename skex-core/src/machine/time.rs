@@ -27,12 +27,8 @@ impl Instant {
     /// The point `duration` later, rounded down to milliseconds; the last representable one instead of overflow.
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
-        let millis = duration.as_millis();
-        if millis > u64::MAX as u128 {
-            return Self(u64::MAX);
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "compared with the limit above")]
-        Self(self.0.saturating_add(millis as u64))
+        let whole = duration.as_secs().saturating_mul(1000);
+        Self(self.0.saturating_add(whole.saturating_add(duration.subsec_millis() as u64)))
     }
 
     /// How much later this is than `earlier`; zero if it is not.

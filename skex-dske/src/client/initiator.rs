@@ -517,7 +517,7 @@ impl<P: Pad> Client<P> {
             splitter.split(block.octets().expose(), &pads, &mut out).ok()?;
         }
         made.extend(following.into_iter().zip(shares).map(|(link, share)| (link, share, None)));
-        made.sort_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
+        made.sort_unstable_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
 
         let pad_octets = u64::from(spent).saturating_mul(ELEMENT_LEN as u64);
         let now = self.clock.now();

@@ -116,33 +116,27 @@ fn decode_by(
     verify: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<Decoded, DecodeError> {
     let word = Word::new(threshold, shares)?;
-    let mut candidate = SecretVec::zeroed(word.length);
-
-    let first = Subset::new(&word, |_| true)?;
-    first.basis.evaluate(&first.blocks, 0, candidate.expose_mut());
-    if verify(candidate.expose()) {
-        return word.accept(candidate, first);
+    if let Some(decoded) = word.try_first(&|_| true, verify)? {
+        return Ok(decoded);
     }
 
     match syndrome::locate(&word, None)? {
         // One polynomial through all shares, and it is not the right one: every subset gives it again.
         Errors::None => return Err(DecodeError::Undecodable),
         Errors::At(wrong) => {
-            let rest = Subset::new(&word, |i| !wrong.contains(&i))?;
-            rest.basis.evaluate(&rest.blocks, 0, candidate.expose_mut());
-            if verify(candidate.expose()) {
-                return word.accept(candidate, rest);
+            if let Some(decoded) = word.try_first(&|i| !wrong.contains(&i), verify)? {
+                return Ok(decoded);
             }
         }
         Errors::TooMany => {}
     }
 
+    let mut candidate = SecretVec::zeroed(word.length);
     let mut search = SubsetSearch::new(&word);
     for _ in 0..work_limit {
         let Some(members) = search.next_candidate(candidate.expose_mut()) else { break };
         if verify(candidate.expose()) {
-            let right = Subset::new(&word, |i| members.contains(&i))?;
-            return word.accept(candidate, right);
+            return word.accept_by(&|i| members.contains(&i), candidate);
         }
     }
     Err(DecodeError::Undecodable)
@@ -184,6 +178,25 @@ impl<'a> Word<'a> {
     /// The number of shares beyond the threshold.
     fn surplus(&self) -> usize {
         self.blocks.len().saturating_sub(self.threshold)
+    }
+
+    /// Tries the first shares that pass a filter. Not inlined, nor is its like: prepared subsets are much of a small stack.
+    #[inline(never)]
+    fn try_first(
+        &self,
+        include: &dyn Fn(usize) -> bool,
+        verify: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Decoded>, DecodeError> {
+        let subset = Subset::new(self, include)?;
+        let mut candidate = SecretVec::zeroed(self.length);
+        subset.basis.evaluate(&subset.blocks, 0, candidate.expose_mut());
+        if verify(candidate.expose()) { self.accept(candidate, subset).map(Some) } else { Ok(None) }
+    }
+
+    /// Accepts a secret that these shares gave.
+    #[inline(never)]
+    fn accept_by(&self, include: &dyn Fn(usize) -> bool, secret: SecretVec) -> Result<Decoded, DecodeError> {
+        self.accept(secret, Subset::new(self, include)?)
     }
 
     /// Names the culprits, given a secret that was accepted and a subset of shares that gives it.
@@ -232,7 +245,7 @@ struct Subset<'a> {
 }
 
 impl<'a> Subset<'a> {
-    fn new(word: &Word<'a>, include: impl Fn(usize) -> bool) -> Result<Self, ShareError> {
+    fn new(word: &Word<'a>, include: &dyn Fn(usize) -> bool) -> Result<Self, ShareError> {
         let members = || (0..word.blocks.len()).filter(|&i| include(i)).take(word.threshold);
         let basis = Basis::new(members().filter_map(|i| word.coordinates.get(i)).map(|x| x.get()))?;
         let blocks: Vec<&[u8]> = members().filter_map(|i| word.blocks.get(i).copied()).collect();
