@@ -23,16 +23,17 @@ STANDARD = ["-Zbuild-std=core,alloc", "-Zbuild-std-features=optimize_for_size"]
 BOUNDS = {
     "peer_ram": 1024,
     "stack_enrolment": 7168,
-    "stack_handshake": 4608,
-    "stack_export": 4352,
-    "stack_restart": 4608,
-    "heap_initiator": 14336,
-    "heap_responder": 20480,
+    "stack_handshake": 2688,
+    "stack_export": 2560,
+    "stack_restart": 2816,
+    "heap_initiator": 12288,
+    "heap_responder": 18432,
     "stack_start": 7168,
-    "stack_connecting": 14336,
-    "stack_key": 14336,
-    "flash_peer": 32256,
-    "flash_both": 184320,
+    "stack_connecting": 7168,
+    "stack_key": 8448,
+    "flash_parts": 6656,
+    "flash_peer": 31232,
+    "flash_both": 154624,
 }
 
 
@@ -86,10 +87,12 @@ def flash(image):
 
 def main():
     figures = {}
-    build("--bin", "floor", "--bin", "pair", "--bin", "peer")
+    build("--bin", "floor", "--bin", "pair", "--bin", "parts", "--bin", "peer")
     figures |= run("floor")
     figures |= run("pair")
+    figures |= run("parts")
     figures |= run("peer")
+    figures["flash_parts"] = flash("parts") - flash("floor")
     figures["flash_peer"] = flash("peer") - flash("floor")
     build("--features", "dske")
     figures |= run("floor")

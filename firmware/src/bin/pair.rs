@@ -97,8 +97,7 @@ impl Pair {
             let (sender, receiver) = if from == 0 { (a, b) } else { (b, a) };
             from = 1 - from;
             let Some(message) = &sender.sent else { return false };
-            let taken =
-                receiver.peer.handle_message(NOW, &mut self.rng, PathId::new(1), message.as_bytes());
+            let taken = receiver.peer.handle_message(NOW, &mut self.rng, PathId::new(1), message.as_bytes());
             if taken.ok() != Some(Disposition::Accepted) {
                 return false;
             }
