@@ -179,8 +179,8 @@ impl<P: Pad> Hub<P> {
         }
         if refilled.next < elements {
             if refilled.next == 0 && progress.acknowledged > 0 {
-                // It has forgotten what came: a start.
-                (progress.acknowledged, progress.sent) = (0, 0);
+                // It has forgotten what came. The next repetition begins anew: at once, each word would draw a whole window.
+                progress.acknowledged = 0;
             } else if refilled.next > progress.acknowledged {
                 progress.acknowledged = refilled.next;
                 progress.sent = progress.sent.max(refilled.next);

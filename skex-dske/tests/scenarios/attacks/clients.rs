@@ -2,7 +2,8 @@
 
 use skex_dske::{Authorised, KeyError, KeyRequest};
 use skex_sim::{Link, Receipts};
-use skex_wire::dske::{AnswerStatus, CommandBody};
+use skex_wire::Writer;
+use skex_wire::dske::{AnswerStatus, CommandBody, Direction, Inner, InnerType, Refilled};
 
 use super::liar::{Liar, Share, lease_request_in, pass};
 use crate::oracle::Oracle;
@@ -316,4 +317,38 @@ fn scenario_61_one_name_is_not_given_to_two_receivers() {
     cast.settle(20);
     assert!((0..5).all(|hub| Oracle::delivered(&cast, 2, skex_core::KeyId::new([6; 16]), hub) <= 1));
     assert!(cast.keys(1).is_empty() && cast.keys(3).is_empty());
+}
+
+/// A client says again and again that a little of a table has come, and that nothing has. What the hub sends for it, to whatever address that came
+/// from, is what it would send by its own repetitions, and not the whole window for each word.
+#[test]
+fn a_client_that_forgets_what_came_draws_no_window_a_word() {
+    let mut cast = cast(9, &setup(8));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    pass(&mut cast, 100);
+    liar.say(&mut cast, &[InnerType::FETCH.value()]);
+    pass(&mut cast, 20);
+    cast.refill((0, 2), (true, 1), 20_000);
+    pass(&mut cast, 20);
+    let _ = liar.hear(&cast);
+    for _ in 0..100 {
+        for next in [1, 0] {
+            let refilled = Refilled::new(Direction::UPLINK, 1, next);
+            let mut octets = [0; Refilled::LEN];
+            refilled.encode(&mut Writer::new(&mut octets)).unwrap();
+            liar.say(&mut cast, &octets);
+            pass(&mut cast, 1);
+        }
+    }
+    let parts = liar.hear(&cast).iter().filter(|inner| inner[0] == InnerType::REFILL.value()).count();
+    assert!((1..=40).contains(&parts), "{parts}");
+    // And it goes on: a client that has started and forgotten gets the table from its beginning.
+    pass(&mut cast, 2000);
+    let again = liar.hear(&cast);
+    let firsts = again.iter().filter_map(|inner| match Inner::decode(inner) {
+        Ok(Inner::Refill(refill)) => Some(refill.first),
+        _ => None,
+    });
+    assert!(firsts.into_iter().any(|first| first == 0));
 }
