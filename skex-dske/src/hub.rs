@@ -205,7 +205,8 @@ pub enum HubEvent {
         error: PadError,
     },
     /// What this hub, or shard, has stored of a client is older than what the client knows: its store was brought back from a copy, or
-    /// a table is damaged. No pad is used twice while only one end was brought back. Told once a table and start.
+    /// a table is damaged. A client that lies can bring this about, of its own link. No pad is used twice while only one end was brought back. Told
+    /// once a table and start.
     RolledBack {
         /// The client that knows more.
         client: ClientTag,

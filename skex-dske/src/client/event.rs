@@ -123,7 +123,8 @@ pub enum ClientEvent {
         error: PadError,
     },
     /// What this client has stored of a link is older than what the hub knows: its store was brought back from a copy, or a table is
-    /// damaged. No pad is used twice while only one end was brought back. Told once a table and start.
+    /// damaged. A hub that lies can bring this about, of its own link. No pad is used twice while only one end was brought back. Told once a table and
+    /// start.
     RolledBack {
         /// The hub at the other end.
         hub: HubId,
