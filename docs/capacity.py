@@ -56,9 +56,9 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def of_key(report, name):
+def of_key(report):
     """What a key costs a hub: nanoseconds, datagrams and octets, without what clients cost that were idle meanwhile."""
-    idle, phase, hubs = report["udp"]["idle"], report["udp"][name], report["hubs"]
+    idle, phase, hubs = report["udp"]["idle"], report["udp"]["full"], report["hubs"]
     idle_seconds = report["clients"] * phase["seconds"] / phase["keys"]
     return (
         phase["hub_nanos_a_relay"] - idle["hub_nanos_a_client_second"] * idle_seconds,
@@ -77,7 +77,7 @@ def of_idle(report):
 def measured(report):
     udp, memory, floor = report["udp"], report["memory"], report["datagram"]
     full = udp["full"]
-    nanos, datagrams, octets = of_key(report, "full")
+    nanos, datagrams, octets = of_key(report)
     idle_nanos, _, idle_octets = of_idle(report)
     best = memory["steady"]["best_nanos_a_relay"] or memory["steady"]["hub_nanos_a_relay"]
     rows = [
@@ -102,7 +102,7 @@ def measured(report):
 
 def hubs_table(report):
     client = report["udp"]["octets_a_client_at_work"]
-    nanos, datagrams, octets = of_key(report, "full")
+    nanos, datagrams, octets = of_key(report)
     idle_nanos, idle_datagrams, idle_octets = of_idle(report)
     rows = []
     for endpoints in ENDPOINTS:

@@ -70,6 +70,11 @@ impl What {
         }
     }
 
+    /// Whether it changes at a hub what a later one changes again.
+    fn is_a_state(&self) -> bool {
+        self.undoes(self)
+    }
+
     /// Whether of these two what is carried out last is what holds.
     fn undoes(&self, other: &Self) -> bool {
         match (self, other) {
@@ -261,7 +266,7 @@ impl<P: Pad> Client<P> {
             return;
         }
         let Some(hub) = self.links.get_mut(link) else { return };
-        if hub.is_open() && hub.unanswered && task.what.undoes(&task.what) {
+        if hub.is_open() && hub.unanswered && task.what.is_a_state() {
             // What was given up may still be on its way, and ends with the session.
             hub.restart(now, pace, rng);
             return self.say_hello(now);
@@ -297,7 +302,7 @@ impl<P: Pad> Client<P> {
         for (hub, asked) in self.links.iter_mut().zip(&task.asked) {
             if let (None, Some((sent, _))) = (&asked.told, &asked.sent) {
                 hub.link.settle_command(sent);
-                hub.unanswered |= task.what.undoes(&task.what);
+                hub.unanswered |= task.what.is_a_state();
             }
         }
         let hubs = self.links.iter().zip(&task.asked).map(|(hub, asked)| {

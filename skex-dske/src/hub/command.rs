@@ -5,9 +5,9 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
+use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{KeyId, SecretVec};
-use skex_wire::dske::{Busy, Command, CommandBody, Found, Offer, OutcomeStatus, Tagged};
+use skex_wire::dske::{Command, CommandBody, Found, Offer, OutcomeStatus, Tagged};
 
 use super::asked::PendingCommand;
 use super::hand_over::Crossing;
@@ -126,14 +126,8 @@ impl<P: Pad> Hub<P> {
         if self.repeat_command_elsewhere(now, id, slot) {
             return Err(DiscardReason::Duplicate);
         }
-        // Nothing is opened that could not be kept: "busy" spends nothing.
-        let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
-        if full || !self.shard.is_whole() && self.hand_overs.free() < QUEUE_RESERVE {
-            let busy = Busy::new(table, index);
-            if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
-                self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);
-            }
-            return Err(DiscardReason::Busy);
+        if self.is_full() || !self.shard.is_whole() && self.hand_overs.free() < QUEUE_RESERVE {
+            return Err(self.say_busy(id, slot));
         }
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         let answer_key = client.link.open_command(message)?;

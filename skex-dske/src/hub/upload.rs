@@ -55,15 +55,9 @@ impl<P: Pad> Hub<P> {
             self.send(initiator, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
-        // Nothing is opened that could not be kept: "busy" spends nothing.
-        let full = self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE;
         let responder = self.client_of(ClientTag::new(upload.peer));
-        if full || self.is_full_elsewhere(id, responder) {
-            let busy = Busy::new(slot.block.table, slot.block.index);
-            if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
-                self.send(initiator, &inner, Barrier::OPEN, TransmitClass::Reply);
-            }
-            return Err(DiscardReason::Busy);
+        if self.is_full() || self.is_full_elsewhere(id, responder) {
+            return Err(self.say_busy(initiator, slot));
         }
         let client = self.client_mut(initiator).ok_or(DiscardReason::UnknownPeer)?;
         let ReceivedShare { share, answer_key, .. } = client.link.open_share(message)?;
@@ -90,6 +84,20 @@ impl<P: Pad> Hub<P> {
         self.pass_on_confirmation(now, id);
         self.deliver(now, rng, id);
         Ok(Disposition::Accepted)
+    }
+
+    /// Whether nothing more can be kept now. Nothing is opened then.
+    pub(super) fn is_full(&self) -> bool {
+        self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE
+    }
+
+    /// Says that a message cannot be kept now. That spends nothing.
+    pub(super) fn say_busy(&mut self, to: ClientId, slot: Slot) -> DiscardReason {
+        let busy = Busy::new(slot.block.table, slot.block.index);
+        if let Some(inner) = encoded(Busy::LEN, |out| busy.encode(out)) {
+            self.send(to, &inner, Barrier::OPEN, TransmitClass::Reply);
+        }
+        DiscardReason::Busy
     }
 
     /// Takes a share into the hub's care, unless it is there already. The checkpoint with which it is durable.

@@ -19,6 +19,11 @@ GRACE = 0.5
 What = wire.Lookup | wire.Publish | wire.Withdraw | wire.Authorise
 
 
+def is_a_state(what: What) -> bool:
+    """Whether it changes at a hub what a later one changes again."""
+    return undoes(what, what)
+
+
 def undoes(one: What, other: What) -> bool:
     """Whether of these two what is carried out last is what holds."""
     match one, other:
@@ -60,7 +65,7 @@ class Task:
                 # A hub does what comes last: what is held back must not be that.
                 if any(earlier.is_under_way(i, self._what) for earlier in client.before(self)):
                     continue
-                if i in client.given_up and undoes(self._what, self._what):
+                if i in client.given_up and is_a_state(self._what):
                     client.restart(now, i)
                     continue
                 part.sending = client.ends[i].allocate(0)
@@ -106,7 +111,7 @@ class Task:
         if complete or now >= self._ends:
             self.done = True
             for i, part in enumerate(self._parts):
-                if part.sending is not None and part.outcome is None and undoes(self._what, self._what):
+                if part.sending is not None and part.outcome is None and is_a_state(self._what):
                     self._client.given_up.add(i)
             self._tell()
 
