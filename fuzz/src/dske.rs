@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use skex_core::{Assurance, KeyId, SecretBytes};
 use skex_dske::{
-    ClientEvent, ClientId, Conduct, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release,
+    ClientEvent, ClientId, Conduct, HubError, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release,
     ResponderPolicy, Table, Tag,
 };
 use skex_sim::{Either, Link, NodeId, PowerLoss, Receipts};
@@ -323,9 +323,12 @@ impl Script {
     /// A client of a hub is revoked there; the next time it is enrolled anew, and starts under its new number.
     fn revoke_or_enrol(&mut self, cast: &mut Cast, input: &mut Input<'_>) -> Option<()> {
         let (hub, client) = (input.below(cast.hubs.len())?, input.below(cast.clients.len())?);
-        // Not of hubs in shards: where a crash undid another revocation at one shard, the others refuse its roster, and this operator does
-        // not know that it has to revoke once more.
-        if self.is_sharded || self.liars.iter().any(|(of, at, _)| (*at, *of) == (hub, client)) {
+        if self.liars.iter().any(|(of, at, _)| (*at, *of) == (hub, client)) {
+            return Some(());
+        }
+        // An operator waits until all shards run: each is told.
+        let are_up = cast.world.call(cast.hubs[hub], |party, _, _| party.right().unwrap().are_up());
+        if are_up == Some(false) {
             return Some(());
         }
         let is_enrolled_anew = |cast: &Cast| {
@@ -338,18 +341,28 @@ impl Script {
             if is_enrolled_anew(cast) {
                 return Some(());
             }
-            // Its operator waits until the hub says so.
-            let is_told = cast.world.events().iter().any(|happened| {
-                happened.node == cast.hubs[hub]
-                    && matches!(&happened.event, Either::Right(HubEvent::ClientRevoked { client, .. }) if client.number() == old)
-            });
-            if !is_told {
+            // Its operator waits until the hub says so: of this one, and, where hubs are in shards, of all. A shard at which a crash undid it
+            // is told again.
+            let revoked = |number: u32| {
+                cast.world.events().iter().any(|happened| {
+                    happened.node == cast.hubs[hub]
+                        && matches!(&happened.event, Either::Right(HubEvent::ClientRevoked { client, .. }) if client.number() == number)
+                })
+            };
+            let mut of_this_hub = self.revoked.iter().filter(|((at, _), _)| *at == hub);
+            let untold = of_this_hub.find(|(_, number)| !revoked(**number)).map(|(_, number)| *number);
+            if !revoked(old) || self.is_sharded && untold.is_some() {
+                let again = ClientId::new(untold.unwrap_or(old));
+                let _ = cast
+                    .world
+                    .call(cast.hubs[hub], |party, now, _| party.right().unwrap().revoke(now, again));
                 return Some(());
             }
             let anew = cast.make_anew(hub, client, next);
             let enrolled = cast
                 .world
                 .call(cast.hubs[hub], |party, _, _| party.right().unwrap().enrol(anew.at_hub(), &[]));
+            assert_ne!(enrolled, Some(Err(HubError::Enrolment)), "whoever was revoked can be enrolled anew");
             if enrolled == Some(Ok(())) {
                 let mut revision = cast.revision.borrow_mut();
                 revision.left_out.push((hub, old));

@@ -251,6 +251,11 @@ impl<P: Pad> Client<P> {
         let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
         connection.link.retire_table(direction, number)?;
         connection.restart(now, pace, rng);
+        // What is sealed under it and waits for the store leaves no more.
+        let to = Destination::Peer(connection.handle);
+        self.queue.discard(|item| {
+            matches!(item, Item::Transmit(transmit) if transmit.to == to) && !cfg!(skex_without = "unsent")
+        });
         self.retiring.push_back((self.journal.after(), link, direction, number));
         self.store_marks(link);
         self.say_hello(now);

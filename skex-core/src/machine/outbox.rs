@@ -141,4 +141,10 @@ impl<T> Queue<T> {
         }
         None
     }
+
+    /// Drops everything that waits and `unwanted` says so of.
+    pub fn discard(&mut self, mut unwanted: impl FnMut(&T) -> bool) {
+        self.open.retain(|item| !unwanted(item));
+        self.gated.retain(|(_, item)| !unwanted(item));
+    }
 }

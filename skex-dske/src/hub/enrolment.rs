@@ -88,6 +88,7 @@ impl<P: Pad> Hub<P> {
             self.remove_relay(id);
         }
         self.waiting.remove(&client);
+        self.drop_unsent(client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
         match self.clients.remove(client) {

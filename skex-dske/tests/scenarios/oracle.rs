@@ -16,7 +16,9 @@
 //! What an end in the adversary's hand says is held against nobody; what honest ends say to it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use skex_core::machine::Instant;
 use skex_core::{Assurance, Expander, KeyId, Label, SecretBytes, Suite, extract};
 use skex_dske::{
     ClientEvent, ClientTag, Coordinate, ELEMENT_LEN, MessageVerificationKey, Origin, Role, Tag, combine,
@@ -42,6 +44,8 @@ type Name = (usize, KeyId);
 #[derive(Default)]
 pub struct Oracle {
     seen: usize,
+    /// When what is looked at left, in the world's time.
+    now: Instant,
     links: BTreeMap<Pair, Envelopes>,
     /// What each element of each table was used for: an index into `messages`.
     uses: BTreeMap<(TableOf, u32), usize>,
@@ -117,6 +121,8 @@ struct Making {
     responder: ClientTag,
     threshold: u8,
     key_len: usize,
+    /// When its lifetime is over, counted from the first upload.
+    ends: Instant,
     /// By coordinate.
     uploaded: BTreeMap<u8, Vec<u8>>,
     delivered: BTreeSet<u8>,
@@ -228,6 +234,7 @@ impl Oracle {
         }
         let departures = cast.world.departures();
         for departure in departures.get(self.seen..).unwrap_or_default() {
+            self.now = departure.at;
             let (bytes, to) = match &departure.what {
                 Departed::Sent { bytes, to, .. } => (bytes, to),
                 Departed::Stored(record) => {
@@ -283,6 +290,12 @@ impl Oracle {
     /// What is durable at `node`: of each of its shards.
     fn stored(&self, node: NodeId) -> impl Iterator<Item = &Store> {
         self.stores.range((node, [0; 8])..=(node, [0xff; 8])).map(|(_, store)| store)
+    }
+
+    /// Whether a client's number was taken from it, durably.
+    fn is_revoked(&self, hub: NodeId, client: ClientTag) -> bool {
+        let mut values = self.stored(hub).flat_map(|store| &store.values);
+        values.any(|(key, value)| key.first() == Some(&6) && value.as_slice() == client.as_bytes())
     }
 
     /// What just left `node` depends on this value of its store.
@@ -398,7 +411,11 @@ impl Oracle {
                         (cast.hubs[pair.1], (initiator as u32).to_be_bytes().to_vec())
                     };
                     let key = [&[2], first.as_slice(), key_id.as_bytes()].concat();
-                    self.depends(node, &key, |_| true, "a share was accepted");
+                    // One record may carry the share, and that its responder is revoked.
+                    let making = self.keys.get(&(initiator, key_id));
+                    if !making.is_some_and(|making| self.is_revoked(node, making.responder)) {
+                        self.depends(node, &key, |_| true, "a share was accepted");
+                    }
                 }
             }
             Inner::Command(command) => {
@@ -443,12 +460,15 @@ impl Oracle {
                 }
             }
             CommandBody::Withdraw(key_id) => {
-                // The share is not in it any more; or, in shards, none is taken that may still be on its way.
+                // The share is not in it any more; or, in shards, none is taken that may still be on its way. Once the lifetime is over, nothing.
+                let making = self.keys.get(&(pair.0, KeyId::new(key_id)));
+                let is_over = making.is_some_and(|making| self.now >= making.ends);
                 let short = |relay: &Vec<u8>| relay.len() < 80;
-                self.stored(node).any(|store| {
-                    store.values.contains_key(&stored(10, &key_id))
-                        || store.values.get(&stored(2, &key_id)).is_some_and(short)
-                })
+                is_over
+                    || self.stored(node).any(|store| {
+                        store.values.contains_key(&stored(10, &key_id))
+                            || store.values.get(&stored(2, &key_id)).is_some_and(short)
+                    })
             }
             CommandBody::Authorise { client, allowed } => {
                 let mut lists =
@@ -523,6 +543,7 @@ impl Oracle {
                 responder: peer,
                 threshold: terms.threshold,
                 key_len: terms.key_len as usize,
+                ends: self.now.saturating_add(Duration::from_secs(u64::from(terms.lifetime))),
                 uploaded: BTreeMap::new(),
                 delivered: BTreeSet::new(),
                 refilled: [false; 2],
@@ -663,7 +684,7 @@ impl Oracle {
     }
 
     fn judge_keys(&mut self, cast: &Cast) {
-        let mut given: BTreeMap<(NodeId, Name), Vec<skex_core::machine::Instant>> = BTreeMap::new();
+        let mut given: BTreeMap<(NodeId, Name), Vec<Instant>> = BTreeMap::new();
         for happened in cast.world.events() {
             let Either::Left(ClientEvent::KeyEstablished(established)) = &happened.event else { continue };
             self.counts.keys += 1;

@@ -6,6 +6,7 @@ use skex_sim::{Either, PowerLoss, Receipts};
 use skex_wire::dske::Direction;
 
 use crate::oracle::Oracle;
+use crate::sharded::WHOLE;
 use crate::world::{Cast, Setup, SharedPad, cast};
 
 const WAYS: [Direction; 2] = [Direction::UPLINK, Direction::DOWNLINK];
@@ -352,5 +353,51 @@ fn a_table_that_is_used_up_is_retired_without_a_false_alarm() {
         };
         assert_eq!((retired, cast.retired()), (Ok(()), vec![(0, true)]), "{at_hub}");
         assert!(is_erased(&pad));
+    }
+}
+
+/// A store is slow, and what an end has sealed under a table waits for it, when the table is taken out of service there: by its number, or with the
+/// client, which the hub revokes. It leaves no more. Without that it does leave.
+#[test]
+fn what_waits_for_the_store_leaves_no_more_by_a_table_that_is_retired() {
+    for (at_hub, how) in [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2)] {
+        let mut setup = Setup::new(3);
+        setup.shards = WHOLE;
+        let mut cast = cast(4, &setup);
+        let first = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(10);
+        cast.assert_agreed(0, 1, first);
+        let (node, client, way) = if at_hub {
+            (cast.hubs[0], 1, Direction::DOWNLINK)
+        } else {
+            (cast.clients[0], 0, Direction::UPLINK)
+        };
+        let used = |cast: &Cast| {
+            let is_of_it =
+                |&(of, hub, uplink, _): &(usize, usize, bool, u32)| (of, hub, uplink) == (client, 0, !at_hub);
+            Oracle::spent(cast).into_iter().filter(is_of_it).count()
+        };
+        cast.world.set_receipts(node, Receipts::Withheld { from: 0 });
+        // More than what was reserved before.
+        for _ in 0..8 {
+            cast.request(0, 1, KeyRequest::new(2));
+        }
+        cast.settle(1);
+        let before = used(&cast);
+        match (how, at_hub) {
+            (0, _) => {}
+            (1, false) => assert_eq!(cast.retire_at_client(client, 0, way, 0), Ok(())),
+            (1, true) => assert_eq!(cast.retire_at_hub(0, client, way, 0), Ok(())),
+            _ => {
+                let id = ClientId::new(client as u32);
+                let revoked = cast.world.call(node, |party, now, _| party.right().unwrap().revoke(now, id));
+                assert_eq!(revoked, Some(Ok(())));
+            }
+        }
+        cast.world.set_receipts(node, Receipts::AtOnce);
+        cast.world.release_receipts(node);
+        cast.settle(10);
+        assert_eq!(used(&cast) > before, how == 0, "hub: {at_hub}, {how}");
+        Oracle::acquit(&cast);
     }
 }

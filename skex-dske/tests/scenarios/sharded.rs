@@ -244,6 +244,12 @@ impl ShardedHub {
         self.of(client).is_some()
     }
 
+    /// Whether all shards are up.
+    #[allow(dead_code, reason = "for fuzzing")]
+    pub fn are_up(&self) -> bool {
+        self.shards.iter().all(|shard| shard.hub.is_some())
+    }
+
     fn hubs(&self) -> impl Iterator<Item = &Hub<SharedPad>> {
         self.shards.iter().filter_map(|shard| shard.hub.as_ref())
     }
