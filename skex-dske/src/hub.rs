@@ -392,7 +392,11 @@ impl<P: Pad> Hub<P> {
     fn restore_relay(&mut self, key: &[u8], value: &[u8], now: Instant) -> Result<(), RestoreError> {
         let id = relay::id_of(key)?;
         let relay = Relay::decode(value, now)?;
-        if self.client(relay.responder).is_none() || self.roster.tag(id.0).is_none() {
+        let has_responder = match relay.share {
+            Some(_) => self.client(relay.responder).is_some(),
+            None => self.shard.owns(relay.responder) && self.was_enrolled(relay.responder),
+        };
+        if !has_responder || self.roster.tag(id.0).is_none() {
             return Err(RestoreError::Configuration);
         }
         self.count_key(id.0);

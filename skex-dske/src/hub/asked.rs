@@ -302,6 +302,13 @@ impl<P: Pad> Hub<P> {
         }
     }
 
+    /// A client of another shard was revoked: nobody judges what was asked for it any more.
+    pub(super) fn end_asking_for(&mut self, responder: ClientId) {
+        for asked in self.asked.values_mut().filter(|asked| asked.responder == responder) {
+            asked.pending = None;
+        }
+    }
+
     pub(super) fn restore_asked(
         &mut self,
         key: &[u8],
@@ -313,7 +320,7 @@ impl<P: Pad> Hub<P> {
         let responder = ClientId::new(reader.u32()?);
         let expires = now.saturating_add(Duration::from_secs(reader.u32()?.into()));
         reader.finish()?;
-        if self.client(id.0).is_none() || self.roster.tag(responder).is_none() {
+        if self.client(id.0).is_none() || !self.was_enrolled(responder) {
             return Err(RestoreError::Configuration);
         }
         self.count_key(id.0);

@@ -226,7 +226,7 @@ impl<P: Pad> Hub<P> {
     }
 
     /// The share of a relay is not to be delivered any more.
-    fn drop_share(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
+    pub(super) fn drop_share(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
         let Some(relay) = self.relays.get_mut(&id) else { return OutcomeStatus::UNKNOWN };
         let status = if relay.was_sent { OutcomeStatus::SENT } else { OutcomeStatus::DONE };
         (relay.share, relay.withdrawn) = (None, Some(status));

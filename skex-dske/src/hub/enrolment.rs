@@ -78,16 +78,16 @@ impl<P: Pad> Hub<P> {
         self.forget_spent(client);
         self.journal.wipe_soon(now);
         self.offers.remove(&client);
-        let relays = self.relays.iter().map(|(id, relay)| (*id, relay.responder));
-        let asked = self.asked.iter().map(|(id, asked)| (*id, asked.responder));
-        let taken_back = self.taken_back.keys().map(|id| (*id, id.0));
-        let all = relays.chain(asked).chain(taken_back);
-        let gone: Vec<RelayId> =
-            all.filter(|(id, responder)| id.0 == client || *responder == client).map(|(id, _)| id).collect();
-        for id in gone {
+        let all = self.relays.keys().chain(self.asked.keys()).chain(self.taken_back.keys());
+        let own: Vec<RelayId> = all.filter(|id| id.0 == client).copied().collect();
+        for id in own {
             self.remove_relay(id);
         }
-        self.waiting.remove(&client);
+        // Whoever asked for a key with it may still ask whether a share of that had left.
+        for id in self.waiting.get(&client).into_iter().flatten().copied().collect::<Vec<RelayId>>() {
+            let _ = self.drop_share(now, id);
+        }
+        self.end_asking_for(client);
         self.drop_unsent(client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
@@ -128,6 +128,11 @@ impl<P: Pad> Hub<P> {
         self.divide_anew();
         self.store_marks(id);
         Ok(())
+    }
+
+    /// Whether a number is a client's, or was until that was revoked.
+    pub(super) fn was_enrolled(&self, client: ClientId) -> bool {
+        self.roster.tag(client).is_some() || self.revoked.contains_key(&client)
     }
 
     /// Who is a client of this hub now.

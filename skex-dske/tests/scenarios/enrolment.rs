@@ -7,12 +7,12 @@ use rand_core::SeedableRng;
 use skex_core::SecretBytes;
 use skex_core::machine::PeerHandle;
 use skex_dske::{
-    Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubLink,
-    KeyError, KeyRequest, Origin, RestoreError, Table,
+    Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError, HubEvent,
+    HubLink, KeyError, KeyRequest, Origin, RestoreError, Table,
 };
 use skex_sim::{Either, Link, PowerLoss, Receipts};
 use skex_wire::SuiteId;
-use skex_wire::dske::{AnswerStatus, InnerType};
+use skex_wire::dske::{AnswerStatus, InnerType, OutcomeStatus};
 
 use crate::attacks::liar::{Liar, pass};
 use crate::oracle::Oracle;
@@ -96,6 +96,50 @@ fn what_waits_goes_with_the_client() {
         assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
         // The configuration still has it: told again, and erased again.
         assert_eq!(cast.revoked(0), [revoked, revoked]);
+        Oracle::acquit(&cast);
+    }
+}
+
+/// A responder has its share, or part of a key is on its way to it, or nothing of it has left, when all hubs revoke it. The initiator takes the key
+/// back, hubs having started in between or not, and is told the truth by each: nobody says that there was no such key.
+#[test]
+fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
+    for (sent, restarts) in [(0, false), (0, true), (1, false), (1, true), (2, false), (2, true)] {
+        let mut cast = cast(3, &Setup::new(3));
+        let earlier = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, earlier);
+        if sent < 2 {
+            cast.world.kill(cast.clients[1]);
+        }
+        if sent == 0 {
+            // Nor has any hub a session with it.
+            for hub in cast.hubs.clone() {
+                cast.world.restart(hub);
+            }
+        }
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        for hub in 0..3 {
+            cast.revoke(hub, 1).unwrap().unwrap();
+        }
+        cast.settle(1);
+        let mut told = [OutcomeStatus::DONE, OutcomeStatus::SENT, OutcomeStatus::ANSWERED][sent];
+        if restarts {
+            for hub in cast.hubs.clone() {
+                cast.world.restart(hub);
+            }
+            cast.settle(30);
+        }
+        cast.withdraw(0, id);
+        cast.settle(10);
+        assert_eq!(cast.outcomes(0), [(HubCommand::Withdraw(id), vec![Some(told); 3])], "{sent} {restarts}");
+        // Nothing of the key is left when its lifetime is over.
+        cast.settle(3600);
+        cast.withdraw(0, id);
+        cast.settle(10);
+        told = OutcomeStatus::UNKNOWN;
+        assert_eq!(cast.outcomes(0)[1], (HubCommand::Withdraw(id), vec![Some(told); 3]), "{sent} {restarts}");
         Oracle::acquit(&cast);
     }
 }

@@ -292,12 +292,6 @@ impl Oracle {
         self.stores.range((node, [0; 8])..=(node, [0xff; 8])).map(|(_, store)| store)
     }
 
-    /// Whether a client's number was taken from it, durably.
-    fn is_revoked(&self, hub: NodeId, client: ClientTag) -> bool {
-        let mut values = self.stored(hub).flat_map(|store| &store.values);
-        values.any(|(key, value)| key.first() == Some(&6) && value.as_slice() == client.as_bytes())
-    }
-
     /// What just left `node` depends on this value of its store.
     fn depends(&mut self, node: NodeId, key: &[u8], good: impl Fn(&[u8]) -> bool, what: &str) {
         if !self.stored(node).any(|store| store.values.get(key).is_some_and(|value| good(value))) {
@@ -411,11 +405,7 @@ impl Oracle {
                         (cast.hubs[pair.1], (initiator as u32).to_be_bytes().to_vec())
                     };
                     let key = [&[2], first.as_slice(), key_id.as_bytes()].concat();
-                    // One record may carry the share, and that its responder is revoked.
-                    let making = self.keys.get(&(initiator, key_id));
-                    if !making.is_some_and(|making| self.is_revoked(node, making.responder)) {
-                        self.depends(node, &key, |_| true, "a share was accepted");
-                    }
+                    self.depends(node, &key, |_| true, "a share was accepted");
                 }
             }
             Inner::Command(command) => {

@@ -374,7 +374,7 @@ fn rolled_back(cast: &Cast, from: usize) -> Vec<ClientTag> {
 /// client is gone at all of them, and for good.
 #[test]
 fn a_revocation_is_told_again_until_every_shard_has_it() {
-    for point in 0..40 {
+    for point in 0..30 {
         let mut setup = setup(2, Between::default());
         setup.clients = 3;
         let mut cast = cast(6, &setup);
