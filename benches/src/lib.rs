@@ -38,7 +38,7 @@ pub fn generator(seed: u64) -> ChaCha20Rng {
 
 /// `length` octets from a generator.
 #[must_use]
-pub fn octets(rng: &mut ChaCha20Rng, length: usize) -> Vec<u8> {
+pub fn octets(rng: &mut impl Rng, length: usize) -> Vec<u8> {
     let mut octets = vec![0; length];
     rng.fill_bytes(&mut octets);
     octets

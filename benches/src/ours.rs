@@ -4,6 +4,7 @@ use core::hint::black_box;
 use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{CryptoRng, Rng};
 use skex_core::Suite;
 use skex_dske::{Coordinate, combine, decode, split};
 use skex_wire::SuiteId;
@@ -217,28 +218,35 @@ fn coordinates(count: u8) -> Vec<Coordinate> {
     (1..=count).map(|x| Coordinate::new(x).unwrap()).collect()
 }
 
-/// Sharing a secret, its generator (ChaCha20) included.
+/// Sharing a secret, its generator included: ChaCha20, or ChaCha12, which is that of the crate `rand`.
 #[derive(Debug)]
-pub struct Split {
+pub struct Split<R = ChaCha20Rng> {
     threshold: u8,
     places: Vec<Coordinate>,
     secret: Vec<u8>,
     out: Vec<Vec<u8>>,
-    rng: ChaCha20Rng,
+    rng: R,
 }
 
 impl Split {
     /// Of `length` octets.
     #[must_use]
     pub fn new(threshold: u8, shares: u8, length: usize) -> Self {
-        let mut rng = generator(4);
+        Self::drawn_from(generator(4), threshold, shares, length)
+    }
+}
+
+impl<R: Rng> Split<R> {
+    /// With a generator of another kind.
+    #[must_use]
+    pub fn drawn_from(mut rng: R, threshold: u8, shares: u8, length: usize) -> Self {
         let secret = octets(&mut rng, length);
         let out = vec![vec![0; length]; usize::from(shares)];
         Self { threshold, places: coordinates(shares), secret, out, rng }
     }
 }
 
-impl Work for Split {
+impl<R: CryptoRng> Work for Split<R> {
     fn once(&mut self) -> usize {
         let mut out = self.out.iter_mut().map(Vec::as_mut_slice);
         let mut given: [&mut [u8]; 31] = core::array::from_fn(|_| out.next().unwrap_or_default());

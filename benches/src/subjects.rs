@@ -1,5 +1,7 @@
 //! All that is measured in one run: ours, and the peers.
 
+use chacha20::ChaCha12Rng;
+use chacha20::rand_core::SeedableRng;
 use skex_core::Suite;
 use skex_wire::SuiteId;
 
@@ -47,6 +49,8 @@ pub fn subjects() -> Vec<Subject> {
         all.push(Subject::new(split, Split::new(3, 5, length)));
         all.push(Subject::new(combine, Combine::new(3, 5, length)));
     }
+    let drawn = ChaCha12Rng::seed_from_u64(4);
+    all.push(Subject::new(SPLIT_BY_CHACHA12, Split::drawn_from(drawn, 3, 5, 1 << 20)));
     all.extend(shamir());
     all.extend([
         Subject::new("decode 16 of 31, honest", Decode::new(16, 31, 0)),
@@ -81,6 +85,9 @@ pub fn peers() -> Vec<Subject> {
     }
     all
 }
+
+/// Sharks and blahaj draw by that, too.
+const SPLIT_BY_CHACHA12: &str = "Shamir 3 of 5, split 1 MiB, drawn by ChaCha12";
 
 const LENGTHS: [usize; 2] = [64, 1 << 20];
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 
 use super::basis::{Basis, equal_blocks, places};
-use super::block::weighted_sum;
+use super::block::{bits, weighted_sum, weighted_sum_upon};
 use super::{Coordinate, ShareError, check_threshold};
 
 /// Makes shares for one set of hubs, again and again.
@@ -20,8 +20,9 @@ use super::{Coordinate, ShareError, check_threshold};
 pub struct Splitter {
     threshold: u8,
     shares: usize,
-    /// One row of `k` weights for each share that follows: of the secret first, then of the direct blocks.
-    weights: Vec<u8>,
+    /// One row for each share that follows: `k` weights, of the secret first, then of the direct blocks, and whether the share
+    /// before is added.
+    rows: Vec<u8>,
 }
 
 impl Splitter {
@@ -41,11 +42,15 @@ impl Splitter {
             .split_at_checked(threshold_len.saturating_sub(1))
             .ok_or(ShareError::ThresholdTooLarge)?;
         let basis = Basis::new(core::iter::once(0).chain(places(direct)))?;
-        let mut weights = vec![0; threshold_len.saturating_mul(following.len())];
-        for (x, row) in places(following).zip(weights.chunks_exact_mut(threshold_len)) {
-            basis.weights_at(x, row);
+        let row_len = threshold_len.saturating_add(1);
+        let mut rows = vec![0; row_len.saturating_mul(following.len())];
+        let mut before = [0; 255];
+        for (x, row) in places(following).zip(rows.chunks_exact_mut(row_len)) {
+            let Some((upon, weights)) = row.split_last_mut() else { continue };
+            basis.weights_at(x, weights);
+            *upon = build_upon(weights, &mut before);
         }
-        Ok(Self { threshold, shares: coordinates.len(), weights })
+        Ok(Self { threshold, shares: coordinates.len(), rows })
     }
 
     /// The number of direct hubs, `k - 1`: the first ones of the list.
@@ -78,11 +83,32 @@ impl Splitter {
         }
         let blocks = core::iter::once(secret).chain(direct.iter().copied());
         let blocks = equal_blocks(blocks, secret.len())?;
-        for (row, share) in self.weights.chunks_exact(usize::from(self.threshold)).zip(out) {
-            weighted_sum(row, &blocks, share);
+        let mut before: Option<&[u8]> = None;
+        let rows = self.rows.chunks_exact(blocks.len().saturating_add(1));
+        for (row, share) in rows.filter_map(<[u8]>::split_last).zip(out) {
+            match (row, before) {
+                ((1, weights), Some(before)) => weighted_sum_upon(before, weights, &blocks, share),
+                ((_, weights), _) => weighted_sum(weights, &blocks, share),
+            }
+            before = Some(share);
         }
         Ok(())
     }
+}
+
+/// Where it is quicker, makes of the weights of a share what they are more than those of the share before, and then says 1. Hubs
+/// whose numbers follow each other often have nearly the same. `before` has the weights of the share before, and takes those of this one.
+fn build_upon(weights: &mut [u8], before: &mut [u8]) -> u8 {
+    let more = weights.iter().zip(&*before).map(|(own, before)| own ^ before);
+    let is_quicker = bits(more) < bits(weights.iter().copied());
+    for (weight, before) in weights.iter_mut().zip(before) {
+        let own = *weight;
+        if is_quicker {
+            *weight ^= *before;
+        }
+        *before = own;
+    }
+    u8::from(is_quicker)
 }
 
 /// Shares `secret` among `coordinates` with randomness from `rng`: one share into each of `out`, in that
