@@ -1,5 +1,6 @@
-//! What a DSKE key is made of: its terms, its context, its secret block, its confirmation.
+//! What a DSKE key is made of: its terms, its context, its secret block, its confirmation; and with whom: what hubs say of a name.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,49 @@ case! {
     }
 }
 
+/// What a hub says of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LookUpAnswer {
+    /// Its coordinate.
+    pub coordinate: u8,
+    /// The origin of the table that the command's block is from.
+    pub origin: u8,
+    /// The status of its OUTCOME; `None` where none has come.
+    pub status: Option<u8>,
+    /// Who has the name.
+    pub client: Option<Hex>,
+    /// What that client published, as OUTCOME has it.
+    pub offer: Option<Hex>,
+}
+
+case! {
+    /// What a client makes of the answers to a look-up.
+    LookUpTest {
+        /// The least threshold of the client's policy.
+        minimum_threshold: u8,
+        /// What each of its hubs says.
+        answers: Vec<LookUpAnswer>,
+        /// How long it waits for more: `no`, `little` or `long`.
+        waits: String,
+        /// Who has the name; `None` also where nobody has.
+        client: Option<Hex>,
+        /// The coordinates of the hubs that say what is believed; `None` where nothing is.
+        agreed: Option<Hex>,
+        /// The coordinates of the hubs that say otherwise.
+        otherwise: Option<Hex>,
+        /// Whether what was found is as certain as an information-theoretic key.
+        information_theoretic: Option<bool>,
+        /// What the client published, if enough hubs say so.
+        offer: Option<Hex>,
+        /// The coordinates of the hubs that say the offer.
+        said_by: Option<Hex>,
+        /// Where hubs contradict each other: the coordinates of each camp.
+        camps: Vec<Hex>,
+    }
+}
+
 group! {
     /// Contexts.
     ContextGroup(ContextTest) {}
@@ -137,6 +181,11 @@ group! {
     NegotiationGroup(NegotiationTest) {}
 }
 
+group! {
+    /// Look-ups.
+    LookUpGroup(LookUpTest) {}
+}
+
 file!("dske-key", {
     /// Contexts.
     Context(ContextGroup),
@@ -144,4 +193,6 @@ file!("dske-key", {
     SecretBlock(SecretBlockGroup),
     /// Negotiations.
     Negotiation(NegotiationGroup),
+    /// Look-ups.
+    LookUp(LookUpGroup),
 });

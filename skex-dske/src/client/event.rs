@@ -165,7 +165,7 @@ pub struct FoundPeer {
     pub tag: ClientTag,
     /// What it published, if as many hubs say the same of that; and if some say another thing, more of them than of any other.
     pub offer: Option<PeerOffer>,
-    /// What authenticated the answers: one-time keys out of band, or some that came by a refill.
+    /// What authenticated the answers of those that agree: one-time keys out of band, or some that came by a refill.
     pub assurance: Assurance,
     /// The hubs that say this tag.
     pub agreed: Vec<HubId>,
@@ -199,7 +199,10 @@ pub struct PeerOffer {
 pub enum LookupError {
     /// As many hubs as the threshold say that nobody has this name.
     #[error("the hubs know nobody of this name")]
-    Unknown,
+    Unknown {
+        /// The hubs that say otherwise. Each of them lies, or errs, or the peer is enrolled at too few.
+        contradicted: Vec<HubId>,
+    },
     /// Fewer hubs than the threshold say the same.
     #[error("fewer hubs than the threshold say the same of this name; see which are down, and try again")]
     NoAgreement {
@@ -209,10 +212,8 @@ pub enum LookupError {
     /// As many hubs as the threshold say one thing, and as many another: more of them lie than the threshold allows for.
     #[error("so many hubs contradict each other on this name that neither is to be believed")]
     Contradiction {
-        /// Who says the one.
-        some: Vec<HubId>,
-        /// Who says the other.
-        others: Vec<HubId>,
+        /// Who says each of these things: a tag, in ascending order, or at the end that nobody has the name.
+        camps: Vec<Vec<HubId>>,
     },
 }
 

@@ -119,7 +119,7 @@ impl<P: Pad> Client<P> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
-mod tests {
+pub(super) mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -155,22 +155,28 @@ mod tests {
     }
 
     /// So many elements that were never used.
-    fn table(number: u16, origin: Origin, elements: usize) -> Table<MemoryPad> {
+    pub(in crate::client) fn table(number: u16, origin: Origin, elements: usize) -> Table<MemoryPad> {
         Table::new(number, origin, MemoryPad::new(SecretVec::from_fn(elements * 16, |octets| octets.fill(1))))
     }
 
-    fn link(hub: &NegotiationHub) -> HubLink<MemoryPad> {
-        let of = hub.room.first().copied();
+    /// With the hub of this coordinate, all of whose ids are made of it.
+    pub(in crate::client) fn link(coordinate: u8, uplink: Table<MemoryPad>) -> HubLink<MemoryPad> {
         HubLink {
-            hub: HubId::new([hub.coordinate; 16]),
-            coordinate: Coordinate::new(hub.coordinate).unwrap(),
-            handle: PeerHandle::new(hub.coordinate.into()),
+            hub: HubId::new([coordinate; 16]),
+            coordinate: Coordinate::new(coordinate).unwrap(),
+            handle: PeerHandle::new(coordinate.into()),
             client: ClientId::new(0),
             suite: SuiteId::SHA256_AES256GCM,
-            initial_key: SecretBytes::try_copied_from(&[hub.coordinate; 32]).unwrap(),
-            uplink: table(0, of.map_or(Origin::OutOfBand, origin), if of.is_some() { 64 } else { 3 }),
+            initial_key: SecretBytes::try_copied_from(&[coordinate; 32]).unwrap(),
+            uplink,
             downlink: table(0, Origin::OutOfBand, 64),
         }
+    }
+
+    fn link_with_room(hub: &NegotiationHub) -> HubLink<MemoryPad> {
+        let of = hub.room.first().copied();
+        let origin = of.map_or(Origin::OutOfBand, origin);
+        link(hub.coordinate, table(0, origin, if of.is_some() { 64 } else { 3 }))
     }
 
     fn client(test: &NegotiationTest) -> Client<MemoryPad> {
@@ -179,7 +185,7 @@ mod tests {
             minimum_assurance: assurance(test.information_theoretic),
             maximum_lifetime: test.longest_lifetime,
         };
-        let links = test.hubs.iter().map(link).collect();
+        let links = test.hubs.iter().map(link_with_room).collect();
         let config = ClientConfig::new(ClientTag::new([1; 16]), links, vec![ClientTag::new([2; 16])]);
         let mut config = config.unwrap().with_policy(policy).unwrap();
         for hub in &test.hubs {

@@ -135,7 +135,7 @@ fn a_name_that_nobody_has() {
     let mut cast = cast(3, &with_bob(3));
     cast.look_up(0, "carol@example");
     cast.settle(5);
-    assert_eq!(cast.lookups(0), [Err(LookupError::Unknown)]);
+    assert_eq!(cast.lookups(0), [Err(LookupError::Unknown { contradicted: Vec::new() })]);
     for name in [String::new(), "x".repeat(65)] {
         let refused = cast.command(0, |client, now, rng| client.look_up(now, rng, name.as_bytes()));
         assert_eq!(refused.unwrap(), Err(ClientError::Name));
@@ -179,7 +179,7 @@ fn two_tags_with_enough_votes_each_are_both_refused() {
     cast.look_up(0, BOB);
     cast.settle(5);
     let ids = |hubs: &[usize]| hubs.iter().map(|&hub| cast.hub_ids[hub]).collect::<Vec<_>>();
-    let contradiction = LookupError::Contradiction { some: ids(&[0, 2, 4]), others: ids(&[1, 3]) };
+    let contradiction = LookupError::Contradiction { camps: vec![ids(&[0, 2, 4]), ids(&[1, 3])] };
     assert_eq!(cast.lookups(0), [Err(contradiction)]);
     assert_eq!(cast.try_request(0, 1, short(2)).err(), None, "client 1 is in the configuration");
     Oracle::acquit(&cast);

@@ -1,5 +1,6 @@
 //! dske-key.json
 
+mod look_up;
 mod negotiation;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::file::{File, Group, flipped, hex};
 pub(crate) fn file() -> (&'static str, String) {
     let mut file = File::new(
         "dske-key",
-        "DSKE: terms, context, secret block, confirmation",
+        "DSKE: terms, context, secret block, confirmation, look-up",
         "draft-skex-dske-00",
         &[],
         &[
@@ -31,11 +32,20 @@ pub(crate) fn file() -> (&'static str, String) {
             ),
             ("NoSuite", "DOWNGRADE", "No suite is offered that is good enough for both ends."),
             ("TooFewHubs", "DOWNGRADE", "Fewer hubs serve both ends than the threshold."),
+            ("Dissent", "BASIC", "Fewer hubs than the threshold say otherwise, and are named."),
+            ("Nobody", "BASIC", "As many hubs as the threshold say that nobody has the name."),
+            ("NoAgreement", "MISSING_CHECK", "Fewer hubs than the threshold say the same."),
+            (
+                "Contradiction",
+                "MISSING_CHECK",
+                "As many hubs as the threshold say one thing, and as many another: none is believed, and all are named.",
+            ),
         ],
     );
     file.group("Context", "context", json!({}), contexts);
     file.group("SecretBlock", "secret block", json!({}), blocks);
     file.group("Negotiation", "negotiation", json!({}), negotiation::all);
+    file.group("LookUp", "look-up", json!({}), look_up::all);
     file.finish::<TestGroup>()
 }
 

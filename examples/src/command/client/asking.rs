@@ -192,8 +192,12 @@ impl Running {
             LookupError::NoAgreement { answered } if !answered.is_empty() => {
                 format!("; there were answers of {}", names(answered))
             }
-            LookupError::Contradiction { some, others } => {
-                format!(": {} against {}", names(some), names(others))
+            LookupError::Unknown { contradicted } if !contradicted.is_empty() => {
+                format!("; somebody has it at {}", names(contradicted))
+            }
+            LookupError::Contradiction { camps } => {
+                let camps: Vec<String> = camps.iter().map(|hubs| names(hubs)).collect();
+                format!(": {}", camps.join(" against "))
             }
             _ => String::new(),
         };

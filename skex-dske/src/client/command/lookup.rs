@@ -37,17 +37,17 @@ impl Task {
         (votes, nobody)
     }
 
-    /// Whether as many hubs as `threshold` say one thing: the others are waited for a little longer. Where some of them tell of an
-    /// offer, only once more than half of all hubs tell of the same, or have said something else.
+    /// Whether as many hubs as `threshold` say one thing: the others are waited for a little longer. Where that is a tag of which some tell
+    /// an offer, only once more than half of all hubs tell the same offer.
     pub(super) fn is_settled(&self, threshold: u8) -> bool {
         let (votes, nobody) = self.votes();
-        let enough = |links: &&Vec<usize>| links.len() >= usize::from(threshold);
-        if !votes.iter().map(|(_, links)| links).chain([&nobody]).any(|links| enough(&links)) {
+        let enough = |links: &[usize]| links.len() >= usize::from(threshold);
+        let believable = || votes.iter().filter(|(_, links)| enough(links));
+        if believable().count() == 0 && !enough(&nobody) {
             return false;
         }
-        let offers = votes.iter().flat_map(|(tag, _)| self.offers(*tag));
-        let most = offers.map(|(_, links)| links.len()).max();
-        most.is_none_or(|most| most > self.asked.len() / 2 || self.said().count() == self.asked.len())
+        let most = believable().flat_map(|(tag, _)| self.offers(*tag)).map(|(_, links)| links.len()).max();
+        most.is_none_or(|most| most > self.asked.len() / 2)
     }
 
     /// What is said that `tag` published: by which links.
@@ -87,29 +87,29 @@ impl<P: Pad> Client<P> {
             links.iter().filter_map(|&link| Some(self.links.get(link)?.link.keys.hub())).collect()
         };
         let (votes, nobody) = task.votes();
-        let mut believed = votes.iter().filter(|(_, links)| links.len() >= threshold);
-        let Some((tag, agreed)) = believed.next() else {
-            return Err(if nobody.len() >= threshold {
-                LookupError::Unknown
-            } else {
+        let said = votes.iter().map(|(tag, links)| (Some(*tag), links)).chain([(None, &nobody)]);
+        let believable: Vec<_> = said.filter(|(_, links)| links.len() >= threshold).collect();
+        let &[(tag, agreed)] = believable.as_slice() else {
+            // Fewer liars than the threshold cannot bring about two.
+            let camps: Vec<_> = believable.iter().map(|(_, links)| hub_ids(links)).collect();
+            return Err(if camps.is_empty() {
                 LookupError::NoAgreement { answered: hub_ids(&links(task)) }
+            } else {
+                LookupError::Contradiction { camps }
             });
         };
-        // Fewer liars than the threshold cannot bring this about.
-        let disbelievers = (nobody.len() >= threshold).then_some(&nobody);
-        let other = believed.next().map(|(_, links)| links).or(disbelievers);
-        if let Some(other) = other {
-            return Err(LookupError::Contradiction { some: hub_ids(agreed), others: hub_ids(other) });
-        }
         let contradicted: Vec<usize> =
             task.said().map(|(link, _)| link).filter(|link| !agreed.contains(link)).collect();
+        let Some(tag) = tag else {
+            return Err(LookupError::Unknown { contradicted: hub_ids(&contradicted) });
+        };
         let out_of_band = task
             .said()
             .filter(|(link, _)| agreed.contains(link))
             .all(|(_, told)| told.origin == Origin::OutOfBand);
         Ok(FoundPeer {
-            tag: *tag,
-            offer: self.offer_of(task, *tag, threshold),
+            tag,
+            offer: self.offer_of(task, tag, threshold),
             assurance: if out_of_band { Assurance::InformationTheoretic } else { Assurance::Computational },
             agreed: hub_ids(agreed),
             contradicted: hub_ids(&contradicted),
@@ -153,4 +153,133 @@ fn count<S: Ord>(counted: &mut Vec<(S, Vec<usize>)>, said: S, link: usize) {
 
 fn links(task: &Task) -> Vec<usize> {
     task.said().map(|(link, _)| link).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+mod tests {
+    use alloc::vec;
+
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use skex_core::machine::{Instant, Output};
+    use skex_testvectors::dske_key::{self, LookUpTest};
+    use skex_testvectors::{Hex, Layer};
+
+    use super::*;
+    use crate::client::config::{ClientConfig, ClientLimits, ResponderPolicy};
+    use crate::client::negotiation::tests::{link, table};
+    use crate::psrd::MemoryPad;
+
+    /// A client whose hubs have told what the test says, and nothing more.
+    fn asked(test: &LookUpTest, now: Instant, rng: &mut ChaCha20Rng) -> Client<MemoryPad> {
+        let links =
+            test.answers.iter().map(|hub| link(hub.coordinate, table(0, Origin::OutOfBand, 64))).collect();
+        let policy = ResponderPolicy { minimum_threshold: test.minimum_threshold, ..Default::default() };
+        let config = ClientConfig::new(ClientTag::new([1; 16]), links, vec![]).unwrap().with_policy(policy);
+        let records: Vec<Vec<u8>> = Vec::new();
+        let mut client = Client::restore(config.unwrap(), records, now, rng).unwrap();
+        client.look_up(now, rng, b"bob").unwrap();
+        let [task] = client.tasks.as_mut_slice() else { panic!("one look-up") };
+        for (asked, answer) in task.asked.iter_mut().zip(&test.answers) {
+            asked.told = answer.status.map(|status| Told {
+                status: OutcomeStatus::new(status),
+                found: answer.client.as_ref().map(|client| {
+                    let offer = answer.offer.as_ref().map_or(&[][..], Hex::as_bytes);
+                    (ClientTag::new(client.array().unwrap()), offer.to_vec())
+                }),
+                origin: if answer.origin == 0 { Origin::OutOfBand } else { Origin::Refill },
+            });
+        }
+        client
+    }
+
+    /// What the look-up came to, if it ends at this time.
+    fn result(
+        client: &mut Client<MemoryPad>,
+        now: Instant,
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Result<FoundPeer, LookupError>> {
+        client.handle_timeout(now, rng).unwrap();
+        loop {
+            match client.poll_output() {
+                Output::Event(ClientEvent::LookupEnded { result, .. }) => return Some(result),
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
+                    client.handle_persisted(receipt).unwrap();
+                }
+                Output::Wait(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    fn ids(coordinates: &Hex) -> Vec<HubId> {
+        coordinates.as_bytes().iter().map(|&x| HubId::new([x; 16])).collect()
+    }
+
+    fn offer_of(test: &LookUpTest) -> Option<PeerOffer> {
+        let offer = Offer::decode(test.offer.as_ref()?.as_bytes()).unwrap();
+        let coordinates =
+            |octets: &[u8]| octets.iter().filter_map(|&x| Coordinate::new(x)).collect::<Vec<_>>();
+        Some(PeerOffer {
+            minimum_threshold: offer.minimum_threshold,
+            minimum_assurance: assurance(offer.information_theoretic),
+            maximum_lifetime: offer.maximum_lifetime,
+            suites: offer.suites.iter().filter_map(|&id| KeySuite::from_id(DskeSuiteId::new(id))).collect(),
+            coordinates: coordinates(offer.coordinates),
+            said_by: coordinates(test.said_by.as_ref()?.as_bytes()).into_iter().collect(),
+        })
+    }
+
+    fn assurance(information_theoretic: bool) -> Assurance {
+        if information_theoretic { Assurance::InformationTheoretic } else { Assurance::Computational }
+    }
+
+    fn wanted(test: &LookUpTest) -> Result<FoundPeer, LookupError> {
+        let contradicted = || ids(test.otherwise.as_ref().unwrap());
+        match (test.refused_by, &test.client) {
+            (None, Some(client)) => Ok(FoundPeer {
+                tag: ClientTag::new(client.array().unwrap()),
+                offer: offer_of(test),
+                assurance: assurance(test.information_theoretic.unwrap()),
+                agreed: ids(test.agreed.as_ref().unwrap()),
+                contradicted: contradicted(),
+            }),
+            (None, None) => Err(LookupError::Unknown { contradicted: contradicted() }),
+            (Some(Layer::Policy), None) if test.flags == ["Contradiction"] => {
+                Err(LookupError::Contradiction { camps: test.camps.iter().map(ids).collect() })
+            }
+            (Some(Layer::Policy), None) if test.flags == ["NoAgreement"] => {
+                let answered = test.answers.iter().filter(|hub| hub.status.is_some());
+                let answered = answered.map(|hub| HubId::new([hub.coordinate; 16])).collect();
+                Err(LookupError::NoAgreement { answered })
+            }
+            _ => panic!("{}: no such answer", test.name),
+        }
+    }
+
+    #[test]
+    fn what_hubs_say_of_a_name_amounts_to_what_the_vectors_say() {
+        let (mut tested, limits) = (0, ClientLimits::default());
+        for group in dske_key::load().unwrap().test_groups {
+            let dske_key::TestGroup::LookUp(group) = group else { continue };
+            for test in group.tests {
+                tested += 1;
+                let mut rng = ChaCha20Rng::seed_from_u64(1);
+                let start = Instant::from_millis(0);
+                let mut client = asked(&test, start, &mut rng);
+                let mut found = result(&mut client, start, &mut rng);
+                assert_eq!(found.is_some(), test.waits == "no", "{}", test.name);
+                if found.is_none() {
+                    found = result(&mut client, start.saturating_add(limits.grace), &mut rng);
+                    assert_eq!(found.is_some(), test.waits == "little", "{}", test.name);
+                }
+                let found =
+                    found.or_else(|| result(&mut client, start.saturating_add(limits.commands), &mut rng));
+                assert_eq!(found, Some(wanted(&test)), "{}", test.name);
+            }
+        }
+        assert!(tested > 40, "{tested}");
+    }
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..octets import DecodeError
-from . import link, wire
+from . import link, look_up, wire
 from .commands import Task
 from .initiator import Request
 from .link import AWAIT_REPLY, FETCH_EVERY, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
@@ -102,12 +102,18 @@ class CameTable:
 
 @dataclass(frozen=True)
 class LookedUp:
-    """What the hubs say of a name (D "Look-up"): the tag that k of them agree on, if there is one."""
+    """What k hubs say of a name (D "Look-up")."""
 
     name: bytes
-    tag: bytes | None
-    offer: wire.Offer | None
-    contradicted: tuple[int, ...]
+    said: look_up.Agreed
+
+
+@dataclass(frozen=True)
+class NothingSaid:
+    """Hubs contradict each other about a name, or too few said the same."""
+
+    name: bytes
+    why: look_up.NotSaid
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class CommandEnded:
     outcomes: dict[int, int | None]
 
 
-Effect = Persist | Send | Confirmed | Refused | Received | Report | CameTable | LookedUp | CommandEnded
+Effect = Persist | Send | Confirmed | Refused | Received | Report | CameTable | LookedUp | NothingSaid | CommandEnded
 
 
 @dataclass

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import wire
+from . import look_up, wire
 from .link import EPOCH_BLOCK, Backoff, Sending
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class Task:
 
     def _end(self, now: float) -> None:
         complete = all(part.outcome is not None for part in self._parts)
-        if isinstance(self._what, wire.Lookup) and self._agreement() is not None:
+        if isinstance(self._what, wire.Lookup) and self._waits() == look_up.LITTLE:
             # The others have a little longer.
             self._agreed = self._agreed if self._agreed is not None else now
             complete = complete or now >= self._agreed + GRACE
@@ -115,25 +114,22 @@ class Task:
                     self._client.given_up.add(i)
             self._tell()
 
-    def _said(self) -> Counter[bytes | None]:
-        """How many hubs say which tag; `None`: that nobody has the name."""
-        said: Counter[bytes | None] = Counter()
-        for part in self._parts:
-            if part.outcome is not None and part.outcome.status in (
-                wire.OutcomeStatus.DONE,
-                wire.OutcomeStatus.UNKNOWN,
-            ):
-                said[part.outcome.found.client if part.outcome.found else None] += 1
-        return said
+    def _answers(self) -> list[look_up.Answer]:
+        return [
+            look_up.Answer(
+                hub.coordinate,
+                part.sending.answerable.origin if part.sending else 0,
+                part.outcome.status if part.outcome else None,
+                part.outcome.found if part.outcome else None,
+            )
+            for hub, part in zip(self._client.config.hubs, self._parts)
+        ]
 
-    def _agreement(self) -> bytes | None:
-        """The tag that k hubs say, where no other k say otherwise (D "Look-up")."""
-        threshold = self._client.config.minimum_threshold
-        believed = [tag for tag, count in self._said().items() if count >= threshold]
-        return believed[0] if len(believed) == 1 else None
+    def _waits(self) -> str:
+        return look_up.waits(self._client.config.minimum_threshold, self._answers())
 
     def _tell(self) -> None:
-        from .client import CommandEnded, LookedUp
+        from .client import CommandEnded, LookedUp, NothingSaid
 
         client = self._client
         coordinates = [hub.coordinate for hub in client.config.hubs]
@@ -143,15 +139,11 @@ class Task:
             }
             client.effects.append(CommandEnded(self._what, outcomes))
             return
-        tag = self._agreement()
-        found = [part.outcome.found if part.outcome else None for part in self._parts]
-        offers = Counter(said.offer for said in found if said and said.client == tag and said.offer)
-        agreed = [offer for offer, count in offers.items() if count >= client.config.minimum_threshold]
-        others = tuple(
-            x
-            for x, part in zip(coordinates, self._parts)
-            if tag is not None and part.outcome and (part.outcome.found is None or part.outcome.found.client != tag)
-        )
-        if tag is not None:
-            client.found.add(tag)
-        client.effects.append(LookedUp(self._what.name, tag, agreed[0] if len(agreed) == 1 else None, others))
+        try:
+            said = look_up.judge(client.config.minimum_threshold, self._answers())
+        except look_up.NotSaid as refused:
+            client.effects.append(NothingSaid(self._what.name, refused))
+            return
+        if said.client is not None:
+            client.found.add(said.client)
+        client.effects.append(LookedUp(self._what.name, said))

@@ -18,7 +18,7 @@ from .. import keyfile, udp
 from ..octets import Reader, u8, u16, u32
 from . import client as clients
 from . import hub as hubs
-from . import provision, wire
+from . import look_up, provision, wire
 from .link import LinkConfig, suite_of
 from .sharing import scale
 
@@ -336,11 +336,18 @@ class _ClientRunner:
                 case clients.CameTable():
                     self._store_table(effect)
                 case clients.LookedUp():
-                    tag = "nobody" if effect.tag is None else effect.tag.hex()
-                    offer = "no offer" if effect.offer is None else f"offer {effect.offer.encode().hex()}"
-                    print(f"found {tag}, {offer}", flush=True)
+                    said = effect.said
+                    tag = "nobody" if said.client is None else said.client.hex()
+                    offer = "no offer" if said.offer is None else f"offer {said.offer.encode().hex()}"
+                    dissent = f", {_listed(said.otherwise)} say otherwise" if said.otherwise else ""
+                    print(f"found {tag}, {offer}{dissent}", flush=True)
                     self._done += 1
-                    self._failed = effect.tag is None
+                    self._failed = said.client is None
+                case clients.NothingSaid():
+                    camps = effect.why.camps if isinstance(effect.why, look_up.Contradiction) else ()
+                    told = " against ".join(_listed(camp) for camp in camps)
+                    print(f"contradiction: {told}" if camps else "no agreement", flush=True)
+                    self._failed = True
                 case clients.CommandEnded():
                     outcomes = " ".join(f"{x}:{outcome}" for x, outcome in effect.outcomes.items())
                     print(f"outcomes {outcomes}", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..dske import decoding, key, negotiation, sharing, tags, wire
+from ..dske import decoding, key, look_up, negotiation, sharing, tags, wire
 from ..octets import xor
 from ..suites import equal
 from .case import Case, Json, Kind, always, flip, layer_of
@@ -282,8 +282,55 @@ NEGOTIATION = Kind(
     always("terms", "found", "needed", "flags"), _negotiation, lambda case: layer_of(lambda: _agreed(case))
 )
 
+
+
+def _answers(case: Case) -> list[look_up.Answer]:
+    def found(answer: Json) -> wire.Found | None:
+        if answer["client"] is None:
+            return None
+        offer = None if answer["offer"] is None else wire.decode_offer(bytes.fromhex(answer["offer"]))
+        return wire.Found(bytes.fromhex(answer["client"]), offer)
+
+    return [
+        look_up.Answer(answer["coordinate"], answer["origin"], answer["status"], found(answer))
+        for answer in case.test["answers"]
+    ]
+
+
+def _said(case: Case) -> look_up.Agreed:
+    return look_up.judge(case.number("minimumThreshold"), _answers(case))
+
+
+def _look_up(case: Case) -> Json:
+    made: Json = dict.fromkeys(("client", "agreed", "otherwise", "informationTheoretic", "offer", "saidBy"))
+    made |= {"waits": look_up.waits(case.number("minimumThreshold"), _answers(case)), "camps": []}
+    try:
+        said = _said(case)
+    except look_up.NotSaid as refused:
+        camps = refused.camps if isinstance(refused, look_up.Contradiction) else ()
+        return made | {"camps": [bytes(camp).hex() for camp in camps], "flags": [type(refused).__name__]}
+    made |= {"agreed": bytes(said.agreed).hex(), "otherwise": bytes(said.otherwise).hex()}
+    if said.client is None:
+        return made | {"flags": ["Nobody"]}
+    return made | {
+        "client": said.client.hex(),
+        "informationTheoretic": said.information_theoretic,
+        "offer": said.offer.encode().hex() if said.offer else None,
+        "saidBy": bytes(said.said_by).hex() if said.said_by else None,
+        "flags": ["Dissent" if said.otherwise else "Normal"],
+    }
+
+
+LOOK_UP = Kind(
+    always(
+        *("waits", "client", "agreed", "otherwise", "informationTheoretic", "offer", "saidBy", "camps", "flags"),
+    ),
+    _look_up,
+    lambda case: layer_of(lambda: _said(case)),
+)
+
 FILES = {
     "tags": {"MessageTag": MESSAGE_TAG, "SecretTag": SECRET_TAG},
     "shamir": {"Split": SPLIT, "Combine": COMBINE, "Decode": DECODE},
-    "dske-key": {"Context": CONTEXT, "SecretBlock": SECRET_BLOCK, "Negotiation": NEGOTIATION},
+    "dske-key": {"Context": CONTEXT, "SecretBlock": SECRET_BLOCK, "Negotiation": NEGOTIATION, "LookUp": LOOK_UP},
 }
