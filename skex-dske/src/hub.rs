@@ -53,7 +53,7 @@ use crate::psrd::{ELEMENT_LEN, Pad, PadError};
 use crate::share::Coordinate;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
-use enrolment::Leaving;
+use enrolment::{LONGEST_LIFETIME, Leaving};
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
 use roster::Roster;
 use session::STORED_INITIAL;
@@ -100,6 +100,8 @@ pub struct Hub<P> {
     retiring: VecDeque<(u64, ClientId, Direction, u16)>,
     /// The numbers that were taken from clients, with their tags.
     revoked: BTreeMap<ClientId, ClientTag>,
+    /// Their tags: until when a key may live that a client of this tag asked for under such a number, of which nothing is known any more.
+    forgotten: BTreeMap<ClientTag, Instant>,
     /// Tables that go to clients over the network.
     refills: BTreeMap<ClientId, refill::Refills<P>>,
     /// At most three a client, one a refill and two a table: each is told once. Each with the checkpoint that it waits for.
@@ -307,6 +309,7 @@ impl<P: Pad> Hub<P> {
             leaving: Queue::new(enrolment::LEAVING),
             retiring: VecDeque::new(),
             revoked: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             refills: BTreeMap::new(),
             events: VecDeque::new(),
             discards: DiscardCounters::new(),
@@ -332,6 +335,8 @@ impl<P: Pad> Hub<P> {
         if !own.all(|id| hub.client(id).is_some() || revoked.contains_key(&id)) {
             return Err(RestoreError::Configuration);
         }
+        // Lifetimes count anew from a start.
+        hub.forgotten = revoked.values().map(|tag| (*tag, now.saturating_add(LONGEST_LIFETIME))).collect();
         hub.revoked = revoked;
         // What was spent comes last: whom a client has authorised since says how its downlink is divided.
         let (spent, values): (Vec<_>, Vec<_>) =

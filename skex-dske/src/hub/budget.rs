@@ -28,7 +28,7 @@ impl<P: Pad> Hub<P> {
         let Some(client) = self.client(responder) else { return 0 };
         let initiators = match &client.allowed {
             Some(allowed) if !allowed.all_but => allowed.tags.len(),
-            _ => self.roster.len().saturating_sub(1),
+            _ => self.roster.clients().saturating_sub(1),
         };
         initiators.min(PARTS)
     }
@@ -40,8 +40,13 @@ impl<P: Pad> Hub<P> {
                 let tag = self.roster.tag(initiator)?;
                 allowed.tags.iter().position(|authorised| *authorised == tag)?
             }
-            // Counted without the responder itself.
-            _ => usize::try_from(initiator.number()).ok()?.checked_sub(usize::from(initiator > responder))?,
+            // Counted without the responder itself; and where everybody has a part of its own, without those who were revoked.
+            _ => {
+                let few = self.roster.clients() <= PARTS.saturating_add(1);
+                let number = || usize::try_from(initiator.number()).ok();
+                let place = if few { self.roster.clients_below(initiator) } else { number()? };
+                place.checked_sub(usize::from(initiator > responder))?
+            }
         };
         u8::try_from(place.checked_rem(self.parts(responder))?).ok()
     }

@@ -210,13 +210,15 @@ impl<P: Pad> Hub<P> {
     /// The initiator takes a key back.
     pub(super) fn withdraw(&mut self, now: Instant, id: RelayId) -> OutcomeStatus {
         let Some(relay) = self.relays.get(&id) else {
+            let forgotten = self.may_have_forgotten_keys_of(now, id.0);
             let Some(client) = self.client_mut(id.0) else { return OutcomeStatus::UNKNOWN };
             let withdrawn = &mut client.said.get_or_insert_default().withdrawn;
             if withdrawn.len() >= WITHDRAWN && !withdrawn.contains(&id.1) {
                 return OutcomeStatus::TOO_MANY;
             }
             withdrawn.insert(id.1);
-            return OutcomeStatus::UNKNOWN;
+            // If it is a key of an earlier enrolment, its responder may have it.
+            return if forgotten { OutcomeStatus::SENT } else { OutcomeStatus::UNKNOWN };
         };
         match relay.withdrawn {
             Some(status) => status,

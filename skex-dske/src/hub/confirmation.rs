@@ -36,7 +36,10 @@ impl<P: Pad> Hub<P> {
     /// Tells an initiator what the responders of its keys here confirmed, as far as that is due.
     pub(super) fn pass_on_confirmations(&mut self, now: Instant, id: ClientId) {
         let (first, last) = ((id, KeyId::new([0; 16])), (id, KeyId::new([0xff; 16])));
-        let confirmed = self.relays.range(first..=last).filter(|(_, relay)| relay.confirmation.is_some());
+        // Of a responder that was revoked nothing is passed on: those must not stand before the others for good.
+        let is_said =
+            |relay: &Relay| relay.confirmation.is_some() && self.roster.tag(relay.responder).is_some();
+        let confirmed = self.relays.range(first..=last).filter(|(_, relay)| is_said(relay));
         let due = |relay: &Relay| relay.confirmation_due.is_none_or(|backoff| backoff.due() <= now);
         // Those that were never said first, then those that wait longest: none starves behind the others.
         let unsaid = confirmed.filter(|(_, relay)| due(relay));

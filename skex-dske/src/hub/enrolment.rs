@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use skex_core::SecretVec;
 use skex_core::machine::{Barrier, Instant};
@@ -30,6 +31,9 @@ pub(super) struct Leaving<P> {
     /// Tables that were on their way to it.
     pub(super) refills: Option<Refills<P>>,
 }
+
+/// Of any key, whatever this hub's limits are now.
+pub(super) const LONGEST_LIFETIME: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// Revocations that are not durable yet.
 pub(super) const LEAVING: usize = 1024;
@@ -69,6 +73,7 @@ impl<P: Pad> Hub<P> {
         }
         let tag = Arc::make_mut(&mut self.roster).remove(client).ok_or(HubError::UnknownClient)?;
         self.revoked.insert(client, tag);
+        self.forgotten.insert(tag, now.saturating_add(LONGEST_LIFETIME));
         let after = self.journal.after();
         self.journal.set(key(STORED_REVOKED, client), SecretVec::copied_from(tag.as_bytes()));
         self.journal.remove(marks_key(client));
@@ -97,6 +102,7 @@ impl<P: Pad> Hub<P> {
             }
             None => self.events.push_back((after, HubEvent::ClientRevoked { client, tag })),
         }
+        self.divide_anew();
         Ok(())
     }
 
@@ -135,6 +141,12 @@ impl<P: Pad> Hub<P> {
         self.roster.tag(client).is_some() || self.revoked.contains_key(&client)
     }
 
+    /// Whether a client may have asked, under a number that was taken from it, for keys that live still: nothing is known of them here.
+    pub(super) fn may_have_forgotten_keys_of(&self, now: Instant, client: ClientId) -> bool {
+        let until = self.roster.tag(client).and_then(|tag| self.forgotten.get(&tag));
+        until.is_some_and(|until| now < *until)
+    }
+
     /// Who is a client of this hub now.
     #[must_use]
     pub fn roster(&self) -> HubRoster {
@@ -159,7 +171,7 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
-    /// Where everybody is authorised there is one more to share the downlink with.
+    /// Where everybody is authorised there is one more to share the downlink with, or one less.
     fn divide_anew(&mut self) {
         let shared: Vec<ClientId> =
             self.clients.iter().filter(|client| client.accepts_others()).map(Client::id).collect();
@@ -171,13 +183,19 @@ impl<P: Pad> Hub<P> {
     /// Leaves those out of the roster who were revoked: some, because a crash came before the configuration left them out.
     ///
     /// # Errors
-    /// [`RestoreError::Configuration`]: a number cannot have been given, for the one below it is nobody's.
+    /// [`RestoreError::Configuration`]: a number cannot have been given, for one below it, of this shard, is nobody's; or the configuration gives it
+    /// to somebody else.
     pub(super) fn leave_out(&mut self, revoked: &BTreeMap<ClientId, ClientTag>) -> Result<(), RestoreError> {
         for (&client, &tag) in revoked {
-            if client > self.roster.next_number() {
+            let next = self.roster.next_number();
+            // Of another shard's numbers below, this one may never have heard.
+            let mut below = (next.number()..client.number()).map(ClientId::new);
+            if below.any(|id| self.shard.owns(id))
+                || self.roster.tag(client).is_some_and(|other| other != tag)
+            {
                 return Err(RestoreError::Configuration);
             }
-            if self.roster.tag(client).is_none() && client < self.roster.next_number() {
+            if self.roster.tag(client).is_none() && client < next {
                 continue;
             }
             let roster = Arc::make_mut(&mut self.roster);

@@ -39,6 +39,16 @@ impl Roster {
         self.tags.len()
     }
 
+    /// Clients that are there.
+    pub(super) const fn clients(&self) -> usize {
+        self.by_tag.len()
+    }
+
+    /// Clients that are there and have lower numbers: for a few clients.
+    pub(super) fn clients_below(&self, id: ClientId) -> usize {
+        self.by_tag.iter().filter(|(_, other)| *other < id).count()
+    }
+
     /// The number that the next client gets.
     pub(super) fn next_number(&self) -> ClientId {
         ClientId::new(u32::try_from(self.tags.len()).unwrap_or(u32::MAX))

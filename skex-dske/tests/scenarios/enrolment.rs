@@ -10,7 +10,7 @@ use skex_dske::{
     Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError, HubEvent,
     HubLink, KeyError, KeyRequest, Origin, RestoreError, Table,
 };
-use skex_sim::{Either, Link, PowerLoss, Receipts};
+use skex_sim::{Either, Link, PowerLoss, Receipts, Verdict};
 use skex_wire::SuiteId;
 use skex_wire::dske::{AnswerStatus, InnerType, OutcomeStatus};
 
@@ -142,6 +142,136 @@ fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
         assert_eq!(cast.outcomes(0)[1], (HubCommand::Withdraw(id), vec![Some(told); 3]), "{sent} {restarts}");
         Oracle::acquit(&cast);
     }
+}
+
+/// Many keys were confirmed by a responder that all hubs revoke then, and their confirmations are due again. What another responder confirms, of which
+/// the first word was lost, comes all the same when the initiator asks.
+#[test]
+fn what_a_revoked_responder_confirmed_holds_up_no_other_confirmation() {
+    let mut setup = Setup::new(2);
+    setup.clients = 3;
+    let mut cast = cast(7, &setup);
+    let mut lasting = KeyRequest::new(2);
+    lasting.lifetime = 3600;
+    for _ in 0..32 {
+        let id = cast.request(0, 1, lasting);
+        cast.settle(1);
+        cast.assert_agreed(0, 1, id);
+    }
+    for hub in 0..2 {
+        cast.revoke(hub, 1).unwrap().unwrap();
+    }
+    cast.settle(300);
+    let (hubs, own) = (cast.hubs.clone(), cast.world.net().address(cast.clients[0]));
+    let over = cast.now().saturating_add(Duration::from_secs(2));
+    // Of the length of a CONFIRM.
+    cast.world.net_mut().intercept(move |sent| {
+        let lost = sent.at < over && sent.to == own && sent.bytes.len() == 76;
+        if lost && sent.node.is_some_and(|node| hubs.contains(&node)) { Verdict::Drop } else { Verdict::Pass }
+    });
+    let id = cast.request(0, 2, short(2));
+    cast.settle(1);
+    assert!(cast.key(2, id).is_some() && cast.key(0, id).is_none());
+    cast.settle(20);
+    cast.assert_agreed(0, 2, id);
+    Oracle::acquit(&cast);
+}
+
+/// An initiator is enrolled anew by all hubs, and takes a key back that it asked for under its old number. The responder has it: no hub says that there was
+/// no such key, as long as one may live that was asked for before.
+#[test]
+fn who_is_enrolled_anew_is_not_told_that_there_was_no_key_before() {
+    for restarts in [false, true] {
+        let mut cast = cast(8, &Setup::new(3));
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+        for hub in 0..3 {
+            let anew = cast.make_anew(hub, 0, 2);
+            cast.revoke(hub, 0).unwrap().unwrap();
+            cast.enrol(hub, anew.at_hub()).unwrap();
+            cast.revision.borrow_mut().left_out.push((hub, 0));
+            cast.revision.borrow_mut().anew.push(anew);
+        }
+        cast.world.restart(cast.clients[0]);
+        if restarts {
+            for hub in cast.hubs.clone() {
+                cast.world.restart(hub);
+            }
+        }
+        cast.settle(30);
+        cast.withdraw(0, id);
+        cast.settle(10);
+        let told = |status| (HubCommand::Withdraw(id), vec![Some(status); 3]);
+        assert_eq!(cast.outcomes(0), [told(OutcomeStatus::SENT)], "{restarts}");
+        cast.settle(70_000);
+        cast.withdraw(0, id);
+        cast.settle(10);
+        assert_eq!(cast.outcomes(0)[1], told(OutcomeStatus::UNKNOWN), "{restarts}");
+    }
+}
+
+/// Clients that were revoked have no part of anybody's downlink: an initiator gets as many keys as if they had never been there, hubs having started
+/// in between or not.
+#[test]
+fn nothing_of_a_downlink_is_kept_for_those_who_were_revoked() {
+    let keys = |revoked: u32, restarts: bool| {
+        let mut setup = Setup::new(2);
+        setup.table_elements = 512;
+        let mut cast = cast(9, &setup);
+        cast.settle(1);
+        for number in 2..2 + revoked {
+            for hub in 0..2 {
+                let anew = cast.make_anew(hub, 2, number);
+                cast.enrol(hub, anew.at_hub()).unwrap();
+                cast.revoke(hub, number).unwrap().unwrap();
+            }
+        }
+        if restarts {
+            for hub in cast.hubs.clone() {
+                cast.world.restart(hub);
+            }
+            cast.settle(20);
+        }
+        let mut agreed = 0;
+        while let Ok(id) = cast.try_request(0, 1, short(2)) {
+            cast.settle(21);
+            agreed += usize::from(cast.key(0, id).is_some() && cast.key(1, id).is_some());
+            if cast.failure(0, id).is_some() {
+                break;
+            }
+        }
+        agreed
+    };
+    for restarts in [false, true] {
+        let without = keys(0, restarts);
+        assert!(without > 20, "{without}");
+        for revoked in [1, 3] {
+            assert_eq!(keys(revoked, restarts), without, "{revoked} were revoked, {restarts}");
+        }
+    }
+}
+
+/// By mistake, a configuration gives the number of a client that was revoked to another. It is refused, and nothing of that one's tables is erased.
+#[test]
+fn a_number_that_was_taken_from_one_client_is_not_another_ones() {
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(10, &setup);
+    cast.settle(1);
+    cast.revoke(0, 1).unwrap().unwrap();
+    cast.settle(1);
+    let records: Vec<Vec<u8>> =
+        cast.world.disk(cast.hubs[0]).records().map(|(_, record)| record.to_vec()).collect();
+    let restored = |other: usize| {
+        let (first, second) = (cast.make_anew(0, 0, 0), cast.make_anew(0, other, 1));
+        let clients = vec![first.at_hub(), second.at_hub()];
+        let config = HubConfig::new(cast.hub_ids[0], Coordinate::new(1).unwrap(), clients).unwrap();
+        let restored = Hub::restore(config, &records, cast.now(), &mut ChaCha20Rng::seed_from_u64(1));
+        (restored.err(), is_erased(&second.at_hub.0))
+    };
+    assert_eq!(restored(7), (Some(RestoreError::Configuration), false));
+    assert_eq!(restored(1), (None, true), "its own tables are erased");
 }
 
 /// Whoever has everything of a revoked client tries everything: hellos, old messages, all under its old keys.

@@ -134,10 +134,16 @@ fn two_shards(clients: u32) -> [Hub<MemoryPad>; 2] {
 
 /// Stores everything at once. What the hub tells.
 fn events(hub: &mut Hub<MemoryPad>) -> Vec<HubEvent> {
+    stored(hub, &mut Vec::new())
+}
+
+/// As [`events`], with the records.
+fn stored(hub: &mut Hub<MemoryPad>, log: &mut Vec<Vec<u8>>) -> Vec<HubEvent> {
     let mut events = Vec::new();
     loop {
         match hub.poll_output() {
             Output::Persist(checkpoint) => {
+                log.push(checkpoint.record().as_ref().to_vec());
                 let receipt = checkpoint.commit_with(|_| Ok::<_, ()>(())).unwrap();
                 hub.handle_persisted(receipt).unwrap();
             }
@@ -166,6 +172,34 @@ fn a_roster_does_not_take_the_place_of_a_revocation() {
     assert_eq!(events(&mut own), [revoked]);
     own.enrolled_elsewhere(&other.roster()).unwrap();
     assert_eq!(own.status().count(), 1);
+}
+
+/// A client was enrolled at one shard, and revoked there before the other had heard of it. The other gives the next number, and takes that back as well. It
+/// starts again with a configuration in which both are missing, and the next client is enrolled.
+#[test]
+fn a_shard_that_never_heard_of_a_number_of_another_starts_again() {
+    let [mut own, mut other] = two_shards(3);
+    let (mut log, now) = (Vec::new(), Instant::from_millis(2));
+    assert_eq!((stored(&mut own, &mut log), events(&mut other)), (vec![], vec![]));
+    other.enrol(client(3), &[]).unwrap();
+    assert_eq!(events(&mut other), []);
+    other.revoke(now, ClientId::new(3)).unwrap();
+    assert_eq!(events(&mut other).len(), 1);
+    assert_eq!(own.revoke(now, ClientId::new(3)), Err(HubError::UnknownClient));
+    own.enrolled_elsewhere(&other.roster()).unwrap();
+    own.enrol(client(4), &[]).unwrap();
+    other.enrolled_elsewhere(&own.roster()).unwrap();
+    assert_eq!(stored(&mut own, &mut log), []);
+    own.revoke(now, ClientId::new(4)).unwrap();
+    other.revoke(now, ClientId::new(4)).unwrap();
+    assert_eq!((stored(&mut own, &mut log).len(), events(&mut other).len()), (1, 1));
+    let coordinate = Coordinate::new(1).unwrap();
+    let config = HubConfig::new(HubId::new([9; 16]), coordinate, (0..3).map(client).collect()).unwrap();
+    let config = config.into_shards(NonZeroU16::new(2).unwrap()).swap_remove(0);
+    let mut own = Hub::restore(config, &log, now, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+    other.enrol(client(5), &[]).unwrap();
+    own.enrolled_elsewhere(&other.roster()).unwrap();
+    own.enrol(client(6), &[]).unwrap();
 }
 
 /// A record that is intact says that a client was revoked whose number this hub can never have given. It is refused, and no room is made for all the
