@@ -42,7 +42,7 @@ impl<P: Pad> Hub<P> {
             }
             // Counted without the responder itself; and where everybody has a part of its own, without those who were revoked.
             _ => {
-                let few = self.roster.clients() <= PARTS.saturating_add(1);
+                let few = has_own_parts(self.roster.clients());
                 let number = || usize::try_from(initiator.number()).ok();
                 let place = if few { self.roster.clients_below(initiator) } else { number()? };
                 place.checked_sub(usize::from(initiator > responder))?
@@ -125,6 +125,11 @@ impl<P: Pad> Hub<P> {
             self.journal.set(spent_key(responder, part), stored(number, spent));
         }
     }
+}
+
+/// Whether each of so many clients has a part of its own in the downlink of a responder that has authorised everybody.
+pub(super) const fn has_own_parts(clients: usize) -> bool {
+    clients <= PARTS.saturating_add(1)
 }
 
 /// number of the table 2, elements 4

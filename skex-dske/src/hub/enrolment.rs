@@ -11,6 +11,7 @@ use skex_core::machine::{Barrier, Instant};
 use skex_wire::dske::MAX_NAME_LEN;
 
 use super::asked::{asked_key, taken_back_key};
+use super::budget::has_own_parts;
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
 use super::refill::Refills;
 use super::relay::{Delivery, RelayId, storage_key};
@@ -71,6 +72,7 @@ impl<P: Pad> Hub<P> {
         if self.roster.tag(client).is_none() {
             return Err(HubError::UnknownClient);
         }
+        let before = self.roster.clients();
         let tag = Arc::make_mut(&mut self.roster).remove(client).ok_or(HubError::UnknownClient)?;
         self.revoked.insert(client, tag);
         self.forgotten.insert(tag, now.saturating_add(LONGEST_LIFETIME));
@@ -102,7 +104,7 @@ impl<P: Pad> Hub<P> {
             }
             None => self.events.push_back((after, HubEvent::ClientRevoked { client, tag })),
         }
-        self.divide_anew();
+        self.divide_anew(before);
         Ok(())
     }
 
@@ -128,10 +130,11 @@ impl<P: Pad> Hub<P> {
             return Err(HubError::Enrolment);
         }
         self.add_client(client, Vec::new(), None, None).map_err(|_| HubError::Enrolment)?;
+        let before = self.roster.clients();
         let roster = Arc::make_mut(&mut self.roster);
         let _ = roster.add(id, tag);
         roster.name(names, id);
-        self.divide_anew();
+        self.divide_anew(before);
         self.store_marks(id);
         Ok(())
     }
@@ -166,13 +169,18 @@ impl<P: Pad> Hub<P> {
         if !roster.0.has_all_of(&self.roster) || self.revoked.keys().any(is_gone) {
             return Err(HubError::Enrolment);
         }
+        let before = self.roster.clients();
         self.roster = Arc::clone(&roster.0);
-        self.divide_anew();
+        self.divide_anew(before);
         Ok(())
     }
 
-    /// Where everybody is authorised there is one more to share the downlink with, or one less.
-    fn divide_anew(&mut self) {
+    /// Where everybody is authorised there is one more to share the downlink with, or one less, than `before`. Where there are many, the parts stay as
+    /// they are, and so does what is spent of them.
+    fn divide_anew(&mut self, before: usize) {
+        if !has_own_parts(before.min(self.roster.clients())) {
+            return;
+        }
         let shared: Vec<ClientId> =
             self.clients.iter().filter(|client| client.accepts_others()).map(Client::id).collect();
         for responder in shared {

@@ -15,6 +15,7 @@ use skex_wire::SuiteId;
 use skex_wire::dske::{AnswerStatus, InnerType, OutcomeStatus};
 
 use crate::attacks::liar::{Liar, pass};
+use crate::crash::take;
 use crate::oracle::Oracle;
 use crate::sharded::WHOLE;
 use crate::world::{Cast, Setup, SharedPad, cast};
@@ -250,6 +251,42 @@ fn nothing_of_a_downlink_is_kept_for_those_who_were_revoked() {
             assert_eq!(keys(revoked, restarts), without, "{revoked} were revoked, {restarts}");
         }
     }
+}
+
+/// Of many clients, one has spent its part of a downlink and all that is not kept for others. That one more is enrolled, and is revoked, gives it no second
+/// part.
+#[test]
+fn an_enrolment_gives_nobody_a_second_part_where_there_are_many() {
+    let mut setup = Setup::new(2);
+    (setup.clients, setup.table_elements) = (67, 512);
+    let mut cast = cast(11, &setup);
+    cast.settle(1);
+    let keys_until_refused = |cast: &mut Cast| {
+        let (mut agreed, mut seen) = (0, 0);
+        loop {
+            let id = cast.request(0, 1, short(2));
+            cast.settle(21);
+            if let Some(error) = cast.failure(0, id) {
+                assert_eq!(error, KeyError::Refused(AnswerStatus::TOO_MANY_WAITING));
+                return agreed;
+            }
+            cast.assert_agreed(0, 1, id);
+            agreed += 1;
+            take(cast, seen);
+            seen = cast.world.events().len();
+        }
+    };
+    let first = keys_until_refused(&mut cast);
+    assert!(first > 10, "{first}");
+    for hub in 0..2 {
+        let anew = cast.make_anew(hub, 67, 67);
+        cast.enrol(hub, anew.at_hub()).unwrap();
+    }
+    assert_eq!(keys_until_refused(&mut cast), 0);
+    for hub in 0..2 {
+        cast.revoke(hub, 67).unwrap().unwrap();
+    }
+    assert_eq!(keys_until_refused(&mut cast), 0);
 }
 
 /// By mistake, a configuration gives the number of a client that was revoked to another. It is refused, and nothing of that one's tables is erased.

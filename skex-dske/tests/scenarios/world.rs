@@ -265,7 +265,7 @@ fn restored<M>(
 }
 
 pub fn tag(client: usize) -> ClientTag {
-    ClientTag::new([0xc0 + client as u8; 16])
+    ClientTag::new([0xc0_u8.wrapping_add(client as u8); 16])
 }
 
 fn hub_id(hub: usize) -> HubId {
