@@ -639,7 +639,7 @@ impl<P: Pad> Hub<P> {
         match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
             Inner::LeaseGrant(grant) => self.on_lease_grant(now, rng, id, grant),
-            Inner::LeaseDenied(denied) => self.on_lease_denied(id, denied),
+            Inner::LeaseDenied(denied) => self.on_lease_denied(now, rng, id, denied),
             Inner::Share(share) => self.on_upload(now, rng, id, share),
             Inner::Command(command) => self.on_command(now, id, command),
             Inner::Answer(answer) => self.on_answer(now, id, answer),
