@@ -12,7 +12,7 @@ use crate::world::{Cast, Setup, SharedPad, cast};
 const WAYS: [Direction; 2] = [Direction::UPLINK, Direction::DOWNLINK];
 
 impl Cast {
-    fn retire_at_client(
+    pub fn retire_at_client(
         &mut self,
         client: usize,
         hub: usize,
@@ -24,7 +24,7 @@ impl Cast {
             .unwrap()
     }
 
-    fn retire_at_hub(
+    pub fn retire_at_hub(
         &mut self,
         hub: usize,
         client: usize,
