@@ -170,6 +170,8 @@ class Client:
         ]
         for hub, ends in enumerate(self.ends):
             self.effects += [Retired(hub, direction, table) for direction, table in ends.retired_but_there()]
+        # When no key lives any more that was asked for before this start.
+        self._earlier_over = now + wire.LONGEST_LIFETIME
         self._fetch_due = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []
@@ -393,6 +395,9 @@ class Client:
             probe = seal.probe(now)
             if probe is not None:
                 self.effects.append(Send(hub, probe))
+        if now >= self._earlier_over:
+            for ends in self.ends:
+                ends.granted_before = False
         self._responder.timeout(now)
         self._step(now)
 
@@ -433,4 +438,6 @@ def _of_this_enrolment(config: LinkConfig, stored: Mapping[str, Any]) -> dict[st
     before = stored.get("clientId", config.client_id)
     if config.client_id < before:
         raise ValueError(f"the enrolment with number {config.client_id} is over: there was one with number {before}")
-    return dict(stored) if config.client_id == before else {}
+    if config.client_id == before:
+        return dict(stored)
+    return {"grantedBefore": stored.get("grantedRefilled", False) or stored.get("grantedBefore", False)}

@@ -145,6 +145,8 @@ class Hub:
         self._boot_key = boot_key
         # The tags of those that were revoked: their numbers are never given again.
         self._revoked = {int(number): bytes.fromhex(tag) for number, tag in stored.get("revoked", {}).items()}
+        # By tag: until when a key may live that was asked for under such a number. Of them nothing is known any more.
+        self._forgotten = {tag: now + wire.LONGEST_LIFETIME for tag in self._revoked.values()}
         self._clients: dict[int, ClientConfig] = {}
         self._ends: dict[int, Ends] = {}
         self._envelopes: dict[int, HubEnvelope] = {}
@@ -213,9 +215,10 @@ class Hub:
         self._envelopes[client_id].session = None
         self._end_session(client_id)
 
-    def revoke(self, client_id: int) -> None:
+    def revoke(self, now: float, client_id: int) -> None:
         """Ends the enrolment of a client, for good (D "Enrolment and revocation")."""
         self._revoked[client_id] = self.tag(client_id)
+        self._forgotten[self.tag(client_id)] = now + wire.LONGEST_LIFETIME
         for name, key in list(self._keys.items()):
             if key.initiator == client_id:
                 del self._keys[name]
@@ -331,7 +334,7 @@ class Hub:
             case wire.Answer():
                 self._answer(now, client_id, octets, message, number)
             case wire.Command():
-                self._command(client_id, octets, message)
+                self._command(now, client_id, octets, message)
             case wire.Refilled():
                 self._refilled(now, client_id, message)
             case wire.Busy():
@@ -495,7 +498,7 @@ class Hub:
 
     # ---- commands
 
-    def _command(self, client_id: int, octets: bytes, message: wire.Command) -> None:
+    def _command(self, now: float, client_id: int, octets: bytes, message: wire.Command) -> None:
         """D "Commands": once carried out, durably, once answered."""
         ends = self._ends[client_id]
         place = (message.table, message.index, 0)
@@ -519,7 +522,7 @@ class Hub:
                 else:
                     self._offers[client_id] = message.what.offer
             case wire.Withdraw():
-                status = self._withdraw(client_id, message.what.key_id)
+                status = self._withdraw(now, client_id, message.what.key_id)
             case wire.Authorise():
                 status = wire.OutcomeStatus.DONE
                 self._authorise(client_id, message.what.client, message.what.allowed)
@@ -532,12 +535,14 @@ class Hub:
                 return wire.Found(client.link.client_tag, self._offers.get(number))
         return None
 
-    def _withdraw(self, client_id: int, key_id: bytes) -> wire.OutcomeStatus:
+    def _withdraw(self, now: float, client_id: int, key_id: bytes) -> wire.OutcomeStatus:
         key = self._keys.get((client_id, key_id))
         if key is None:
             # One may still be on its way, in this session.
             self._withdrawn.setdefault(client_id, set()).add(key_id)
-            return wire.OutcomeStatus.UNKNOWN
+            # If it is a key of an earlier enrolment, its responder may have it.
+            forgotten = now < self._forgotten.get(self.tag(client_id), now)
+            return wire.OutcomeStatus.SENT if forgotten else wire.OutcomeStatus.UNKNOWN
         if key.share is None and not key.withdrawn:
             return wire.OutcomeStatus.ANSWERED
         self._drop(key)

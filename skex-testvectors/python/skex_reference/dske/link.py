@@ -172,6 +172,8 @@ class Ends:
     waiting: dict[tuple[int, int, int], Answerable] = field(default_factory=dict)
     # Whether a lease of a table of origin 1 was ever granted.
     granted_refilled: bool = False
+    # Whether one was under an earlier enrolment, and a key may live of which a share left so (D "Several tables", "Origins").
+    granted_before: bool = False
 
     @property
     def receives(self) -> int:
@@ -183,6 +185,7 @@ class Ends:
             "highWaters": {str(number): receiver.high_water for number, receiver in self.receivers.items()},
             "dropped": self.dropped,
             "grantedRefilled": self.granted_refilled,
+            "grantedBefore": self.granted_before,
         }
 
     def end_session(self) -> None:
@@ -500,6 +503,7 @@ def ends_of(config: LinkConfig, sends: int, stored: dict[str, Any]) -> Ends:
         Tagger(config),
         list(dropped),
         granted_refilled=stored.get("grantedRefilled", False),
+        granted_before=stored.get("grantedBefore", False),
     )
 
 

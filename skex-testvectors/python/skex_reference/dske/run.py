@@ -226,7 +226,7 @@ class _Operator:
             case "retire":
                 machine.retire_table(number, order["direction"], order["table"])
             case "revoke":
-                machine.revoke(number)
+                machine.revoke(time.monotonic(), number)
 
     def _enrol(self, name: str, out: Path) -> None:
         """The same tag under a new number, with another initial key and other tables."""
