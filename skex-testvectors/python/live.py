@@ -28,7 +28,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE = 20.0
-AT_A_TIME = 4
+AT_A_TIME = 6
 
 SKEX = ""
 
