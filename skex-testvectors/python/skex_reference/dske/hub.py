@@ -609,7 +609,7 @@ class Hub:
 
     def _confirm_if_known(self, now: float, name: tuple[int, bytes]) -> None:
         key = self._keys.get(name)
-        if key is not None and key.confirmation is not None:
+        if key is not None and key.confirmation is not None and key.responder in self._clients:
             peer = self.tag(key.responder)
             self._send(key.initiator, wire.Confirm(key.key_id, peer, key.confirmation).encode())
             key.confirmed_at.again(now)
