@@ -88,7 +88,7 @@ impl Expander {
 
     /// A secret as long as the hash, written over what `out` held.
     pub fn hash_secret_into(&self, label: Label, context: &[&[u8]], out: &mut HashSecret) {
-        self.block(label, context, self.hash_len, 1, out);
+        self.block(label, context, self.hash_len, &[], 1, out);
     }
 
     /// `N` octets that are not secret: a pseudonym, a session id. At most [`MAX_EXPAND_LEN`].
@@ -120,26 +120,32 @@ impl Expander {
     fn blocks(&self, label: Label, context: &[&[u8]], out: &mut [u8]) {
         let length = out.len();
         let mut block = HashSecret::with_len(self.hash_len);
+        let mut before: &[u8] = &[];
         for (counter, chunk) in (1..=255).zip(out.chunks_mut(self.hash_len)) {
-            self.block(label, context, length, counter, &mut block);
+            self.block(label, context, length, before, counter, &mut block);
             for (to, from) in chunk.iter_mut().zip(block.expose()) {
                 *to = *from;
             }
+            before = chunk;
         }
     }
 
-    /// T(counter) = HMAC(key, T(counter - 1) | info | counter), where T(0) is empty. `block` holds the one before
-    /// and takes the next one.
-    fn block(&self, label: Label, context: &[&[u8]], length: usize, counter: u8, block: &mut HashSecret) {
+    /// T(counter) = HMAC(key, T(counter - 1) | info | counter), where T(0) is empty.
+    fn block(
+        &self,
+        label: Label,
+        context: &[&[u8]],
+        length: usize,
+        before: &[u8],
+        counter: u8,
+        block: &mut HashSecret,
+    ) {
         let context_length = context.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         let [high, low] = saturating_u16(length);
         let head = [high, low, label.len_octet()];
         let context_length = saturating_u16(context_length);
-        let counter_octet = [counter];
-        let before = (counter > 1).then(|| core::mem::replace(block, HashSecret::with_len(self.hash_len)));
-        let before = before.as_ref().map_or(&[][..], HashSecret::expose);
-        let parts = [before, &head, label.as_bytes(), &context_length].into_iter();
-        self.key.of(parts.chain(context.iter().copied()).chain([counter_octet.as_slice()]), block);
+        let info: [&[u8]; 4] = [before, &head, label.as_bytes(), &context_length];
+        self.key.of(&[&info, context, &[&[counter]]], block);
     }
 }
 

@@ -123,15 +123,14 @@ impl Suite {
     /// The hash of parts that are all at hand.
     #[must_use]
     pub fn digest(self, parts: &[&[u8]]) -> Digest {
-        hash::digest(self.hash, parts.iter().copied())
+        hash::digest(self.hash, &[parts])
     }
 
     /// As [`digest`](Self::digest), beginning with the label: what [`labelled_hash`](Self::labelled_hash) begins.
     #[inline(never)]
     #[must_use]
     pub fn labelled_digest(self, label: Label, parts: &[&[u8]]) -> Digest {
-        let head = [&[label.len_octet()], label.as_bytes()];
-        hash::digest(self.hash, head.into_iter().chain(parts.iter().copied()))
+        hash::digest(self.hash, &[&[&[label.len_octet()], label.as_bytes()], parts])
     }
 
     /// A hash that begins with the label: one octet of its length, then its octets.

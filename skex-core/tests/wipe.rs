@@ -79,17 +79,17 @@ fn fixed_size_secrets_leave_nothing() {
 /// enums around them add nothing to drop, but padding, in which a test reads noise.)
 #[test]
 fn the_primitives_behind_the_suites_leave_nothing() {
-    use hmac::{Hmac, KeyInit, Mac};
+    use hmac::{Hmac, KeyInit, Mac, block_api::HmacCore};
     use sha2::{Digest, Sha256, Sha512};
 
-    assert_state_wiped(|key| <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap());
+    assert_state_wiped(|key| HmacCore::<Sha256>::new_from_slice(key).unwrap());
     assert_state_wiped(|key| <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap().chain_update(key));
     assert_state_wiped(|key| Sha256::new().chain_update(key));
-    assert_state_wiped(|key| <Hmac<Sha512> as KeyInit>::new_from_slice(key).unwrap());
+    assert_state_wiped(|key| HmacCore::<Sha512>::new_from_slice(key).unwrap());
     assert_state_wiped(|key| Sha512::new().chain_update(key));
     #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
     {
-        assert_state_wiped(|key| <Hmac<sha3::Sha3_256> as KeyInit>::new_from_slice(key).unwrap());
+        assert_state_wiped(|key| HmacCore::<sha3::Sha3_256>::new_from_slice(key).unwrap());
         assert_state_wiped(|key| sha3::Sha3_256::new().chain_update(key));
     }
     #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]

@@ -39,6 +39,7 @@ impl Datagram {
 }
 
 /// The hash of what `write` writes, and of `further` octets.
+#[inline(never)]
 pub(crate) fn written_digest<const ROOM: usize>(
     suite: Suite,
     write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
@@ -58,8 +59,9 @@ pub(crate) fn written_mac(
     with_written::<MAX_MESSAGE, _>(write, |written| schedule::mac(suite, key, &[written, further]))
 }
 
-/// Runs `then` with what `write` writes: octets that are hashed, and go nowhere. One buffer, in this function's frame alone.
-#[inline(never)]
+/// Runs `then` with what `write` writes: octets that are hashed, and go nowhere. The buffer is in the caller's frame, and the
+/// caller is not inlined: the buffer goes with it.
+#[inline]
 pub(crate) fn with_written<const ROOM: usize, T>(
     write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     then: impl FnOnce(&[u8]) -> T,

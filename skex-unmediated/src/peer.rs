@@ -441,8 +441,10 @@ impl Peer {
         if !holds(Rule::LearnAuthentic) {
             self.learn(from);
         }
-        let Ok(message) = Message::decode(message) else { return Err(DiscardReason::Malformed) };
-        match &message {
+        // Borrowed where it was decoded: one that moves stands on the stack twice.
+        let decoded = Message::decode(message);
+        let Ok(message) = &decoded else { return Err(DiscardReason::Malformed) };
+        match message {
             Message::First(first) => self.on_first(now, from, first),
             Message::Second(second) => self.on_second(now, from, second),
             Message::Third(_) | Message::LongThird(_) if self.is_shut_for_thirds(now, from) => {

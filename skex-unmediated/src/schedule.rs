@@ -73,37 +73,38 @@ pub(crate) struct Context<'a> {
 }
 
 /// The master secret of a handshake: from the chain key, the hash of all that its first two messages say, and a block
-/// of fresh secret material if they agree on one.
+/// of fresh secret material if they agree on one; written over `master`.
 ///
 /// Each transcript has its own, so what is derived from it needs no further context.
-pub(crate) fn master_secret(
+pub(crate) fn master_secret_into(
     suite: Suite,
     chain: &Expander,
     context: &Context<'_>,
     first: &Digest,
     second: &Digest,
     block: Option<&SecretBytes<MIX_LEN>>,
-) -> HashSecret {
+    master: &mut HashSecret,
+) {
     let (epoch, initiator) = (context.epoch.to_be_bytes(), [context.initiator.letter()]);
     let parts: [&[u8]; 5] = [context.binding, &epoch, &initiator, first.as_bytes(), second.as_bytes()];
     let transcript = suite.labelled_digest(Label::UNMEDIATED_TRANSCRIPT, &parts);
     let transcript = [transcript.as_bytes()];
-    let master = chain.hash_secret(Label::UNMEDIATED_HANDSHAKE, &transcript);
-    match block {
-        Some(block) => mixed(suite, &master, block, &transcript),
-        None => master,
+    chain.hash_secret_into(Label::UNMEDIATED_HANDSHAKE, &transcript, master);
+    if let Some(block) = block {
+        mix_in(suite, master, block, &transcript);
     }
 }
 
 #[inline(never)]
-fn mixed(
-    suite: Suite,
-    master: &HashSecret,
-    block: &SecretBytes<MIX_LEN>,
-    transcript: &[&[u8]],
-) -> HashSecret {
-    let fresh = Expander::from_key(suite, block.expose()).hash_secret(Label::UNMEDIATED_MIX_KEY, transcript);
-    extract(suite, master.expose(), &[fresh.expose()])
+fn mix_in(suite: Suite, master: &mut HashSecret, block: &SecretBytes<MIX_LEN>, transcript: &[&[u8]]) {
+    let mut fresh = HashSecret::zeroed(suite);
+    Expander::from_key(suite, block.expose()).hash_secret_into(
+        Label::UNMEDIATED_MIX_KEY,
+        transcript,
+        &mut fresh,
+    );
+    let mixed = extract(suite, master.expose(), &[fresh.expose()]);
+    master.overwrite(&mixed);
 }
 
 /// What follows from a master secret.

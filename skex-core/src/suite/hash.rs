@@ -1,5 +1,8 @@
 //! Hashing behind a suite.
 
+use hmac::EagerHash;
+use hmac::digest::array::{Array, ArraySize};
+use hmac::digest::block_api::{Buffer, FixedOutputCore};
 use hmac::digest::{FixedOutput, OutputSizeUser, Update, typenum::Unsigned};
 use sha2::Sha256;
 #[cfg(feature = "sha512-aes256gcm")]
@@ -80,48 +83,67 @@ impl Hasher {
     #[must_use]
     pub fn finish(self) -> Digest {
         let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
-        let (bytes, len) = (&mut digest.bytes, &mut digest.len);
-        match self.0 {
-            State::Sha256(hash) => finish_into(hash, bytes, len),
+        let bytes = &mut digest.bytes;
+        digest.len = match self.0 {
+            State::Sha256(hash) => finish_state(hash, bytes),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            State::Sha3_256(hash) => finish_into(hash, bytes, len),
+            State::Sha3_256(hash) => finish_state(hash, bytes),
             #[cfg(feature = "sha512-aes256gcm")]
-            State::Sha512(hash) => finish_into(hash, bytes, len),
-        }
+            State::Sha512(hash) => finish_state(hash, bytes),
+        };
         digest
     }
 }
 
-/// The hash of parts that are all at hand: without a state that moves.
-pub(super) fn digest<'a>(kind: HashKind, mut parts: impl Iterator<Item = &'a [u8]>) -> Digest {
+/// The hash of lists of parts that are all at hand: without a state that moves.
+pub(super) fn digest(kind: HashKind, lists: &[&[&[u8]]]) -> Digest {
     let mut digest = Digest { bytes: [0; MAX_HASH_LEN], len: 0 };
-    let Digest { bytes, len } = &mut digest;
-    match kind {
-        HashKind::Sha256 => of_parts(Sha256::default(), &mut parts, bytes, len),
+    let bytes = &mut digest.bytes;
+    digest.len = match kind {
+        HashKind::Sha256 => finish(&mut new::<Sha256>(), lists, bytes),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-        HashKind::Sha3_256 => of_parts(Sha3_256::default(), &mut parts, bytes, len),
+        HashKind::Sha3_256 => finish(&mut new::<Sha3_256>(), lists, bytes),
         #[cfg(feature = "sha512-aes256gcm")]
-        HashKind::Sha512 => of_parts(Sha512::default(), &mut parts, bytes, len),
-    }
+        HashKind::Sha512 => finish(&mut new::<Sha512>(), lists, bytes),
+    };
     digest
 }
 
-#[inline(never)]
-fn of_parts<'a, H: Update + FixedOutput + OutputSizeUser>(
-    mut hash: H,
-    parts: &mut impl Iterator<Item = &'a [u8]>,
-    bytes: &mut [u8; MAX_HASH_LEN],
-    len: &mut u8,
-) {
-    for part in parts {
-        hash.update(part);
-    }
-    finish_into(hash, bytes, len);
+fn new<H: EagerHash>() -> H::Core {
+    H::Core::default()
 }
 
-fn finish_into<H: FixedOutput + OutputSizeUser>(hash: H, bytes: &mut [u8; MAX_HASH_LEN], len: &mut u8) {
-    hash.finalize_into(super::mac::place(bytes));
-    *len = H::OutputSize::U8;
+/// Feeds a hash or an HMAC that is begun with lists of parts, and writes what comes out; gives its length. All where it
+/// lies: a state that is given by value stands on the stack twice.
+#[inline(never)]
+pub(super) fn finish<C: FixedOutputCore>(
+    core: &mut C,
+    lists: &[&[&[u8]]],
+    bytes: &mut [u8; MAX_HASH_LEN],
+) -> u8 {
+    let mut buffer = Buffer::<C>::default();
+    for list in lists {
+        for part in *list {
+            buffer.digest_blocks(part, |blocks| core.update_blocks(blocks));
+        }
+    }
+    core.finalize_fixed_core(&mut buffer, place(bytes));
+    C::OutputSize::U8
+}
+
+/// The same of a hash or an HMAC that was fed already.
+pub(super) fn finish_state<H: FixedOutput + OutputSizeUser>(state: H, bytes: &mut [u8; MAX_HASH_LEN]) -> u8 {
+    state.finalize_into(place(bytes));
+    H::OutputSize::U8
+}
+
+/// The front of `bytes`, where a primitive writes its output without a copy in between; what lies behind it is zeroed.
+#[expect(clippy::expect_used, reason = "the lengths are compared when this is compiled")]
+fn place<N: ArraySize>(bytes: &mut [u8; MAX_HASH_LEN]) -> &mut Array<u8, N> {
+    const { assert!(N::USIZE <= MAX_HASH_LEN) };
+    let (front, back) = bytes.split_at_mut_checked(N::USIZE).expect("no hash is longer than MAX_HASH_LEN");
+    back.fill(0);
+    front.try_into().expect("cut to this length")
 }
 
 impl core::fmt::Debug for Hasher {

@@ -7,6 +7,7 @@ use skex_wire::unmediated::{
     CookieMessage, FirstMessage, FourthMessage, GUARD_LEN, LongThirdMessage, MAX_MESSAGE, MIX_OFFER_LEN,
     NONCE_LEN, Pseudonym, SecondMessage, SessionStatus, StaleMessage, TAG_LEN, ThirdMessage,
 };
+use skex_wire::{SuiteId, Writer};
 use subtle::ConstantTimeEq;
 
 use super::mixing::extension;
@@ -92,12 +93,17 @@ impl Peer {
         from: PathId,
         second: &SecondMessage<'_>,
     ) -> Result<(), DiscardReason> {
-        let attempt = self.attempt_of(second).ok_or(DiscardReason::Stale)?;
+        let attempt = *self.attempt_of(second).ok_or(DiscardReason::Stale)?;
         let choice = Choice::from_extension(second.extension).ok_or(DiscardReason::Policy)?;
         let block = self.chosen_of(&attempt, choice)?;
         let mix_offer = self.mix_offer(attempt.mix_slots, &attempt.nonce);
-        let (master, guard_key) = self.secrets_of_second(&attempt, mix_offer.as_ref(), second, block)?;
-        let keys = Handshake::new(self.state.suite, &master);
+        let mut guard_key = SecretBytes::zeroed();
+        let keys = {
+            let mut master = HashSecret::zeroed(self.state.suite);
+            let secrets = (&mut master, &mut guard_key);
+            self.secrets_of_second(&attempt, mix_offer.as_ref(), second, block, secrets)?;
+            Handshake::new(self.state.suite, &master)
+        };
         if !equal(&keys.second_tag(), &second.tag) {
             return Err(DiscardReason::Unauthentic);
         }
@@ -125,8 +131,8 @@ impl Peer {
         Ok(())
     }
 
-    /// The master secret that our first message and the second give, and the key of our guard tag. On a small stack the prepared
-    /// chain key, which both need, is to be gone when the master secret is prepared.
+    /// The master secret that our first message and the second give, and the key of our guard tag, written in place. On a small
+    /// stack the prepared chain key, which both need, is to be gone when the master secret is prepared.
     #[inline(never)]
     fn secrets_of_second(
         &self,
@@ -134,23 +140,25 @@ impl Peer {
         mix_offer: Option<&[u8; MIX_OFFER_LEN]>,
         second: &SecondMessage<'_>,
         block: Option<usize>,
-    ) -> Result<(HashSecret, SecretBytes<{ schedule::MAC_KEY_LEN }>), DiscardReason> {
+        (master, guard_key): (&mut HashSecret, &mut SecretBytes<{ schedule::MAC_KEY_LEN }>),
+    ) -> Result<(), DiscardReason> {
         let digest = first_digest(self.state.suite, &self.own_first(attempt, extension(mix_offer)))?;
         let chain = self.chain_keys();
-        let master = self.master_secret(&chain, self.state.side, &digest, second, block)?;
-        Ok((master, schedule::mac_key(&chain, self.state.side, self.state.epoch)))
+        self.master_secret_into(&chain, self.state.side, &digest, second, block, master)?;
+        guard_key.overwrite(&schedule::mac_key(&chain, self.state.side, self.state.epoch));
+        Ok(())
     }
 
     /// The attempt that a second message with this reference may answer.
-    fn attempt_of(&self, second: &SecondMessage<'_>) -> Option<Attempt> {
-        let named = |attempt: &Attempt| FirstMessage::attempt_of(&attempt.nonce) == second.attempt;
+    fn attempt_of(&self, second: &SecondMessage<'_>) -> Option<&Attempt> {
+        let named = |attempt: &&Attempt| FirstMessage::attempt_of(&attempt.nonce) == second.attempt;
         #[cfg(test)]
         if !holds(Rule::CurrentAttemptOnly)
-            && let Some(late) = self.late.filter(named)
+            && let Some(late) = self.late.as_ref().filter(named)
         {
             return Some(late);
         }
-        match self.exchange {
+        match &self.exchange {
             Exchange::Attempt(attempt) => Some(attempt).filter(named),
             _ => None,
         }
@@ -212,15 +220,15 @@ impl Peer {
 
     /// Nothing authenticates a cookie: it is taken once between two repetitions, and goes out with the next of them.
     pub(super) fn on_cookie(&mut self, message: &CookieMessage) -> Result<(), DiscardReason> {
-        let Exchange::Attempt(current) = self.exchange else { return Err(DiscardReason::Stale) };
+        let Exchange::Attempt(current) = &mut self.exchange else { return Err(DiscardReason::Stale) };
         if message.attempt != FirstMessage::attempt_of(&current.nonce) {
             return Err(DiscardReason::Stale);
         }
         if current.cookie_taken && holds(Rule::OneCookie) {
             return Err(DiscardReason::Busy);
         }
-        self.exchange =
-            Exchange::Attempt(Attempt { cookie: Some(message.cookie), cookie_taken: true, ..current });
+        current.cookie = Some(message.cookie);
+        current.cookie_taken = true;
         Ok(())
     }
 
@@ -316,23 +324,26 @@ impl Peer {
         guard_key: &SecretBytes<{ schedule::MAC_KEY_LEN }>,
     ) -> Result<(), DiscardReason> {
         let own = self.own_pseudonym;
-        let tag = third_tag(keys, &ThirdMessage::new(own, &[], [0; TAG_LEN]))?;
-        let first = self.own_first(attempt, extension(mix_offer.as_ref()));
-        let long = LongThirdMessage::new(ThirdMessage::new(own, &[], tag), &first, second);
-        let guard = written_mac(self.state.suite, guard_key, &|writer| long.encode_body(writer), &[])?;
-        self.state.link = Link::Ahead(Third {
+        let mut third = Third {
             first_flags: attempt.flags,
             initiator_nonce: attempt.nonce,
             offer: self.settings.offer,
             second_flags: second.flags,
             responder_nonce: *second.nonce,
-            tag,
-            guard: self::guard(guard),
-            good_tag: fourth_tag(keys, own, SessionStatus::Good)?,
-            void_tag: fourth_tag(keys, own, SessionStatus::Void)?,
+            tag: [0; TAG_LEN],
+            guard: [0; GUARD_LEN],
+            good_tag: [0; TAG_LEN],
+            void_tag: [0; TAG_LEN],
             mix_offer,
             choice,
-        });
+        };
+        third.tag = third_tag(keys, &ThirdMessage::new(own, &[], [0; TAG_LEN]))?;
+        third.good_tag = fourth_tag(keys, own, SessionStatus::Good)?;
+        third.void_tag = fourth_tag(keys, own, SessionStatus::Void)?;
+        // Made where it is written, so that it is gone when the tag is computed.
+        let write = |writer: &mut Writer<'_>| long_third(&third, own, second.suite).encode_body(writer);
+        third.guard = guard(written_mac(self.state.suite, guard_key, &write, &[])?);
+        self.state.link = Link::Ahead(third);
         Ok(())
     }
 
@@ -365,19 +376,21 @@ impl Peer {
     }
 
     /// The master secret of the handshake that `initiator` began with a first message of this hash, and into which the
-    /// block in this slot is mixed.
-    pub(super) fn master_secret(
+    /// block in this slot is mixed; written over `master`.
+    pub(super) fn master_secret_into(
         &self,
         chain: &Expander,
         initiator: Side,
         first: &Digest,
         second: &SecondMessage<'_>,
         block: Option<usize>,
-    ) -> Result<HashSecret, DiscardReason> {
+        master: &mut HashSecret,
+    ) -> Result<(), DiscardReason> {
         let second = written_digest::<SHORT>(self.state.suite, &|writer| second.encode_body(writer), &[])?;
         let context = Context { binding: &self.binding, epoch: self.state.epoch, initiator };
         let block = block.and_then(|slot| self.state.blocks.get(slot));
-        Ok(schedule::master_secret(self.state.suite, chain, &context, first, &second, block))
+        schedule::master_secret_into(self.state.suite, chain, &context, first, &second, block, master);
+        Ok(())
     }
 }
 
@@ -390,11 +403,26 @@ pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Dig
 const SHORT: usize = 64;
 
 /// The tag of a third message without an extension.
+#[inline(never)]
 pub(super) fn third_tag(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<[u8; TAG_LEN], DiscardReason> {
     with_written::<SHORT, _>(&|writer| third.encode_body(writer), |body| keys.third_tag(body))
 }
 
+/// The long third message of `own`, which left its epoch for one of `suite`.
+pub(super) fn long_third(third: &Third, own: Pseudonym, suite: SuiteId) -> LongThirdMessage<'_> {
+    let extension = extension(third.mix_offer.as_ref());
+    let offered = third.offer.offered();
+    let first = FirstMessage::new(third.first_flags, own, &third.initiator_nonce, offered, extension);
+    let choice = third.choice.octets();
+    let second =
+        SecondMessage::new(third.second_flags, first.attempt(), &third.responder_nonce, suite, choice);
+    let mut long = LongThirdMessage::new(ThirdMessage::new(own, &[], third.tag), &first, &second);
+    long.guard = third.guard;
+    long
+}
+
 /// The tag of the fourth message for `initiator`.
+#[inline(never)]
 pub(super) fn fourth_tag(
     keys: &Handshake,
     initiator: Pseudonym,

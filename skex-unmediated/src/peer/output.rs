@@ -3,12 +3,12 @@
 use skex_core::machine::{Destination, Output, PathId, Transmit, TransmitClass};
 use skex_core::{Assurance, KeyBytes, KeyId, OutputKey, Suite};
 use skex_wire::unmediated::{
-    COOKIE_LEN, CookieMessage, FirstMessage, FourthMessage, LongThirdMessage, NONCE_LEN, PSEUDONYM_LEN,
-    SecondMessage, StaleMessage, TAG_LEN, ThirdMessage,
+    COOKIE_LEN, CookieMessage, FourthMessage, NONCE_LEN, PSEUDONYM_LEN, SecondMessage, StaleMessage, TAG_LEN,
+    ThirdMessage,
 };
-
 use skex_wire::{EncodeError, Writer};
 
+use super::initiator::long_third;
 use super::mixing::extension;
 use super::{Exchange, Peer};
 use crate::bytes::{Datagram, Record};
@@ -145,8 +145,7 @@ impl Peer {
                     return;
                 }
             }
-            if let Some(event) = self.next_event() {
-                *output = Output::Event(event);
+            if self.write_event(output) {
                 return;
             }
         }
@@ -176,6 +175,14 @@ impl Peer {
             self.exchange = Exchange::Idle;
         }
         made.is_ok()
+    }
+
+    /// Whether there was something to tell.
+    #[inline(never)]
+    fn write_event(&mut self, output: &mut Output<Record, Datagram, Event>) -> bool {
+        let Some(event) = self.next_event() else { return false };
+        *output = Output::Event(event);
+        true
     }
 
     /// Where to, and why.
@@ -228,27 +235,7 @@ impl Peer {
 
     fn write_long_third(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
         let Link::Ahead(third) = &self.state.link else { return Err(GONE) };
-        let own = self.state.previous.own;
-        let offered = third.offer.offered();
-        let first = FirstMessage::new(
-            third.first_flags,
-            own,
-            &third.initiator_nonce,
-            offered,
-            extension(third.mix_offer.as_ref()),
-        );
-        let attempt = first.attempt();
-        let suite = self.state.suite.id();
-        let second = SecondMessage::new(
-            third.second_flags,
-            attempt,
-            &third.responder_nonce,
-            suite,
-            third.choice.octets(),
-        );
-        let mut long = LongThirdMessage::new(ThirdMessage::new(own, &[], third.tag), &first, &second);
-        long.guard = third.guard;
-        long.encode(writer)
+        long_third(third, self.state.previous.own, self.state.suite.id()).encode(writer)
     }
 
     fn write_fourth(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {

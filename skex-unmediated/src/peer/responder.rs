@@ -145,8 +145,8 @@ impl Peer {
         let digest = first_digest(self.state.suite, first)?;
         let nonce = self.responder_nonce(&digest, slot, flags, suite, choice);
         let second = SecondMessage::new(flags, first.attempt(), &nonce, suite.id(), choice.octets());
-        let master =
-            self.master_secret(&self.chain_keys(), self.state.side.other(), &digest, &second, block)?;
+        let mut master = HashSecret::zeroed(self.state.suite);
+        self.secret_of_peers_first(&digest, &second, block, &mut master)?;
         let tag = Handshake::new(self.state.suite, &master).second_tag();
         if holds(Rule::AnswerEndsAttempt) || !matches!(self.exchange, Exchange::Attempt(_)) {
             // Copies of first messages must not put off the end of what was answered first.
@@ -167,6 +167,20 @@ impl Peer {
             Answer::Second { flags, suite, attempt: first.attempt(), nonce, choice, tag },
         );
         Ok(())
+    }
+
+    /// The master secret that a first message of the peer's with this hash and our second one give, written over `master`. Not
+    /// inlined: the prepared chain key is to be gone when that secret is prepared.
+    #[inline(never)]
+    fn secret_of_peers_first(
+        &self,
+        first: &Digest,
+        second: &SecondMessage<'_>,
+        block: Option<usize>,
+        master: &mut HashSecret,
+    ) -> Result<(), DiscardReason> {
+        let chain = self.chain_keys();
+        self.master_secret_into(&chain, self.state.side.other(), first, second, block, master)
     }
 
     fn keep_answer(&mut self, suite: Suite, slot: u64, block: Option<usize>, master: &HashSecret) {
@@ -287,9 +301,11 @@ impl Peer {
         first.tag = first_tag(self.state.suite, &self.peer_mac, &first)?;
         let digest = first_digest(self.state.suite, &first)?;
         let block = self.block_needed(&first, choice)?;
-        let master =
-            self.master_secret(&self.chain_keys(), self.state.side.other(), &digest, &long.second(), block)?;
-        let keys = Handshake::new(self.state.suite, &master);
+        let keys = {
+            let mut master = HashSecret::zeroed(self.state.suite);
+            self.secret_of_peers_first(&digest, &long.second(), block, &mut master)?;
+            Handshake::new(self.state.suite, &master)
+        };
         verify_third(&keys, &long.short)?;
         // Our own second message chose it, so it is compiled in: see `PeerConfig::suites`.
         let suite = Suite::from_id(long.suite).ok_or(DiscardReason::Policy)?;

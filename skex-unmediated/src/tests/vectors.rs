@@ -167,7 +167,8 @@ fn handshake(test: &HandshakeTest) {
     let binding = wanted.binding.array().unwrap();
     let context = Context { binding: &binding, epoch: wanted.epoch, initiator };
     let block = wanted.block.as_ref().map(key);
-    let master = schedule::master_secret(own, &chain, &context, &first, &second, block.as_ref());
+    let mut master = HashSecret::zeroed(own);
+    schedule::master_secret_into(own, &chain, &context, &first, &second, block.as_ref(), &mut master);
     assert_eq!(master.expose(), wanted.master_secret.as_bytes(), "MS, {id}");
 
     let keys = Handshake::new(own, &master);
