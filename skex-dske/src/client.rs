@@ -37,8 +37,8 @@ use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
-use crate::key::{Origin, Origins, encoded};
-use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus};
+use crate::key::{LONGEST_LIFETIME, Origin, Origins, encoded};
+use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus, say_refilled};
 use crate::psrd::{ELEMENT_LEN, Granted, Half, Pad};
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::Need;
@@ -68,6 +68,8 @@ pub struct Client<P> {
     refusals: VecDeque<(usize, Slot, Vec<u8>)>,
     /// Tables that were taken out of service and are erased behind a checkpoint: by link. At most those that are there.
     retiring: VecDeque<(u64, usize, Direction, u16)>,
+    /// When no key lives any more that was asked for before this start.
+    earlier_over: Instant,
     clock: Clock,
     journal: Journal,
     queue: Queue<Item>,
@@ -131,6 +133,8 @@ impl<P: Pad> Client<P> {
             let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
             // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
             let is_same = enrolled.is_none_or(|enrolled| enrolled == hub.client);
+            // Of a link that was forgotten nobody knows.
+            let before = marks.as_ref().map_or(Ok(true), |marks| say_refilled(marks.expose()))?;
             let (marks, initial) = (marks.filter(|_| is_same), initial.filter(|_| is_same));
             if enrolled.is_some_and(|enrolled| hub.client < enrolled) {
                 return Err(RestoreError::Configuration);
@@ -145,7 +149,8 @@ impl<P: Pad> Client<P> {
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
             let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
             tables.extend(others.map(|(_, direction, table)| (direction, table)));
-            let (link, _) = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
+            let (mut link, _) = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
+            link.refilled_before |= !is_same && before;
             let mut connection = Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng);
             connection.key_replaced = initial.is_some();
             connections.push(connection);
@@ -166,6 +171,7 @@ impl<P: Pad> Client<P> {
             taken_since_snapshot: 0,
             refusals: VecDeque::new(),
             retiring: VecDeque::new(),
+            earlier_over: now.saturating_add(LONGEST_LIFETIME),
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue.saturating_add(events)),
@@ -533,6 +539,9 @@ impl<P: Pad> Client<P> {
         let pace = self.limits.pace();
         for hub in self.links.iter_mut().filter(|hub| hub.link.is_worn_out()) {
             hub.restart(now, pace, rng);
+        }
+        if now >= self.earlier_over {
+            self.links.iter_mut().for_each(|hub| hub.link.refilled_before = false);
         }
         self.journal.handle_timeout(now);
         self.begin_probes(now, rng);

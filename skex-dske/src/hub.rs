@@ -48,12 +48,13 @@ use crate::envelope::{EnvelopeKeys, Side};
 use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
+use crate::key::LONGEST_LIFETIME;
 use crate::link::{Link, TableError, TableStatus};
 use crate::psrd::{ELEMENT_LEN, Pad, PadError};
 use crate::share::Coordinate;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
-use enrolment::{LONGEST_LIFETIME, Leaving};
+use enrolment::Leaving;
 use relay::{Relay, RelayId, STORED_RELAY, storage_key};
 use roster::Roster;
 use session::STORED_INITIAL;
@@ -639,7 +640,7 @@ impl<P: Pad> Hub<P> {
         match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
             Inner::LeaseGrant(grant) => self.on_lease_grant(now, rng, id, grant),
-            Inner::LeaseDenied(denied) => self.on_lease_denied(id, denied),
+            Inner::LeaseDenied(denied) => self.on_lease_denied(now, rng, id, denied),
             Inner::Share(share) => self.on_upload(now, rng, id, share),
             Inner::Command(command) => self.on_command(now, id, command),
             Inner::Answer(answer) => self.on_answer(now, id, answer),

@@ -1,6 +1,7 @@
 //! The key and what it is bound to (docs/draft-skex-dske.md, "Key").
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::{Assurance, KeyBytes, KeyId, SecretBytes, SecretVec};
@@ -12,6 +13,9 @@ use crate::onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, Tag};
 use crate::psrd::ELEMENT_LEN;
 use crate::share::Coordinate;
 use crate::suite::{KeySuite, Need};
+
+/// Of any key, whatever limits are now.
+pub(crate) const LONGEST_LIFETIME: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// How a table came to both ends of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ use crate::psrd::{GrantError, Granted, Half, Pad, Receiving, Sending};
 
 pub(crate) use command::SentCommand;
 pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};
+pub(crate) use tables::say_refilled;
 pub use tables::{TableError, TableStatus};
 
 /// One end of a link.
@@ -37,6 +38,8 @@ pub(crate) struct Link<P> {
     gone: [Option<u16>; 2],
     /// Whether a lease of a refilled table was ever granted here: durable, and never taken back.
     refilled: bool,
+    /// Whether one was under an earlier enrolment, and a key may live of which a share left so: at a client.
+    pub(crate) refilled_before: bool,
     /// Once one was opened in this session.
     epochs: Option<Box<Epochs>>,
 }
@@ -66,6 +69,7 @@ impl<P: Pad> Link<P> {
             incoming: Receiving::new(),
             gone: [None; 2],
             refilled: false,
+            refilled_before: false,
             epochs: None,
         }
     }

@@ -28,7 +28,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE = 20.0
-AT_A_TIME = 4
+AT_A_TIME = 6
 
 SKEX = ""
 
@@ -572,6 +572,137 @@ class Dske(Live):
 
     def test_tables_of_the_reference_come_to_the_program_over_the_network(self) -> None:
         self.refilled(False, lambda _: True)
+
+    def operate(self, *command: str) -> None:
+        """What the operator of an end of the program says."""
+        done = self.skex(*command)
+        self.assertEqual(done.ended(), 0, done.output)
+
+    def order(self, end: str, *order: str) -> None:
+        """What the operator of an end of the reference says. It is done when the end says so."""
+        given = self.reference("order", "--dir", f"net/{end}", *order)
+        self.assertEqual(given.ended(), 0, given.output)
+
+    def get_key(self, alice: bool, out: str, threshold: int = 3) -> None:
+        """One more key with bob, who waits for several."""
+        got = self.client("alice", alice, out, "get", "bob", "--threshold", str(threshold))
+        self.assertEqual(got.ended(), 0, got.output)
+
+    def next_key(self, hub: Process, client: Process, number: int, ours: dict[str, bool]) -> None:
+        """Gives bob's link with a hub another initial key, at the ends in the order of `ours`. Both say that it is proven."""
+        key, file = os.urandom(32), self.folder / "next-key"
+        for end, link in (("bob", f"hub-{number}"), (f"hub-{number}", "bob"))[:: 1 if list(ours)[0] == "bob" else -1]:
+            file.write_bytes(key)
+            if ours[end]:
+                self.order(end, "key", link, file.name)
+            else:
+                self.operate("provision", "key", "--dir", f"net/{end}", "--link", link, "--from", file.name)
+            self.assertFalse(file.exists())
+        for process, other, is_ours in ((hub, "bob", not ours["bob"]), (client, f"hub-{number}", ours["bob"])):
+            said = f"initial key of {other} is replaced" if is_ours else f"{other} has proven its other initial key"
+            process.wait_for(said)
+
+    def initial_keys(self, ours: bool) -> None:
+        """Alice and bob are of one program, the hubs of the other. Bob runs all the time; then all start again, with what is stored."""
+        self.provision()
+        hubs = {number: self.hub(number, not ours) for number in (1, 2, 3)}
+        waits = self.client("bob", ours, "bob", "wait", "--count", "2")
+        self.get_key(ours, "alice-1")
+        self.next_key(hubs[1], waits, 1, {"hub-1": not ours, "bob": ours})
+        self.next_key(hubs[2], waits, 2, {"bob": ours, "hub-2": not ours})
+        self.get_key(ours, "alice-2")
+        self.assertEqual(waits.ended(), 0, waits.output)
+        self.stop(list(hubs.values()))
+        for number in (1, 2, 3):
+            self.hub(number, not ours)
+        self.make_key(ours, ours, "--threshold", "3", out="-3")
+
+    def test_initial_keys_of_the_reference_are_replaced_at_hubs_of_the_program(self) -> None:
+        self.initial_keys(True)
+
+    def test_initial_keys_of_the_program_are_replaced_at_hubs_of_the_reference(self) -> None:
+        self.initial_keys(False)
+
+    def erased(self, table: str) -> bool:
+        """Whether nothing is left behind the header."""
+        path = self.folder / "net" / table
+        return not path.exists() or not any(path.read_bytes()[64:])
+
+    def retired(self, ours: bool) -> None:
+        """Bob's downlink from hub 1 is taken out of service while both run, by either end first, and a key is made while only one has done
+        it; alice's uplink to hub 1, by one end, while she does not run. Further tables serve, and the old ones are zeros."""
+        for hub_first in (True, False):
+            self.provision()
+            for client in ("alice", "bob"):
+                self.more_tables(1, client, "--out", f"net/{client}/hub-1.1.provision")
+            hubs = {number: self.hub(number, not ours) for number in (1, 2, 3)}
+            waits = self.client("bob", ours, f"bob-{hub_first}", "wait", "--count", "3")
+            self.get_key(ours, f"alice-{hub_first}-1")
+            for at_hub in (hub_first, not hub_first):
+                end, link, process = ("hub-1", "bob", hubs[1]) if at_hub else ("bob", "hub-1", waits)
+                self.retire(end, link, "downlink", ours != at_hub)
+                if ours != at_hub:
+                    process.wait_for(f"table 0 downlink of {link} is retired")
+                if at_hub == hub_first:
+                    # A client that says nothing does not know yet that the hub has ended the session.
+                    self.get_key(ours, f"alice-{hub_first}-2", threshold=2 if at_hub else 3)
+            waits.stop()
+            self.assertTrue(self.erased("bob/hub-1.downlink.0.table"))
+            self.assertTrue(self.erased("hub-1/bob.downlink.0.table"))
+            self.assertFalse(self.erased("bob/hub-1.uplink.0.table"))
+            self.retire(*(("hub-1", "alice") if hub_first else ("alice", "hub-1")), "uplink", ours != hub_first)
+            self.make_key(ours, ours, "--threshold", "3", out=f"-{hub_first}-3")
+            self.assertTrue(self.erased("hub-1/alice.uplink.0.table" if hub_first else "alice/hub-1.uplink.0.table"))
+            self.stop(list(hubs.values()))
+
+    def retire(self, end: str, link: str, way: str, ours: bool) -> None:
+        """Table 0 of this way."""
+        kind = "hub" if end.startswith("hub-") else "client"
+        if ours:
+            self.order(end, "retire", link, way, "0")
+        else:
+            self.operate(kind, "--dir", f"net/{end}", "retire", link, f"--{way}", "0")
+
+    def test_tables_of_the_reference_are_retired_at_hubs_of_the_program(self) -> None:
+        self.retired(True)
+
+    def test_tables_of_the_program_are_retired_at_hubs_of_the_reference(self) -> None:
+        self.retired(False)
+
+    def revoked(self, ours: bool) -> None:
+        """Hub 1 revokes alice and is silent to her; a key needs the others. Enrolled anew she has all three again, also after a start."""
+        self.provision()
+        hubs = {number: self.hub(number, not ours) for number in (1, 2, 3)}
+        self.make_key(ours, ours, "--threshold", "3", out="-1")
+        if ours:
+            self.operate("hub", "--dir", "net/hub-1", "revoke", "alice")
+        else:
+            self.order("hub-1", "revoke", "alice")
+            hubs[1].wait_for("alice is revoked")
+        for way in ("uplink", "downlink"):
+            self.assertTrue(self.erased(f"hub-1/alice.{way}.0.table"))
+        self.make_key(ours, ours, "--threshold", "2", out="-2")
+        asked = self.command("bob", ours, "lookup", "alice")
+        self.assertEqual(asked.ended(), 0, asked.output)
+        self.assertRegex(asked.output, r"found [0-9a-f]{32}, no offer, 1 say otherwise" if ours else r"contradict +hub-1")
+        silent = self.client("alice", ours, "none", "get", "bob", "--threshold", "3", seconds=3)
+        self.assertNotEqual(silent.ended(), 0, silent.output)
+        if ours:
+            how = ("--table-size", "64KiB", "--out", "net/alice/anew.provision")
+            self.operate("hub", "--dir", "net/hub-1", "enrol", "alice", *how)
+        else:
+            self.order("hub-1", "enrol", "alice", "net/alice/anew.provision")
+            hubs[1].wait_for("alice is enrolled under the number 2")
+        self.make_key(ours, ours, "--threshold", "3", out="-3")
+        hubs[1].stop()
+        self.hub(1, not ours)
+        self.make_key(ours, ours, "--threshold", "3", out="-4")
+
+    def test_the_reference_is_revoked_by_a_hub_of_the_program_and_enrolled_anew(self) -> None:
+        self.revoked(True)
+
+    def test_the_program_is_revoked_by_a_hub_of_the_reference_and_enrolled_anew(self) -> None:
+        self.revoked(False)
 
     def test_all_restart_and_no_table_is_used_twice(self) -> None:
         """Hubs are killed between keys, and clients start for each key anyhow."""

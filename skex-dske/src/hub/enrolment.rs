@@ -4,7 +4,6 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use skex_core::SecretVec;
 use skex_core::machine::{Barrier, Instant};
@@ -19,6 +18,7 @@ use super::roster::Roster;
 use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
 use crate::id::{ClientId, ClientTag};
+use crate::key::LONGEST_LIFETIME;
 use crate::psrd::Pad;
 use crate::state::{RestoreError, Stored};
 
@@ -32,9 +32,6 @@ pub(super) struct Leaving<P> {
     /// Tables that were on their way to it.
     pub(super) refills: Option<Refills<P>>,
 }
-
-/// Of any key, whatever this hub's limits are now.
-pub(super) const LONGEST_LIFETIME: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// Revocations that are not durable yet.
 pub(super) const LEAVING: usize = 1024;

@@ -56,8 +56,11 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
+    /// A responder has nothing left of a table: what waits goes by another, if there is one.
     pub(super) fn on_lease_denied(
         &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
         id: ClientId,
         denied: &LeaseDenied,
     ) -> Result<Disposition, DiscardReason> {
@@ -66,6 +69,7 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Stale);
         }
         client.lease_retry = None;
+        self.deliver_waiting(now, rng, id);
         Ok(Disposition::Accepted)
     }
 

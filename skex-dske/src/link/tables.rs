@@ -23,7 +23,8 @@ const MAX_TABLES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableMarks {
     direction: Direction,
-    /// Whether it is a refilled table of which a lease was granted; of those that are gone, whether one was.
+    /// Whether it is a refilled table of which a lease was granted; of those that are gone, whether one was; of one out of band, whether one
+    /// was of an earlier enrolment.
     refilled: bool,
     number: u16,
     /// End of the last lease that was asked for, or granted.
@@ -149,6 +150,20 @@ pub enum TableError {
     Direction,
 }
 
+fn read(value: &[u8]) -> Result<Vec<TableMarks>, RestoreError> {
+    let mut reader = Reader::new(value);
+    let mut marks = Vec::new();
+    while !reader.is_empty() {
+        marks.push(TableMarks::decode(&mut reader)?);
+    }
+    Ok(marks)
+}
+
+/// Whether these marks say that a lease of a refilled table was ever granted.
+pub(crate) fn say_refilled(value: &[u8]) -> Result<bool, RestoreError> {
+    Ok(read(value)?.iter().any(|marks| marks.refilled))
+}
+
 impl<P: Pad> Link<P> {
     /// With its tables, as they were stored; the first two are those of the enrolment. At the hub, a further one that is a refill
     /// and of which nothing was stored is none of them yet: it waits until the client has it.
@@ -157,12 +172,13 @@ impl<P: Pad> Link<P> {
         stored: Option<&SecretVec>,
         tables: Vec<Directed<P>>,
     ) -> Result<(Self, Vec<Directed<P>>), RestoreError> {
-        let mut marks = Vec::new();
-        let mut reader = Reader::new(stored.map_or(&[][..], SecretVec::expose));
-        while !reader.is_empty() {
-            marks.push(TableMarks::decode(&mut reader)?);
-        }
-        self.refilled = marks.iter().any(|marks| marks.refilled);
+        let marks = read(stored.map_or(&[][..], SecretVec::expose))?;
+        let is_earlier = |marks: &TableMarks| {
+            tables.iter().any(|table| marks.is_of(table) && table.1.origin == Origin::OutOfBand)
+        };
+        let (earlier, own): (Vec<&TableMarks>, Vec<&TableMarks>) =
+            marks.iter().filter(|marks| marks.refilled).partition(|marks| is_earlier(marks));
+        (self.refilled, self.refilled_before) = (!own.is_empty(), !earlier.is_empty());
         let (dropped, marks): (Vec<TableMarks>, Vec<TableMarks>) =
             marks.into_iter().partition(TableMarks::is_dropped);
         let (present, absent): (Vec<TableMarks>, Vec<TableMarks>) =
@@ -332,7 +348,7 @@ impl<P: Pad> Link<P> {
     /// What may be claimed of a share that has not come, while no lease of another table is granted. A copy of it may have been
     /// sent, and lost, in an earlier session: where a refilled table was leased then, by that.
     pub(crate) fn unseen_origin(&self) -> Origin {
-        if self.refilled { Origin::Refill } else { self.incoming.next_origin() }
+        if self.refilled || self.refilled_before { Origin::Refill } else { self.incoming.next_origin() }
     }
 
     /// Whether this end sends in this direction.
@@ -344,12 +360,21 @@ impl<P: Pad> Link<P> {
     pub(crate) fn marks(&self) -> SecretVec {
         let (sending, receiving) = self.directions();
         let outgoing = self.outgoing.tables().map(|table| TableMarks::of(sending, table, false));
-        let incoming = self.incoming.tables().map(|table| {
-            TableMarks::of(receiving, table, table.origin() == Origin::Refill && table.is_leased())
+        let is_out_of_band = |origin: Origin| origin == Origin::OutOfBand;
+        let notes_it = self.incoming.tables().any(|table| is_out_of_band(table.origin()));
+        // Where no table out of band can say that it was of an earlier enrolment.
+        let before = self.refilled_before && !notes_it;
+        let incoming = self.incoming.tables().map(move |table| {
+            let refilled = if is_out_of_band(table.origin()) {
+                self.refilled_before
+            } else {
+                table.is_leased() || before
+            };
+            TableMarks::of(receiving, table, refilled)
         });
         let gone = [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(self.gone);
         let gone = gone.filter_map(|(direction, number)| {
-            let refilled = self.refilled && direction == receiving;
+            let refilled = (self.refilled || before) && direction == receiving;
             Some(TableMarks { direction, refilled, number: number?, mark: 0, erased: 0, elements: 0 })
         });
         let mut entries = outgoing.chain(incoming).chain(gone);
@@ -367,15 +392,6 @@ mod tests {
     use skex_testvectors::{Layer, records};
 
     use super::*;
-
-    fn read(value: &[u8]) -> Result<Vec<TableMarks>, RestoreError> {
-        let mut reader = Reader::new(value);
-        let mut marks = Vec::new();
-        while !reader.is_empty() {
-            marks.push(TableMarks::decode(&mut reader)?);
-        }
-        Ok(marks)
-    }
 
     #[test]
     fn marks_are_read_and_written_as_the_vectors_say() {

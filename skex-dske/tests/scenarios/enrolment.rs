@@ -4,15 +4,15 @@ use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
-use skex_core::SecretBytes;
 use skex_core::machine::PeerHandle;
+use skex_core::{Assurance, SecretBytes};
 use skex_dske::{
     Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError, HubEvent,
     HubLink, KeyError, KeyRequest, Origin, RestoreError, Table,
 };
 use skex_sim::{Either, Link, PowerLoss, Receipts, Verdict};
 use skex_wire::SuiteId;
-use skex_wire::dske::{AnswerStatus, InnerType, OutcomeStatus};
+use skex_wire::dske::{AnswerStatus, Direction, InnerType, OutcomeStatus};
 
 use crate::attacks::liar::{Liar, pass};
 use crate::crash::take;
@@ -287,6 +287,61 @@ fn an_enrolment_gives_nobody_a_second_part_where_there_are_many() {
         cast.revoke(hub, 67).unwrap().unwrap();
     }
     assert_eq!(keys_until_refused(&mut cast), 0);
+}
+
+/// A share leaves for a responder by a table that came over the network, and is lost on its way. The hub enrols the responder anew, with tables out of band, and
+/// others deliver the key: it is computational, for whoever recorded the traffic may have that share. The client having started once more in between, or not.
+/// A key that is asked for when no such share can be about any more is information-theoretic.
+#[test]
+fn an_enrolment_anew_does_not_make_better_what_left_before() {
+    for (starts, late) in [(1, false), (2, false), (1, true), (2, true)] {
+        let mut cast = cast(12, &Setup::new(3));
+        cast.settle(1);
+        cast.retire_at_hub(2, 1, Direction::DOWNLINK, 0).unwrap();
+        cast.retire_at_client(1, 2, Direction::DOWNLINK, 0).unwrap();
+        cast.refill((2, 1), (false, 1), 400);
+        cast.settle(20);
+        assert_eq!(cast.store_refills(0), 1);
+        cast.settle(20);
+        let own = cast.world.net().address(cast.clients[1]);
+        // Of the length of a DELIVERY.
+        let no_deliveries = move |cast: &mut Cast, from: Option<usize>| {
+            let from = from.map(|hub| cast.hubs[hub]);
+            cast.world.net_mut().intercept(move |sent| {
+                let is_delivery = sent.to == own && sent.bytes.len() == 225;
+                let lost = is_delivery && (from.is_none() || sent.node == from);
+                if lost { Verdict::Drop } else { Verdict::Pass }
+            });
+        };
+        no_deliveries(&mut cast, None);
+        let mut lasting = KeyRequest::new(2);
+        lasting.lifetime = 3600;
+        let mut id = cast.request(0, 1, lasting);
+        cast.settle(5);
+        assert_eq!(Oracle::delivered(&cast, 0, id, 2), 1);
+        let anew = cast.make_anew(2, 1, 2);
+        cast.revoke(2, 1).unwrap().unwrap();
+        cast.enrol(2, anew.at_hub()).unwrap();
+        cast.revision.borrow_mut().left_out.push((2, 1));
+        cast.revision.borrow_mut().anew.push(anew);
+        cast.further.borrow_mut().clear();
+        for _ in 0..starts {
+            cast.world.restart(cast.clients[1]);
+            cast.settle(1);
+        }
+        no_deliveries(&mut cast, Some(2));
+        if late {
+            cast.settle(66_000);
+            id = cast.request(0, 1, lasting);
+        }
+        cast.settle(60);
+        cast.assert_agreed(0, 1, id);
+        let assurance = if late { Assurance::InformationTheoretic } else { Assurance::Computational };
+        for client in 0..2 {
+            let key = cast.keys(client).into_iter().find(|key| key.key.id() == id).unwrap();
+            assert_eq!(key.key.assurance(), assurance, "client {client}, {starts} starts, {late}");
+        }
+    }
 }
 
 /// By mistake, a configuration gives the number of a client that was revoked to another. It is refused, and nothing of that one's tables is erased.

@@ -12,7 +12,7 @@ use crate::world::{Cast, Setup, SharedPad, cast};
 const WAYS: [Direction; 2] = [Direction::UPLINK, Direction::DOWNLINK];
 
 impl Cast {
-    fn retire_at_client(
+    pub fn retire_at_client(
         &mut self,
         client: usize,
         hub: usize,
@@ -24,7 +24,7 @@ impl Cast {
             .unwrap()
     }
 
-    fn retire_at_hub(
+    pub fn retire_at_hub(
         &mut self,
         hub: usize,
         client: usize,
@@ -212,6 +212,25 @@ fn a_refill_that_waits_is_taken_out_of_service() {
         cast.assert_agreed(0, 1, id);
         Oracle::acquit(&cast);
     }
+}
+
+/// A responder takes out of service the tables from which all hubs would deliver, and the hubs do not know. Each is denied a lease, and goes on with
+/// its other table at once, though nothing else comes from the responder: a key is there long before the next FETCH.
+#[test]
+fn a_hub_that_is_denied_a_table_goes_on_with_another_at_once() {
+    let mut cast = cast(5, &Setup::new(3));
+    for hub in 0..3 {
+        cast.provision((hub, 1), (false, 1), Origin::OutOfBand, 256, true);
+    }
+    cast.settle(2);
+    for hub in 0..3 {
+        assert_eq!(cast.retire_at_client(1, hub, Direction::DOWNLINK, 0), Ok(()));
+    }
+    cast.settle(2);
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(4);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
 }
 
 /// A client forgets a hub whose initial key was replaced: the key that replaced it stands in no record any more. With the same

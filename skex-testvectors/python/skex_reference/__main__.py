@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .dske import orders
 from .dske import run as dske
 from .unmediated import run as unmediated
 from .vectors import files
@@ -34,11 +35,16 @@ def main() -> int:
     client = commands.add_parser("client", help="make keys with other clients, over UDP")
     dske.add_client_arguments(client)
 
+    order = commands.add_parser("order", help="have a hub or client do what its operator wants")
+    orders.add_arguments(order)
+
     arguments = parser.parse_args()
     if arguments.command == "hub":
         return dske.run_hub(arguments)
     if arguments.command == "client":
         return dske.run_client(arguments)
+    if arguments.command == "order":
+        return orders.give(arguments)
     if arguments.command == "peer":
         return unmediated.run(arguments)
     if arguments.command == "verify":

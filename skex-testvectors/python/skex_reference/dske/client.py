@@ -124,7 +124,23 @@ class CommandEnded:
     outcomes: dict[int, int | None]
 
 
-Effect = Persist | Send | Confirmed | Refused | Received | Report | CameTable | LookedUp | NothingSaid | CommandEnded
+@dataclass(frozen=True)
+class InitialKeyReplaced:
+    """The hub has proven that it has the initial key that replaced the old one, which is gone."""
+
+    hub: int
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A table was taken out of service, durably. It is to be erased, then that is to be told."""
+
+    hub: int
+    direction: int
+    table: Table
+
+
+Effect = Persist | Send | InitialKeyReplaced | Retired | Confirmed | Refused | Received | Report | CameTable | LookedUp | NothingSaid | CommandEnded
 
 
 @dataclass
@@ -145,9 +161,17 @@ class Client:
         self.config = config
         self.random = random
         random(8)
-        marks = stored.get("links", [{} for _ in config.hubs])
-        self.ends = [link.ends_of(hub.link, wire.UPLINK, marks[i]) for i, hub in enumerate(config.hubs)]
-        self._envelopes = [ClientEnvelope(hub.link, random, now) for hub in config.hubs]
+        links = stored.get("links", [{} for _ in config.hubs])
+        known = [_of_this_enrolment(hub.link, links[i]) for i, hub in enumerate(config.hubs)]
+        self.ends = [link.ends_of(hub.link, wire.UPLINK, known[i]) for i, hub in enumerate(config.hubs)]
+        self._envelopes = [
+            ClientEnvelope(hub.link, link.initial_keys_of(hub.link, known[i]), random, now)
+            for i, hub in enumerate(config.hubs)
+        ]
+        for hub, ends in enumerate(self.ends):
+            self.effects += [Retired(hub, direction, table) for direction, table in ends.retired_but_there()]
+        # When no key lives any more that was asked for before this start.
+        self._earlier_over = now + wire.LONGEST_LIFETIME
         self._fetch_due = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []
@@ -201,12 +225,28 @@ class Client:
             del self._coming[hub]
             self.send(hub, wire.Refilled(direction, table.number, len(table)).encode())
 
+    def replace_initial_key(self, hub: int, key: bytes) -> None:
+        """Another initial key of the link, from outside (D "Replacement of the initial key")."""
+        seal = self._envelopes[hub]
+        if seal.initial.replace(key):
+            seal.forget_probe()
+            self.persist()
+
+    def retire_table(self, now: float, hub: int, direction: int, number: int) -> None:
+        """Takes a table out of service (D "Several tables")."""
+        table = self.ends[hub].retire(direction, number)
+        self.persist()
+        self.effects.append(Retired(hub, direction, table))
+        self.restart(now, hub)
+
     # ---- what the two roles use
 
     def persist(self) -> None:
-        self.effects.append(
-            Persist({"links": [ends.stored() for ends in self.ends], "accepted": self._responder.stored()})
-        )
+        links = [
+            {"clientId": hub.link.client_id} | ends.stored() | seal.initial.stored()
+            for hub, ends, seal in zip(self.config.hubs, self.ends, self._envelopes)
+        ]
+        self.effects.append(Persist({"links": links, "accepted": self._responder.stored()}))
 
     def is_open(self, hub: int) -> bool:
         return self._envelopes[hub].state == OPEN
@@ -245,7 +285,10 @@ class Client:
         seal = self._envelopes[hub]
         match message:
             case wire.HelloReply():
+                had_session = seal.state != AWAIT_REPLY
                 if seal.reply(now, message):
+                    if had_session:
+                        self._end_session(hub)
                     self._fetch(now, hub)
             case wire.HelloRequest():
                 if seal.asked_again(message):
@@ -254,6 +297,9 @@ class Client:
                 inner = seal.open(message)
                 if inner is None:
                     return
+                if seal.proves_next():
+                    self.persist()
+                    self.effects.append(InitialKeyReplaced(hub))
                 if seal.state == FRESH:
                     # The hub sees by a SEALED that it was heard.
                     seal.state = OPEN
@@ -346,6 +392,12 @@ class Client:
                     self._fetch(now, hub)
             elif seal.state == OPEN and now >= self._fetch_due[hub]:
                 self.fetch(now, hub)
+            probe = seal.probe(now)
+            if probe is not None:
+                self.effects.append(Send(hub, probe))
+        if now >= self._earlier_over:
+            for ends in self.ends:
+                ends.granted_before = False
         self._responder.timeout(now)
         self._step(now)
 
@@ -373,6 +425,19 @@ class Client:
 
     def restart(self, now: float, hub: int) -> None:
         """The hub has no session: this one and its leases are over."""
+        self._end_session(hub)
+        self._envelopes[hub].hello(now)
+
+    def _end_session(self, hub: int) -> None:
         self.ends[hub].end_session()
         self._responder.end_session(hub)
-        self._envelopes[hub].hello(now)
+
+
+def _of_this_enrolment(config: LinkConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored of a link, if it is of this enrolment: one with a higher number begins anew (D "Enrolment")."""
+    before = stored.get("clientId", config.client_id)
+    if config.client_id < before:
+        raise ValueError(f"the enrolment with number {config.client_id} is over: there was one with number {before}")
+    if config.client_id == before:
+        return dict(stored)
+    return {"grantedBefore": stored.get("grantedRefilled", False) or stored.get("grantedBefore", False)}

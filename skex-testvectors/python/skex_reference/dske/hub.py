@@ -39,8 +39,8 @@ class ClientConfig:
 class HubConfig:
     hub_id: bytes
     coordinate: int
-    # By client id.
-    clients: tuple[ClientConfig, ...]
+    # By client id. Those that were revoked may be missing.
+    clients: Mapping[int, ClientConfig]
     # The suites of keys that it relays.
     suites: tuple[int, ...] = (1, 2, 3)
 
@@ -74,7 +74,30 @@ class Refilled:
     number: int
 
 
-Effect = Persist | Send | Stored | Refilled
+@dataclass(frozen=True)
+class InitialKeyReplaced:
+    """A client has proven that it has the initial key that replaced the old one, which is gone."""
+
+    client_id: int
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A table was taken out of service, durably. It is to be erased, then that is to be told."""
+
+    client_id: int
+    direction: int
+    table: Table
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """The enrolment of a client is over, durably. Its keys and tables are to be erased, then that is to be told."""
+
+    client_id: int
+
+
+Effect = Persist | Send | Stored | Refilled | InitialKeyReplaced | Retired | Revoked
 
 
 @dataclass
@@ -119,12 +142,22 @@ class Hub:
         self._random = random
         random(8)
         boot_key = random(32)
-        marks = stored.get("links", {})
-        self._ends = [
-            link.ends_of(client.link, wire.DOWNLINK, marks.get(str(number), {}))
-            for number, client in enumerate(config.clients)
-        ]
-        self._envelopes = [HubEnvelope(client.link, boot_key) for client in config.clients]
+        self._boot_key = boot_key
+        # The tags of those that were revoked: their numbers are never given again.
+        self._revoked = {int(number): bytes.fromhex(tag) for number, tag in stored.get("revoked", {}).items()}
+        # By tag: until when a key may live that was asked for under such a number. Of them nothing is known any more.
+        self._forgotten = {tag: now + wire.LONGEST_LIFETIME for tag in self._revoked.values()}
+        self._clients: dict[int, ClientConfig] = {}
+        self._ends: dict[int, Ends] = {}
+        self._envelopes: dict[int, HubEnvelope] = {}
+        self._refills: dict[int, list[Refill]] = {}
+        self._requested: dict[int, float] = {}
+        for number, client in sorted(config.clients.items()):
+            if number in self._revoked:
+                # A crash kept it from being erased.
+                self.effects.append(Revoked(number))
+            else:
+                self._add(client, stored.get("links", {}).get(str(number), {}))
         self._offers: dict[int, wire.Offer] = {
             int(client): _offer_from(offer) for client, offer in stored.get("offers", {}).items()
         }
@@ -134,27 +167,96 @@ class Hub:
             for entry in stored.get("allowed", [])
         }
         self._withdrawn: dict[int, set[bytes]] = {}
-        self._refills = [
-            [
-                # What the client has not got yet goes to it over the network.
-                Refill(direction, table)
-                for direction, tables in enumerate((client.link.uplinks, client.link.downlinks))
-                for table in tables
-                if table.origin == 1 and not self._ends[number].has_table(direction, table.number)
-            ]
-            for number, client in enumerate(config.clients)
-        ]
-        self._requested = [-REQUEST_EVERY for _ in config.clients]
         self._keys: dict[tuple[int, bytes], Key] = {}
         for entry in stored.get("keys", []):
             key = _key_from(entry, now)
             self._keys[key.initiator, key.key_id] = key
 
+    def _add(self, client: ClientConfig, stored: dict[str, Any]) -> None:
+        number = client.link.client_id
+        ends = link.ends_of(client.link, wire.DOWNLINK, stored)
+        self._clients[number], self._ends[number] = client, ends
+        self._envelopes[number] = HubEnvelope(client.link, link.initial_keys_of(client.link, stored), self._boot_key)
+        self._refills[number] = [
+            # What the client has not got yet goes to it over the network.
+            Refill(direction, table)
+            for direction, tables in enumerate((client.link.uplinks, client.link.downlinks))
+            for table in tables
+            if table.origin == 1 and not ends.has_table(direction, table.number)
+        ]
+        self._requested[number] = -REQUEST_EVERY
+        self.effects += [Retired(number, direction, table) for direction, table in ends.retired_but_there()]
+
+    def number(self, tag: bytes) -> int:
+        """Under which the client of this tag is enrolled now."""
+        return next(number for number, client in self._clients.items() if client.link.client_tag == tag)
+
+    def tag(self, client_id: int) -> bytes:
+        revoked = self._revoked.get(client_id)
+        return self._clients[client_id].link.client_tag if revoked is None else revoked
+
+    # ---- the operator
+
+    def replace_initial_key(self, client_id: int, key: bytes) -> None:
+        """Another initial key of the link, from outside (D "Replacement of the initial key")."""
+        if self._envelopes[client_id].initial.replace(key):
+            self._persist()
+
+    def retire_table(self, client_id: int, direction: int, number: int) -> None:
+        """Takes a table out of service, also one that is on its way (D "Several tables")."""
+        ends = self._ends[client_id]
+        for refill in self._refills[client_id][:]:
+            if (refill.direction, refill.table.number) == (direction, number):
+                self._refills[client_id].remove(refill)
+                ends.add_table(direction, refill.table)
+        table = ends.retire(direction, number)
+        self._persist()
+        self.effects.append(Retired(client_id, direction, table))
+        self._envelopes[client_id].session = None
+        self._end_session(client_id)
+
+    def revoke(self, now: float, client_id: int) -> None:
+        """Ends the enrolment of a client, for good (D "Enrolment and revocation")."""
+        self._revoked[client_id] = self.tag(client_id)
+        self._forgotten[self.tag(client_id)] = now + wire.LONGEST_LIFETIME
+        for name, key in list(self._keys.items()):
+            if key.initiator == client_id:
+                del self._keys[name]
+            elif key.responder == client_id and key.share is not None:
+                # Who takes it back is told what had left.
+                self._drop(key)
+        for table in (self._clients, self._ends, self._envelopes, self._refills, self._requested):
+            del table[client_id]
+        self._offers.pop(client_id, None)
+        self._withdrawn.pop(client_id, None)
+        self._allowed = {entry: allowed for entry, allowed in self._allowed.items() if entry[0] != client_id}
+        self._persist()
+        self.effects.append(Revoked(client_id))
+
+    def next_number(self) -> int:
+        """The client id of whoever is enrolled next: none is ever given twice."""
+        return max([*self._clients, *self._revoked], default=-1) + 1
+
+    def enrol(self, client: ClientConfig) -> None:
+        """A client under the next number; the same tag may have had another before, which was revoked."""
+        names = {name for other in self._clients.values() for name in other.names}
+        tags = [other.link.client_tag for other in self._clients.values()]
+        if client.link.client_tag in tags or not names.isdisjoint(client.names):
+            raise ValueError("another client has the tag, or a name")
+        if client.link.client_id != self.next_number():
+            raise ValueError("not the next number")
+        self._add(client, {})
+        self._persist()
+
     def _persist(self) -> None:
         self.effects.append(
             Persist(
                 {
-                    "links": {str(number): ends.stored() for number, ends in enumerate(self._ends)},
+                    "links": {
+                        str(number): ends.stored() | self._envelopes[number].initial.stored()
+                        for number, ends in self._ends.items()
+                    },
+                    "revoked": {str(number): tag.hex() for number, tag in self._revoked.items()},
                     "keys": [_key_to(key) for key in self._keys.values()],
                     "offers": {str(client): offer.encode().hex() for client, offer in self._offers.items()},
                     "allowed": [
@@ -174,7 +276,7 @@ class Hub:
         except DecodeError:
             return None
         client_id = message.client_id
-        if client_id >= len(self._config.clients):
+        if client_id not in self._clients:
             return None
         seal = self._envelopes[client_id]
         if isinstance(message, wire.Sealed):
@@ -187,6 +289,9 @@ class Hub:
             inner, new = opened
             if new:
                 self._new_session(now, client_id)
+                if seal.proves_next():
+                    self._persist()
+                    self.effects.append(InitialKeyReplaced(client_id))
             try:
                 self._inner(now, client_id, inner)
             except DecodeError:
@@ -198,9 +303,12 @@ class Hub:
                 self.effects.append(Send(client_id, reply, path))
         return None
 
-    def _new_session(self, now: float, client_id: int) -> None:
+    def _end_session(self, client_id: int) -> None:
         self._ends[client_id].end_session()
         self._withdrawn.pop(client_id, None)
+
+    def _new_session(self, now: float, client_id: int) -> None:
+        self._end_session(client_id)
         for key in self._keys.values():
             if key.responder == client_id:
                 key.sending, key.delivery, key.backoff = None, None, Backoff(now)
@@ -226,7 +334,7 @@ class Hub:
             case wire.Answer():
                 self._answer(now, client_id, octets, message, number)
             case wire.Command():
-                self._command(client_id, octets, message)
+                self._command(now, client_id, octets, message)
             case wire.Refilled():
                 self._refilled(now, client_id, message)
             case wire.Busy():
@@ -249,7 +357,7 @@ class Hub:
         self._send_refills(now)
 
     def next_timeout(self, now: float) -> float:
-        busy = any(key.share is not None for key in self._keys.values()) or any(self._refills)
+        busy = any(key.share is not None for key in self._keys.values()) or any(self._refills.values())
         return now + 0.1 if busy else now + 1.0
 
     def _send(self, client_id: int, inner: bytes) -> None:
@@ -285,7 +393,7 @@ class Hub:
         return share
 
     def _authorised(self, responder: int, initiator: bytes) -> bool:
-        configured = initiator in self._config.clients[responder].authorised
+        configured = initiator in self._clients[responder].authorised
         return self._allowed.get((responder, initiator), configured)
 
     def _judge(
@@ -293,10 +401,10 @@ class Hub:
     ) -> wire.Status:
         """The first row of D "Hub" that fits. ACCEPTED stores the share."""
         terms = message.terms
-        tags = [client.link.client_tag for client in self._config.clients]
-        if message.peer not in tags:
+        numbers = {client.link.client_tag: number for number, client in self._clients.items()}
+        responder = numbers.get(message.peer)
+        if responder is None:
             return wire.Status.UNKNOWN_PEER
-        responder = tags.index(message.peer)
         known = self._keys.get((client_id, message.key_id))
         if message.key_id in self._withdrawn.get(client_id, ()) or (known is not None and known.withdrawn):
             return wire.Status.WITHDRAWN
@@ -305,7 +413,7 @@ class Hub:
             if same and known.share in (None, share):
                 return wire.Status.ACCEPTED
             return wire.Status.KEY_ID_IN_USE
-        if responder == client_id or not self._authorised(responder, tags[client_id]):
+        if responder == client_id or not self._authorised(responder, self.tag(client_id)):
             return wire.Status.NOT_AUTHORISED
         # The suite is that of the protection.
         if terms.suite not in self._config.suites or (terms.suite == keys.ITS) == is_sealed:
@@ -328,8 +436,9 @@ class Hub:
 
     def _deliver(self, now: float) -> None:
         for key in self._keys.values():
-            session = self._envelopes[key.responder].session
-            if key.share is None or session is None or now < key.backoff.due:
+            # The responder of a share is not revoked.
+            session = self._envelopes[key.responder].session if key.share is not None else None
+            if session is None or now < key.backoff.due:
                 continue
             if key.delivery is None and not self._make_delivery(now, key, session.heard):
                 continue
@@ -348,7 +457,7 @@ class Hub:
             if heard:
                 self._ask_for_lease(now, key.responder, EPOCH_BLOCK + length)
             return False
-        initiator = self._config.clients[key.initiator].link.client_tag
+        initiator = self.tag(key.initiator)
         message = wire.Delivery(0, 0, 0, key.key_id, initiator, key.terms, key.secret_tag, b"", b"")
         key.delivery, key.left = ends.share_message(key.sending, message, key.share), True
         return True
@@ -389,7 +498,7 @@ class Hub:
 
     # ---- commands
 
-    def _command(self, client_id: int, octets: bytes, message: wire.Command) -> None:
+    def _command(self, now: float, client_id: int, octets: bytes, message: wire.Command) -> None:
         """D "Commands": once carried out, durably, once answered."""
         ends = self._ends[client_id]
         place = (message.table, message.index, 0)
@@ -413,7 +522,7 @@ class Hub:
                 else:
                     self._offers[client_id] = message.what.offer
             case wire.Withdraw():
-                status = self._withdraw(client_id, message.what.key_id)
+                status = self._withdraw(now, client_id, message.what.key_id)
             case wire.Authorise():
                 status = wire.OutcomeStatus.DONE
                 self._authorise(client_id, message.what.client, message.what.allowed)
@@ -421,17 +530,19 @@ class Hub:
         self._send(client_id, ends.outcome(answerable, status, found))
 
     def _look_up(self, name: bytes) -> wire.Found | None:
-        for number, client in enumerate(self._config.clients):
+        for number, client in self._clients.items():
             if name in client.names:
                 return wire.Found(client.link.client_tag, self._offers.get(number))
         return None
 
-    def _withdraw(self, client_id: int, key_id: bytes) -> wire.OutcomeStatus:
+    def _withdraw(self, now: float, client_id: int, key_id: bytes) -> wire.OutcomeStatus:
         key = self._keys.get((client_id, key_id))
         if key is None:
             # One may still be on its way, in this session.
             self._withdrawn.setdefault(client_id, set()).add(key_id)
-            return wire.OutcomeStatus.UNKNOWN
+            # If it is a key of an earlier enrolment, its responder may have it.
+            forgotten = now < self._forgotten.get(self.tag(client_id), now)
+            return wire.OutcomeStatus.SENT if forgotten else wire.OutcomeStatus.UNKNOWN
         if key.share is None and not key.withdrawn:
             return wire.OutcomeStatus.ANSWERED
         self._drop(key)
@@ -443,7 +554,7 @@ class Hub:
     def _authorise(self, client_id: int, initiator: bytes, allowed: bool) -> None:
         self._allowed[client_id, initiator] = allowed
         for key in self._keys.values():
-            tag = self._config.clients[key.initiator].link.client_tag
+            tag = self.tag(key.initiator)
             if not allowed and (key.responder, tag) == (client_id, initiator) and key.share is not None:
                 self._drop(key)
 
@@ -451,7 +562,7 @@ class Hub:
 
     def _send_refills(self, now: float) -> None:
         """One table a client, in ascending order, at most so many parts ahead (D "Refill over the network")."""
-        for client_id, refills in enumerate(self._refills):
+        for client_id, refills in self._refills.items():
             session = self._envelopes[client_id].session
             if not refills or session is None or not session.heard:
                 continue
@@ -498,8 +609,8 @@ class Hub:
 
     def _confirm_if_known(self, now: float, name: tuple[int, bytes]) -> None:
         key = self._keys.get(name)
-        if key is not None and key.confirmation is not None:
-            peer = self._config.clients[key.responder].link.client_tag
+        if key is not None and key.confirmation is not None and key.responder in self._clients:
+            peer = self.tag(key.responder)
             self._send(key.initiator, wire.Confirm(key.key_id, peer, key.confirmation).encode())
             key.confirmed_at.again(now)
 

@@ -15,6 +15,8 @@ SMALLEST_BLOCK = 4
 LONGEST_LEASE = 262_182
 MAX_FAILED = 4096
 MAX_INTERVALS = 256
+# The mark or high water of a table that was taken out of service: above every element.
+RETIRED = 0xFFFFFFFF
 
 
 class Table(Protocol):
@@ -83,7 +85,7 @@ class Sender:
         """A request. The own mark moves first; the request states the one of before. Durable before it leaves."""
         want = self.wants(elements)
         self.request = wire.LeaseRequest(self.table.number, nonce, self.mark, want)
-        self.mark = min(self.mark + want, 0xFFFFFFFF)
+        self.mark = min(self.mark + want, RETIRED)
         return self.request
 
     def take_grant(self, grant: wire.LeaseGrant, verify: Callable[[bytes, wire.LeaseGrant], bool]) -> bool:
@@ -120,6 +122,14 @@ class Sender:
                 self.room.insert(0, (first + elements, end))
                 return first
         return None
+
+    def retire(self) -> None:
+        self.end_session()
+        self.mark = RETIRED
+
+    @property
+    def retired(self) -> bool:
+        return self.mark == RETIRED
 
     def end_session(self) -> None:
         """The unused rest is lost, and erased."""
@@ -181,6 +191,14 @@ class Receiver:
     def use(self, index: int, elements: int) -> None:
         """Only after its message tag verified."""
         self.used = _merged([*self.used, (index, index + elements)])
+
+    def retire(self) -> None:
+        self.end_session()
+        self.high_water = RETIRED
+
+    @property
+    def retired(self) -> bool:
+        return self.high_water == RETIRED
 
     def end_session(self) -> None:
         self.leases, self.used, self.last_grant, self.failed = [], [], None, 0

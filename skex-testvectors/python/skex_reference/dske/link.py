@@ -51,6 +51,42 @@ def suite_of(code: int) -> Suite:
     return SUITES[code]
 
 
+@dataclass
+class InitialKeys:
+    """What one end has of the initial keys of a link (D "Replacement of the initial key")."""
+
+    present: bytes
+    next: bytes | None = None
+
+    def all(self) -> list[bytes]:
+        """The next one first."""
+        return [self.present] if self.next is None else [self.next, self.present]
+
+    def replace(self, key: bytes) -> bool:
+        """Whether this changes anything."""
+        if key in (self.present, self.next):
+            return False
+        self.next = key
+        return True
+
+    def is_proven_by(self, session: bytes) -> bool:
+        """A session under this key is there. Whether that proves the next one; then it is the present one, and the older is gone."""
+        if session != self.next:
+            return False
+        self.present, self.next = session, None
+        return True
+
+    def stored(self) -> dict[str, Any]:
+        return {"initialKey": self.present.hex(), "nextInitialKey": self.next.hex() if self.next else None}
+
+
+def initial_keys_of(config: LinkConfig, stored: dict[str, Any]) -> InitialKeys:
+    following = stored.get("nextInitialKey")
+    return InitialKeys(
+        bytes.fromhex(stored.get("initialKey", config.k0.hex())), None if following is None else bytes.fromhex(following)
+    )
+
+
 class Tagger:
     """One-time tags of one link, in the direction that a message takes."""
 
@@ -134,8 +170,10 @@ class Ends:
     receiving_epochs: dict[tuple[int, int], Epoch] = field(default_factory=dict)
     # Where messages of this end wait for an answer: their blocks hold the floor down.
     waiting: dict[tuple[int, int, int], Answerable] = field(default_factory=dict)
-    # Whether a lease of a table of origin 1 was granted in this session.
+    # Whether a lease of a table of origin 1 was ever granted.
     granted_refilled: bool = False
+    # Whether one was under an earlier enrolment, and a key may live of which a share left so (D "Several tables", "Origins").
+    granted_before: bool = False
 
     @property
     def receives(self) -> int:
@@ -146,6 +184,8 @@ class Ends:
             "marks": {str(number): sender.mark for number, sender in self.senders.items()},
             "highWaters": {str(number): receiver.high_water for number, receiver in self.receivers.items()},
             "dropped": self.dropped,
+            "grantedRefilled": self.granted_refilled,
+            "grantedBefore": self.granted_before,
         }
 
     def end_session(self) -> None:
@@ -154,7 +194,7 @@ class Ends:
         for receiver in self.receivers.values():
             receiver.end_session()
         self.answers, self.waiting, self.asking, self.lease_backoff = {}, {}, None, None
-        self.sending_epochs, self.receiving_epochs, self.granted_refilled = [], {}, False
+        self.sending_epochs, self.receiving_epochs = [], {}
         # Used-up tables are dropped, but for the one with the highest number (D "Several tables").
         for direction, tables in ((self.sends, self.senders), (self.receives, self.receivers)):
             last = max(tables)
@@ -172,6 +212,22 @@ class Ends:
             self.senders[table.number] = Sender(table)
         else:
             self.receivers[table.number] = Receiver(table)
+
+    def retire(self, direction: int, number: int) -> Table:
+        """Takes a table out of service: it is to be erased once that is durable."""
+        end = self.senders[number] if direction == self.sends else self.receivers[number]
+        end.retire()
+        return end.table
+
+    def retired_but_there(self) -> list[tuple[int, Table]]:
+        """What a crash kept from being erased: the direction, and the table."""
+        ends = [(self.sends, end) for end in self.senders.values()]
+        others = [(self.receives, end) for end in self.receivers.values()]
+        return [
+            (direction, end.table)
+            for direction, end in [*ends, *others]
+            if end.retired and any(end.table.read(0, len(end.table)))
+        ]
 
     # ---- leases
 
@@ -428,8 +484,8 @@ def ends_of(config: LinkConfig, sends: int, stored: dict[str, Any]) -> Ends:
 
     def there(table: Table, direction: int, known: dict[str, int]) -> bool:
         """A hub has a refilled table only once its client has it."""
-        waits = sends == wire.DOWNLINK and table.origin == 1 and str(table.number) not in known
-        return table.number > dropped[direction] and not waits
+        waits = sends == wire.DOWNLINK and table.origin == 1
+        return str(table.number) in known or (table.number > dropped[direction] and not waits)
 
     senders = {
         table.number: Sender(table, marks.get(str(table.number), 0)) for table in own if there(table, sends, marks)
@@ -439,7 +495,16 @@ def ends_of(config: LinkConfig, sends: int, stored: dict[str, Any]) -> Ends:
         for table in theirs
         if there(table, 1 - sends, high_waters)
     }
-    return Ends(config, senders, receivers, sends, Tagger(config), list(dropped))
+    return Ends(
+        config,
+        senders,
+        receivers,
+        sends,
+        Tagger(config),
+        list(dropped),
+        granted_refilled=stored.get("grantedRefilled", False),
+        granted_before=stored.get("grantedBefore", False),
+    )
 
 
 def decode_inner(octets: bytes) -> tuple[int | None, wire.Inner]:
@@ -457,11 +522,21 @@ FRESH = "Fresh"
 OPEN = "Open"
 
 
+@dataclass
+class Probe:
+    """A HELLO under the next initial key, beside a session."""
+
+    salt: bytes
+    backoff: Backoff
+
+
 class ClientEnvelope:
-    def __init__(self, config: LinkConfig, random: Callable[[int], bytes], now: float) -> None:
+    def __init__(
+        self, config: LinkConfig, initial: InitialKeys, random: Callable[[int], bytes], now: float
+    ) -> None:
         self._config = config
+        self.initial = initial
         self._random = random
-        self._keys = envelope.link_keys(config.suite, config.k0, config.hub_id)
         self.hello(now)
 
     def hello(self, now: float) -> None:
@@ -469,38 +544,79 @@ class ClientEnvelope:
         self.state = AWAIT_REPLY
         self.salt = self._random(16)
         self.backoff = Backoff(now)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What there was of a session."""
         self._session: SessionKeys | None = None
+        # The initial key of the session.
+        self._under: bytes | None = None
         self._window = ReplayWindow()
         self._seq = 0
         self._sent_tags: list[bytes] = []
+        self._probe: Probe | None = None
 
     def hello_message(self) -> bytes:
-        message = wire.Hello(self._config.client_id, self.salt, b"")
-        tag = envelope.hello_tag(self._config.suite, self._keys.hello, b"", message.body())
+        """Under the next initial key and the present one in turn."""
+        keys = self.initial.all()
+        return self._hello(keys[self.backoff.sent % len(keys)], self.salt)
+
+    def _hello(self, k0: bytes, salt: bytes) -> bytes:
+        message = wire.Hello(self._config.client_id, salt, b"")
+        tag = envelope.hello_tag(self._config.suite, self._keys(k0).hello, b"", message.body())
         return message.body() + tag
 
+    def _keys(self, k0: bytes) -> envelope.LinkKeys:
+        return envelope.link_keys(self._config.suite, k0, self._config.hub_id)
+
+    def forget_probe(self) -> None:
+        """There is another next key."""
+        self._probe = None
+
+    def probe(self, now: float) -> bytes | None:
+        """A probe, if one is due: where there is a session under another key than the next."""
+        following = self.initial.next
+        if self.state == AWAIT_REPLY or following is None or self._under == following:
+            return None
+        if self._probe is None:
+            self._probe = Probe(self._random(16), Backoff(now))
+        if now < self._probe.backoff.due:
+            return None
+        self._probe.backoff.again(now)
+        return self._hello(following, self._probe.salt)
+
     def reply(self, now: float, message: wire.HelloReply) -> bool:
-        if self.state != AWAIT_REPLY:
+        """Whether a session begins with it; the one before, if there was one, is over."""
+        if self.state == AWAIT_REPLY:
+            asked = [(k0, self.salt) for k0 in self.initial.all()]
+        elif self._probe is not None and self.initial.next is not None:
+            asked = [(self.initial.next, self._probe.salt)]
+        else:
             return False
-        if not envelope.hello_verifies(self._config.suite, self._keys.reply, self.salt, message):
-            return False
-        self._session = envelope.session_keys(
-            self._config.suite,
-            self._config.k0,
-            self.salt,
-            message.salt,
-            self._config.client_id,
-            self._config.hub_id,
-        )
-        self.state, self.backoff = FRESH, Backoff(now)
-        return True
+        for k0, salt in asked:
+            if envelope.hello_verifies(self._config.suite, self._keys(k0).reply, salt, message):
+                self._forget()
+                self._session = envelope.session_keys(
+                    self._config.suite, k0, salt, message.salt, self._config.client_id, self._config.hub_id
+                )
+                self._under, self.salt = k0, salt
+                self.state, self.backoff = FRESH, Backoff(now)
+                return True
+        return False
+
+    def proves_next(self) -> bool:
+        """Something opened in the session. Whether that proves the next initial key."""
+        return self._under is not None and self.initial.is_proven_by(self._under)
 
     def asked_again(self, message: wire.HelloRequest) -> bool:
         """Whether the hub says, about one of the last 64 messages, that it has no session."""
         if self.state == AWAIT_REPLY:
             return False
+        requests = [self._keys(k0).request for k0 in self.initial.all()]
         return any(
-            envelope.hello_verifies(self._config.suite, self._keys.request, tag, message) for tag in self._sent_tags
+            envelope.hello_verifies(self._config.suite, key, tag, message)
+            for key in requests
+            for tag in self._sent_tags
         )
 
     def seal(self, inner: bytes) -> bytes:
@@ -529,6 +645,8 @@ class ClientEnvelope:
 class HubSession:
     salt: bytes
     keys: SessionKeys
+    # The initial key that it rests on.
+    under: bytes
     window: ReplayWindow = field(default_factory=ReplayWindow)
     seq: int = 0
     # Whether the client showed by a SEALED that it heard the hub.
@@ -536,10 +654,10 @@ class HubSession:
 
 
 class HubEnvelope:
-    def __init__(self, config: LinkConfig, boot_key: bytes) -> None:
+    def __init__(self, config: LinkConfig, initial: InitialKeys, boot_key: bytes) -> None:
         self._config = config
+        self.initial = initial
         self._boot_key = boot_key
-        self._keys = envelope.link_keys(config.suite, config.k0, config.hub_id)
         self._generation = 0
         self.session: HubSession | None = None
 
@@ -549,12 +667,16 @@ class HubEnvelope:
         )
 
     def hello(self, message: wire.Hello) -> bytes | None:
-        """The reply, for which nothing is stored."""
-        if not envelope.hello_verifies(self._config.suite, self._keys.hello, b"", message):
-            return None
-        reply = wire.HelloReply(self._config.client_id, self._salt(message.salt), b"")
-        tag = envelope.hello_tag(self._config.suite, self._keys.reply, message.salt, reply.body())
-        return reply.body() + tag
+        """The reply, for which nothing is stored, under the initial key of the question."""
+        for k0 in self.initial.all():
+            keys = self._keys(k0)
+            if envelope.hello_verifies(self._config.suite, keys.hello, b"", message):
+                reply = wire.HelloReply(self._config.client_id, self._salt(message.salt), b"")
+                return reply.body() + envelope.hello_tag(self._config.suite, keys.reply, message.salt, reply.body())
+        return None
+
+    def _keys(self, k0: bytes) -> envelope.LinkKeys:
+        return envelope.link_keys(self._config.suite, k0, self._config.hub_id)
 
     def open(self, message: wire.Sealed) -> tuple[bytes, bool] | None:
         """What is inside, and whether a new session began with it."""
@@ -567,21 +689,26 @@ class HubEnvelope:
             return inner, False
         if message.salt is None:
             return None
-        keys = envelope.session_keys(
-            self._config.suite,
-            self._config.k0,
-            message.salt,
-            self._salt(message.salt),
-            self._config.client_id,
-            self._config.hub_id,
-        )
-        fresh = HubSession(message.salt, keys)
-        inner = self._open_in(fresh, message)
-        if inner is None:
-            return None
-        self.session = fresh
-        self._generation += 1
-        return inner, True
+        for k0 in self.initial.all():
+            keys = envelope.session_keys(
+                self._config.suite,
+                k0,
+                message.salt,
+                self._salt(message.salt),
+                self._config.client_id,
+                self._config.hub_id,
+            )
+            fresh = HubSession(message.salt, keys, k0)
+            inner = self._open_in(fresh, message)
+            if inner is not None:
+                self.session = fresh
+                self._generation += 1
+                return inner, True
+        return None
+
+    def proves_next(self) -> bool:
+        """A session has begun. Whether that proves the next initial key."""
+        return self.session is not None and self.initial.is_proven_by(self.session.under)
 
     def _open_in(self, session: HubSession, message: wire.Sealed) -> bytes | None:
         if not session.window.fresh(message.seq):
@@ -596,7 +723,10 @@ class HubEnvelope:
     def request(self, message: wire.Sealed) -> bytes:
         """Only where there is no session: else a damaged copy would end that of the true client."""
         request = wire.HelloRequest(self._config.client_id, b"")
-        tag = envelope.hello_tag(self._config.suite, self._keys.request, message.tag, request.body())
+        keys = self.initial.all()
+        # Of two keys the last bit of the first octet of the AEAD tag chooses; the client sends again, and has another.
+        k0 = keys[0] if message.tag[0] & 1 else keys[-1]
+        tag = envelope.hello_tag(self._config.suite, self._keys(k0).request, message.tag, request.body())
         return request.body() + tag
 
     def seal(self, inner: bytes) -> bytes:

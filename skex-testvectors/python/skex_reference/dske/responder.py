@@ -239,7 +239,7 @@ class Responder:
         if hub in group.origins:
             return group.origins[hub]
         ends = self._client.ends[hub]
-        if ends.granted_refilled:
+        if ends.granted_refilled or ends.granted_before:
             return 1
         left = [receiver.table.origin for _, receiver in sorted(ends.receivers.items()) if not receiver.used_up]
         return left[0] if left else 0

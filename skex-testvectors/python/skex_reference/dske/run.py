@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from .. import keyfile, udp
 from ..octets import Reader, u8, u16, u32
 from . import client as clients
 from . import hub as hubs
-from . import look_up, provision, wire
+from . import look_up, orders, provision, wire
+from .ledger import Table
 from .link import LinkConfig, suite_of
+from .orders import WAYS
 from .sharing import scale
 
 
@@ -48,21 +51,17 @@ class TableFile:
     def erase(self, first: int, end: int) -> None:
         os.pwrite(self._file.fileno(), bytes(16 * (end - first)), self.HEADER + 16 * first)
 
+    def destroy(self) -> None:
+        """Returns when nothing is left, durably."""
+        self.erase(0, len(self))
+        os.fsync(self._file.fileno())
 
     @staticmethod
     def write(path: Path, link: provision.Link, part: provision.Part, elements: bytes) -> None:
         """Returns when all of it is durable, under its name."""
         header = b"SKEXPAD2" + link.hub_id + link.client_tag + u8(part.direction) + u8(part.origin)
         header += u16(part.number) + u32(part.elements) + u32(part.end)
-        beside = path.with_suffix(".new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(header.ljust(TableFile.HEADER, b"\0") + elements)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-
-
-WAYS = ("uplink", "downlink")
+        _write(path, header.ljust(TableFile.HEADER, b"\0") + elements)
 
 
 def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
@@ -73,14 +72,44 @@ def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
         link = provision.identity(octets)
         name = names[link.hub_id, link.client_tag]
         known = provision.decode((folder / f"{name}.link").read_bytes())
+        if link.client_id < known.link.client_id:
+            raise ValueError(f"{path} is of an enrolment that is over")
+        if link.client_id > known.link.client_id:
+            known = _enrol_anew(folder, name, provision.decode(octets))
         for part, elements in provision.decode(octets, known.k0).parts:
             table = folder / f"{name}.{WAYS[part.direction]}.{part.number}.table"
             if part.first:
                 raise ValueError(f"{path} is a portion; this program takes whole tables")
             if not table.exists():
                 TableFile.write(table, link, part, elements)
-        path.write_bytes(bytes(len(octets)))
-        path.unlink()
+        orders.erase(path)
+
+
+def _enrol_anew(folder: Path, name: str, file: provision.File) -> provision.File:
+    """Nothing of the old enrolment opens anything: its tables are erased, and its key is gone with the file of the link
+    (D "Enrolment and revocation"). What is stored of it goes at the start."""
+    if file.k0 is None:
+        raise ValueError(f"the file for {name} brings no initial key")
+    _forget_link(folder, name)
+    link = provision.File(file.link, file.k0, ())
+    _write(folder / f"{name}.link", link.encode(file.k0))
+    return link
+
+
+def _forget_link(folder: Path, name: str) -> None:
+    """Tables first: as long as the file of the link is there, this is done again."""
+    for path in [*folder.glob(f"{name}.*.table"), *folder.glob(f"{name}.link")]:
+        orders.erase(path)
+
+
+def _write(path: Path, octets: bytes) -> None:
+    """Returns when all of it is durable, under its name."""
+    beside = path.with_suffix(".new")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
 
 
 class Store:
@@ -95,12 +124,7 @@ class Store:
 
     def write(self, stored: dict[str, Any]) -> None:
         """Returns when all of it is durable."""
-        beside = self._path.with_suffix(".new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(stored, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, self._path)
+        _write(self._path, json.dumps(stored).encode())
 
 
 def _link(folder: Path, name: str) -> LinkConfig:
@@ -137,25 +161,28 @@ def _accepted(tags: dict[str, bytes], names: list[str] | str) -> frozenset[bytes
     return frozenset(tags.values() if names == "everyone" else (tags[name] for name in names))
 
 
-def hub_config(folder: Path) -> hubs.HubConfig:
+def hub_config(folder: Path, revoked: Mapping[str, str]) -> hubs.HubConfig:
+    """`revoked` are the tags of the numbers that were revoked."""
     config = json.loads((folder / "skex.json").read_text())
     hub_id = bytes.fromhex(config["id"])
     tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
-    _take_in(folder, {(hub_id, tag): name for name, tag in tags.items()})
-    served = [
-        hubs.ClientConfig(
-            _link(folder, client["name"]),
-            _accepted(tags, client["accepts_keys_from"]),
-            (client["name"].encode(),),
-        )
-        for client in config["clients"]
-    ]
+    # Of who was revoked and not enrolled anew nothing is left.
+    there = {
+        name: tag for name, tag in tags.items() if tag.hex() not in revoked.values() or (folder / f"{name}.link").exists()
+    }
+    _take_in(folder, {(hub_id, tag): name for name, tag in there.items()})
+    served = {client.link.client_id: client for client in (_served(folder, config, name) for name in there)}
     # Hubs assign client ids densely from 0.
-    served.sort(key=lambda client: client.link.client_id)
-    if [client.link.client_id for client in served] != list(range(len(served))):
+    if sorted({*served, *map(int, revoked)}) != list(range(len({*served, *map(int, revoked)}))):
         raise ValueError("the client ids are not dense")
     suites = tuple(SUITE_NAMES.index(name) + 1 for name in config.get("suites") or SUITE_NAMES)
-    return hubs.HubConfig(hub_id, config["coordinate"], tuple(served), suites)
+    return hubs.HubConfig(hub_id, config["coordinate"], served, suites)
+
+
+def _served(folder: Path, config: dict[str, Any], name: str) -> hubs.ClientConfig:
+    tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
+    entry = next(client for client in config["clients"] if client["name"] == name)
+    return hubs.ClientConfig(_link(folder, name), _accepted(tags, entry["accepts_keys_from"]), (name.encode(),))
 
 
 # As skex.json and the options of both programs call the suites of keys.
@@ -169,13 +196,65 @@ class _LyingHub(hubs.Hub):
         return scale(share, 2)
 
 
+# Elements of each table of a client that a hub enrols anew.
+TABLE = 4096
+
+
+class _Operator:
+    """Carries out the orders of a hub's operator."""
+
+    def __init__(self, folder: Path, machine: hubs.Hub) -> None:
+        self._folder = folder
+        self._machine = machine
+        self._config = json.loads((folder / "skex.json").read_text())
+
+    def name(self, client_id: int) -> str:
+        tag = self._machine.tag(client_id).hex()
+        name: str = next(client["name"] for client in self._config["clients"] if client["tag"] == tag)
+        return name
+
+    def carry_out(self, order: dict[str, Any]) -> None:
+        machine, name = self._machine, order["link"]
+        if order["order"] == "enrol":
+            self._enrol(name, Path(order["out"]))
+            return
+        tag = next(client["tag"] for client in self._config["clients"] if client["name"] == name)
+        number = machine.number(bytes.fromhex(tag))
+        match order["order"]:
+            case "key":
+                machine.replace_initial_key(number, bytes.fromhex(order["key"]))
+            case "retire":
+                machine.retire_table(number, order["direction"], order["table"])
+            case "revoke":
+                machine.revoke(time.monotonic(), number)
+
+    def _enrol(self, name: str, out: Path) -> None:
+        """The same tag under a new number, with another initial key and other tables."""
+        tag = next(client["tag"] for client in self._config["clients"] if client["name"] == name)
+        hub_id, coordinate = bytes.fromhex(self._config["id"]), self._config["coordinate"]
+        link = provision.Link(hub_id, coordinate, bytes.fromhex(tag), self._machine.next_number(), 1)
+        k0 = os.urandom(32)
+        parts = tuple(
+            (provision.Part(direction, 0, 0, TABLE, 0, TABLE), os.urandom(16 * TABLE)) for direction in (0, 1)
+        )
+        for part, elements in parts:
+            TableFile.write(self._folder / f"{name}.{WAYS[part.direction]}.0.table", link, part, elements)
+        _write(self._folder / f"{name}.link", provision.File(link, k0, ()).encode(k0))
+        self._machine.enrol(_served(self._folder, self._config, name))
+        _write(out, provision.File(link, k0, parts).encode(k0))
+        print(f"{name} is enrolled under the number {link.client_id}", flush=True)
+
+
 def run_hub(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.dir
     store = Store(folder)
+    stored = store.read()
     listen = arguments.listen or json.loads((folder / "skex.json").read_text())["listen"]
     endpoint = udp.Endpoint(udp.parse(listen))
     kind = _LyingHub if arguments.lie else hubs.Hub
-    machine = kind(hub_config(folder), store.read(), os.urandom, time.monotonic())
+    machine = kind(hub_config(folder, stored.get("revoked", {})), stored, os.urandom, time.monotonic())
+    operator = _Operator(folder, machine)
+    given: list[Path] = []
     paths: dict[int, int] = {}
     print("hub listens on {}:{}".format(*endpoint.bound), flush=True)
     while True:
@@ -186,11 +265,21 @@ def run_hub(arguments: argparse.Namespace) -> int:
                 # Only what opened tells where a client is.
                 paths[client_id] = came[0]
         machine.timeout(time.monotonic())
+        for path_of_order, order in orders.waiting(folder):
+            operator.carry_out(order)
+            given.append(path_of_order)
         while machine.effects:
             effect = machine.effects.pop(0)
             match effect:
                 case hubs.Persist():
                     store.write(effect.stored)
+                case hubs.InitialKeyReplaced():
+                    print(f"the initial key of {operator.name(effect.client_id)} is replaced", flush=True)
+                case hubs.Retired():
+                    _destroyed(effect.table, effect.direction, operator.name(effect.client_id))
+                case hubs.Revoked():
+                    _forget_link(folder, operator.name(effect.client_id))
+                    print(f"{operator.name(effect.client_id)} is revoked", flush=True)
                 case hubs.Send():
                     path = effect.path if effect.path is not None else paths.get(effect.client_id)
                     if path is not None:
@@ -199,6 +288,14 @@ def run_hub(arguments: argparse.Namespace) -> int:
                     print(f"share of {effect.key_id.hex()}", flush=True)
                 case hubs.Refilled():
                     print(f"client {effect.client_id} has table {effect.number}", flush=True)
+        while given:
+            orders.erase(given.pop())
+
+
+def _destroyed(table: Table, direction: int, link: str) -> None:
+    assert isinstance(table, TableFile)
+    table.destroy()
+    print(f"table {table.number} {WAYS[direction]} of {link} is retired", flush=True)
 
 
 # ---- client
@@ -257,6 +354,7 @@ class _ClientRunner:
         roster = sorted(self._names["hubs"], key=lambda hub: int(hub["coordinate"]))
         self._addresses = [udp.parse(replaced.get(hub["name"], hub["address"])) for hub in roster]
         self._machine = clients.Client(client_config(folder), self._store.read(), os.urandom, time.monotonic())
+        self._roster = [hub["name"] for hub in roster]
         self._done = 0
         self._failed = False
 
@@ -310,7 +408,23 @@ class _ClientRunner:
             if address in self._addresses:
                 self._machine.receive(time.monotonic(), self._addresses.index(address), came[1])
         self._machine.timeout(time.monotonic())
+        given = []
+        for path, order in orders.waiting(self._arguments.dir):
+            self._carry_out(order)
+            given.append(path)
         self._perform()
+        for path in given:
+            orders.erase(path)
+
+    def _carry_out(self, order: dict[str, Any]) -> None:
+        hub = self._roster.index(order["link"])
+        match order["order"]:
+            case "key":
+                self._machine.replace_initial_key(hub, bytes.fromhex(order["key"]))
+            case "retire":
+                self._machine.retire_table(time.monotonic(), hub, order["direction"], order["table"])
+            case other:
+                raise ValueError(f"{other} is nothing for a client")
 
     def _perform(self) -> None:
         while self._machine.effects:
@@ -320,6 +434,10 @@ class _ClientRunner:
                     self._store.write(effect.stored)
                 case clients.Send():
                     self._endpoint.send(effect.octets, self._addresses[effect.hub])
+                case clients.InitialKeyReplaced():
+                    print(f"the initial key of {self._roster[effect.hub]} is replaced", flush=True)
+                case clients.Retired():
+                    _destroyed(effect.table, effect.direction, self._roster[effect.hub])
                 case clients.Confirmed():
                     self._give(effect.key_id, effect.key)
                     if effect.lying:
@@ -365,14 +483,13 @@ class _ClientRunner:
         folder: Path = self._arguments.dir
         config = self._machine.config
         hub = config.hubs[came.hub].link
-        roster = sorted(self._names["hubs"], key=lambda entry: int(entry["coordinate"]))
-        path = folder / f"{roster[came.hub]['name']}.{WAYS[came.direction]}.{came.number}.table"
+        path = folder / f"{self._roster[came.hub]}.{WAYS[came.direction]}.{came.number}.table"
         elements = len(came.octets) // 16
         link = provision.Link(hub.hub_id, config.hubs[came.hub].coordinate, config.tag, hub.client_id, 1)
         part = provision.Part(came.direction, 1, came.number, elements, 0, elements)
         TableFile.write(path, link, part, came.octets)
         self._machine.add_table(came.hub, came.direction, TableFile(path))
-        print(f"table {came.number} {WAYS[came.direction]} of {roster[came.hub]['name']}", flush=True)
+        print(f"table {came.number} {WAYS[came.direction]} of {self._roster[came.hub]}", flush=True)
         self._done += self._arguments.action == "tables"
 
 

@@ -16,6 +16,8 @@ VERSION = 1
 LONGEST_OUTER = 2_097_152
 TAG = 16
 MAX_HUBS = 31
+# Seconds: the longest that terms can have.
+LONGEST_LIFETIME = 65_535
 
 
 # ---- outer messages
