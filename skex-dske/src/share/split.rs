@@ -44,11 +44,15 @@ impl Splitter {
         let basis = Basis::new(core::iter::once(0).chain(places(direct)))?;
         let row_len = threshold_len.saturating_add(1);
         let mut rows = vec![0; row_len.saturating_mul(following.len())];
-        let mut before = [0; 255];
         for (x, row) in places(following).zip(rows.chunks_exact_mut(row_len)) {
-            let Some((upon, weights)) = row.split_last_mut() else { continue };
-            basis.weights_at(x, weights);
-            *upon = build_upon(weights, &mut before);
+            basis.weights_at(x, row.get_mut(..threshold_len).unwrap_or_default());
+        }
+        let mut next: Option<&mut [u8]> = None;
+        for row in rows.chunks_exact_mut(row_len).rev() {
+            if let Some(next) = next {
+                build_upon(row, next);
+            }
+            next = Some(row);
         }
         Ok(Self { threshold, shares: coordinates.len(), rows })
     }
@@ -96,19 +100,15 @@ impl Splitter {
     }
 }
 
-/// Where it is quicker, makes of the weights of a share what they are more than those of the share before, and then says 1. Hubs
-/// whose numbers follow each other often have nearly the same. `before` has the weights of the share before, and takes those of this one.
-fn build_upon(weights: &mut [u8], before: &mut [u8]) -> u8 {
-    let more = weights.iter().zip(&*before).map(|(own, before)| own ^ before);
-    let is_quicker = bits(more) < bits(weights.iter().copied());
-    for (weight, before) in weights.iter_mut().zip(before) {
-        let own = *weight;
-        if is_quicker {
-            *weight ^= *before;
-        }
-        *before = own;
+/// Where it is quicker, makes of a row what its weights are more than those of the row before. Hubs whose numbers follow each other often
+/// have nearly the same.
+fn build_upon(before: &[u8], row: &mut [u8]) {
+    let Some((upon, weights)) = row.split_last_mut() else { return };
+    let more = weights.iter().zip(before).map(|(own, before)| own ^ before);
+    if bits(more) < bits(weights.iter().copied()) {
+        weights.iter_mut().zip(before).for_each(|(weight, before)| *weight ^= before);
+        *upon = 1;
     }
-    u8::from(is_quicker)
 }
 
 /// Shares `secret` among `coordinates` with randomness from `rng`: one share into each of `out`, in that
