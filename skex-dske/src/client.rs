@@ -133,8 +133,12 @@ impl<P: Pad> Client<P> {
             let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
             // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
             let is_same = enrolled.is_none_or(|enrolled| enrolled == hub.client);
-            // Of a link that was forgotten nobody knows.
-            let before = marks.as_ref().map_or(Ok(true), |marks| say_refilled(marks.expose()))?;
+            let refilled_before = match &marks {
+                _ if is_same => false,
+                Some(marks) => say_refilled(marks.expose())?,
+                // Of a link that was forgotten nobody knows.
+                None => true,
+            };
             let (marks, initial) = (marks.filter(|_| is_same), initial.filter(|_| is_same));
             if enrolled.is_some_and(|enrolled| hub.client < enrolled) {
                 return Err(RestoreError::Configuration);
@@ -150,7 +154,7 @@ impl<P: Pad> Client<P> {
             let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
             tables.extend(others.map(|(_, direction, table)| (direction, table)));
             let (mut link, _) = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
-            link.refilled_before |= !is_same && before;
+            link.refilled_before |= refilled_before;
             let mut connection = Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng);
             connection.key_replaced = initial.is_some();
             connections.push(connection);

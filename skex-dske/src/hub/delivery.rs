@@ -62,10 +62,14 @@ impl<P: Pad> Hub<P> {
     /// Delivers what waits for a responder and was not delivered yet. What was is repeated at its own pace: a short
     /// question, from whatever address, must not bring everything at once.
     pub(super) fn deliver_waiting(&mut self, now: Instant, rng: &mut dyn CryptoRng, responder: ClientId) {
-        let waiting: Vec<RelayId> = self.waiting.get(&responder).into_iter().flatten().copied().collect();
-        for id in waiting {
+        for id in self.waiting_for(responder) {
             self.deliver(now, rng, id);
         }
+    }
+
+    /// The relays whose share waits for a responder, now.
+    pub(super) fn waiting_for(&self, responder: ClientId) -> Vec<RelayId> {
+        self.waiting.get(&responder).into_iter().flatten().copied().collect()
     }
 
     /// A responder's answer to a delivery: the share has done its work.

@@ -88,7 +88,7 @@ impl<P: Pad> Hub<P> {
             self.remove_relay(id);
         }
         // Whoever asked for a key with it may still ask whether a share of that had left.
-        for id in self.waiting.get(&client).into_iter().flatten().copied().collect::<Vec<RelayId>>() {
+        for id in self.waiting_for(client) {
             let _ = self.drop_share(now, id);
         }
         self.end_asking_for(client);

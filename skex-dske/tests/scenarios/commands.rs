@@ -243,9 +243,7 @@ fn what_a_peer_accepts_is_found_with_it() {
         [(HubCommand::Publish { withdrawn: false }, vec![Some(OutcomeStatus::DONE); 5])]
     );
     // It is durable.
-    for hub in cast.hubs.clone() {
-        cast.world.restart(hub);
-    }
+    cast.restart_hubs();
     cast.look_up(0, BOB);
     cast.settle(30);
     let offer = cast.lookups(0).pop().unwrap().unwrap().offer.unwrap();
@@ -364,9 +362,7 @@ fn what_was_not_sent_is_withdrawn_for_good() {
         cast.world.net_mut().replay(index, at);
     }
     cast.settle(5);
-    for hub in cast.hubs.clone() {
-        cast.world.restart(hub);
-    }
+    cast.restart_hubs();
     cast.world.restart(cast.clients[1]);
     cast.settle(60);
     assert_eq!(cast.key(1, id), None);
@@ -478,9 +474,7 @@ fn scenario_64_an_initiator_loses_its_authorisation_and_gets_it_back() {
         let command = HubCommand::Authorise { peer: tag(0), allowed: false };
         assert_eq!(cast.outcomes(1), [(command, vec![Some(OutcomeStatus::DONE); 3])]);
         // It is durable.
-        for hub in cast.hubs.clone() {
-            cast.world.restart(hub);
-        }
+        cast.restart_hubs();
         cast.settle(30);
         let id = cast.request(0, 1, short(2));
         cast.settle(10);

@@ -89,9 +89,7 @@ fn what_waits_goes_with_the_client() {
         for hub in 0..3 {
             cast.revoke(hub, revoked).unwrap().unwrap();
         }
-        for hub in cast.hubs.clone() {
-            cast.world.restart(hub);
-        }
+        cast.restart_hubs();
         cast.world.restart(cast.clients[1]);
         cast.settle(60);
         assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
@@ -115,9 +113,7 @@ fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
         }
         if sent == 0 {
             // Nor has any hub a session with it.
-            for hub in cast.hubs.clone() {
-                cast.world.restart(hub);
-            }
+            cast.restart_hubs();
         }
         let id = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(5);
@@ -127,9 +123,7 @@ fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
         cast.settle(1);
         let mut told = [OutcomeStatus::DONE, OutcomeStatus::SENT, OutcomeStatus::ANSWERED][sent];
         if restarts {
-            for hub in cast.hubs.clone() {
-                cast.world.restart(hub);
-            }
+            cast.restart_hubs();
             cast.settle(30);
         }
         cast.withdraw(0, id);
@@ -196,9 +190,7 @@ fn who_is_enrolled_anew_is_not_told_that_there_was_no_key_before() {
         }
         cast.world.restart(cast.clients[0]);
         if restarts {
-            for hub in cast.hubs.clone() {
-                cast.world.restart(hub);
-            }
+            cast.restart_hubs();
         }
         cast.settle(30);
         cast.withdraw(0, id);
@@ -229,9 +221,7 @@ fn nothing_of_a_downlink_is_kept_for_those_who_were_revoked() {
             }
         }
         if restarts {
-            for hub in cast.hubs.clone() {
-                cast.world.restart(hub);
-            }
+            cast.restart_hubs();
             cast.settle(20);
         }
         let mut agreed = 0;
@@ -421,9 +411,7 @@ fn a_client_is_enrolled_anew() {
         }
     }
     // The hubs come back with the configuration in which the old number is missing.
-    for hub in cast.hubs.clone() {
-        cast.world.restart(hub);
-    }
+    cast.restart_hubs();
     cast.settle(30);
     let id = cast.request(0, 1, short(3));
     cast.settle(20);

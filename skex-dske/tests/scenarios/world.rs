@@ -653,6 +653,11 @@ impl Cast {
         assert!(self.world.failures().is_empty(), "{:?}", self.world.failures());
     }
 
+    /// All hubs start anew.
+    pub fn restart_hubs(&mut self) {
+        self.hubs.iter().for_each(|hub| self.world.restart(*hub));
+    }
+
     /// Clients 2 and 3 make keys of a second's life with client 1, in turn, until nothing is left for them; the hubs start
     /// anew after the round `restart`. There must be something left for client 0.
     pub fn two_drain_a_downlink_and_a_third_is_served(

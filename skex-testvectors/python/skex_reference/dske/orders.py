@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import disk
+
 WAYS = ("uplink", "downlink")
 
 
@@ -45,14 +47,9 @@ def give(arguments: argparse.Namespace) -> int:
         case "enrol":
             order["out"] = str(arguments.out.absolute())
     number = len(list(arguments.dir.glob("*.order")))
-    beside = arguments.dir / "order.new"
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(order, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, arguments.dir / f"{number:06}-{os.getpid()}.order")
+    disk.write(arguments.dir / f"{number:06}-{os.getpid()}.order", json.dumps(order).encode())
     if arguments.order == "key":
-        erase(arguments.file)
+        disk.erase(arguments.file)
     return 0
 
 
@@ -60,10 +57,3 @@ def waiting(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """In the order in which they were given. What is carried out is erased by who does it."""
     for path in sorted(folder.glob("*.order")):
         yield path, json.loads(path.read_text())
-
-
-def erase(path: Path) -> None:
-    with open(path, "r+b") as file:
-        file.write(bytes(path.stat().st_size))
-        os.fsync(file.fileno())
-    path.unlink()

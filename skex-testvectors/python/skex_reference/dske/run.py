@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import keyfile, udp
+from .. import disk, keyfile, udp
 from ..octets import Reader, u8, u16, u32
 from . import client as clients
 from . import hub as hubs
@@ -61,7 +61,7 @@ class TableFile:
         """Returns when all of it is durable, under its name."""
         header = b"SKEXPAD2" + link.hub_id + link.client_tag + u8(part.direction) + u8(part.origin)
         header += u16(part.number) + u32(part.elements) + u32(part.end)
-        _write(path, header.ljust(TableFile.HEADER, b"\0") + elements)
+        disk.write(path, header.ljust(TableFile.HEADER, b"\0") + elements)
 
 
 def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
@@ -82,7 +82,7 @@ def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
                 raise ValueError(f"{path} is a portion; this program takes whole tables")
             if not table.exists():
                 TableFile.write(table, link, part, elements)
-        orders.erase(path)
+        disk.erase(path)
 
 
 def _enrol_anew(folder: Path, name: str, file: provision.File) -> provision.File:
@@ -92,24 +92,14 @@ def _enrol_anew(folder: Path, name: str, file: provision.File) -> provision.File
         raise ValueError(f"the file for {name} brings no initial key")
     _forget_link(folder, name)
     link = provision.File(file.link, file.k0, ())
-    _write(folder / f"{name}.link", link.encode(file.k0))
+    disk.write(folder / f"{name}.link", link.encode(file.k0))
     return link
 
 
 def _forget_link(folder: Path, name: str) -> None:
     """Tables first: as long as the file of the link is there, this is done again."""
     for path in [*folder.glob(f"{name}.*.table"), *folder.glob(f"{name}.link")]:
-        orders.erase(path)
-
-
-def _write(path: Path, octets: bytes) -> None:
-    """Returns when all of it is durable, under its name."""
-    beside = path.with_suffix(".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+        disk.erase(path)
 
 
 class Store:
@@ -124,7 +114,7 @@ class Store:
 
     def write(self, stored: dict[str, Any]) -> None:
         """Returns when all of it is durable."""
-        _write(self._path, json.dumps(stored).encode())
+        disk.write(self._path, json.dumps(stored).encode())
 
 
 def _link(folder: Path, name: str) -> LinkConfig:
@@ -173,7 +163,8 @@ def hub_config(folder: Path, revoked: Mapping[str, str]) -> hubs.HubConfig:
     _take_in(folder, {(hub_id, tag): name for name, tag in there.items()})
     served = {client.link.client_id: client for client in (_served(folder, config, name) for name in there)}
     # Hubs assign client ids densely from 0.
-    if sorted({*served, *map(int, revoked)}) != list(range(len({*served, *map(int, revoked)}))):
+    given = {*served, *map(int, revoked)}
+    if given != set(range(len(given))):
         raise ValueError("the client ids are not dense")
     suites = tuple(SUITE_NAMES.index(name) + 1 for name in config.get("suites") or SUITE_NAMES)
     return hubs.HubConfig(hub_id, config["coordinate"], served, suites)
@@ -239,9 +230,9 @@ class _Operator:
         )
         for part, elements in parts:
             TableFile.write(self._folder / f"{name}.{WAYS[part.direction]}.0.table", link, part, elements)
-        _write(self._folder / f"{name}.link", provision.File(link, k0, ()).encode(k0))
+        disk.write(self._folder / f"{name}.link", provision.File(link, k0, ()).encode(k0))
         self._machine.enrol(_served(self._folder, self._config, name))
-        _write(out, provision.File(link, k0, parts).encode(k0))
+        disk.write(out, provision.File(link, k0, parts).encode(k0))
         print(f"{name} is enrolled under the number {link.client_id}", flush=True)
 
 
@@ -289,7 +280,7 @@ def run_hub(arguments: argparse.Namespace) -> int:
                 case hubs.Refilled():
                     print(f"client {effect.client_id} has table {effect.number}", flush=True)
         while given:
-            orders.erase(given.pop())
+            disk.erase(given.pop())
 
 
 def _destroyed(table: Table, direction: int, link: str) -> None:
@@ -414,7 +405,7 @@ class _ClientRunner:
             given.append(path)
         self._perform()
         for path in given:
-            orders.erase(path)
+            disk.erase(path)
 
     def _carry_out(self, order: dict[str, Any]) -> None:
         hub = self._roster.index(order["link"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import records
+from .. import disk, records
 from ..octets import DecodeError, Policy, Reader, WrongState, u8, u32, u64
 from ..suites import SUITES
 from . import wire
@@ -295,12 +295,7 @@ class Store:
     def write(self, durable: Durable) -> None:
         """Returns when the record is durable. If it raises, nothing may leave until it was read again."""
         self._sequence += 1
-        beside = self._path.with_suffix(".new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(record(self._enrolment, durable, self._sequence))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, self._path)
+        disk.write(self._path, record(self._enrolment, durable, self._sequence))
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
