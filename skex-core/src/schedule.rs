@@ -12,7 +12,7 @@
 //! stays unambiguous where a context is longer than its length field can say; the field is then 0xffff.
 //!
 //! An [`Expander`] keys HMAC once for all outputs of one pseudorandom key. With SHA-256 an output of at most 32
-//! octets costs three blocks of hashing while label and context together have at most 50 octets.
+//! octets costs two blocks of hashing while label and context together have at most 49 octets, and three up to 113.
 //!
 //! Not the `hkdf` crate: its `Hkdf::new` drops the pseudorandom key unwiped, and it needs HMAC keyed anew for
 //! each use. The tests compare every suite with it.

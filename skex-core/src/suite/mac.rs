@@ -134,12 +134,6 @@ impl Mac {
     #[must_use]
     pub fn finish(self) -> HashSecret {
         let mut out = HashSecret::with_len(MAX_HASH_LEN);
-        self.finish_into(&mut out);
-        out
-    }
-
-    /// The whole HMAC, written over `out`, which takes the length of the hash.
-    pub fn finish_into(self, out: &mut HashSecret) {
         out.fill(|bytes| match self.0 {
             State::Sha256(mac) => finish_state(mac, bytes),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
@@ -147,6 +141,7 @@ impl Mac {
             #[cfg(feature = "sha512-aes256gcm")]
             State::Sha512(mac) => finish_state(mac, bytes),
         });
+        out
     }
 
     /// The first 16 octets of the HMAC, to be sent as a tag.
