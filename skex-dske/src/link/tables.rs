@@ -174,7 +174,9 @@ impl<P: Pad> Link<P> {
     ) -> Result<(Self, Vec<Directed<P>>), RestoreError> {
         let marks = read(stored.map_or(&[][..], SecretVec::expose))?;
         let is_earlier = |marks: &TableMarks| {
-            tables.iter().any(|table| marks.is_of(table) && table.1.origin == Origin::OutOfBand)
+            // One that was dropped speaks of all that were, though it may be there still, out of band.
+            let is_out_of_band = |table| marks.is_of(table) && table.1.origin == Origin::OutOfBand;
+            !marks.is_dropped() && tables.iter().any(is_out_of_band)
         };
         let (earlier, own): (Vec<&TableMarks>, Vec<&TableMarks>) =
             marks.iter().filter(|marks| marks.refilled).partition(|marks| is_earlier(marks));

@@ -326,6 +326,40 @@ fn a_share_that_was_lost_by_a_refilled_table_counts_though_it_never_came() {
     Oracle::acquit(&cast);
 }
 
+/// The same, and the table that was dropped last was out of band; the configuration gives it still. That a lease of the refilled one was granted counts after
+/// any number of starts, and any time. Carried by what `Link::with_tables` reads of a table that was dropped.
+#[test]
+fn that_a_table_was_refilled_is_known_when_a_better_one_was_dropped_after_it() {
+    let mut cast = with_a_small_refill(13, 3);
+    let (hub, responder) = (cast.hubs[0], cast.clients[1]);
+    let id = cast.request(0, 1, KeyRequest::new(3));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, id);
+    assert_computational(&cast, id);
+    cast.provision((0, 1), (false, 3), Origin::OutOfBand, 4096, true);
+    cast.retire_at_client(1, 0, Direction::DOWNLINK, 2).unwrap();
+    cast.retire_at_hub(0, 1, Direction::DOWNLINK, 2).unwrap();
+    for node in [hub, responder, hub, responder] {
+        cast.world.kill(node);
+        cast.world.restart(node);
+        cast.settle(10);
+        let id = cast.request(0, 1, KeyRequest::new(3));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+    }
+    let id = cast.hub_ids[0];
+    let left = cast.world.call(responder, |party, _, _| party.left().unwrap().tables(id)).unwrap();
+    let downlink = left.iter().filter(|table| table.direction == Direction::DOWNLINK);
+    assert_eq!(downlink.map(|table| table.number).collect::<Vec<_>>(), [3]);
+    cast.settle(66_000);
+    cast.world.kill(hub);
+    let later = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, later);
+    assert_computational(&cast, later);
+    Oracle::acquit(&cast);
+}
+
 /// The responder has a share out of band, said so, and its answer is lost: the hub does not send the share once more by a refilled
 /// table, for what was said of it would be true no longer. Carried by `Relay::origin` in the hub.
 #[test]
