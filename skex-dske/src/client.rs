@@ -68,7 +68,8 @@ pub struct Client<P> {
     refusals: VecDeque<(usize, Slot, Vec<u8>)>,
     /// Tables that were taken out of service and are erased behind a checkpoint: by link. At most those that are there.
     retiring: VecDeque<(u64, usize, Direction, u16)>,
-    /// When no key lives any more that was asked for before this start.
+    /// When no key comes any more that was asked for before this start. A hub counts its lifetime from when it hears of it, and may hear of it when
+    /// that is over for whoever asked.
     earlier_over: Instant,
     clock: Clock,
     journal: Journal,
@@ -175,7 +176,7 @@ impl<P: Pad> Client<P> {
             taken_since_snapshot: 0,
             refusals: VecDeque::new(),
             retiring: VecDeque::new(),
-            earlier_over: now.saturating_add(LONGEST_LIFETIME),
+            earlier_over: now.saturating_add(LONGEST_LIFETIME.saturating_mul(2)),
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue.saturating_add(events)),

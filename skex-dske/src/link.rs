@@ -38,7 +38,7 @@ pub(crate) struct Link<P> {
     gone: [Option<u16>; 2],
     /// Whether a lease of a refilled table was ever granted here: durable, and never taken back.
     refilled: bool,
-    /// Whether one was under an earlier enrolment, and a key may live of which a share left so: at a client.
+    /// Whether one was under an earlier enrolment, and a key may come still of which a share left so: at a client.
     pub(crate) refilled_before: bool,
     /// Once one was opened in this session.
     epochs: Option<Box<Epochs>>,

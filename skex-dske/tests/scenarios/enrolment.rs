@@ -8,7 +8,7 @@ use skex_core::machine::PeerHandle;
 use skex_core::{Assurance, SecretBytes};
 use skex_dske::{
     Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError, HubEvent,
-    HubLink, KeyError, KeyRequest, Origin, RestoreError, Table,
+    HubLink, KeyError, KeyRequest, Origin, Release, RestoreError, Table,
 };
 use skex_sim::{Either, Link, PowerLoss, Receipts, Verdict};
 use skex_wire::SuiteId;
@@ -321,7 +321,7 @@ fn an_enrolment_anew_does_not_make_better_what_left_before() {
         }
         no_deliveries(&mut cast, Some(2));
         if late {
-            cast.settle(66_000);
+            (0..2).for_each(|_| cast.settle(66_000));
             id = cast.request(0, 1, lasting);
         }
         cast.settle(60);
@@ -332,6 +332,52 @@ fn an_enrolment_anew_does_not_make_better_what_left_before() {
             assert_eq!(key.key.assurance(), assurance, "client {client}, {starts} starts, {late}");
         }
     }
+}
+
+/// The same, and two hubs hear of the key when its initiator has nearly given it up, and deliver it when they nearly have: twice a lifetime after it was asked for.
+/// It is computational all the same.
+#[test]
+fn a_key_that_comes_late_is_not_made_better_by_an_enrolment_anew() {
+    let mut cast = cast(14, &Setup::new(3));
+    cast.settle(1);
+    cast.retire_at_hub(2, 1, Direction::DOWNLINK, 0).unwrap();
+    cast.retire_at_client(1, 2, Direction::DOWNLINK, 0).unwrap();
+    cast.refill((2, 1), (false, 1), 400);
+    cast.settle(20);
+    assert_eq!(cast.store_refills(0), 1);
+    cast.settle(20);
+    let address = |cast: &Cast, node| cast.world.net().address(node);
+    let responder = address(&cast, cast.clients[1]);
+    let others = [0, 1].map(|hub| address(&cast, cast.hubs[hub]));
+    let lose = move |cast: &mut Cast, uploads: bool| {
+        cast.world.net_mut().intercept(move |sent| {
+            // Of the lengths of a DELIVERY and UPLOAD, and of a direct one.
+            let is_share = [225, 113].contains(&sent.bytes.len());
+            let lost = sent.to == responder || uploads && others.contains(&sent.to);
+            if is_share && lost { Verdict::Drop } else { Verdict::Pass }
+        });
+    };
+    lose(&mut cast, true);
+    let mut lasting = KeyRequest::new(2);
+    (lasting.lifetime, lasting.release) = (u16::MAX, Release::AtThreshold);
+    let id = cast.request(0, 1, lasting);
+    cast.settle(5);
+    assert_eq!(Oracle::delivered(&cast, 0, id, 2), 1);
+    let anew = cast.make_anew(2, 1, 2);
+    cast.revoke(2, 1).unwrap().unwrap();
+    cast.enrol(2, anew.at_hub()).unwrap();
+    cast.revision.borrow_mut().left_out.push((2, 1));
+    cast.revision.borrow_mut().anew.push(anew);
+    cast.further.borrow_mut().clear();
+    cast.world.restart(cast.clients[1]);
+    cast.settle(65_500);
+    lose(&mut cast, false);
+    cast.settle(65_500);
+    cast.world.net_mut().stop_intercepting();
+    cast.settle(30);
+    cast.assert_agreed(0, 1, id);
+    let key = cast.keys(1).into_iter().find(|key| key.key.id() == id).unwrap();
+    assert_eq!(key.key.assurance(), Assurance::Computational);
 }
 
 /// By mistake, a configuration gives the number of a client that was revoked to another. It is refused, and nothing of that one's tables is erased.

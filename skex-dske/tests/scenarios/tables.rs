@@ -351,7 +351,7 @@ fn that_a_table_was_refilled_is_known_when_a_better_one_was_dropped_after_it() {
     let left = cast.world.call(responder, |party, _, _| party.left().unwrap().tables(id)).unwrap();
     let downlink = left.iter().filter(|table| table.direction == Direction::DOWNLINK);
     assert_eq!(downlink.map(|table| table.number).collect::<Vec<_>>(), [3]);
-    cast.settle(66_000);
+    (0..2).for_each(|_| cast.settle(66_000));
     cast.world.kill(hub);
     let later = cast.request(0, 1, KeyRequest::new(2));
     cast.settle(5);

@@ -170,8 +170,8 @@ class Client:
         ]
         for hub, ends in enumerate(self.ends):
             self.effects += [Retired(hub, direction, table) for direction, table in ends.retired_but_there()]
-        # When no key lives any more that was asked for before this start.
-        self._earlier_over = now + wire.LONGEST_LIFETIME
+        # When no key comes any more that was asked for before this start.
+        self._earlier_over = now + 2 * wire.LONGEST_LIFETIME
         self._fetch_due = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []

@@ -172,7 +172,7 @@ class Ends:
     waiting: dict[tuple[int, int, int], Answerable] = field(default_factory=dict)
     # Whether a lease of a table of origin 1 was ever granted.
     granted_refilled: bool = False
-    # Whether one was under an earlier enrolment, and a key may live of which a share left so (D "Several tables", "Origins").
+    # Whether one was under an earlier enrolment, and a key may come of which a share left so (D "Several tables", "Origins").
     granted_before: bool = False
 
     @property
