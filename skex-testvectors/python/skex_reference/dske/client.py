@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -196,10 +197,11 @@ class Client:
         """Asks every hub (D "Commands")."""
         if len(self._tasks) >= COMMANDS:
             raise ValueError("too many commands under way")
-        if isinstance(what, wire.Withdraw):
+        ends = math.inf
+        if isinstance(what, wire.Withdraw) and what.key_id in self._requests:
             # Nothing of the key is sent any more.
-            self._requests.pop(what.key_id, None)
-        self._tasks.append(Task(self, now, what))
+            ends = self._requests.pop(what.key_id).ends
+        self._tasks.append(Task(self, now, what, ends))
 
     def before(self, task: Task) -> list[Task]:
         """Commands under way that were given before this one."""
@@ -342,7 +344,7 @@ class Client:
                     request.answer(hub, octets, message, number)
             case wire.Outcome():
                 for task in self._tasks:
-                    task.outcome(hub, octets, message)
+                    task.outcome(now, hub, octets, message)
             case wire.Refill():
                 self._refill(hub, message)
             case wire.Confirm():

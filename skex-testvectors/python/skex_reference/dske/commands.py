@@ -47,10 +47,10 @@ class Part:
 class Task:
     """One command, at every hub."""
 
-    def __init__(self, client: Client, now: float, what: What) -> None:
+    def __init__(self, client: Client, now: float, what: What, ends: float) -> None:
         self._client = client
         self._what = what
-        self._ends = now + PATIENCE
+        self._ends = min(ends, now + PATIENCE)
         self._agreed: float | None = None
         self._parts = [Part() for _ in client.config.hubs]
         self.done = False
@@ -87,9 +87,10 @@ class Task:
         if self._parts[hub].outcome is None:
             self._parts[hub].sending = None
 
-    def outcome(self, hub: int, octets: bytes, message: wire.Outcome) -> None:
+    def outcome(self, now: float, hub: int, octets: bytes, message: wire.Outcome) -> None:
         part, ends = self._parts[hub], self._client.ends[hub]
-        if part.outcome is not None or part.sending is None:
+        # After its time a hub may have forgotten what it did.
+        if now >= self._ends or part.outcome is not None or part.sending is None:
             return
         if not ends.answer_verifies(octets, None, part.sending.answerable):
             return

@@ -154,6 +154,8 @@ class Hub:
         self._requested: dict[int, float] = {}
         for number, client in sorted(config.clients.items()):
             if number in self._revoked:
+                if client.link.client_tag != self._revoked[number]:
+                    raise ValueError(f"the number {number} was taken from another client, and is never given again")
                 # A crash kept it from being erased.
                 self.effects.append(Revoked(number))
             else:
@@ -406,14 +408,17 @@ class Hub:
         if responder is None:
             return wire.Status.UNKNOWN_PEER
         known = self._keys.get((client_id, message.key_id))
-        if message.key_id in self._withdrawn.get(client_id, ()) or (known is not None and known.withdrawn):
-            return wire.Status.WITHDRAWN
+        authorised = self._authorised(responder, self.tag(client_id))
         if known is not None:
             same = (known.responder, known.terms, known.secret_tag) == (responder, terms, message.secret_tag)
-            if same and known.share in (None, share):
-                return wire.Status.ACCEPTED
-            return wire.Status.KEY_ID_IN_USE
-        if responder == client_id or not self._authorised(responder, self.tag(client_id)):
+            if not same or known.share not in (None, share):
+                return wire.Status.KEY_ID_IN_USE
+            if known.withdrawn:
+                return wire.Status.WITHDRAWN if authorised else wire.Status.NOT_AUTHORISED
+            return wire.Status.ACCEPTED
+        if message.key_id in self._withdrawn.get(client_id, ()):
+            return wire.Status.WITHDRAWN
+        if responder == client_id or not authorised:
             return wire.Status.NOT_AUTHORISED
         # The suite is that of the protection.
         if terms.suite not in self._config.suites or (terms.suite == keys.ITS) == is_sealed:
@@ -592,8 +597,8 @@ class Hub:
             self._persist()
             self.effects.append(Refilled(client_id, *at))
         elif message.next == 0 and refill.acknowledged:
-            # The client has started since.
-            refill.acknowledged = refill.sent = 0
+            # The client has started since. The next repetition begins anew: at once, each word would draw a whole window.
+            refill.acknowledged = 0
         elif message.next > refill.acknowledged:
             refill.acknowledged, refill.sent = message.next, max(refill.sent, message.next)
             refill.backoff = Backoff(now + 0.25)

@@ -52,7 +52,7 @@ class Request:
             raise ValueError("too little is left of the tables")
         self.key_id = client.random(16)
         self.done = False
-        self._ends = now + lifetime
+        self.ends = now + lifetime
         self._ready: float | None = None
         self._parts = [Part() for _ in hubs]
         self._block = b""
@@ -75,7 +75,7 @@ class Request:
     def step(self, now: float) -> None:
         if self.done:
             return
-        if now >= self._ends:
+        if now >= self.ends:
             self._refuse()
         elif not self._sharing:
             self._gather(now)

@@ -128,6 +128,9 @@ class Responder:
         name = (message.peer, message.key_id)
         context = self._context(message)
         accepted = self._accepted.get(name)
+        if accepted is not None and now >= accepted.ends:
+            self._client.send(hub, ends.answer(block, wire.Status.EXPIRED))
+            return
         if accepted is not None:
             judged = self._judged.get(name)
             if judged and (context, message.secret_tag) == (judged.group.context, judged.group.secret_tag):
