@@ -469,6 +469,7 @@ impl<P: Pad> Client<P> {
             }
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
+        hub.heard(now, &self.limits);
         let Ok(inner) = Inner::decode(&inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
@@ -643,9 +644,7 @@ impl<P: Pad> Client<P> {
     /// "Send me what waits."
     fn fetch(&mut self, now: Instant, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
-        // Until the hub has answered under the envelope, the question is repeated like any other.
-        let interval = hub.fetch_interval(self.limits.first_retransmission);
-        hub.fetch_at = now.saturating_add(interval.unwrap_or(self.limits.fetch));
+        hub.fetched(now, &self.limits);
         if let Some(inner) = encoded(Fetch::LEN, |out| Fetch::new().encode(out)) {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
         }

@@ -87,7 +87,8 @@ pub struct ClientLimits {
     pub grace: Duration,
     /// How long after a key the report on the hubs waits for the last of them.
     pub settle: Duration,
-    /// Interval of the "send me what waits" to each hub, which also keeps the way through address translators open.
+    /// The "send me what waits" to each hub, which also keeps the way through address translators open, leaves when nothing has
+    /// come from the hub for so long, and after four times as long in any case.
     pub fetch: Duration,
     /// How long hubs have to answer a command: a look-up, an offer, a withdrawal, an authorisation.
     pub commands: Duration,

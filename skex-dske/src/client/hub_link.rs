@@ -4,12 +4,12 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
 
+use super::config::ClientLimits;
 use super::refill::Gathering;
 use crate::backoff::{Backoff, Pace};
 use crate::envelope::{Initial, Session, Side};
@@ -30,8 +30,9 @@ pub(super) struct Connection<P> {
     last_tags: VecDeque<[u8; 16]>,
     /// The request for an uplink lease that is on its way.
     pub(super) lease_retry: Option<Backoff>,
-    /// When to fetch next.
+    /// When to fetch next, and when a client has to that hears the hub all the time.
     pub(super) fetch_at: Instant,
+    fetch_by: Instant,
     pub(super) low_reported: (bool, bool),
     /// Whether its initial key is another than that of the configuration, or is to be.
     pub(super) key_replaced: bool,
@@ -54,6 +55,9 @@ enum State {
 
 /// Fetches that a fresh envelope gets, each after twice the time: nearly eight seconds in all by default.
 const FRESH_FETCHES: u8 = 5;
+
+/// Of so many fetches one is left to a client that hears the hub all the time: by it comes what the hub could not deliver.
+const FETCHES_SPARED: u32 = 4;
 
 /// Messages by which a hub can say that it does not know this envelope: more than a busy client sends in a round trip.
 const LAST_TAGS: usize = 64;
@@ -81,6 +85,7 @@ impl<P: Pad> Connection<P> {
             last_tags: VecDeque::new(),
             lease_retry: None,
             fetch_at: now,
+            fetch_by: now,
             low_reported: (false, false),
             key_replaced: false,
             refill: None,
@@ -105,10 +110,25 @@ impl<P: Pad> Connection<P> {
         *fetches <= FRESH_FETCHES
     }
 
-    /// How long to wait for the answer to a fetch before the next, while the envelope is fresh.
-    pub(super) fn fetch_interval(&self, first: Duration) -> Option<Duration> {
-        let State::Fresh { fetches } = &self.state else { return None };
-        Some(first.saturating_mul(1 << fetches.saturating_sub(1).min(FRESH_FETCHES)))
+    /// A fetch leaves. Until the hub has answered under the envelope, it is repeated like any other question.
+    pub(super) fn fetched(&mut self, now: Instant, limits: &ClientLimits) {
+        let interval = match &self.state {
+            State::Fresh { fetches } => {
+                let doubled = 1 << fetches.saturating_sub(1).min(FRESH_FETCHES);
+                limits.first_retransmission.saturating_mul(doubled)
+            }
+            _ => limits.fetch,
+        };
+        self.fetch_at = now.saturating_add(interval);
+        self.fetch_by = now.saturating_add(limits.fetch.saturating_mul(FETCHES_SPARED));
+    }
+
+    /// Something of the hub has come under the open envelope: it knows where the client is, and has delivered what waits. One
+    /// that is about to leave leaves: it may be the first, which is repeated soon.
+    pub(super) fn heard(&mut self, now: Instant, limits: &ClientLimits) {
+        if self.fetch_at > now.saturating_add(limits.first_retransmission) {
+            self.fetch_at = now.saturating_add(limits.fetch).min(self.fetch_by).max(self.fetch_at);
+        }
     }
 
     /// Drops the envelope and says hello anew, with a new salt.

@@ -1,7 +1,9 @@
 //! What is lost or held back once is not lost for long: who asks again, how soon, and for whom. Times are those of the simulation.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use skex_dske::KeyRequest;
 use skex_sim::{Link, Verdict};
@@ -167,4 +169,33 @@ fn polls_for_confirmations_keep_no_dead_envelope_alive() {
     start_anew(&mut cast, 1);
     cast.settle(60);
     assert_eq!(cast.keys(0).len(), 60);
+}
+
+/// Who makes keys all the time hears of the hubs all the time, and asks them for what waits once a minute; who makes none asks every
+/// 15 seconds. Each question brings confirmations again that came long ago.
+/// Carried by `Connection::heard`.
+#[test]
+fn a_busy_client_asks_seldom_and_yet_asks() {
+    let mut cast = cast(4, &Setup { clients: 3, ..Setup::new(2) });
+    cast.settle(5);
+    let asked = Rc::new(RefCell::new(BTreeMap::new()));
+    let (seen, addresses) = (Rc::clone(&asked), [0, 1, 2].map(|client| cast.clients[client]));
+    cast.world.net_mut().intercept(move |sent| {
+        if sent.bytes[0] == SEALED && sent.bytes.len() == FETCH {
+            let client = addresses.iter().position(|client| sent.node == Some(*client));
+            *seen.borrow_mut().entry(client).or_insert(0) += 1;
+        }
+        Verdict::Pass
+    });
+    // Two minutes: client 0 makes a key with client 1 every five seconds, and client 2 makes none.
+    for _ in 0..24 {
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, id);
+    }
+    let asked = asked.borrow();
+    let of = |client: usize| asked.get(&Some(client)).copied().unwrap_or(0);
+    // Of each of two hubs.
+    assert_eq!([of(0), of(1), of(2)], [4, 4, 16]);
+    Oracle::acquit(&cast);
 }

@@ -12,7 +12,7 @@ from ..octets import DecodeError
 from . import link, look_up, wire
 from .commands import Task
 from .initiator import Request
-from .link import AWAIT_REPLY, FETCH_EVERY, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
+from .link import AWAIT_REPLY, FETCH_BY, FETCH_EVERY, FIRST_WAIT, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
 from .ledger import Table
 from .responder import Responder
 
@@ -174,6 +174,8 @@ class Client:
         # When no key comes any more that was asked for before this start.
         self._earlier_over = now + 2 * wire.LONGEST_LIFETIME
         self._fetch_due = [now for _ in config.hubs]
+        # When even a client that hears the hub all the time asks.
+        self._fetch_by = [now for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []
         # Hubs that never said what came of a publication or an authorisation of this session.
@@ -305,13 +307,14 @@ class Client:
                 if seal.state == FRESH:
                     # The hub sees by a SEALED that it was heard.
                     seal.state = OPEN
-                    self.send(hub, wire.Fetch().encode())
-                    self._fetch_due[hub] = now + FETCH_EVERY
+                    self.fetch(now, hub)
                     for request in self._requests.values():
                         request.new_session(hub)
                     self.given_up.discard(hub)
                     for task in self._tasks:
                         task.new_session(hub)
+                elif self._fetch_due[hub] > now + FIRST_WAIT:
+                    self._fetch_due[hub] = max(self._fetch_due[hub], min(now + FETCH_EVERY, self._fetch_by[hub]))
                 try:
                     self._inner(now, hub, inner)
                 except DecodeError:
@@ -424,6 +427,7 @@ class Client:
     def fetch(self, now: float, hub: int) -> None:
         self.send(hub, wire.Fetch().encode())
         self._fetch_due[hub] = now + FETCH_EVERY
+        self._fetch_by[hub] = now + FETCH_BY
 
     def restart(self, now: float, hub: int) -> None:
         """The hub has no session: this one and its leases are over."""

@@ -17,6 +17,7 @@ from .ledger import Receiver, Sender, Table
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 8.0
 FETCH_EVERY = 15.0
+FETCH_BY = 60.0
 
 
 @dataclass
