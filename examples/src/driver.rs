@@ -139,7 +139,8 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
         if !self.events.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.deadline.map(|deadline| deadline.saturating_since(self.clock.now()))
+        let deadline = self.deadline.map(|deadline| deadline.saturating_since(self.clock.now()));
+        deadline.into_iter().chain(self.committer.patience(std::time::Instant::now())).min()
     }
 
     pub(crate) const fn traffic(&self) -> Traffic {
@@ -202,7 +203,7 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
 
     /// Gives what was gathered to the store and the socket.
     fn hand_over(&mut self) {
-        self.committer.start();
+        self.committer.start(std::time::Instant::now());
         let sent = self.socket.flush();
         self.traffic.sent_messages = self.traffic.sent_messages.saturating_add(sent.messages);
         self.traffic.sent_octets = self.traffic.sent_octets.saturating_add(sent.octets);
@@ -255,8 +256,10 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
             return Ok(false);
         }
         let now = self.clock.now();
-        let wake = self.deadline.into_iter().chain(until).min();
-        let [message, stored, order] = self.poll(wake.map(|wake| wake.saturating_since(now)), orders)?;
+        let wake = self.deadline.into_iter().chain(until).min().map(|wake| wake.saturating_since(now));
+        let paced = self.committer.patience(std::time::Instant::now());
+        let [message, stored, order] = self.poll(wake.into_iter().chain(paced).min(), orders)?;
+        self.committer.start(std::time::Instant::now());
         if stored {
             let receipts = self.committer.finished().context(NOT_STORED)?;
             self.open_gate(receipts)?;

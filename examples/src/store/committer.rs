@@ -2,13 +2,16 @@
 //!
 //! While one batch is on its way to the medium, the driver goes on: each machine gathers its further changes into its next
 //! checkpoint (`skex_core::machine`, law 8), and what other machines want stored waits for the next batch. So a sync costs a
-//! driver no time, and its price is divided among all that happened during the one before.
+//! driver no time, and its price is divided among all that happened during the one before. Where that was much, and the medium is
+//! quick, the next batch waits for a moment, and still more shares a sync.
 
+use core::time::Duration;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use skex_core::machine::{Checkpoint, Receipt};
@@ -23,16 +26,27 @@ pub(crate) struct Committer<R, W = ()> {
     /// Readable when there is a result.
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
-    /// What the next batch will hold.
+    /// What the next batch will hold, and in how many octets.
     waiting: Waiting<R, W>,
+    octets: usize,
+    /// In how many octets the last batch did, and when one may begin if it, or the last, is of much.
+    last: usize,
+    paced: Option<Instant>,
     /// Whose checkpoints the batch holds that the store has now.
     under_way: Vec<(W, skex_core::machine::PendingReceipt)>,
     batches_stored: u64,
 }
 
+/// Octets of a batch that is of many changes. One of fewer after one of fewer begins at once: who makes one key after the other
+/// waits for nothing.
+const MUCH: usize = 2048;
+
+/// How long after the beginning of a batch the next begins at the earliest, if one of them is of much.
+const PACE: Duration = Duration::from_millis(15);
+
 type Waiting<R, W> = Vec<(W, R, skex_core::machine::PendingReceipt)>;
 
-impl<R: Send + 'static, W> Committer<R, W> {
+impl<R: AsRef<[u8]> + Send + 'static, W> Committer<R, W> {
     pub(crate) fn new(store: impl Store<R> + 'static) -> Result<Self> {
         let (batches, orders) = channel::<Vec<R>>();
         let (answers, results) = channel();
@@ -62,6 +76,9 @@ impl<R: Send + 'static, W> Committer<R, W> {
             wake,
             thread,
             waiting: Vec::new(),
+            octets: 0,
+            last: 0,
+            paced: None,
             under_way: Vec::new(),
             batches_stored: 0,
         })
@@ -70,14 +87,31 @@ impl<R: Send + 'static, W> Committer<R, W> {
     /// Takes a checkpoint of the machine `whose`; it goes to the store with the next [`start`](Self::start).
     pub(crate) fn add(&mut self, whose: W, checkpoint: Checkpoint<R>) {
         let (record, pending) = checkpoint.into_parts();
+        self.octets = self.octets.saturating_add(record.as_ref().len());
         self.waiting.push((whose, record, pending));
     }
 
-    /// Hands what waits over to the store, unless that is still at work.
-    pub(crate) fn start(&mut self) {
+    /// Hands what waits over to the store, if it is time, and unless that is still at work.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.patience(now).is_some_and(|patience| patience.is_zero()) {
+            self.begin(now);
+        }
+    }
+
+    /// How long what waits can wait before [`start`](Self::start). `None`: nothing does that could be started.
+    pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
         if !self.under_way.is_empty() || self.waiting.is_empty() {
+            return None;
+        }
+        let paced = self.paced.filter(|_| self.octets.max(self.last) > MUCH);
+        Some(paced.map_or(Duration::ZERO, |paced| paced.saturating_duration_since(now)))
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if !self.under_way.is_empty() {
             return;
         }
+        (self.last, self.octets, self.paced) = (self.octets, 0, now.checked_add(PACE));
         let mut batch = Vec::with_capacity(self.waiting.len());
         for (whose, record, pending) in self.waiting.drain(..) {
             batch.push(record);
@@ -103,9 +137,11 @@ impl<R: Send + 'static, W> Committer<R, W> {
         }
     }
 
-    /// Waits for the batch that the store has; the receipts.
+    /// Waits for the batch that the store has, or what waits for it, however much that is; the receipts.
     pub(crate) fn wait(&mut self) -> Result<Vec<(W, Receipt)>> {
-        self.start();
+        if !self.waiting.is_empty() {
+            self.begin(Instant::now());
+        }
         if self.under_way.is_empty() {
             return Ok(Vec::new());
         }
@@ -155,10 +191,10 @@ mod tests {
     use super::*;
 
     /// Says what it was given, and returns when it is told how that went.
-    struct Held(Sender<Vec<u32>>, Receiver<Result<()>>);
+    struct Held(Sender<Vec<Vec<u8>>>, Receiver<Result<()>>);
 
-    impl Store<u32> for Held {
-        fn store(&mut self, records: &[u32]) -> Result<()> {
+    impl Store<Vec<u8>> for Held {
+        fn store(&mut self, records: &[Vec<u8>]) -> Result<()> {
             self.0.send(records.to_vec()).unwrap();
             self.1.recv().unwrap()
         }
@@ -183,10 +219,11 @@ mod tests {
     impl TryCryptoRng for Counting {}
 
     struct World {
-        committer: Committer<u32, usize>,
-        given: Receiver<Vec<u32>>,
+        committer: Committer<Vec<u8>, usize>,
+        given: Receiver<Vec<Vec<u8>>>,
         verdicts: Sender<Result<()>>,
         machines: Vec<Barrier>,
+        now: Instant,
     }
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -197,19 +234,30 @@ mod tests {
             let (verdicts, verdict) = channel();
             let mut rng = Counting(0);
             let machines = (0..machines).map(|_| Barrier::new(&mut rng)).collect();
-            Self { committer: Committer::new(Held(giving, verdict)).unwrap(), given, verdicts, machines }
+            Self {
+                committer: Committer::new(Held(giving, verdict)).unwrap(),
+                given,
+                verdicts,
+                machines,
+                now: Instant::now(),
+            }
         }
 
-        fn change(&mut self, machine: usize, record: u32) {
-            let checkpoint = self.machines[machine].issue(|| record).unwrap();
+        fn change(&mut self, machine: usize, record: &[u8]) {
+            let checkpoint = self.machines[machine].issue(|| record.to_vec()).unwrap();
             self.committer.add(machine, checkpoint);
-            self.committer.start();
+            self.committer.start(self.now);
+        }
+
+        /// What the store is given now.
+        fn given(&self) -> Vec<Vec<u8>> {
+            self.given.recv_timeout(PATIENCE).unwrap()
         }
 
         fn finish(&mut self) -> Vec<usize> {
             self.verdicts.send(Ok(())).unwrap();
             let receipts = self.committer.wait().unwrap();
-            self.committer.start();
+            self.committer.start(self.now);
             receipts
                 .into_iter()
                 .map(|(machine, receipt)| {
@@ -223,13 +271,13 @@ mod tests {
     #[test]
     fn what_comes_during_a_sync_is_one_batch_and_nothing_is_durable_before_the_store_says_so() {
         let mut world = World::new(5);
-        world.change(0, 10);
-        assert_eq!(world.given.recv_timeout(PATIENCE).unwrap(), [10]);
-        (1..5).for_each(|machine| world.change(machine, 10 + u32::try_from(machine).unwrap()));
+        world.change(0, &[10]);
+        assert_eq!(world.given(), [[10]]);
+        (1..5).for_each(|machine| world.change(machine, &[10 + u8::try_from(machine).unwrap()]));
         assert!(world.committer.finished().unwrap().is_empty());
         assert!(world.machines.iter().all(Barrier::is_pending));
         assert_eq!(world.finish(), [0]);
-        assert_eq!(world.given.recv_timeout(PATIENCE).unwrap(), [11, 12, 13, 14]);
+        assert_eq!(world.given(), [[11], [12], [13], [14]]);
         assert!(world.machines[1..].iter().all(Barrier::is_pending));
         assert_eq!(world.finish(), [1, 2, 3, 4]);
         assert_eq!((world.committer.batches(), world.committer.is_busy()), (2, false));
@@ -238,13 +286,43 @@ mod tests {
     #[test]
     fn a_failed_sync_gives_no_receipt_for_any_of_its_batch_and_none_ever_after() {
         let mut world = World::new(3);
-        world.change(0, 1);
-        world.given.recv_timeout(PATIENCE).unwrap();
-        world.change(1, 2);
+        world.change(0, &[1]);
+        world.given();
+        world.change(1, &[2]);
         world.verdicts.send(Err(anyhow!("the disk is full"))).unwrap();
         assert_eq!(world.committer.wait().unwrap_err().to_string(), "the disk is full");
-        world.change(2, 3);
+        world.change(2, &[3]);
         assert!(world.committer.wait().is_err() && world.committer.finished().is_err());
         assert!(world.machines.iter().all(Barrier::is_pending));
+    }
+    #[test]
+    fn much_waits_for_more_and_little_for_nothing() {
+        let (little, much) = (&[1; MUCH][..], &[2; MUCH + 1][..]);
+        let mut world = World::new(6);
+        world.change(0, little);
+        assert_eq!(world.given(), [little]);
+        world.change(1, little);
+        assert_eq!(world.committer.patience(world.now), None, "the store is at work");
+        assert_eq!(world.finish(), [0]);
+        assert_eq!(world.given(), [little]);
+        assert_eq!(world.finish(), [1]);
+        // Much waits until it is time, and for what comes until then.
+        world.now += PACE / 2;
+        world.change(2, much);
+        assert_eq!(world.committer.patience(world.now), Some(PACE / 2));
+        world.now += PACE / 2;
+        world.change(3, little);
+        assert_eq!(world.given(), [much, little]);
+        assert_eq!(world.finish(), [2, 3]);
+        // And so does little after much: the first change of many.
+        world.change(4, little);
+        assert_eq!(world.committer.patience(world.now), Some(PACE));
+        // But nobody who has to know.
+        world.verdicts.send(Ok(())).unwrap();
+        assert_eq!(world.committer.wait().unwrap().len(), 1);
+        assert_eq!(world.given(), [little]);
+        world.change(5, little);
+        assert_eq!(world.given(), [little]);
+        world.verdicts.send(Ok(())).unwrap();
     }
 }

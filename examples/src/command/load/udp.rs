@@ -278,7 +278,7 @@ impl<'a> World<'a> {
         for (life, checkpoint) in core::mem::take(&mut self.swarm.checkpoints) {
             self.committer()?.add(life, checkpoint);
         }
-        self.committer()?.start();
+        self.committer()?.start(std::time::Instant::now());
         for Outgoing { hub, octets, .. } in core::mem::take(&mut self.swarm.outgoing) {
             if !self.dice.chance(self.loss) {
                 self.socket.send(self.hubs[usize::from(hub)].address, &octets);
@@ -293,9 +293,10 @@ impl<'a> World<'a> {
         self.carry_out()?;
         let now = self.clock.now();
         let due = self.swarm.deadline().map(|due| due.saturating_since(now));
-        let timeout =
-            due.into_iter().chain(patience).min().and_then(|timeout| Timespec::try_from(timeout).ok());
         let committer = self.committer.as_ref().context("the store is closed")?;
+        let paced = committer.patience(std::time::Instant::now());
+        let timeout = due.into_iter().chain(patience).chain(paced).min();
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut sources = [
             PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(committer.as_fd(), PollFlags::IN),
