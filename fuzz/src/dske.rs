@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use skex_core::{Assurance, KeyId, SecretBytes};
 use skex_dske::{
     ClientEvent, ClientId, Conduct, HubError, HubEvent, KeyRequest, KeySuite, MessageTagKey, Origin, Release,
-    ResponderPolicy, Table, Tag,
+    ResponderPolicy, Table, TableError, Tag,
 };
 use skex_sim::{Either, Link, NodeId, PowerLoss, Receipts};
 use skex_wire::Writer;
@@ -290,14 +290,19 @@ impl Script {
             });
             let Some(table) = own.filter(|table| !table.stored) else { continue };
             assert!(table.octets == octets, "a table came as it is");
-            table.stored = true;
             table.at_client.set_octets(&octets);
-            let added = Table::new(number, table.origin, table.at_client.clone());
-            drop(further);
+            let came = Table::new(number, table.origin, table.at_client.clone());
             let id = cast.hub_ids[hub];
-            cast.world.call(cast.clients[client], |party, _, _| {
-                party.left().unwrap().add_table(id, direction, added).unwrap();
+            let added = cast.world.call(cast.clients[client], |party, _, _| {
+                party.left().unwrap().add_table(id, direction, came)
             });
+            // It comes too late where a later one is used up, or out of service, already.
+            let last = self.numbers.get(&(hub, client, direction == Direction::UPLINK));
+            let is_late = last.is_some_and(|last| number < *last);
+            assert!(added != Some(Err(TableError::Number(number))) || is_late, "a table that came is taken");
+            assert!(matches!(added, None | Some(Ok(()) | Err(TableError::Number(_)))), "{added:?}");
+            // A client that is down has it at its next start.
+            table.stored = !matches!(added, Some(Err(_)));
         }
     }
 
