@@ -321,16 +321,14 @@ impl<P: Pad> Link<P> {
     ) -> Result<Block, DiscardReason> {
         let prefix = self.receiving();
         let table = self.incoming.get_mut(position.table).ok_or(DiscardReason::Unexpected)?;
-        let block = table.open(position.index, pad_elements).map_err(discarded)?;
+        let keys = table.open(position.index, pad_elements).map_err(discarded)?;
         let key =
-            MessageVerificationKey::from_pad(block.tag_key.expose()).map_err(|_| DiscardReason::Stale)?;
+            MessageVerificationKey::from_pad(keys.tag_key.expose()).map_err(|_| DiscardReason::Stale)?;
         if !key.verify(&[&prefix, untagged], &Tag::from_bytes(*tag)) {
             table.failed();
             return Err(DiscardReason::Unauthentic);
         }
-        if !table.used(&block) {
-            return Err(DiscardReason::Busy);
-        }
+        let block = table.take(keys).map_err(discarded)?;
         table.erase_below(position.floor);
         Ok(block)
     }
@@ -376,9 +374,7 @@ impl<P: Pad> Link<P> {
                     table.failed();
                     return Err(DiscardReason::Unauthentic);
                 }
-                if !table.used(&block) {
-                    return Err(DiscardReason::Busy);
-                }
+                let block = table.take(block).map_err(discarded)?;
                 epochs.receiving.begin(id, keys);
                 block.elements
             }
@@ -442,7 +438,7 @@ const fn discarded(error: OpenError) -> DiscardReason {
         OpenError::NotLeased => DiscardReason::Unexpected,
         OpenError::Stale => DiscardReason::Stale,
         OpenError::Used => DiscardReason::Duplicate,
-        OpenError::Flooded => DiscardReason::Busy,
+        OpenError::Flooded | OpenError::Full => DiscardReason::Busy,
         OpenError::Pad => DiscardReason::Exhausted,
     }
 }

@@ -11,6 +11,16 @@ use super::tables::Place;
 /// Elements at the head of a block that are keys: two for the answer's tag, two for the message's.
 pub(crate) const KEY_ELEMENTS: u32 = 4;
 
+/// The keys of a block, read and not yet used. What is behind them is read once the message is known to be authentic: that can be a mebibyte, and the
+/// message short.
+pub(crate) struct BlockKeys {
+    place: Place,
+    /// All elements of the block.
+    elements: u32,
+    pub(crate) answer_key: SecretBytes<32>,
+    pub(crate) tag_key: SecretBytes<32>,
+}
+
 /// The bytes of a block, read and not yet used. Whoever holds it uses each part once, by value.
 pub(crate) struct Block {
     /// Where it begins.
@@ -25,25 +35,44 @@ pub(crate) struct Block {
     pub(crate) pad: PadBytes,
 }
 
+impl BlockKeys {
+    /// Reads the keys of the block of `pad_elements` pad elements at `place`, from `table`.
+    pub(super) fn read<P: Pad>(table: &P, place: Place, pad_elements: u32) -> Result<Self, PadError> {
+        let elements = pad_elements.checked_add(KEY_ELEMENTS).ok_or(PadError::OutOfRange)?;
+        let mut answer_key = SecretBytes::<32>::zeroed();
+        table.read(place.index, answer_key.expose_mut())?;
+        let mut tag_key = SecretBytes::<32>::zeroed();
+        table.read(place.index.checked_add(2).ok_or(PadError::OutOfRange)?, tag_key.expose_mut())?;
+        // An erased key would let anybody sign.
+        if has_erased_element(answer_key.expose()) || has_erased_element(tag_key.expose()) {
+            return Err(PadError::Erased);
+        }
+        Ok(Self { place, elements, answer_key, tag_key })
+    }
+
+    /// From where to where the block goes.
+    pub(super) const fn range(&self) -> (u32, u32) {
+        (self.place.index, self.place.index.saturating_add(self.elements))
+    }
+
+    /// Reads what is behind the keys.
+    pub(super) fn with_pad<P: Pad>(self, table: &P) -> Result<Block, PadError> {
+        let Self { place, elements, answer_key, tag_key } = self;
+        let len = usize::try_from(elements.saturating_sub(KEY_ELEMENTS)).map_err(|_| PadError::OutOfRange)?;
+        let mut pad = SecretVec::zeroed(len.checked_mul(ELEMENT_LEN).ok_or(PadError::OutOfRange)?);
+        table.read(place.index.checked_add(KEY_ELEMENTS).ok_or(PadError::OutOfRange)?, pad.expose_mut())?;
+        // An erased pad would let the share through in clear.
+        if has_erased_element(pad.expose()) {
+            return Err(PadError::Erased);
+        }
+        Ok(Block { place, elements, answer_key, tag_key, pad: PadBytes(pad) })
+    }
+}
+
 impl Block {
     /// Reads the block of `pad_elements` pad elements at `place`, from `table`.
     pub(super) fn read<P: Pad>(table: &P, place: Place, pad_elements: u32) -> Result<Self, PadError> {
-        let index = place.index;
-        let elements = pad_elements.checked_add(KEY_ELEMENTS).ok_or(PadError::OutOfRange)?;
-        let len = usize::try_from(pad_elements).map_err(|_| PadError::OutOfRange)?;
-        let len = len.checked_mul(ELEMENT_LEN).ok_or(PadError::OutOfRange)?;
-        let at = |offset: u32| index.checked_add(offset).ok_or(PadError::OutOfRange);
-        let mut answer_key = SecretBytes::<32>::zeroed();
-        table.read(index, answer_key.expose_mut())?;
-        let mut tag_key = SecretBytes::<32>::zeroed();
-        table.read(at(2)?, tag_key.expose_mut())?;
-        let mut pad = SecretVec::zeroed(len);
-        table.read(at(KEY_ELEMENTS)?, pad.expose_mut())?;
-        // An erased pad would let the share through in clear, an erased key would let anybody sign.
-        if [&answer_key.expose()[..], tag_key.expose(), pad.expose()].into_iter().any(has_erased_element) {
-            return Err(PadError::Erased);
-        }
-        Ok(Self { place, elements, answer_key, tag_key, pad: PadBytes(pad) })
+        BlockKeys::read(table, place, pad_elements)?.with_pad(table)
     }
 }
 
@@ -52,6 +81,12 @@ pub(super) fn has_erased_element(octets: &[u8]) -> bool {
     let (elements, rest) = octets.as_chunks::<ELEMENT_LEN>();
     elements.iter().any(|element| u128::from_ne_bytes(*element) == 0)
         || !rest.is_empty() && rest.iter().all(|octet| *octet == 0)
+}
+
+impl fmt::Debug for BlockKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockKeys").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Block {

@@ -6,7 +6,7 @@ use core::fmt;
 use skex_core::{SecretBytes, SecretVec};
 use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 
-use super::block::{Block, KEY_ELEMENTS, has_erased_element};
+use super::block::{Block, BlockKeys, KEY_ELEMENTS, has_erased_element};
 use super::health::Health;
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
@@ -194,8 +194,8 @@ impl<P: Pad> Incoming<P> {
         Some(MessageTagKey::from_pad(key.expose()).ok()?.tag(parts))
     }
 
-    /// Reads the block at `index` without using it: the caller verifies its tag, then calls [`Self::used`].
-    pub(crate) fn open(&mut self, index: u32, pad_elements: u32) -> Result<Block, OpenError> {
+    /// Reads the keys of the block at `index` without using it: the caller verifies its tag, then calls [`Self::take`].
+    pub(crate) fn open(&mut self, index: u32, pad_elements: u32) -> Result<BlockKeys, OpenError> {
         let end = index.checked_add(pad_elements).and_then(|end| end.checked_add(KEY_ELEMENTS));
         let end = end.filter(|&end| end <= self.high_water).ok_or(OpenError::NotLeased)?;
         if index < self.opened_from {
@@ -207,8 +207,8 @@ impl<P: Pad> Incoming<P> {
         if self.is_flooded() {
             return Err(OpenError::Flooded);
         }
-        let block = Block::read(&self.pad, Place { table: self.number, index }, pad_elements);
-        Ok(self.health.of(block)?)
+        let keys = BlockKeys::read(&self.pad, Place { table: self.number, index }, pad_elements);
+        Ok(self.health.of(keys)?)
     }
 
     /// Whether so many tags failed since the last grant that none is looked at before the next.
@@ -221,14 +221,19 @@ impl<P: Pad> Incoming<P> {
         self.failed_tags = self.failed_tags.saturating_add(1);
     }
 
-    /// The block was authentic: it is never opened again, and its bytes go. `false`: no room to remember that, so
-    /// the block must be treated as not received.
-    #[must_use]
-    pub(crate) fn used(&mut self, block: &Block) -> bool {
-        if !self.used.insert(block.place.index, block.place.index.saturating_add(block.elements)) {
-            return false;
+    /// The block was authentic: it is read, never opened again, and its bytes go.
+    pub(crate) fn take(&mut self, keys: BlockKeys) -> Result<Block, OpenError> {
+        let (index, end) = keys.range();
+        // Before the rest is read, and without a trace: the block is treated as not received.
+        if !self.used.has_room_for(index, end) {
+            return Err(OpenError::Full);
         }
-        self.health.of(self.pad.erase(block.place.index, block.elements)).is_ok()
+        let block = self.health.of(keys.with_pad(&self.pad))?;
+        if !self.used.insert(index, end) {
+            return Err(OpenError::Full);
+        }
+        self.health.of(self.pad.erase(index, block.elements))?;
+        Ok(block)
     }
 
     /// The sender will not use anything below `floor` any more.
@@ -330,6 +335,8 @@ pub(crate) enum OpenError {
     Used,
     /// Too many tags failed since the last lease.
     Flooded,
+    /// No room to remember that it was used.
+    Full,
     /// The table's storage failed.
     Pad,
 }

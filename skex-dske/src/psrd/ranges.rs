@@ -20,16 +20,26 @@ impl Ranges {
         self.0.get(after).is_some_and(|&(range_start, _)| range_start < end)
     }
 
+    /// Whether `start..end` could be added.
+    pub(super) fn has_room_for(&self, start: u32, end: u32) -> bool {
+        self.0.len() < Self::BOUND || !self.touched(start, end).is_empty()
+    }
+
+    /// All ranges that touch or overlap this one: they become one with it.
+    fn touched(&self, start: u32, end: u32) -> core::ops::Range<usize> {
+        let first = self.0.partition_point(|&(_, range_end)| range_end < start);
+        let last = self.0.partition_point(|&(range_start, _)| range_start <= end);
+        first..last.max(first)
+    }
+
     /// Adds `start..end`; `false`, and nothing changed, if the set has no room for another range.
     #[must_use]
     pub(super) fn insert(&mut self, start: u32, end: u32) -> bool {
         if start >= end {
             return true;
         }
-        // All ranges that touch or overlap the new one become one with it.
-        let first = self.0.partition_point(|&(_, range_end)| range_end < start);
-        let last = self.0.partition_point(|&(range_start, _)| range_start <= end);
-        let touched = self.0.get(first..last).unwrap_or_default();
+        let range = self.touched(start, end);
+        let touched = self.0.get(range.clone()).unwrap_or_default();
         if touched.is_empty() && self.0.len() >= Self::BOUND {
             return false;
         }
@@ -39,7 +49,7 @@ impl Ranges {
             // In order there is only ever one, and a hub has many tables.
             self.0.reserve_exact(1);
         }
-        self.0.splice(first..last.max(first), [(merged_start, merged_end)]);
+        self.0.splice(range, [(merged_start, merged_end)]);
         // What a burst out of order took is given back.
         if self.0.len() == 1 {
             self.0.shrink_to(1);
@@ -64,6 +74,7 @@ mod tests {
                 let end = start + len;
                 let span = start as usize..end as usize;
                 prop_assert_eq!(ranges.overlaps(start, end), model[span.clone()].iter().any(|&used| used));
+                prop_assert!(ranges.has_room_for(start, end));
                 prop_assert!(ranges.insert(start, end));
                 model[span].fill(true);
                 prop_assert!(ranges.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
@@ -77,8 +88,10 @@ mod tests {
         for i in 0..Ranges::BOUND as u32 {
             assert!(ranges.insert(i * 3, i * 3 + 1));
         }
+        assert!(!ranges.has_room_for(5000, 5001));
         assert!(!ranges.insert(5000, 5001));
         assert!(!ranges.overlaps(5000, 5001));
+        assert!(ranges.has_room_for(1, 3));
         assert!(ranges.insert(1, 3));
     }
 }

@@ -1,6 +1,6 @@
 //! Clients and hubs in one simulated world, with tables that survive crashes as files would.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use chacha20::ChaCha20Rng;
@@ -26,6 +26,8 @@ pub struct SharedPad {
     octets: Rc<RefCell<Vec<u8>>>,
     /// A hub that lies has a table that lies: keys are read right, pads come out wrong.
     lies: Rc<RefCell<Lie>>,
+    /// Octets that were read of it.
+    read: Rc<Cell<u64>>,
 }
 
 /// How a table lies.
@@ -43,7 +45,7 @@ pub enum Lie {
 
 impl SharedPad {
     fn new(octets: Vec<u8>) -> Self {
-        Self { octets: Rc::new(RefCell::new(octets)), lies: Rc::default() }
+        Self { octets: Rc::new(RefCell::new(octets)), lies: Rc::default(), read: Rc::default() }
     }
 
     pub fn set_lying(&self, lies: bool) {
@@ -58,6 +60,10 @@ impl SharedPad {
         self.octets.borrow().clone()
     }
 
+    pub fn octets_read(&self) -> u64 {
+        self.read.get()
+    }
+
     /// Puts a backup of the table in its place.
     pub fn set_octets(&self, octets: &[u8]) {
         *self.octets.borrow_mut() = octets.to_vec();
@@ -70,6 +76,7 @@ impl Pad for SharedPad {
     }
 
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
+        self.read.set(self.read.get() + out.len() as u64);
         let octets = self.octets.borrow();
         let start = index as usize * 16;
         out.copy_from_slice(octets.get(start..start + out.len()).ok_or(PadError::OutOfRange)?);

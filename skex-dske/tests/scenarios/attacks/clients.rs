@@ -352,3 +352,32 @@ fn a_client_that_forgets_what_came_draws_no_window_a_word() {
     });
     assert!(firsts.into_iter().any(|first| first == 0));
 }
+
+/// A client says of short messages that they carry long shares, the pad of a block being the share, and tags them wrongly. The hub reads no more of its table for each than
+/// what tells it so. The block serves afterwards.
+#[test]
+fn a_forged_upload_of_a_long_share_has_no_table_read() {
+    let mut cast = cast(17, &setup(8));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    let mut long = Share::junk([1; 16], cast.tags[1]);
+    (long.key_len, long.share) = (48 * 1024, Vec::new());
+    liar.ask(&mut cast, [1; 16], 0, long.elements() + 2).unwrap();
+    let true_one = liar.share_octets(&cast, &long, liar.next());
+    let mut forged = true_one.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let table = cast.hub_uplinks[0][2].clone();
+    let before = table.octets_read();
+    for _ in 0..50 {
+        liar.say(&mut cast, &forged);
+        pass(&mut cast, 5);
+    }
+    let read = table.octets_read() - before;
+    assert!((1..=50 * 64).contains(&read), "{read} octets were read");
+    assert!(liar.statuses(&cast).is_empty());
+    liar.say(&mut cast, &true_one);
+    pass(&mut cast, 50);
+    assert_eq!(liar.statuses(&cast), [AnswerStatus::ACCEPTED]);
+    assert!(table.octets_read() - before - read > 48 * 1024);
+    Oracle::acquit(&cast);
+}
