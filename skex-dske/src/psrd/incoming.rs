@@ -119,6 +119,10 @@ impl<P: Pad> Incoming<P> {
         if let Some(last) = self.last.as_deref().filter(|last| last.nonce == *nonce) {
             return Some(*last);
         }
+        // No room to remember what lies before it, and its head: known before the table is looked through.
+        if self.is_open() && !self.used.has_room_for(self.high_water, self.high_water) {
+            return None;
+        }
         let want = want.min(LONGEST_LEASE);
         let start = self.unspent(self.high_water.max(mark), want)?;
         let end = start.saturating_add(want).min(self.pad.elements());

@@ -3,7 +3,7 @@
 use skex_dske::{Authorised, KeyError, KeyRequest};
 use skex_sim::{Link, Receipts};
 use skex_wire::Writer;
-use skex_wire::dske::{AnswerStatus, CommandBody, Direction, Inner, InnerType, Refilled};
+use skex_wire::dske::{AnswerStatus, CommandBody, Direction, DskeSuiteId, Inner, InnerType, Refilled};
 
 use super::liar::{Liar, Share, lease_request_in, pass};
 use crate::oracle::Oracle;
@@ -380,4 +380,29 @@ fn a_forged_upload_of_a_long_share_has_no_table_read() {
     assert_eq!(liar.statuses(&cast), [AnswerStatus::ACCEPTED]);
     assert!(table.octets_read() - before - read > 48 * 1024);
     Oracle::acquit(&cast);
+}
+
+/// A client has used blocks with a gap between each and the next, more than the hub can remember, and asks for leases as often as it can. They are denied, and the hub
+/// does not look through its table for each before it says so.
+#[test]
+fn a_lease_that_cannot_be_granted_has_no_table_read() {
+    let mut cast = cast(18, &setup(8));
+    cast.settle(1);
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    liar.ask(&mut cast, [1; 16], 0, 1400).unwrap();
+    let mut short = Share::junk([1; 16], cast.tags[1]);
+    short.suite = DskeSuiteId::AES256GCM;
+    for block in 0..260 {
+        let octets = liar.sealed_octets(&cast, &short, liar.next() + 1 + 5 * block, 0);
+        liar.say(&mut cast, &octets);
+        pass(&mut cast, 5);
+    }
+    // The head of the lease is a gap of its own.
+    assert_eq!(liar.statuses(&cast).len(), 255);
+    let (table, mark) = (cast.hub_uplinks[0][2].clone(), liar.end);
+    let before = table.octets_read();
+    for nonce in 2..50 {
+        assert_eq!(liar.ask(&mut cast, [nonce; 16], mark, 2500), None);
+    }
+    assert_eq!(table.octets_read() - before, 0);
 }
