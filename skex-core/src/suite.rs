@@ -53,31 +53,63 @@ pub(crate) fn sha256_mac_key(key: &[u8]) -> MacKey {
 
 /// A suite that is compiled in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Suite {
-    id: SuiteId,
-    hash: HashKind,
-    aead: AeadKind,
+pub struct Suite(Kind);
+
+/// Which suite: one octet at most, for machines hold several. Empty where none is compiled in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    #[cfg(feature = "sha256-aes256gcm")]
+    Sha256Aes256Gcm,
+    #[cfg(feature = "sha256-chacha20poly1305")]
+    Sha256ChaCha20Poly1305,
+    #[cfg(feature = "sha3-256-aes256gcm")]
+    Sha3_256Aes256Gcm,
+    #[cfg(feature = "sha3-256-chacha20poly1305")]
+    Sha3_256ChaCha20Poly1305,
+    #[cfg(feature = "sha512-aes256gcm")]
+    Sha512Aes256Gcm,
 }
 
+impl Kind {
+    /// Its code point, and what it is made of.
+    const fn parts(self) -> (SuiteId, HashKind, AeadKind) {
+        match self {
+            #[cfg(feature = "sha256-aes256gcm")]
+            Self::Sha256Aes256Gcm => (SuiteId::SHA256_AES256GCM, HashKind::Sha256, AeadKind::Aes256Gcm),
+            #[cfg(feature = "sha256-chacha20poly1305")]
+            Self::Sha256ChaCha20Poly1305 => {
+                (SuiteId::SHA256_CHACHA20POLY1305, HashKind::Sha256, AeadKind::ChaCha20Poly1305)
+            }
+            #[cfg(feature = "sha3-256-aes256gcm")]
+            Self::Sha3_256Aes256Gcm => (SuiteId::SHA3_256_AES256GCM, HashKind::Sha3_256, AeadKind::Aes256Gcm),
+            #[cfg(feature = "sha3-256-chacha20poly1305")]
+            Self::Sha3_256ChaCha20Poly1305 => {
+                (SuiteId::SHA3_256_CHACHA20POLY1305, HashKind::Sha3_256, AeadKind::ChaCha20Poly1305)
+            }
+            #[cfg(feature = "sha512-aes256gcm")]
+            Self::Sha512Aes256Gcm => (SuiteId::SHA512_AES256GCM, HashKind::Sha512, AeadKind::Aes256Gcm),
+        }
+    }
+}
+
+#[allow(unreachable_code, unused_variables, reason = "without any suite there is none to ask")]
 impl Suite {
     /// The suite behind a code point; `None` where it is unknown or not compiled in.
     #[must_use]
     pub const fn from_id(id: SuiteId) -> Option<Self> {
-        let (hash, aead) = match id {
+        Some(Self(match id {
             #[cfg(feature = "sha256-aes256gcm")]
-            SuiteId::SHA256_AES256GCM => (HashKind::Sha256, AeadKind::Aes256Gcm),
+            SuiteId::SHA256_AES256GCM => Kind::Sha256Aes256Gcm,
             #[cfg(feature = "sha256-chacha20poly1305")]
-            SuiteId::SHA256_CHACHA20POLY1305 => (HashKind::Sha256, AeadKind::ChaCha20Poly1305),
+            SuiteId::SHA256_CHACHA20POLY1305 => Kind::Sha256ChaCha20Poly1305,
             #[cfg(feature = "sha3-256-aes256gcm")]
-            SuiteId::SHA3_256_AES256GCM => (HashKind::Sha3_256, AeadKind::Aes256Gcm),
+            SuiteId::SHA3_256_AES256GCM => Kind::Sha3_256Aes256Gcm,
             #[cfg(feature = "sha3-256-chacha20poly1305")]
-            SuiteId::SHA3_256_CHACHA20POLY1305 => (HashKind::Sha3_256, AeadKind::ChaCha20Poly1305),
+            SuiteId::SHA3_256_CHACHA20POLY1305 => Kind::Sha3_256ChaCha20Poly1305,
             #[cfg(feature = "sha512-aes256gcm")]
-            SuiteId::SHA512_AES256GCM => (HashKind::Sha512, AeadKind::Aes256Gcm),
+            SuiteId::SHA512_AES256GCM => Kind::Sha512Aes256Gcm,
             _ => return None,
-        };
-        #[allow(unreachable_code, reason = "without any suite the match always returns")]
-        Some(Self { id, hash, aead })
+        }))
     }
 
     /// The suites that are compiled in, in the order of their code points.
@@ -88,13 +120,21 @@ impl Suite {
     /// The code point.
     #[must_use]
     pub const fn id(self) -> SuiteId {
-        self.id
+        self.0.parts().0
+    }
+
+    const fn hash_kind(self) -> HashKind {
+        self.0.parts().1
+    }
+
+    const fn aead_kind(self) -> AeadKind {
+        self.0.parts().2
     }
 
     /// Octets of the hash: 32 or 64.
     #[must_use]
     pub const fn hash_len(self) -> usize {
-        self.hash.len()
+        self.hash_kind().len()
     }
 
     /// Messages that may be sealed under one AEAD key, each of at most 2^16 octets.
@@ -103,7 +143,7 @@ impl Suite {
     /// ChaCha20-Poly1305, which has no limit of its own below the count of nonces.
     #[must_use]
     pub const fn confidentiality_limit(self) -> u64 {
-        self.aead.confidentiality_limit()
+        self.aead_kind().confidentiality_limit()
     }
 
     /// Messages that may fail to open under one AEAD key before the key must go.
@@ -111,26 +151,26 @@ impl Suite {
     /// 2^52 for AES-256-GCM, 2^36 for ChaCha20-Poly1305 (RFC 9001, section 6.6).
     #[must_use]
     pub const fn integrity_limit(self) -> u64 {
-        self.aead.integrity_limit()
+        self.aead_kind().integrity_limit()
     }
 
     /// A hash, to be fed in parts.
     #[must_use]
     pub fn hash(self) -> Hasher {
-        Hasher::new(self.hash)
+        Hasher::new(self.hash_kind())
     }
 
     /// The hash of parts that are all at hand.
     #[must_use]
     pub fn digest(self, parts: &[&[u8]]) -> Digest {
-        hash::digest(self.hash, &[parts])
+        hash::digest(self.hash_kind(), &[parts])
     }
 
     /// As [`digest`](Self::digest), beginning with the label: what [`labelled_hash`](Self::labelled_hash) begins.
     #[inline(never)]
     #[must_use]
     pub fn labelled_digest(self, label: Label, parts: &[&[u8]]) -> Digest {
-        hash::digest(self.hash, &[&[&[label.len_octet()], label.as_bytes()], parts])
+        hash::digest(self.hash_kind(), &[&[&[label.len_octet()], label.as_bytes()], parts])
     }
 
     /// A hash that begins with the label: one octet of its length, then its octets.
@@ -146,27 +186,27 @@ impl Suite {
     /// [`MacKey`] instead.
     #[must_use]
     pub fn mac(self, key: &[u8]) -> Mac {
-        Mac::new(self.hash, key)
+        Mac::new(self.hash_kind(), key)
     }
 
     /// The whole HMAC of one message in parts, under a key that serves no other.
     #[must_use]
     pub fn mac_of(self, key: &[u8], parts: &[&[u8]]) -> HashSecret {
-        mac::once(self.hash, key, parts)
+        mac::once(self.hash_kind(), key, parts)
     }
 
     /// An HMAC key, prepared once for many messages: beginning a message from it costs a copy of the state and
     /// spares two blocks of hashing.
     #[must_use]
     pub fn mac_key(self, key: &[u8]) -> MacKey {
-        MacKey::new(self.hash, key)
+        MacKey::new(self.hash_kind(), key)
     }
 
     /// An AEAD key, expanded once for many messages. It is large (about 1 KiB for AES-256-GCM): where many keys
     /// are held, hold the 32 octets and use [`Self::seal`] and [`Self::open`], which expand on use.
     #[must_use]
     pub fn aead_key(self, key: &SecretBytes<AEAD_KEY_LEN>) -> AeadKey {
-        AeadKey::new(self.aead, key)
+        AeadKey::new(self.aead_kind(), key)
     }
 
     /// Seals `buffer` in place and gives the tag. A nonce must never be used twice under one key.
@@ -201,6 +241,6 @@ impl Suite {
 
 impl core::fmt::Debug for Suite {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Suite({})", self.id.name().unwrap_or("?"))
+        write!(f, "Suite({})", self.id().name().unwrap_or("?"))
     }
 }

@@ -57,6 +57,13 @@ fn code_points_that_are_not_compiled_in_have_no_suite() {
     }
 }
 
+/// An unmediated peer holds five: with three octets each it did not fit its 1,024, and no build compiled with several
+/// suites of 32 octets, or with one of SHA-3, and without that of SHA-512.
+#[test]
+fn a_suite_takes_one_octet_whatever_is_compiled_in() {
+    assert!(size_of::<Suite>() <= 1, "{} octets", size_of::<Suite>());
+}
+
 /// FIPS 180-4 and FIPS 202 examples: "abc".
 #[test]
 fn hashes_of_abc() {
