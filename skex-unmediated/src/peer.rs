@@ -181,10 +181,11 @@ impl Peer {
         if secret.len() < MIN_SECRET {
             return Err(ConfigError::ShortSecret);
         }
-        let suite = checked.initial_suite;
-        let mut state = State::enrolled(config.side(), suite);
-        state.chain.overwrite(&schedule::first_chain_key(suite, &checked.binding, secret));
-        Ok(Self::start(checked, state, sequence, now, rng))
+        let mut peer = Self::new(config.side(), checked, sequence, now, rng);
+        let chain = &mut peer.state.chain;
+        chain.overwrite(&schedule::first_chain_key(peer.state.suite, &peer.binding, secret));
+        peer.begin();
+        Ok(peer)
     }
 
     /// Takes the place of this end with a new one, enrolled with a new secret, in epoch 0: after a rollback, or to heal.
@@ -219,24 +220,27 @@ impl Peer {
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
         let checked = config.checked()?;
-        let (state, sequence) =
-            State::from_slots(config.side(), checked.initial_suite, &checked.binding, slots)?;
-        if !state.recovery.fits(checked.settings.is_recovery, state.epoch) {
+        let newest = State::newest(&checked.binding, slots)?;
+        let mut peer = Self::new(config.side(), checked, newest.sequence, now, rng);
+        peer.state.read(newest.body)?;
+        if !peer.state.recovery.fits(peer.settings.is_recovery, peer.state.epoch) {
             return Err(RestoreError::Content);
         }
-        let mut peer = Self::start(checked, state, sequence, now, rng);
+        peer.begin();
         peer.resume(rng);
         Ok(peer)
     }
 
-    fn start(checked: Checked, state: State, sequence: u64, now: Instant, rng: &mut dyn CryptoRng) -> Self {
+    /// In epoch 0, with its chain key still zero. The octets of a variant that is not in use are whatever the stack held, for as long as the
+    /// machine lives, and another machine's chain key may have stood there: so it begins with its longest variants, all zero, and
+    /// secrets are written when it is there.
+    fn new(side: Side, checked: Checked, sequence: u64, now: Instant, rng: &mut dyn CryptoRng) -> Self {
         let barrier = Barrier::resume(sequence, rng);
-        let suite = state.suite;
-        let mix_needed = state.blocks.held().fold(0, |slots, (slot, _)| slots | (1 << slot));
+        let suite = checked.initial_suite;
         let mut peer = Self {
             binding: checked.binding,
+            state: State::enrolled(side, suite, checked.settings.offer),
             settings: checked.settings,
-            state,
             own_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_pseudonym: Pseudonym::new([0; PSEUDONYM_LEN]),
             peer_mac: SecretBytes::zeroed(),
@@ -245,7 +249,12 @@ impl Peer {
             dirty: false,
             unsaved: false,
             boot: SecretBytes::generate(rng),
-            exchange: Exchange::Idle,
+            exchange: Exchange::Answered(Answered {
+                suite,
+                slot: 0,
+                block: Some(0),
+                master: HashSecret::zeroed(suite),
+            }),
             naming: NamingChain::none(suite),
             released_number: None,
             consumer_confirmed: false,
@@ -260,20 +269,26 @@ impl Peer {
             learned: PathId::new(0),
             has_learned: false,
             reply_path: PathId::new(0),
-            mix_needed,
-            due: Due::nothing(),
+            mix_needed: 0,
+            due: Due::nothing(suite),
             clock: Clock::new(now),
             timers: Timers::new(),
             counters: DiscardCounters::new(),
             #[cfg(test)]
             late: None,
         };
-        peer.naming.set_window(peer.settings.window);
-        peer.state.answering.set_window(peer.settings.window);
-        peer.enter_epoch();
-        peer.begin_rounds();
-        peer.commit(Rule::RewriteOnRestore);
+        peer.exchange = Exchange::Idle;
         peer
+    }
+
+    /// What follows from the state, and its record.
+    fn begin(&mut self) {
+        self.mix_needed = self.state.blocks.held().fold(0, |slots, (slot, _)| slots | (1 << slot));
+        self.naming.set_window(self.settings.window);
+        self.state.answering.set_window(self.settings.window);
+        self.enter_epoch();
+        self.begin_rounds();
+        self.commit(Rule::RewriteOnRestore);
     }
 
     /// What a restored end owes: its session is told again, a third message that is owed is sent again, and a recovery that is

@@ -47,7 +47,7 @@
 //!      32  the block
 //! ```
 
-use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
+use skex_core::record::{self, Newest, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
 use skex_core::{HashSecret, KeyId, MAX_HASH_LEN, SecretBytes, Suite};
 use skex_wire::unmediated::{
     GUARD_LEN, MAX_SUITES, MIX_OFFER_LEN, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN, Pseudonym,
@@ -267,9 +267,9 @@ impl Choice {
 }
 
 impl State {
-    /// Epoch 0, with its chain key still zero.
-    pub(crate) fn enrolled(side: Side, suite: Suite) -> Self {
-        Self {
+    /// Epoch 0, with its chain key still zero, and zeros where a third message will be: see `Peer::new`.
+    pub(crate) fn enrolled(side: Side, suite: Suite, offer: Offer) -> Self {
+        let mut state = Self {
             side,
             epoch: 0,
             suite,
@@ -286,11 +286,25 @@ impl State {
                 peer: Pseudonym::new([0; PSEUDONYM_LEN]),
                 peer_mac: SecretBytes::zeroed(),
             },
-            link: Link::None,
+            link: Link::Ahead(Third {
+                first_flags: 0,
+                initiator_nonce: [0; NONCE_LEN],
+                offer,
+                second_flags: 0,
+                responder_nonce: [0; NONCE_LEN],
+                tag: [0; TAG_LEN],
+                guard: [0; GUARD_LEN],
+                good_tag: [0; TAG_LEN],
+                void_tag: [0; TAG_LEN],
+                mix_offer: Some([0; MIX_OFFER_LEN]),
+                choice: Choice::None,
+            }),
             answering: AnsweringChain::none(suite),
             blocks: Blocks::none(),
             recovery: Recovery::None,
-        }
+        };
+        state.link = Link::None;
+        state
     }
 
     /// Writes the record of this state, in its place: no second one has room on a small stack.
@@ -306,18 +320,13 @@ impl State {
         record.write(|out| record::encode_with(header, out, body))
     }
 
-    /// The state that rules in two slots, and its sequence number.
-    pub(crate) fn from_slots(
-        side: Side,
-        suite: Suite,
+    /// The record that rules in two slots.
+    pub(crate) fn newest<'a>(
         binding: &[u8; BINDING_LEN],
-        slots: [&[u8]; 2],
-    ) -> Result<(Self, u64), RestoreError> {
-        let newest = record::newest(slots, RecordKind::UNMEDIATED_PEER, machine_id(binding))?
-            .ok_or(RestoreError::NotEnrolled)?;
-        let mut state = Self::enrolled(side, suite);
-        state.read(&mut Reader::new(newest.body))?;
-        Ok((state, newest.sequence))
+        slots: [&'a [u8]; 2],
+    ) -> Result<Newest<'a>, RestoreError> {
+        record::newest(slots, RecordKind::UNMEDIATED_PEER, machine_id(binding))?
+            .ok_or(RestoreError::NotEnrolled)
     }
 
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -352,8 +361,10 @@ impl State {
         self.blocks.write(writer)
     }
 
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
+    /// Reads the body of a record over this state, which is an [`enrolled`](Self::enrolled) one.
+    pub(crate) fn read(&mut self, body: &[u8]) -> Result<(), RestoreError> {
         let bad = |_: DecodeError| RestoreError::Content;
+        let reader = &mut Reader::new(body);
         if reader.u8().map_err(bad)? != LAYOUT {
             return Err(RestoreError::Content);
         }

@@ -193,6 +193,32 @@ fn no_intermediate_secret_is_left_once_the_session_is_accepted() {
     assert!(![&a, &b].into_iter().any(|end| end.holds(&chain_key)));
 }
 
+/// What somebody else's call leaves on the stack.
+#[inline(never)]
+fn leave(octets: &[u8; 8]) {
+    let mut left = [[0_u8; 8]; 8192];
+    left.fill(*octets);
+    core::hint::black_box(&mut left);
+}
+
+/// A machine has room for what it does not hold yet: an answer, a third message, a master secret. Nothing is to come in there
+/// with the moves of a new machine, for it would stay: the chain key of another one, for instance, that was made on the same stack.
+#[test]
+fn a_new_machine_holds_nothing_of_what_was_on_the_stack() {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let left = [0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6, 0x07, 0x18];
+    let config = PeerConfig::new(Side::A, b"alice", b"bob");
+    leave(&left);
+    let peer = Box::new(Peer::enrol(&config, &[0x5e; 32], Instant::ZERO, &mut rng).unwrap());
+    let mut end = End { peer, slots: [vec![], vec![]], writes: 0, sent: None, key: None };
+    assert!(!end.holds(&left.repeat(2)), "enrolled");
+    end.drain();
+    leave(&left);
+    let slots = [end.slots[0].as_slice(), end.slots[1].as_slice()];
+    *end.peer = Peer::restore(&config, slots, Instant::ZERO, &mut rng).unwrap();
+    assert!(!end.holds(&left.repeat(2)), "restored");
+}
+
 #[test]
 fn nothing_of_the_exporter_is_left_once_the_session_is_over() {
     let mut rng = ChaCha20Rng::seed_from_u64(4);

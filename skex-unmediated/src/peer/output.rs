@@ -24,8 +24,19 @@ pub(super) struct Due {
 }
 
 impl Due {
-    pub(super) fn nothing() -> Self {
-        Self { sends: Sends::default(), events: Events::default(), answer: Answer::None }
+    /// With zeros where an answer will be: see `Peer::new`.
+    pub(super) fn nothing(suite: Suite) -> Self {
+        let answer = Answer::Second {
+            flags: 0,
+            suite,
+            attempt: [0; PSEUDONYM_LEN],
+            nonce: [0; NONCE_LEN],
+            choice: Choice::None,
+            tag: [0; TAG_LEN],
+        };
+        let mut due = Self { sends: Sends::default(), events: Events::default(), answer };
+        due.answer = Answer::None;
+        due
     }
 }
 

@@ -143,12 +143,12 @@ impl Peer {
         }
         self.forget_exchange();
         self.end_session();
-        self.state = State::enrolled(self.state.side, suite);
+        self.state = State::enrolled(self.state.side, suite, self.settings.offer);
         self.state.chain.overwrite(&chain);
         self.state.recovery = Recovery::Held;
         self.state.answering.set_window(self.settings.window);
         self.timers.stop(Timer::Heal);
-        self.due = Due::nothing();
+        self.due = Due::nothing(suite);
         self.consumer_confirmed = false;
         self.wanted = false;
         self.rolled_back = false;
