@@ -41,7 +41,8 @@ impl<P: Pad> Client<P> {
             self.say_refilled(link, direction, number, elements);
             return Disposition::Accepted;
         }
-        if elements > longest {
+        // What could not be added is not gathered: the application would be given what it has no use for.
+        if elements > longest || hub.link.check_new(direction, number).is_err() {
             return self.discards.discard(DiscardReason::Policy);
         }
         let same = |coming: &Gathering| coming.is(direction, number) && coming.elements == elements;

@@ -10,7 +10,7 @@ use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretVec};
 use skex_dske::{
     Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, HubSet, KeyRequest,
-    Origin, Role, TableError,
+    Origin, Role, Table, TableError,
 };
 use skex_wire::dske::Direction;
 
@@ -68,6 +68,14 @@ pub(crate) struct Running {
 pub(super) struct Home {
     pub(super) directory: PathBuf,
     pub(super) links: Links,
+}
+
+/// A table that came over the network and is stored.
+struct Refilled {
+    table: Table<FilePad>,
+    path: PathBuf,
+    /// Whether its file was not there before.
+    is_new: bool,
 }
 
 /// How long hubs have to be heard after the last key that was awaited.
@@ -300,10 +308,12 @@ impl Running {
                 Ok(News::Failed(key_id, error))
             }
             ClientEvent::Refill { hub, direction, number, octets } => {
-                self.store_refill(hub, (direction, number), &octets)?;
+                let taken = self.take_refill(hub, (direction, number), &octets)?;
                 let hub = self.names.hub(hub);
-                self.reporter
-                    .note(format!("{hub} sent table {number}: keys that it carries are computational"))?;
+                self.reporter.note(match taken {
+                    Ok(()) => format!("{hub} sent table {number}: keys that it carries are computational"),
+                    Err(error) => format!("{hub} sent table {number}, which is not taken: {error:#}"),
+                })?;
                 Ok(News::Other)
             }
             ClientEvent::RolledBack { hub } => {
@@ -348,27 +358,46 @@ impl Running {
         }
     }
 
-    /// A table that came over the network: stored as any other, then added.
-    fn store_refill(
+    /// A table that came over the network: stored as any other, then added. The hub decides what comes: whatever is wrong with
+    /// it must not end a client of others too. The outer error is of the machine's own store.
+    fn take_refill(
         &mut self,
         hub: HubId,
         (direction, number): (Direction, u16),
         octets: &SecretVec,
-    ) -> Result<()> {
+    ) -> Result<Result<()>> {
+        let stored = match self.store_refill(hub, (direction, number), octets) {
+            Ok(stored) => stored,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Refilled { table, path, is_new } = stored;
+        let added = self.driver.call(|client, _, _| client.add_table(hub, direction, table))?;
+        // Nobody would look for it, and it is secret.
+        let erased = if added.is_err() && is_new { erase(&path) } else { Ok(()) };
+        Ok(added.map_err(Into::into).and(erased))
+    }
+
+    fn store_refill(
+        &self,
+        hub: HubId,
+        (direction, number): (Direction, u16),
+        octets: &SecretVec,
+    ) -> Result<Refilled> {
         let Home { directory, links } = &self.home;
         let (name, known) = links.iter().find(|(_, known)| known.hub == hub).context("no such hub")?;
         let elements = u32::try_from(octets.len() / ELEMENT_LEN)?;
         let (client, origin) = (known.tag, Origin::Refill);
         let identity = TableIdentity { hub, client, direction, number, origin, elements };
         let path = directory.join(table_name(name, direction, number));
-        if TableWriter::held(&path, identity)? == 0 {
+        let is_new = TableWriter::held(&path, identity)? == 0;
+        if is_new {
             let writer = TableWriter::open(&path, identity, 0)?;
             writer.write(0, octets.expose())?;
             writer.finish(elements)?;
             sync_directory(directory)?;
         }
         let table = FilePad::open(&path, (hub, client), (direction, number), true)?.into_table(|pad| pad);
-        Ok(self.driver.call(|client, _, _| client.add_table(hub, direction, table))??)
+        Ok(Refilled { table, path, is_new })
     }
 
     fn take_key(&mut self, established: Established) -> Result<News> {

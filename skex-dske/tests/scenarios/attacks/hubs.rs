@@ -4,8 +4,10 @@ use core::time::Duration;
 
 use skex_core::KeyId;
 use skex_core::machine::DiscardReason;
-use skex_dske::{ClientEvent, KeyRequest, Pad, Role};
+use skex_dske::{ClientEvent, KeyRequest, Origin, Pad, Role};
 use skex_sim::{Departed, Either, Receipts, Verdict};
+use skex_wire::Writer;
+use skex_wire::dske::{Direction, Refill};
 
 use super::liar::{Liar, Share, pass};
 use crate::world::{Cast, Setup, cast};
@@ -227,4 +229,32 @@ fn a_hub_that_grants_crumbs_is_not_asked_all_the_time() {
     cast.assert_agreed(0, 1, id);
     let written = cast.world.checkpoints(cast.clients[0]) - before;
     assert!(crumbs < 30, "asked {crumbs} times, wrote {written} times, in a second");
+}
+
+/// A hub sends a client more tables than a link can have. The client gathers none that it could not add: its application, which
+/// serves it for all its hubs, never meets one.
+/// Carried by `Link::check_new` in `Client::on_refill`.
+#[test]
+fn a_hub_that_refills_without_end_is_not_listened_to() {
+    let mut cast = cast(18, &Setup::new(2));
+    cast.settle(1);
+    for number in 1..64 {
+        cast.provision((0, 0), (true, number), Origin::OutOfBand, 64, true);
+    }
+    let mut liar = Liar::hub(&mut cast, 0, 0);
+    for number in [64, 65] {
+        let pad = [7; 16 * 4];
+        let refill = Refill::new(Direction::UPLINK, number, 4, 0, &pad).unwrap();
+        let mut octets = vec![0; refill.encoded_len()];
+        refill.encode(&mut Writer::new(&mut octets)).unwrap();
+        liar.say(&mut cast, &octets);
+        pass(&mut cast, 100);
+    }
+    let client = cast.clients[0];
+    let is_refill =
+        |event: &Either<ClientEvent, _>| matches!(event, Either::Left(ClientEvent::Refill { .. }));
+    assert!(!cast.world.events().iter().any(|happened| is_refill(&happened.event)));
+    let discarded =
+        cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(DiscardReason::Policy));
+    assert_eq!(discarded, Some(2));
 }
