@@ -52,6 +52,8 @@ class World:
         self._on_the_way: list[Datagram] = []
         self.is_lost: Callable[[Datagram], bool] = lambda datagram: False
         self.told: dict[int, list[clients.Effect]] = {ALICE: [], BOB: []}
+        # Who accepts information-theoretic keys alone.
+        self.demanding: set[int] = set()
         self.hubs = [hubs.Hub(self.hub_config(hub), {}, self._octets, 0.0) for hub in range(3)]
         self.clients: list[clients.Client] = []
         for client in (ALICE, BOB):
@@ -79,7 +81,8 @@ class World:
 
     def _client(self, client: int) -> clients.Client:
         own = tuple(clients.HubOfClient(self._links[hub, client][1], hub + 1) for hub in range(3))
-        config = clients.ClientConfig(TAGS[client], own, frozenset(TAGS))
+        demands = client in self.demanding
+        config = clients.ClientConfig(TAGS[client], own, frozenset(TAGS), information_theoretic=demands)
         return clients.Client(config, self._stored.get(f"client {client}", {}), self._octets, self.now)
 
     def restart_client(self, client: int) -> None:
@@ -263,6 +266,26 @@ class Answers(unittest.TestCase):
         lengths_seen = {len(octets) for octets in seen}
         self.assertIn(ANSWER, lengths_seen)
         self.assertNotIn(42 + 25, lengths_seen, "a confirmation")
+
+
+    def test_a_key_that_is_worth_less_than_the_responder_demands(self) -> None:
+        """A hub has delivered by a table that came over the network: a key that does without its share is computational too."""
+        for demanding in (False, True):
+            world = World()
+            world.demanding = {BOB} if demanding else set()
+            world.restart_client(BOB)
+            world.run(1)
+            at_hub, at_client = world.table(1, 1, ELEMENTS)
+            world.hubs[2].retire_table(BOB, 1, 0)
+            world.clients[BOB].retire_table(world.now, 2, 1, 0)
+            world.hubs[2]._ends[BOB].add_table(1, at_hub)
+            world.clients[BOB].add_table(2, 1, at_client)
+            world.run(1)
+            world.request(lifetime=20)
+            world.run(30)
+            received = any(isinstance(told, clients.Received) for told in world.told[BOB])
+            self.assertEqual(received, not demanding)
+            self.assertTrue(world.clients[BOB].ends[2].granted_refilled)
 
 
 class Refills(unittest.TestCase):

@@ -121,7 +121,7 @@ class Responder:
         if opened is None:
             return
         block, share = opened
-        refusal = self._refusal(hub, message, number is not None)
+        refusal = self._refusal(hub, message, number is not None, block.origin)
         if refusal is not None:
             self._client.send(hub, ends.answer(block, refusal))
             return
@@ -152,7 +152,7 @@ class Responder:
         group.origins[hub] = max(group.origins.get(hub, 0), block.origin)
         self._try(now, name, group)
 
-    def _refusal(self, hub: int, message: wire.Delivery, is_sealed: bool) -> wire.Status | None:
+    def _refusal(self, hub: int, message: wire.Delivery, is_sealed: bool, origin: int) -> wire.Status | None:
         config, terms = self._client.config, message.terms
         if message.peer not in config.accepts:
             return wire.Status.NOT_AUTHORISED
@@ -162,7 +162,7 @@ class Responder:
             return wire.Status.POLICY
         if terms.threshold < config.minimum_threshold or terms.lifetime > config.maximum_lifetime:
             return wire.Status.POLICY
-        if config.information_theoretic and (terms.suite != keys.ITS or any(terms.origins)):
+        if config.information_theoretic and (terms.suite != keys.ITS or any(terms.origins) or origin == 1):
             return wire.Status.POLICY
         if not roster.issuperset(terms.coordinates):
             return wire.Status.POLICY
@@ -188,6 +188,9 @@ class Responder:
 
     def _try(self, now: float, name: Name, group: Group) -> None:
         client = self._client
+        if client.config.information_theoretic and any(self._origins(group)):
+            # Another share may come by a better table than the one that is feared of its hub now.
+            return
         found = decoding.decode(group.terms.threshold, self._shares(group), group.context, group.secret_tag)
         if found is None:
             return
@@ -224,7 +227,7 @@ class Responder:
 
     def _confirmation(self, name: Name, group: Group, found: decoding.Decoded) -> wire.Confirmation:
         """Fixed once: B's origins, and who lied or told another story."""
-        hubs = {hub.coordinate: (number, hub) for number, hub in enumerate(self._client.config.hubs)}
+        hubs = {hub.coordinate: number for number, hub in enumerate(self._client.config.hubs)}
         others = {
             hub
             for (known, _, _), other in self._groups.items()
@@ -232,10 +235,15 @@ class Responder:
             for hub in other.shares
         }
         coordinates = group.terms.coordinates
-        origins = wire.bitmap([self._origin(hubs[x][0], group) == 1 for x in coordinates])
-        lying = wire.bitmap([x in found.culprits or hubs[x][0] in others for x in coordinates])
+        origins = wire.bitmap([origin == 1 for origin in self._origins(group)])
+        lying = wire.bitmap([x in found.culprits or hubs[x] in others for x in coordinates])
         tag = keys.confirmation_tag(keys.confirm_key_of_block(found.secret), group.context, origins, lying)
         return wire.Confirmation(origins, lying, tag)
+
+    def _origins(self, group: Group) -> list[int]:
+        """Of the hubs of the key, in their order."""
+        hubs = {hub.coordinate: number for number, hub in enumerate(self._client.config.hubs)}
+        return [self._origin(hubs[x], group) for x in group.terms.coordinates]
 
     def _origin(self, hub: int, group: Group) -> int:
         """D "Several tables", "Origins"."""
