@@ -81,6 +81,8 @@ struct Accepted {
     /// Coordinates of hubs whose share had not come, and of which an out-of-band table was claimed. Durable as it was when the key
     /// was accepted.
     awaited: Vec<u8>,
+    /// When its lifetime is over. As long as shares are awaited it is kept for another: a hub may have heard of it so much later than we have.
+    over: Instant,
     /// What depends on the key waits for this checkpoint.
     after: u64,
     /// To judge shares that come later; not durable.

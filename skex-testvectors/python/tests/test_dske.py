@@ -257,9 +257,13 @@ class Answers(unittest.TestCase):
         world.is_lost = lengths(confirms, ("client 0", "hub 2", SHARE), ("client 0", "hub 2", SHARE - 112))
         world.request(lifetime=10)
         world.run(5)
-        # Hub 2 has the share later than the others, and so keeps it for longer.
-        world.is_lost = lengths(confirms, ("hub 2", "client 1", SHARE))
+        self.assertTrue(world.clients[BOB]._responder.waits_out_of_band(19.0, 2), "for two lifetimes")
+        self.assertFalse(world.clients[BOB]._responder.waits_out_of_band(21.0, 2))
+        # Hub 2 has the share later than the others, and so keeps it for longer. It does not hear that it came.
+        world.is_lost = lengths(confirms, ("client 1", "hub 2", 42 + 25))
         world.run(6)
+        self.assertFalse(world.clients[BOB]._responder.waits_out_of_band(world.now, 2))
+        world.clients[BOB].restart(world.now, 2)
         seen: list[bytes] = []
         world.is_lost = lambda datagram: bool(datagram[:2] == ("client 1", "hub 2") and seen.append(datagram[2]))
         world.run(3)

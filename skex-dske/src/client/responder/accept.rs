@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use skex_core::machine::{Instant, TransmitClass};
 use skex_core::{KeyBytes, KeyId, OutputKey, SecretVec};
@@ -135,10 +136,14 @@ impl<P: Pad> Client<P> {
             let claimed = hub.link.unseen_origin() == Origin::OutOfBand;
             (of_key && claimed).then_some(hub.coordinate.get())
         });
-        let awaited = awaited.collect();
+        let awaited: Vec<u8> = awaited.collect();
+        let lifetime = Duration::from_secs(u64::from(judgement.context.lifetime));
+        let kept_until = if awaited.is_empty() { expires } else { expires.saturating_add(lifetime) };
         let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
-        let accepted = Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement };
-        self.accept(now, id, expires, accepted);
+        let over = expires;
+        let accepted =
+            Accepted { key, assurance, count, origins, lying, confirm, awaited, over, after, judgement };
+        self.accept(now, id, kept_until, accepted);
         Tried::Found
     }
 
@@ -202,6 +207,9 @@ impl<P: Pad> Client<P> {
             inbound.answers.push(answer);
             if let Stage::Accepted(accepted) = &mut inbound.stage {
                 accepted.awaited.retain(|&awaited| awaited != coordinate);
+                if accepted.awaited.is_empty() {
+                    inbound.expires = inbound.expires.min(accepted.over);
+                }
             }
         });
         self.send(link, &inner, after, TransmitClass::Reply);

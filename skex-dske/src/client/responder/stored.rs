@@ -41,9 +41,10 @@ impl<P: Pad> Client<P> {
             self.remembered.restore(id, u64::from_be_bytes(place));
             return Ok(());
         }
-        let (accepted, lifetime) = decode_stored(value)?;
+        let (mut accepted, lifetime) = decode_stored(value)?;
         self.tell_key(id, &accepted, 0);
         let expires = now.saturating_add(lifetime);
+        accepted.over = expires;
         let stage = Stage::Accepted(Box::new(accepted));
         let inbound = Inbound { begun_by: 0, expires, search_at: None, stage, answers: Vec::new() };
         self.inbound.insert(id, inbound);
@@ -115,6 +116,8 @@ fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
     let key = reader.rest();
     let key =
         if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
-    let (after, judgement) = (Barrier::OPEN, None);
-    Ok((Accepted { key, assurance, count, origins, lying, confirm, awaited, after, judgement }, lifetime))
+    let (over, after, judgement) = (Instant::ZERO, Barrier::OPEN, None);
+    let accepted =
+        Accepted { key, assurance, count, origins, lying, confirm, awaited, over, after, judgement };
+    Ok((accepted, lifetime))
 }

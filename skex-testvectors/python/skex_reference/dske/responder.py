@@ -46,6 +46,11 @@ class Accepted:
     missing: frozenset[int] = frozenset()
     ends: float = 0.0
 
+    @property
+    def over(self) -> float:
+        """A hub may have heard of it so much later than this client, and keeps what is missing for as long."""
+        return self.ends + (int.from_bytes(self.context[56:58], "big") if self.missing else 0)
+
 
 @dataclass
 class Judged:
@@ -97,7 +102,7 @@ class Responder:
 
     def waits_out_of_band(self, now: float, hub: int) -> bool:
         """Whether a share may still come of which was said that no refilled table carries it."""
-        return any(hub in accepted.missing and now < accepted.ends for accepted in self._accepted.values())
+        return any(hub in accepted.missing and now < accepted.over for accepted in self._accepted.values())
 
     def end_session(self, hub: int) -> None:
         """Nothing of the old session can be answered any more."""
@@ -128,7 +133,7 @@ class Responder:
         name = (message.peer, message.key_id)
         context = self._context(message)
         accepted = self._accepted.get(name)
-        if accepted is not None and now >= accepted.ends:
+        if accepted is not None and now >= accepted.over:
             self._client.send(hub, ends.answer(block, wire.Status.EXPIRED))
             return
         if accepted is not None:
