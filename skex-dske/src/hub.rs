@@ -152,6 +152,7 @@ enum Timer {
     Expiry(RelayId),
     Lease(ClientId),
     Refill(ClientId),
+    Added(ClientId),
 }
 
 const STORED_MARKS: u8 = 1;
@@ -419,7 +420,8 @@ impl<P: Pad> Hub<P> {
         self.journal.compact();
     }
 
-    /// Adds a table to the link with `client`: one that goes to it out of band while this hub runs. The client adds the same.
+    /// Adds a table to the link with `client`: one that goes to it out of band while this hub runs. The client adds the same. An end
+    /// that asks for a lease of it before the other has it is denied that, and uses it from the next session on.
     ///
     /// # Errors
     ///
@@ -432,6 +434,11 @@ impl<P: Pad> Hub<P> {
     ) -> Result<(), TableError> {
         self.client_mut(client).ok_or(TableError::UnknownLink)?.link.add_table(direction, table)?;
         self.table_added(client);
+        if self.waiting.contains_key(&client) {
+            // Nothing need come from the client that would remind of what waits. By then it has the table too.
+            let due = self.clock.now().saturating_add(self.limits.pace().longest);
+            self.timers.insert((due, Timer::Added(client)));
+        }
         Ok(())
     }
 
@@ -668,6 +675,7 @@ impl<P: Pad> Hub<P> {
                 Timer::Expiry(id) => self.expire(now, id),
                 Timer::Lease(id) => self.repeat_lease_request(now, rng, id),
                 Timer::Refill(id) => self.repeat_refill(now, id),
+                Timer::Added(id) => self.deliver_waiting(now, rng, id),
             }
         }
         Ok(())

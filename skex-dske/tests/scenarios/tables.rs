@@ -65,6 +65,36 @@ fn scenario_39_a_used_up_table_gives_way_to_one_that_comes_later() {
     assert!(counts.keys as usize >= 2 * (2 * first));
 }
 
+/// Nothing is left of the downlinks of client 1, which makes keys of its own all the time and so asks for what waits once a minute. A
+/// share waits for it, tables come at the client and then at the hubs, and nobody sends it another: it comes all the same, and soon.
+/// Carried by `Hub::add_table`.
+#[test]
+fn a_table_that_comes_later_serves_what_waits_for_a_busy_client() {
+    let mut cast = cast(19, &Setup { clients: 3, ..Setup::new(2) });
+    for hub in 0..2 {
+        cast.hub_downlinks[hub][1].set_octets(&[]);
+        cast.client_tables[1][hub].1.set_octets(&[]);
+    }
+    let pass = |cast: &mut Cast, seconds: u64| {
+        for _ in 0..seconds / 5 {
+            let id = cast.request(1, 2, KeyRequest::new(2));
+            cast.settle(5);
+            cast.assert_agreed(1, 2, id);
+        }
+    };
+    cast.settle(2);
+    pass(&mut cast, 20);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    pass(&mut cast, 5);
+    for hub in 0..2 {
+        cast.provision((hub, 1), (false, 1), Origin::OutOfBand, 4096, true);
+    }
+    assert_eq!(cast.key(1, id), None);
+    pass(&mut cast, 10);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
+
 /// Tables that were there from the start are used in the order of their numbers, one after the other.
 #[test]
 fn several_tables_serve_in_their_order() {
