@@ -153,7 +153,7 @@ impl TableWriter {
         self.close(end, |_| Ok(()))
     }
 
-    fn close(self, end: u32, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
+    fn close(mut self, end: u32, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
         let written = sync(&self.file)
             .and_then(|()| self.file.write_all_at(&self.identity.header(end), 0))
             .and_then(|()| sync(&self.file))
@@ -161,7 +161,22 @@ impl TableWriter {
                 Some(partial) => fs::rename(partial, &self.path),
                 None => Ok(()),
             });
+        if written.is_ok() {
+            self.partial = None;
+        }
         written.with_context(|| format!("cannot write the table {}", self.path.display()))
+    }
+}
+
+impl Drop for TableWriter {
+    /// A new table that did not become whole is made anew from its beginning. What is there of it is secret, and takes the room that a
+    /// full disk lacks.
+    fn drop(&mut self) {
+        if let Some(partial) = &self.partial {
+            let len = self.file.metadata().map_or(0, |metadata| metadata.len());
+            let _ = overwrite(&self.file, 0, len).and_then(|()| self.file.sync_data());
+            let _ = fs::remove_file(partial);
+        }
     }
 }
 
@@ -323,6 +338,33 @@ mod tests {
 
     fn octets(from: u32, to: u32) -> Vec<u8> {
         (from * 16..to * 16).map(|at| (at % 251) as u8 + 1).collect()
+    }
+
+    /// The disk is full in the middle of a new table: nothing of it stays, neither under a name nor as what the file had. Of a table that
+    /// grows, what was there stays.
+    /// Carried by `Drop` of `TableWriter`.
+    #[test]
+    fn a_table_that_did_not_become_whole_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("table");
+        let writer = TableWriter::open(&path, identity(8), 0).unwrap();
+        writer.write(0, &octets(0, 4)).unwrap();
+        let seen = writer.file.try_clone().unwrap();
+        drop(writer);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        let mut left = vec![1; HEADER_LEN + 4 * 16];
+        seen.read_exact_at(&mut left, 0).unwrap();
+        assert!(left.iter().all(|&octet| octet == 0));
+        // Its name was taken meanwhile.
+        let writer = TableWriter::open(&path, identity(8), 0).unwrap();
+        writer.write(0, &octets(0, 8)).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(writer.finish(8).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let (directory, path) = table(8, 4);
+        drop(TableWriter::open(&path, identity(8), 4).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(TableWriter::held(&path, identity(8)).unwrap(), 4);
     }
 
     /// The first `held` elements of a table of `elements`.

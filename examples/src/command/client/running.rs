@@ -312,7 +312,9 @@ impl Running {
                 let hub = self.names.hub(hub);
                 self.reporter.note(match taken {
                     Ok(()) => format!("{hub} sent table {number}: keys that it carries are computational"),
-                    Err(error) => format!("{hub} sent table {number}, which is not taken: {error:#}"),
+                    Err(error) => format!(
+                        "{hub} sent table {number}, which is not taken: {error:#}; mend that and start this client anew: until then this table stays away, and those behind it"
+                    ),
                 })?;
                 Ok(News::Other)
             }
@@ -372,9 +374,13 @@ impl Running {
         };
         let Refilled { table, path, is_new } = stored;
         let added = self.driver.call(|client, _, _| client.add_table(hub, direction, table))?;
-        // Nobody would look for it, and it is secret.
-        let erased = if added.is_err() && is_new { erase(&path) } else { Ok(()) };
-        Ok(added.map_err(Into::into).and(erased))
+        Ok(added.or_else(|error| {
+            if is_new {
+                // Nobody would look for it, and it is secret.
+                erase(&path).with_context(|| error.to_string())?;
+            }
+            Err(error.into())
+        }))
     }
 
     fn store_refill(
