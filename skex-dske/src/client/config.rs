@@ -88,7 +88,7 @@ pub struct ClientLimits {
     /// How long after a key the report on the hubs waits for the last of them.
     pub settle: Duration,
     /// The "send me what waits" to each hub, which also keeps the way through address translators open, leaves when nothing has
-    /// come from the hub for so long, and after four times as long in any case.
+    /// come from the hub for so long, and after four times as long in any case; no more often than anything is repeated.
     pub fetch: Duration,
     /// How long hubs have to answer a command: a look-up, an offer, a withdrawal, an authorisation.
     pub commands: Duration,

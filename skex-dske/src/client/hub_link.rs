@@ -112,12 +112,14 @@ impl<P: Pad> Connection<P> {
 
     /// A fetch leaves. Until the hub has answered under the envelope, it is repeated like any other question.
     pub(super) fn fetched(&mut self, now: Instant, limits: &ClientLimits) {
+        let first = limits.pace().first;
         let interval = match &self.state {
             State::Fresh { fetches } => {
                 let doubled = 1 << fetches.saturating_sub(1).min(FRESH_FETCHES);
-                limits.first_retransmission.saturating_mul(doubled)
+                first.saturating_mul(doubled)
             }
-            _ => limits.fetch,
+            // Not again at once, whatever the limits say.
+            _ => limits.fetch.max(first),
         };
         self.fetch_at = now.saturating_add(interval);
         self.fetch_by = now.saturating_add(limits.fetch.saturating_mul(FETCHES_SPARED));

@@ -300,8 +300,10 @@ impl<P: Pad> Client<P> {
             } else if now >= request.expires {
                 return self.fail(key_id, request, self.too_few_hubs(request.wanted));
             } else {
+                // Who waits for no slow hub waits for two all the same, and not by looking all the time.
+                let again = self.limits.grace.max(self.limits.pace().first);
                 request.stage = Stage::Gathering {
-                    patience: if now >= patience { now.saturating_add(self.limits.grace) } else { patience },
+                    patience: if now >= patience { now.saturating_add(again) } else { patience },
                 };
                 return true;
             }

@@ -199,3 +199,22 @@ fn a_busy_client_asks_seldom_and_yet_asks() {
     assert_eq!([of(0), of(1), of(2)], [4, 4, 16]);
     Oracle::acquit(&cast);
 }
+
+/// Limits say that nothing is waited for: neither slow hubs nor before the next question to each. Two of three hubs are down, and a key
+/// waits for one of them. The client sleeps between what it does, and says no more than others do.
+/// Carried by `Connection::fetched` and `Client::advance_request`.
+#[test]
+fn limits_of_nothing_keep_nobody_awake() {
+    let mut setup = Setup::new(3);
+    (setup.client_limits.fetch, setup.client_limits.grace) = (Duration::ZERO, Duration::ZERO);
+    let mut cast = cast(6, &setup);
+    cast.world.kill(cast.hubs[1]);
+    cast.world.kill(cast.hubs[2]);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(10);
+    assert_eq!(cast.keys(0).len(), 0);
+    cast.world.restart(cast.hubs[1]);
+    cast.settle(10);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
