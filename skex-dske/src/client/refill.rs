@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 
 use skex_core::SecretVec;
-use skex_core::machine::{Barrier, DiscardReason, Disposition, TransmitClass};
+use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_wire::dske::{Direction, Refill, Refilled};
 
 use super::Client;
@@ -18,6 +18,8 @@ pub(super) struct Gathering {
     direction: Direction,
     number: u16,
     elements: u32,
+    /// Before this no other takes its place.
+    stays_until: Instant,
     /// Everything below has come.
     next: u32,
     /// Until it was given to the application.
@@ -33,6 +35,7 @@ impl Gathering {
 impl<P: Pad> Client<P> {
     pub(super) fn on_refill(&mut self, link: usize, refill: &Refill<'_>) -> Disposition {
         let longest = self.limits.longest_refill;
+        let now = self.clock.now();
         let Some(hub) = self.links.get_mut(link) else {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
@@ -53,8 +56,13 @@ impl<P: Pad> Client<P> {
                 self.say_refilled(link, direction, number, 0);
                 return self.discards.discard(DiscardReason::Stale);
             };
+            // Memory for a whole table, and the wiping of what it had, for each short message were more than a client has time for.
+            if hub.refill.as_deref().is_some_and(|coming| now < coming.stays_until) {
+                return self.discards.discard(DiscardReason::Busy);
+            }
             let octets = Some(SecretVec::zeroed(len));
-            let coming = Gathering { direction, number, elements, next: 0, octets };
+            let stays_until = now.saturating_add(self.limits.pace().first);
+            let coming = Gathering { direction, number, elements, stays_until, next: 0, octets };
             hub.refill = Some(Box::new(coming));
         }
         let Some(coming) = hub.refill.as_deref_mut() else { return Disposition::Accepted };

@@ -258,3 +258,33 @@ fn a_hub_that_refills_without_end_is_not_listened_to() {
         cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(DiscardReason::Policy));
     assert_eq!(discarded, Some(2));
 }
+
+/// A hub begins with one long table after the other, by a short message for each. The client makes room for the first, and for another
+/// no more often than an honest hub repeats something.
+/// Carried by `Gathering::stays_until`.
+#[test]
+fn a_hub_that_begins_with_one_table_after_the_other_has_no_memory_made_for_each() {
+    let mut cast = cast(19, &Setup::new(2));
+    cast.settle(1);
+    let mut liar = Liar::hub(&mut cast, 0, 0);
+    for message in 0..100 {
+        let refill = Refill::new(Direction::UPLINK, 1 + message % 2, 65_536, 0, &[7; 16]).unwrap();
+        let mut octets = vec![0; refill.encoded_len()];
+        refill.encode(&mut Writer::new(&mut octets)).unwrap();
+        liar.say(&mut cast, &octets);
+        pass(&mut cast, 10);
+    }
+    let client = cast.clients[0];
+    let discarded =
+        cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(DiscardReason::Busy));
+    assert!(discarded.is_some_and(|count| count > 45), "{discarded:?}");
+    // What an honest hub sends is taken all the same, the same hub's too.
+    cast.world.kill(cast.hubs[0]);
+    cast.world.restart(cast.hubs[0]);
+    cast.refill((0, 0), (true, 3), 200);
+    cast.settle(30);
+    assert_eq!(cast.store_refills(0), 1);
+    let hub = cast.hub_ids[0];
+    let tables = cast.world.call(client, |party, _, _| party.left().unwrap().tables(hub)).unwrap();
+    assert!(tables.iter().any(|table| table.number == 3), "{tables:?}");
+}
