@@ -83,8 +83,9 @@ class _Runner:
             before, wanted = self._keys, 0.0
             while not self._failed and self._keys == before and time.monotonic() < end:
                 if self._configured and time.monotonic() >= wanted:
-                    # Asked again where nothing came of it.
-                    wanted = time.monotonic() + 2.0
+                    # Asked again where nothing came of it, and not while a message is repeated for the first times: an early
+                    # repetition begins an attempt beside it, of which there may come another session (U "Start").
+                    wanted = time.monotonic() + 6.0
                     self._machine.establish(time.monotonic())
                     self._perform()
                 self._once(min(end, wanted) if self._configured else end)
