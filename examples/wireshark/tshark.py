@@ -66,6 +66,8 @@ class Dissected:
 
 def dissect(capture: Path, keys: Path | None = None, ports: bool = False) -> list[Dissected]:
     command = ["tshark", "-X", f"lua_script:{HERE / 'skex.lua'}", "-r", str(capture), "-T", "pdml"]
+    # A port that the system chose may be registered for something else, which would be asked first.
+    command += ["-o", "udp.try_heuristic_first:TRUE"]
     if keys:
         command += ["-o", f"skexd.keys:{keys}"]
     if ports:
