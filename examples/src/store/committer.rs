@@ -42,7 +42,7 @@ pub(crate) struct Committer<R, W = ()> {
 const MUCH: usize = 2048;
 
 /// How long after the beginning of a batch the next begins at the earliest, if one of them is of much. A key that needs leases first
-/// waits for ten batches one after the other: three times as long, and it takes longer than until the first repetition.
+/// waits for ten batches one after the other: three times as long, and a hub that is busy makes it wait for longer than a tenth of a second.
 const PACE: Duration = Duration::from_millis(5);
 
 type Waiting<R, W> = Vec<(W, R, skex_core::machine::PendingReceipt)>;
