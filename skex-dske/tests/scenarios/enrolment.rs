@@ -279,20 +279,26 @@ fn an_enrolment_gives_nobody_a_second_part_where_there_are_many() {
     assert_eq!(keys_until_refused(&mut cast), 0);
 }
 
+/// Three hubs, of which the last reaches client 1 by a table alone that it sent over the network.
+fn with_refilled_downlink(seed: u64) -> Cast {
+    let mut cast = cast(seed, &Setup::new(3));
+    cast.settle(1);
+    cast.retire_at_hub(2, 1, Direction::DOWNLINK, 0).unwrap();
+    cast.retire_at_client(1, 2, Direction::DOWNLINK, 0).unwrap();
+    cast.refill((2, 1), (false, 1), 400);
+    cast.settle(20);
+    assert_eq!(cast.store_refills(0), 1);
+    cast.settle(20);
+    cast
+}
+
 /// A share leaves for a responder by a table that came over the network, and is lost on its way. The hub enrols the responder anew, with tables out of band, and
 /// others deliver the key: it is computational, for whoever recorded the traffic may have that share. The client having started once more in between, or not.
 /// A key that is asked for when no such share can be about any more is information-theoretic.
 #[test]
 fn an_enrolment_anew_does_not_make_better_what_left_before() {
     for (starts, late) in [(1, false), (2, false), (1, true), (2, true)] {
-        let mut cast = cast(12, &Setup::new(3));
-        cast.settle(1);
-        cast.retire_at_hub(2, 1, Direction::DOWNLINK, 0).unwrap();
-        cast.retire_at_client(1, 2, Direction::DOWNLINK, 0).unwrap();
-        cast.refill((2, 1), (false, 1), 400);
-        cast.settle(20);
-        assert_eq!(cast.store_refills(0), 1);
-        cast.settle(20);
+        let mut cast = with_refilled_downlink(12);
         let own = cast.world.net().address(cast.clients[1]);
         // Of the length of a DELIVERY.
         let no_deliveries = move |cast: &mut Cast, from: Option<usize>| {
@@ -338,14 +344,7 @@ fn an_enrolment_anew_does_not_make_better_what_left_before() {
 /// It is computational all the same.
 #[test]
 fn a_key_that_comes_late_is_not_made_better_by_an_enrolment_anew() {
-    let mut cast = cast(14, &Setup::new(3));
-    cast.settle(1);
-    cast.retire_at_hub(2, 1, Direction::DOWNLINK, 0).unwrap();
-    cast.retire_at_client(1, 2, Direction::DOWNLINK, 0).unwrap();
-    cast.refill((2, 1), (false, 1), 400);
-    cast.settle(20);
-    assert_eq!(cast.store_refills(0), 1);
-    cast.settle(20);
+    let mut cast = with_refilled_downlink(14);
     let address = |cast: &Cast, node| cast.world.net().address(node);
     let responder = address(&cast, cast.clients[1]);
     let others = [0, 1].map(|hub| address(&cast, cast.hubs[hub]));

@@ -231,6 +231,20 @@ fn a_hub_that_grants_crumbs_is_not_asked_all_the_time() {
     assert!(crumbs < 30, "asked {crumbs} times, wrote {written} times, in a second");
 }
 
+/// A hub begins with a table of the uplink of so many elements, and sends these.
+fn begin_refill(cast: &mut Cast, liar: &mut Liar, (number, elements): (u16, u32), pad: &[u8]) {
+    let refill = Refill::new(Direction::UPLINK, number, elements, 0, pad).unwrap();
+    let mut octets = vec![0; refill.encoded_len()];
+    refill.encode(&mut Writer::new(&mut octets)).unwrap();
+    liar.say(cast, &octets);
+}
+
+/// How much client 0 has discarded for that reason.
+fn discarded(cast: &mut Cast, reason: DiscardReason) -> u32 {
+    let client = cast.clients[0];
+    cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(reason)).unwrap()
+}
+
 /// A hub sends a client more tables than a link can have. The client gathers none that it could not add: its application, which
 /// serves it for all its hubs, never meets one.
 /// Carried by `Link::check_new` in `Client::on_refill`.
@@ -243,20 +257,13 @@ fn a_hub_that_refills_without_end_is_not_listened_to() {
     }
     let mut liar = Liar::hub(&mut cast, 0, 0);
     for number in [64, 65] {
-        let pad = [7; 16 * 4];
-        let refill = Refill::new(Direction::UPLINK, number, 4, 0, &pad).unwrap();
-        let mut octets = vec![0; refill.encoded_len()];
-        refill.encode(&mut Writer::new(&mut octets)).unwrap();
-        liar.say(&mut cast, &octets);
+        begin_refill(&mut cast, &mut liar, (number, 4), &[7; 16 * 4]);
         pass(&mut cast, 100);
     }
-    let client = cast.clients[0];
     let is_refill =
         |event: &Either<ClientEvent, _>| matches!(event, Either::Left(ClientEvent::Refill { .. }));
     assert!(!cast.world.events().iter().any(|happened| is_refill(&happened.event)));
-    let discarded =
-        cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(DiscardReason::Policy));
-    assert_eq!(discarded, Some(2));
+    assert_eq!(discarded(&mut cast, DiscardReason::Policy), 2);
 }
 
 /// A hub begins with one long table after the other, by a short message for each. The client makes room for the first, and for another
@@ -268,23 +275,18 @@ fn a_hub_that_begins_with_one_table_after_the_other_has_no_memory_made_for_each(
     cast.settle(1);
     let mut liar = Liar::hub(&mut cast, 0, 0);
     for message in 0..100 {
-        let refill = Refill::new(Direction::UPLINK, 1 + message % 2, 65_536, 0, &[7; 16]).unwrap();
-        let mut octets = vec![0; refill.encoded_len()];
-        refill.encode(&mut Writer::new(&mut octets)).unwrap();
-        liar.say(&mut cast, &octets);
+        begin_refill(&mut cast, &mut liar, (1 + message % 2, 65_536), &[7; 16]);
         pass(&mut cast, 10);
     }
-    let client = cast.clients[0];
-    let discarded =
-        cast.world.call(client, |party, _, _| party.left().unwrap().discards().count(DiscardReason::Busy));
-    assert!(discarded.is_some_and(|count| count > 45), "{discarded:?}");
+    let discarded = discarded(&mut cast, DiscardReason::Busy);
+    assert!(discarded > 45, "{discarded}");
     // What an honest hub sends is taken all the same, the same hub's too.
     cast.world.kill(cast.hubs[0]);
     cast.world.restart(cast.hubs[0]);
     cast.refill((0, 0), (true, 3), 200);
     cast.settle(30);
     assert_eq!(cast.store_refills(0), 1);
-    let hub = cast.hub_ids[0];
+    let (client, hub) = (cast.clients[0], cast.hub_ids[0]);
     let tables = cast.world.call(client, |party, _, _| party.left().unwrap().tables(hub)).unwrap();
     assert!(tables.iter().any(|table| table.number == 3), "{tables:?}");
 }
