@@ -123,7 +123,8 @@ impl Expander {
         let mut before: &[u8] = &[];
         for (counter, chunk) in (1..=255).zip(out.chunks_mut(self.hash_len)) {
             self.block(label, context, length, before, counter, &mut block);
-            for (to, from) in chunk.iter_mut().zip(block.expose()) {
+            // At most the hash's length of it.
+            for (to, from) in chunk.iter_mut().zip(block.whole()) {
                 *to = *from;
             }
             before = chunk;

@@ -182,6 +182,11 @@ impl HashSecret {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
+    /// The octets, and zeros behind them where the hash is shorter than others.
+    pub(crate) const fn whole(&self) -> &[u8; MAX_HASH_LEN] {
+        &self.bytes
+    }
+
     /// The octets, to be written in place.
     #[must_use]
     pub fn expose_mut(&mut self) -> &mut [u8] {
