@@ -23,6 +23,4 @@ pub use schedule::{Expander, Label, MAX_EXPAND_LEN, expand, extract};
 #[cfg(feature = "alloc")]
 pub use secret::SecretVec;
 pub use secret::{HashSecret, MAX_HASH_LEN, SecretBytes};
-pub use suite::{
-    AEAD_KEY_LEN, Aead, AeadKey, CryptoError, Digest, Hasher, Mac, MacKey, NONCE_LEN, Suite, TAG_LEN,
-};
+pub use suite::{AEAD_KEY_LEN, Aead, CryptoError, Digest, Hasher, Mac, MacKey, NONCE_LEN, Suite, TAG_LEN};

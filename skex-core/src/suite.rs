@@ -23,7 +23,7 @@ use skex_wire::SuiteId;
 use self::aead::AeadKind;
 use self::hash::HashKind;
 pub use self::{
-    aead::{Aead, AeadKey},
+    aead::Aead,
     hash::{Digest, Hasher},
     mac::{Mac, MacKey},
 };
@@ -127,8 +127,8 @@ impl Suite {
         self.0.parts().1
     }
 
-    const fn aead_kind(self) -> AeadKind {
-        self.0.parts().2
+    const fn aead(self) -> Aead {
+        Aead(self.0.parts().2)
     }
 
     /// Octets of the hash: 32 or 64.
@@ -143,7 +143,7 @@ impl Suite {
     /// ChaCha20-Poly1305, which has no limit of its own below the count of nonces.
     #[must_use]
     pub const fn confidentiality_limit(self) -> u64 {
-        self.aead_kind().confidentiality_limit()
+        self.aead().0.confidentiality_limit()
     }
 
     /// Messages that may fail to open under one AEAD key before the key must go.
@@ -151,7 +151,7 @@ impl Suite {
     /// 2^52 for AES-256-GCM, 2^36 for ChaCha20-Poly1305 (RFC 9001, section 6.6).
     #[must_use]
     pub const fn integrity_limit(self) -> u64 {
-        self.aead_kind().integrity_limit()
+        self.aead().0.integrity_limit()
     }
 
     /// A hash, to be fed in parts.
@@ -202,13 +202,6 @@ impl Suite {
         MacKey::new(self.hash_kind(), key)
     }
 
-    /// An AEAD key, expanded once for many messages. It is large (about 1 KiB for AES-256-GCM): where many keys
-    /// are held, hold the 32 octets and use [`Self::seal`] and [`Self::open`], which expand on use.
-    #[must_use]
-    pub fn aead_key(self, key: &SecretBytes<AEAD_KEY_LEN>) -> AeadKey {
-        AeadKey::new(self.aead_kind(), key)
-    }
-
     /// Seals `buffer` in place and gives the tag. A nonce must never be used twice under one key.
     ///
     /// # Errors
@@ -220,7 +213,7 @@ impl Suite {
         aad: &[u8],
         buffer: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.aead_key(key).seal(nonce, aad, buffer)
+        self.aead().seal(key, nonce, aad, buffer)
     }
 
     /// Opens `buffer` in place. On an error it holds nothing that was decrypted.
@@ -235,7 +228,7 @@ impl Suite {
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        self.aead_key(key).open(nonce, aad, buffer, tag)
+        self.aead().open(key, nonce, aad, buffer, tag)
     }
 }
 

@@ -75,7 +75,7 @@ fn fixed_size_secrets_leave_nothing() {
     }
 }
 
-/// The states inside `MacKey`, `Mac`, `Hasher`, `Expander` and `AeadKey`: their `zeroize` features are on. (The
+/// The states inside `MacKey`, `Mac`, `Hasher` and `Expander`, and the keys that `Aead` expands: their `zeroize` features are on. (The
 /// enums around them add nothing to drop, but padding, in which a test reads noise.)
 #[test]
 fn the_primitives_behind_the_suites_leave_nothing() {

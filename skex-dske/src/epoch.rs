@@ -50,13 +50,13 @@ impl EpochKeys {
 
     /// Seals share `number` in place and gives the tag.
     fn seal(&self, number: u8, aad: &[u8], share: &mut [u8]) -> Option<[u8; 16]> {
-        self.aead.key(&self.shares).seal(&nonce(number), aad, share).ok()
+        self.aead.seal(&self.shares, &nonce(number), aad, share).ok()
     }
 
     /// Opens share `number` in place. `false`: it is not authentic, and nothing was decrypted.
     #[must_use]
     pub(crate) fn open(&self, number: u8, aad: &[u8], share: &mut [u8], tag: &[u8; 16]) -> bool {
-        self.aead.key(&self.shares).open(&nonce(number), aad, share, tag).is_ok()
+        self.aead.open(&self.shares, &nonce(number), aad, share, tag).is_ok()
     }
 
     /// The key of the one answer to share `number`.
@@ -76,12 +76,12 @@ pub(crate) struct EpochAnswerKey {
 impl EpochAnswerKey {
     /// The tag of the answer, once.
     pub(crate) fn tag(self, answer: &[u8]) -> Option<[u8; 16]> {
-        self.aead.key(&self.key).seal(&self.nonce, answer, &mut []).ok()
+        self.aead.seal(&self.key, &self.nonce, answer, &mut []).ok()
     }
 
     /// Whether this is the answer.
     pub(crate) fn verifies(&self, answer: &[u8], tag: &[u8; 16]) -> bool {
-        self.aead.key(&self.key).open(&self.nonce, answer, &mut [], tag).is_ok()
+        self.aead.open(&self.key, &self.nonce, answer, &mut [], tag).is_ok()
     }
 }
 

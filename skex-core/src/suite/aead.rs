@@ -55,8 +55,19 @@ impl AeadKind {
 
 /// An AEAD that is compiled in, where the hash of a suite plays no part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Aead(AeadKind);
+pub struct Aead(pub(super) AeadKind);
 
+// Without any suite there is nothing to match on, and the parameters are not used.
+#[cfg_attr(
+    not(any(
+        feature = "sha256-aes256gcm",
+        feature = "sha256-chacha20poly1305",
+        feature = "sha3-256-aes256gcm",
+        feature = "sha3-256-chacha20poly1305",
+        feature = "sha512-aes256gcm"
+    )),
+    allow(unused_variables, unreachable_code, clippy::needless_pass_by_ref_mut)
+)]
 impl Aead {
     /// AES-256-GCM (SP 800-38D, RFC 5116); `None` where no suite with it is compiled in.
     #[must_use]
@@ -80,64 +91,14 @@ impl Aead {
         None
     }
 
-    /// A key, expanded once for many messages.
-    #[must_use]
-    pub fn key(self, key: &SecretBytes<AEAD_KEY_LEN>) -> AeadKey {
-        AeadKey::new(self.0, key)
-    }
-}
-
-impl core::fmt::Debug for Aead {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Aead(..)")
-    }
-}
-
-/// An expanded AEAD key, for many messages under one key. Wiped on drop.
-pub struct AeadKey(State);
-
-#[cfg_attr(
-    any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"),
-    allow(clippy::large_enum_variant, reason = "without an allocator there is no box")
-)]
-enum State {
-    #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
-    Aes256Gcm(Aes256Gcm),
-    #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
-    ChaCha20Poly1305(ChaCha20Poly1305),
-}
-
-// Without any suite there is nothing to match on, and the parameters are not used.
-#[cfg_attr(
-    not(any(
-        feature = "sha256-aes256gcm",
-        feature = "sha256-chacha20poly1305",
-        feature = "sha3-256-aes256gcm",
-        feature = "sha3-256-chacha20poly1305",
-        feature = "sha512-aes256gcm"
-    )),
-    allow(unused_variables, unreachable_code, clippy::needless_pass_by_ref_mut)
-)]
-impl AeadKey {
-    pub(super) fn new(kind: AeadKind, key: &SecretBytes<AEAD_KEY_LEN>) -> Self {
-        Self(match kind {
-            #[cfg(any(
-                feature = "sha256-aes256gcm",
-                feature = "sha3-256-aes256gcm",
-                feature = "sha512-aes256gcm"
-            ))]
-            AeadKind::Aes256Gcm => State::Aes256Gcm(expand(key)),
-            #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
-            AeadKind::ChaCha20Poly1305 => State::ChaCha20Poly1305(expand(key)),
-        })
-    }
-
-    /// Seals `buffer` in place and gives the tag. A nonce must never be used twice under one key.
+    /// Seals `buffer` in place and gives the tag. A nonce must never be used twice under one key. The key is expanded here and
+    /// wiped again, so that who holds many keys holds the 32 octets of each.
     ///
     /// # Errors
     /// [`CryptoError`] where a length is outside what the AEAD allows (never below 2^32 octets).
     pub fn seal(
-        &self,
+        self,
+        key: &SecretBytes<AEAD_KEY_LEN>,
         nonce: &[u8; NONCE_LEN],
         aad: &[u8],
         buffer: &mut [u8],
@@ -148,9 +109,9 @@ impl AeadKey {
                 feature = "sha3-256-aes256gcm",
                 feature = "sha512-aes256gcm"
             ))]
-            State::Aes256Gcm(ref aead) => seal(aead, nonce, aad, buffer),
+            AeadKind::Aes256Gcm => seal::<Aes256Gcm>(key, nonce, aad, buffer),
             #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
-            State::ChaCha20Poly1305(ref aead) => seal(aead, nonce, aad, buffer),
+            AeadKind::ChaCha20Poly1305 => seal::<ChaCha20Poly1305>(key, nonce, aad, buffer),
         }
     }
 
@@ -159,7 +120,8 @@ impl AeadKey {
     /// # Errors
     /// [`CryptoError`] where the tag does not verify.
     pub fn open(
-        &self,
+        self,
+        key: &SecretBytes<AEAD_KEY_LEN>,
         nonce: &[u8; NONCE_LEN],
         aad: &[u8],
         buffer: &mut [u8],
@@ -171,16 +133,16 @@ impl AeadKey {
                 feature = "sha3-256-aes256gcm",
                 feature = "sha512-aes256gcm"
             ))]
-            State::Aes256Gcm(ref aead) => open(aead, nonce, aad, buffer, tag),
+            AeadKind::Aes256Gcm => open::<Aes256Gcm>(key, nonce, aad, buffer, tag),
             #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
-            State::ChaCha20Poly1305(ref aead) => open(aead, nonce, aad, buffer, tag),
+            AeadKind::ChaCha20Poly1305 => open::<ChaCha20Poly1305>(key, nonce, aad, buffer, tag),
         }
     }
 }
 
-impl core::fmt::Debug for AeadKey {
+impl core::fmt::Debug for Aead {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("AeadKey(..)")
+        f.write_str("Aead(..)")
     }
 }
 
@@ -205,29 +167,31 @@ mod generic {
     {
     }
 
-    pub(super) fn expand<A: SuiteAead>(key: &SecretBytes<AEAD_KEY_LEN>) -> A {
+    fn expand<A: SuiteAead>(key: &SecretBytes<AEAD_KEY_LEN>) -> A {
         A::new(<&Key<A>>::from(key.expose()))
     }
 
     pub(super) fn seal<A: SuiteAead>(
-        aead: &A,
+        key: &SecretBytes<AEAD_KEY_LEN>,
         nonce: &[u8; NONCE_LEN],
         aad: &[u8],
         buffer: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        aead.encrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into())
+        expand::<A>(key)
+            .encrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into())
             .map(Into::into)
             .map_err(|_| CryptoError)
     }
 
     pub(super) fn open<A: SuiteAead>(
-        aead: &A,
+        key: &SecretBytes<AEAD_KEY_LEN>,
         nonce: &[u8; NONCE_LEN],
         aad: &[u8],
         buffer: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        aead.decrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into(), tag.into())
+        expand::<A>(key)
+            .decrypt_inout_detached(<&Array<u8, _>>::from(nonce), aad, buffer.into(), tag.into())
             .map_err(|_| CryptoError)
     }
 }
@@ -238,4 +202,4 @@ mod generic {
     feature = "sha3-256-chacha20poly1305",
     feature = "sha512-aes256gcm"
 ))]
-use generic::{expand, open, seal};
+use generic::{open, seal};

@@ -58,25 +58,26 @@ fn begun<M: CoreProxy>(core: M::Core) -> M {
 
 impl MacKey {
     pub(super) fn new(kind: HashKind, key: &[u8]) -> Self {
-        Self(match kind {
-            HashKind::Sha256 => Prepared::Sha256(keyed(key)),
+        // A whole key in each arm: it is made where it is to lie, and not moved there, whatever the longest kind needs.
+        match kind {
+            HashKind::Sha256 => Self(Prepared::Sha256(keyed(key))),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            HashKind::Sha3_256 => Prepared::Sha3_256(keyed(key)),
+            HashKind::Sha3_256 => Self(Prepared::Sha3_256(keyed(key))),
             #[cfg(feature = "sha512-aes256gcm")]
-            HashKind::Sha512 => Prepared::Sha512(keyed(key)),
-        })
+            HashKind::Sha512 => Self(Prepared::Sha512(keyed(key))),
+        }
     }
 
     /// Begins a message under this key.
     #[must_use]
     pub fn begin(&self) -> Mac {
-        Mac(match &self.0 {
-            Prepared::Sha256(key) => State::Sha256(begun(key.clone())),
+        match &self.0 {
+            Prepared::Sha256(key) => Mac(State::Sha256(begun(key.clone()))),
             #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-            Prepared::Sha3_256(key) => State::Sha3_256(begun(key.clone())),
+            Prepared::Sha3_256(key) => Mac(State::Sha3_256(begun(key.clone()))),
             #[cfg(feature = "sha512-aes256gcm")]
-            Prepared::Sha512(key) => State::Sha512(begun(key.clone())),
-        })
+            Prepared::Sha512(key) => Mac(State::Sha512(begun(key.clone()))),
+        }
     }
 
     /// The truncated HMAC of one message in parts.

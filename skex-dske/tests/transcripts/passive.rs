@@ -92,7 +92,7 @@ impl Observed<'_> {
                 let (mut nonce, head) = ([0; 12], inner.len() - octets.len() - 16);
                 nonce[11] = number;
                 let aad = [&prefix[..], &inner[..head]].concat();
-                let opened = aead.unwrap().key(&key).open(&nonce, &aad, &mut octets, &tag);
+                let opened = aead.unwrap().open(&key, &nonce, &aad, &mut octets, &tag);
                 opened.map_err(|_| Layer::Authenticate)?;
                 octets
             }
