@@ -15,6 +15,7 @@
 )]
 
 mod crowd;
+pub mod keystream;
 pub mod mesh;
 pub mod ours;
 mod pair;

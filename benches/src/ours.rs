@@ -218,7 +218,7 @@ fn coordinates(count: u8) -> Vec<Coordinate> {
     (1..=count).map(|x| Coordinate::new(x).unwrap()).collect()
 }
 
-/// Sharing a secret, its generator included: ChaCha20, or ChaCha12, which is that of the crate `rand`.
+/// Sharing a secret, its generator included: ChaCha20, as a generator or as a stream cipher.
 #[derive(Debug)]
 pub struct Split<R = ChaCha20Rng> {
     threshold: u8,

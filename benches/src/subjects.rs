@@ -1,10 +1,9 @@
 //! All that is measured in one run: ours, and the peers.
 
-use chacha20::ChaCha12Rng;
-use chacha20::rand_core::SeedableRng;
 use skex_core::Suite;
 use skex_wire::SuiteId;
 
+use crate::keystream::Keystream;
 use crate::ours::{Combine, Decode, DskeKey, Export, FirstMessage, Handshake, Split};
 use crate::peers::{Blahaj, RustCryptoMlKem, Sharks, Snow, Vsss, X25519};
 use crate::work::Subject;
@@ -49,8 +48,7 @@ pub fn subjects() -> Vec<Subject> {
         all.push(Subject::new(split, Split::new(3, 5, length)));
         all.push(Subject::new(combine, Combine::new(3, 5, length)));
     }
-    let drawn = ChaCha12Rng::seed_from_u64(4);
-    all.push(Subject::new(SPLIT_BY_CHACHA12, Split::drawn_from(drawn, 3, 5, 1 << 20)));
+    all.push(Subject::new(SPLIT_BY_KEYSTREAM, Split::drawn_from(Keystream::new(4), 3, 5, 1 << 20)));
     all.extend(shamir());
     all.extend([
         Subject::new("decode 16 of 31, honest", Decode::new(16, 31, 0)),
@@ -86,8 +84,7 @@ pub fn peers() -> Vec<Subject> {
     all
 }
 
-/// Sharks and blahaj draw by that, too.
-const SPLIT_BY_CHACHA12: &str = "Shamir 3 of 5, split 1 MiB, drawn by ChaCha12";
+const SPLIT_BY_KEYSTREAM: &str = "Shamir 3 of 5, split 1 MiB, drawn as a key stream";
 
 const LENGTHS: [usize; 2] = [64, 1 << 20];
 
