@@ -7,7 +7,7 @@ mod initial_key;
 mod make;
 mod portion;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -21,10 +21,10 @@ use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
 use crate::store::atomic::sync_directory;
-use crate::store::{FilePad, TableIdentity, TablesIn, overwrite, table_name};
+use crate::store::{FilePad, TableIdentity, TablesIn, erase, table_name};
 
 pub(crate) use import::{Imported, check, import, waiting};
-pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
+pub(crate) use initial_key::{await_order, new_key_order, new_keys, ordered_key, orders, read_key};
 pub(crate) use make::{End, lay, make, next_number};
 pub(crate) use portion::cut;
 
@@ -140,16 +140,6 @@ pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<
     secrets.iter().try_for_each(|path| erase(path))?;
     erase_tables(directory, name)?;
     sync_directory(directory)
-}
-
-/// Overwrites a file and removes it.
-pub(crate) fn erase(path: &Path) -> Result<()> {
-    File::options()
-        .write(true)
-        .open(path)
-        .and_then(|file| overwrite(&file, 0, file.metadata()?.len()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::remove_file(path))
-        .with_context(|| format!("cannot erase {}: erase it", path.display()))
 }
 
 /// Erases all tables of a link.

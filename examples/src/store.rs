@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 mod begun;
 mod committer;
+mod erase;
 mod lock;
 mod log;
 mod many;
@@ -12,6 +13,7 @@ mod table;
 
 pub(crate) use begun::check_begun;
 pub(crate) use committer::Committer;
+pub(crate) use erase::{erase, is_erased};
 pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;

@@ -21,7 +21,7 @@ use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::report::{Report, Reporter};
 use crate::store::atomic::{create_private_directory, parent, sync_directory};
-use crate::store::{DirectoryLock, SlotContents, Slots, Store as _};
+use crate::store::{DirectoryLock, SlotContents, Slots, Store as _, erase, is_erased};
 use mixing::Mixing;
 use running::Running;
 
@@ -134,7 +134,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Action::Enrol { role, id, peer_id, secret_file, erase_secret } => {
             enrol(directory, &PeerFile { side: role, id, peer_id }, &secret_file)?;
             if erase_secret {
-                erase(&secret_file)?;
+                erase(&secret_file).context("enrolled, but the secret is there still")?;
             }
             println!("enrolled: {}", directory.display());
             if !erase_secret {
@@ -199,6 +199,12 @@ fn enrol(directory: &Path, file: &PeerFile, secret_file: &Path) -> Result<()> {
     let secret =
         fs::read(secret_file).with_context(|| format!("cannot read the secret {}", secret_file.display()))?;
     let secret = Zeroizing::new(secret);
+    if is_erased(&secret) {
+        bail!(
+            "the secret in {} was used before, and erased: enrol both ends with a new one",
+            secret_file.display()
+        );
+    }
     let mut entropy = Entropy::open()?;
     let mut peer = Peer::enrol(&config(file), &secret, Clock::start().now(), &mut entropy)
         .with_context(|| format!("cannot enrol with the secret {}", secret_file.display()))?;
@@ -218,20 +224,6 @@ fn enrol(directory: &Path, file: &PeerFile, secret_file: &Path) -> Result<()> {
     }
     save(directory, file)?;
     sync_directory(parent(directory))
-}
-
-/// Overwrites a file and removes it. What the medium keeps beside it is out of reach.
-fn erase(path: &Path) -> Result<()> {
-    let erased = || -> std::io::Result<()> {
-        use std::io::Write as _;
-        let mut file = fs::OpenOptions::new().write(true).open(path)?;
-        let len = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-        file.write_all(&vec![0; len])?;
-        file.sync_all()?;
-        fs::remove_file(path)
-    };
-    erased()
-        .with_context(|| format!("enrolled, but {} could not be erased: erase it yourself", path.display()))
 }
 
 fn start(

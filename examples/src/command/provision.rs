@@ -18,15 +18,15 @@ use crate::config::{
 };
 use crate::entropy::Entropy;
 use crate::provisioning::{
-    End, Imported, Links, await_order, cut, enrolment, erase, import, lay, make, new_key_order, next_number,
+    End, Imported, Links, await_order, cut, enrolment, import, lay, make, new_key_order, next_number,
     read_key, waiting,
 };
 use crate::report::Reporter;
-use crate::store::DirectoryLock;
 use crate::store::atomic::{
     check_private, create_private, create_private_directory, parent, replace_private, sync_directory,
     sync_file_system,
 };
+use crate::store::{DirectoryLock, erase};
 
 /// Make the directories of hubs and clients, with their tables of random octets.
 ///

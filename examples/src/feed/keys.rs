@@ -5,7 +5,8 @@
 //! DIR/link/<generation>.key             what the consumer takes of it, and the key of the statuses
 //! ```
 //!
-//! Of a key that has a generation nothing is kept but what was exported.
+//! Of a key that has a generation nothing is kept but what was exported. What a crash left in there is erased: a key that was written or
+//! erased in part, and one that has its generation already.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -20,8 +21,8 @@ use skex_wire::{DecodeError, EncodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
 use crate::consumer::{Consumer, Known, Material};
-use crate::store::atomic::{create_private, create_private_directory, sync_directory};
-use crate::store::overwrite;
+use crate::store::atomic::{PARTIAL, create_private, create_private_directory};
+use crate::store::{erase, is_erased};
 
 /// Keys that wait for a generation, at most: the other end says soon which one they have, or lost them.
 const MOST_WAITING: usize = 4;
@@ -71,6 +72,7 @@ impl Keys {
                     directory.display()
                 );
             }
+            erase_unfinished(directory)?;
         }
         Ok(keys)
     }
@@ -80,13 +82,19 @@ impl Keys {
         inbox(&self.directory)
     }
 
-    /// The keys that wait, the oldest first. What is no key there is left alone; too many are erased.
-    pub(super) fn waiting(&self) -> Result<Vec<Waiting>> {
+    /// The keys that wait, the oldest first. What is no key there is left alone; too many are erased, and one that is `held` already: a crash
+    /// came when it got its generation.
+    pub(super) fn waiting(&self, held: &[Held]) -> Result<Vec<Waiting>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.inbox()).context("cannot read the inbox of the link")? {
             let entry = entry.context("cannot read the inbox of the link")?;
             let metadata = entry.metadata().context("cannot read the inbox of the link")?;
-            if metadata.is_file() && origin(&entry.path()).is_some() {
+            if !metadata.is_file() || origin(&entry.path()).is_none() {
+                continue;
+            }
+            if is_erased(&read(&entry.path())?) {
+                erase(&entry.path())?;
+            } else {
                 files.push((metadata.modified().ok(), entry.path()));
             }
         }
@@ -95,8 +103,16 @@ impl Keys {
             let (_, oldest) = files.remove(0);
             erase(&oldest)?;
         }
-        let status = |path: &PathBuf| Ok(Rc::new(DatagramKey::export(&mut self.exporter(path)?)?));
-        files.into_iter().map(|(_, path)| status(&path).map(|status| Waiting { path, status })).collect()
+        let mut waiting = Vec::new();
+        for (_, path) in files {
+            let status = Rc::new(DatagramKey::export(&mut self.exporter(&path)?)?);
+            if held.iter().any(|held| held.status.name() == status.name()) {
+                erase(&path)?;
+            } else {
+                waiting.push(Waiting { path, status });
+            }
+        }
+        Ok(waiting)
     }
 
     fn exporter(&self, path: &Path) -> Result<Exporter> {
@@ -132,7 +148,12 @@ impl Keys {
         for entry in fs::read_dir(&self.directory).context("cannot read the directory of the link")? {
             let path = entry.context("cannot read the directory of the link")?.path();
             let Some(generation) = generation(&path) else { continue };
-            let held = decode(generation, &read(&path)?);
+            let octets = read(&path)?;
+            if is_erased(&octets) {
+                erase(&path)?;
+                continue;
+            }
+            let held = decode(generation, &octets);
             all.push(held.map_err(|_| {
                 anyhow!("{} is damaged: remove it, and the link makes another key", path.display())
             })?);
@@ -181,19 +202,15 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     Ok(octets)
 }
 
-/// Overwrites and removes. What the medium keeps beside is out of reach. One that is gone is erased.
-fn erase(path: &Path) -> Result<()> {
-    let erased = || -> std::io::Result<()> {
-        let file = match OpenOptions::new().write(true).open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            file => file?,
-        };
-        overwrite(&file, 0, file.metadata()?.len())?;
-        file.sync_all()?;
-        fs::remove_file(path)
-    };
-    erased().with_context(|| format!("cannot erase {}", path.display()))?;
-    sync_directory(crate::store::atomic::parent(path))
+/// What a crash left of a key that was being written. Nobody else writes in there.
+fn erase_unfinished(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).context("cannot read the directory of the link")? {
+        let path = entry.context("cannot read the directory of the link")?.path();
+        if path.extension().is_some_and(|extension| extension == PARTIAL) {
+            erase(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>> {
@@ -226,4 +243,96 @@ fn decode(generation: u64, octets: &[u8]) -> Result<Held, DecodeError> {
     let text = core::str::from_utf8(text).map_err(|_| bad)?;
     let material = Material { name: text.to_owned(), secret: SecretVec::copied_from(octets) };
     Ok(Held { generation, material, status: Rc::new(DatagramKey::new(name, secret)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::{Failure, Holding};
+
+    struct Anything;
+
+    impl Consumer for Anything {
+        fn name(&self) -> String {
+            "anything".to_owned()
+        }
+
+        fn target(&self) -> Option<String> {
+            None
+        }
+
+        fn derive(&self, exporter: &mut Exporter, _: u64) -> Result<Material> {
+            let psk = exporter.wireguard(0)?;
+            Ok(Material { name: psk.name().to_string(), secret: SecretVec::copied_from(psk.psk().expose()) })
+        }
+
+        fn install(&mut self, _: Known<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn switch_transmit(&mut self, _: Known<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn confirm(&mut self, _: Known<'_>) -> Result<bool, Failure> {
+            Ok(false)
+        }
+
+        fn retire(&mut self, _: Known<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn holding(&mut self, _: &[Known<'_>]) -> Result<Holding, Failure> {
+            Ok(Holding::default())
+        }
+    }
+
+    /// The directory of a link, and the file of a key of these octets that waits in it.
+    fn link(octets: &[u8]) -> (tempfile::TempDir, Keys, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = Keys::open(&directory.path().join("link"), End::A).unwrap();
+        let path = keys.inbox().join(format!("{}-0.key", "ab".repeat(16)));
+        create_private(&path, octets).unwrap();
+        (directory, keys, path)
+    }
+
+    /// Else whoever knows the id could compute what the consumer gets, and number it.
+    #[test]
+    fn a_key_that_a_crash_left_half_erased_is_nobodys_and_goes() {
+        let (_directory, keys, path) = link(&[0; 32]);
+        assert!(keys.waiting(&[]).unwrap().is_empty());
+        assert!(!path.exists());
+        let path = keys.path(7);
+        create_private(&path, &[0; 150]).unwrap();
+        assert!(keys.held().unwrap().is_empty());
+        assert!(!path.exists());
+        create_private(&path, b"neither a key nor erased").unwrap();
+        assert!(keys.held().unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn a_key_that_has_its_generation_when_a_crash_comes_gets_no_second_one() {
+        let (_directory, keys, path) = link(&[7; 32]);
+        let waiting = keys.waiting(&[]).unwrap().remove(0);
+        let held = [keys.adopt(waiting, 1, &Anything).unwrap()];
+        assert!(!path.exists());
+        // As if the crash had come before that.
+        create_private(&path, &[7; 32]).unwrap();
+        let found = keys.held().unwrap();
+        assert_eq!(found[0].status.name(), held[0].status.name());
+        assert!(keys.waiting(&found).unwrap().is_empty());
+        assert!(!path.exists());
+        create_private(&path, &[8; 32]).unwrap();
+        assert_eq!(keys.waiting(&found).unwrap().len(), 1, "another key");
+    }
+
+    #[test]
+    fn what_was_not_written_to_its_end_is_erased_at_the_next_start() {
+        let (directory, keys, _) = link(&[7; 32]);
+        let left = [keys.inbox().join("ab-0.key.42.partial"), keys.directory.join("3.key.42.partial")];
+        left.iter().for_each(|path| fs::write(path, [7; 32]).unwrap());
+        let keys = Keys::open(&directory.path().join("link"), End::A).unwrap();
+        assert!(!left.iter().any(|path| path.exists()));
+        assert_eq!(keys.waiting(&[]).unwrap().len(), 1, "what is whole stays");
+    }
 }

@@ -206,7 +206,7 @@ impl Link {
     fn take_inbox(&mut self) -> Result<()> {
         let here = fs::read_dir(self.keys.inbox()).context("cannot read the inbox of the link")?.count();
         if here != self.waiting.len() {
-            self.waiting = self.keys.waiting()?;
+            self.waiting = self.keys.waiting(&self.held)?;
             self.driver.machine.forget_waiting();
             if self.end == End::B {
                 self.waiting.iter().for_each(|waiting| self.driver.machine.add(&waiting.status, None));

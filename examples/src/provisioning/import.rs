@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
 use super::{
-    Enrolment, Known, Links, Opened, copied, erase, erase_tables, identity_of_table, key, link_name,
+    Enrolment, Known, Links, Opened, copied, erase_tables, identity_of_table, key, link_name,
     stored_enrolment,
 };
 use crate::store::atomic::{create_private, sync_directory};
-use crate::store::{TableWriter, overwrite, table_name};
+use crate::store::{TableWriter, erase, overwrite, table_name};
 
 /// What a file brought.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
 use zeroize::Zeroizing;
 
-use crate::store::DirectoryLock;
+use crate::store::{DirectoryLock, erase, is_erased};
 
 const NEW_KEY: &str = "newkey";
 
@@ -71,7 +71,43 @@ pub(crate) fn new_keys(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
 
 /// A file of 32 octets and nothing else.
 pub(crate) fn read_key(path: &Path) -> Result<SecretBytes<32>> {
-    let octets = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+    let octets = read(path)?;
+    if is_erased(&octets) {
+        bail!(
+            "the key in {} was taken before, and erased: carry it here again if it was not",
+            path.display()
+        );
+    }
     let key = SecretBytes::try_copied_from(&octets);
     key.with_context(|| format!("{} has {} octets, and an initial key has 32", path.display(), octets.len()))
+}
+
+/// The key that an order gives. `None`: it was carried out, and a crash came while it was erased. Now it is gone.
+pub(crate) fn ordered_key(order: &Path) -> Result<Option<SecretBytes<32>>> {
+    if is_erased(&read(order)?) {
+        return erase(order).map(|()| None);
+    }
+    read_key(order).map(Some)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the link would have an initial key that everybody knows.
+    #[test]
+    fn an_order_that_a_crash_left_half_erased_gives_no_key_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let order = new_key_order(directory.path(), "hub-1");
+        fs::write(&order, [7; 32]).unwrap();
+        assert_eq!(ordered_key(&order).unwrap(), Some(SecretBytes::copied_from(&[7; 32])));
+        fs::write(&order, [0; 32]).unwrap();
+        assert!(read_key(&order).unwrap_err().to_string().contains("was taken before"));
+        assert_eq!(ordered_key(&order).unwrap(), None);
+        assert!(!order.exists());
+    }
 }

@@ -107,6 +107,9 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// What the name of a file ends with that is not there yet: a crash leaves one. Never of two processes.
+pub(crate) const PARTIAL: &str = "partial";
+
 trait WritingName {
     fn with_added_extension_for_writing(&self) -> std::path::PathBuf;
 }
@@ -114,7 +117,7 @@ trait WritingName {
 impl WritingName for Path {
     fn with_added_extension_for_writing(&self) -> std::path::PathBuf {
         let mut name = self.as_os_str().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
+        name.push(format!(".{}.{PARTIAL}", std::process::id()));
         name.into()
     }
 }

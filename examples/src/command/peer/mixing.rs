@@ -8,6 +8,8 @@ use skex_core::SecretBytes;
 use skex_unmediated::{MixBlock, MixPolicy};
 use zeroize::Zeroizing;
 
+use crate::store::{erase, is_erased};
+
 /// What a run of an end is told of fresh secret material.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct Mixing {
@@ -43,7 +45,7 @@ impl Mixing {
     /// Erases the files, if that is wished: the blocks are durable elsewhere. The names of those that are still there.
     pub(super) fn after_storing(&self) -> Result<&[PathBuf]> {
         if self.erase_blocks {
-            self.block.iter().try_for_each(|path| super::erase(path))?;
+            self.block.iter().try_for_each(|path| erase(path))?;
             return Ok(&[]);
         }
         Ok(&self.block)
@@ -57,6 +59,9 @@ fn read(path: &Path) -> Result<MixBlock> {
         bail!("the block {name} has {len} octets: give a file of 32 random octets, the same at both ends");
     }
     let octets = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read the block {name}"))?);
+    if is_erased(&octets) {
+        bail!("the block {name} was stored before, and erased: leave it out, or give both ends another one");
+    }
     let block = SecretBytes::try_copied_from(&octets);
     Ok(MixBlock::new(block.with_context(|| format!("the block {name} does not have 32 octets any more"))?))
 }
