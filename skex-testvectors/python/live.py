@@ -370,11 +370,11 @@ class Unmediated(Live):
 class Dske(Live):
     """Hubs 1 to n, and the clients alice and bob: each the program or the reference, as a test says."""
 
-    def provision(self, hubs: int = 3, table_size: str = "64KiB") -> None:
+    def provision(self, hubs: int = 3, table_size: str = "64KiB", *how: str) -> None:
         """A new network; one that was there before is gone. Within one network nobody changes from one program to the other: what
         an end has used of a table stands in its own state, and the program does not start without its own."""
         shutil.rmtree(self.folder / "net", ignore_errors=True)
-        made = self.skex("provision", "--out", "net", "--hubs", str(hubs), "--table-size", table_size)
+        made = self.skex("provision", "--out", "net", "--hubs", str(hubs), "--table-size", table_size, *how)
         self.assertEqual(made.ended(), 0, made.output)
         self.addresses: dict[int, int] = {}
         # Where alice reaches a hub, if not where it is.
@@ -406,15 +406,18 @@ class Dske(Live):
             "client", "--dir", f"net/{name}", "--listen", "127.0.0.1:0", *reach, *action, *there, f"--timeout={seconds}"
         )
 
-    def make_key(self, alice: bool, bob: bool, *get: str, out: str = "") -> tuple[Process, Process]:
-        """A key that alice asks for; `True` is the reference."""
-        waits = self.client("bob", bob, f"bob{out}", "wait", "--count", "1")
-        gets = self.client("alice", alice, f"alice{out}", "get", "bob", *get)
+    def make_key(
+        self, asks: bool, asked: bool, *get: str, out: str = "", between: tuple[str, str] = ("alice", "bob")
+    ) -> tuple[Process, Process]:
+        """A key that the first of both asks for; `True` is the reference."""
+        first, second = between
+        waits = self.client(second, asked, f"{second}{out}", "wait", "--count", "1")
+        gets = self.client(first, asks, f"{first}{out}", "get", second, *get)
         self.assertEqual(gets.ended(), 0, gets.output + waits.output)
         self.assertEqual(waits.ended(), 0, waits.output)
         self.same_fingerprints(gets, waits, 1)
-        ours = self.keys(f"alice{out}").values() if alice else [(self.folder / f"alice{out}.key").read_bytes()]
-        self.assertEqual(list(ours), list(self.keys(f"bob{out}").values()))
+        ours = self.keys(f"{first}{out}").values() if asks else [(self.folder / f"{first}{out}.key").read_bytes()]
+        self.assertEqual(list(ours), list(self.keys(f"{second}{out}").values()))
         return gets, waits
 
     def test_client_asks_through_hubs_of_the_program(self) -> None:
@@ -575,6 +578,58 @@ class Dske(Live):
     def test_tables_of_the_reference_come_to_the_program_over_the_network(self) -> None:
         self.refilled(False, lambda _: True)
 
+    def portion(self, client: str, ours: bool, number: int, chunks: int = 1) -> bool:
+        """The next portion of each hub's tables, by a distributor of either program. Whether there was one."""
+        made = []
+        for hub in (1, 2, 3):
+            file, out = f"held-for-{client}/hub-{hub}.provision", f"net/{client}/hub-{hub}.{number}.provision"
+            if ours:
+                made.append(self.reference("portion", file, out, "--chunks", str(chunks)))
+            else:
+                made.append(self.skex("provision", "portion", "--from", file, "--size", f"{64 * chunks}KiB", "--out", out))
+        return [one.ended() for one in made] == [0, 0, 0]
+
+    def in_portions(self, ours: bool) -> None:
+        """Alice and bob are of one program, hubs and distributors of the other. Each table comes in two portions, the first
+        with room for one key: the second key waits for alice's portion before it is asked for, and then for bob's before it is delivered.
+        (What the hub asks of bob's table meanwhile is lost.)"""
+        self.provision(3, "256KiB", "--files")
+        for client in ("alice", "bob"):
+            (self.folder / f"held-for-{client}").mkdir()
+            for path in (self.folder / "net" / client).glob("*.provision"):
+                path.rename(self.folder / f"held-for-{client}" / path.name)
+            self.assertTrue(self.portion(client, not ours, 0))
+        for number in (1, 2, 3):
+            self.hub(number, not ours)
+        get = ("--threshold", "3", "--key-len", "32768")
+        self.make_key(ours, ours, *get, out="-1")
+        early = self.client("alice", ours, "none", "get", "bob", *get)
+        self.assertNotEqual(early.ended(), 0, early.output)
+        self.assertRegex(early.output, "too little is left|is used up at so many hubs")
+        self.assertTrue(self.portion("alice", not ours, 1, chunks=3))
+        waits = self.client("bob", ours, "bob-2", "wait", "--count", "1")
+        gets = self.client("alice", ours, "alice-2", "get", "bob", *get)
+        time.sleep(2)
+        self.assertEqual(self.keys("bob-2"), {}, "of elements that bob does not hold")
+        waits.stop()
+        self.assertTrue(self.portion("bob", not ours, 1, chunks=3))
+        waits = self.client("bob", ours, "bob-2", "wait", "--count", "1")
+        self.assertEqual(gets.ended(), 0, gets.output)
+        self.assertEqual(waits.ended(), 0, waits.output)
+        self.same_fingerprints(gets, waits, 1)
+        self.assertFalse(self.portion("alice", not ours, 2), "nothing is handed out twice")
+        for file in (self.folder / "held-for-alice").glob("*.provision"):
+            # Behind the header with K0 and two parts: chunks of 4096 elements, each with its tag.
+            octets = file.read_bytes()
+            chunks = [octets[at : at + 65536] for at in range(47 + 32 + 2 + 2 * 16 + 16, len(octets), 65536 + 16)]
+            self.assertEqual(chunks, [bytes(65536)] * 8)
+
+    def test_tables_come_to_the_reference_in_portions(self) -> None:
+        self.in_portions(True)
+
+    def test_tables_come_to_the_program_in_portions(self) -> None:
+        self.in_portions(False)
+
     def operate(self, *command: str) -> None:
         """What the operator of an end of the program says."""
         done = self.skex(*command)
@@ -705,6 +760,57 @@ class Dske(Live):
 
     def test_the_program_is_revoked_by_a_hub_of_the_reference_and_enrolled_anew(self) -> None:
         self.revoked(False)
+
+    def does(self, name: str, ours: bool, *action: str) -> Process:
+        done = self.command(name, ours, *action)
+        self.assertEqual(done.ended(), 0, done.output)
+        return done
+
+    def stranger(self, name: str) -> str:
+        """A directory of a client that no hub knows, with what anybody may know of the hubs; its tag."""
+        known = json.loads((self.folder / "net" / "alice" / "skex.json").read_text())
+        tag, own = os.urandom(16).hex(), {key: known[key] for key in ("format", "role", "listen", "hubs")}
+        (self.folder / "net" / name).mkdir()
+        config = json.dumps({**own, "name": name, "tag": tag, "peers": []})
+        (self.folder / "net" / name / "skex.json").write_text(config)
+        return tag
+
+    def newcomer(self, ours: bool) -> None:
+        """Carol is enrolled at hubs that run and never heard of her, while bob waits for keys. She and bob, who is of the hubs'
+        program, find each other by name; he has to allow her; then there are keys in both directions, also after a start of the hubs."""
+        self.provision()
+        hubs = {number: self.hub(number, not ours) for number in (1, 2, 3)}
+        waits = self.client("bob", not ours, "bob", "wait", "--count", "2")
+        self.get_key(ours, "alice-1")
+        tag = self.stranger("carol")
+        for number, hub in hubs.items():
+            file = f"net/carol/hub-{number}.provision"
+            if ours:
+                how = ("--tag", tag, "--table-size", "64KiB", "--out", file)
+                self.operate("hub", "--dir", f"net/hub-{number}", "enrol", "carol", *how)
+            else:
+                self.order(f"hub-{number}", "enrol", "carol", file, "--tag", tag)
+                hub.wait_for("carol is enrolled under the number 2")
+        self.get_key(ours, "alice-2")
+        self.assertEqual(waits.ended(), 0, waits.output)
+        self.assertIn(self.tag_of("bob"), self.does("carol", ours, "lookup", "bob", "--remember").output)
+        self.assertIn(tag, self.does("bob", not ours, "lookup", "carol", "--remember").output)
+        refused = self.client("carol", ours, "none", "get", "bob", "--threshold", "2", seconds=SECONDS)
+        self.assertNotEqual(refused.ended(), 0, refused.output)
+        self.assertRegex(refused.output, r"refused \S+ \[2, 2" if ours else r"(?i)not.?authori[sz]ed")
+        self.does("bob", not ours, "authorise", "carol")
+        self.make_key(ours, not ours, "--threshold", "3", out="-3", between=("carol", "bob"))
+        self.make_key(not ours, ours, "--threshold", "3", out="-4", between=("bob", "carol"))
+        self.stop(list(hubs.values()))
+        for number in hubs:
+            self.hub(number, not ours)
+        self.make_key(ours, not ours, "--threshold", "3", out="-5", between=("carol", "bob"))
+
+    def test_a_client_of_the_reference_is_new_at_hubs_of_the_program(self) -> None:
+        self.newcomer(True)
+
+    def test_a_client_of_the_program_is_new_at_hubs_of_the_reference(self) -> None:
+        self.newcomer(False)
 
     def test_all_restart_and_no_table_is_used_twice(self) -> None:
         """Hubs are killed between keys, and clients start for each key anyhow."""

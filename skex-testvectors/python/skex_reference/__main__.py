@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .dske import orders
+from .dske import distributor, orders
 from .dske import run as dske
 from .unmediated import run as unmediated
 from .vectors import files
@@ -38,6 +38,9 @@ def main() -> int:
     order = commands.add_parser("order", help="have a hub or client do what its operator wants")
     orders.add_arguments(order)
 
+    portion = commands.add_parser("portion", help="cut the next portion from a provisioning file, as a distributor does")
+    distributor.add_arguments(portion)
+
     arguments = parser.parse_args()
     if arguments.command == "hub":
         return dske.run_hub(arguments)
@@ -45,6 +48,8 @@ def main() -> int:
         return dske.run_client(arguments)
     if arguments.command == "order":
         return orders.give(arguments)
+    if arguments.command == "portion":
+        return distributor.run(arguments)
     if arguments.command == "peer":
         return unmediated.run(arguments)
     if arguments.command == "verify":

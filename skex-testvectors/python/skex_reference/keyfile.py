@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from . import disk
 from .octets import u64
 from .schedule import labelled_hash
 from .suites import SUITES
@@ -17,6 +17,6 @@ def fingerprint(identity: bytes, index: int, key: bytes) -> str:
 
 
 def write(folder: Path, name: str, key: bytes) -> None:
+    """Durable: whoever gave the key may erase it then. One that is given again after a crash is the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key)
+    disk.write(folder / name, key)

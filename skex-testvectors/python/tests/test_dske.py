@@ -30,6 +30,10 @@ class Pad:
     def __len__(self) -> int:
         return len(self.octets) // 16
 
+    @property
+    def held(self) -> int:
+        return len(self)
+
     def read(self, first: int, count: int) -> bytes:
         return bytes(self.octets[16 * first : 16 * (first + count)])
 

@@ -75,7 +75,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Received:
-    """A key that another client made with this one. It is durable."""
+    """A key that another client made with this one. It is durable until `taken` says that the application has it."""
 
     key_id: bytes
     initiator: bytes
@@ -162,8 +162,9 @@ class Client:
         self.config = config
         self.random = random
         random(8)
-        links = stored.get("links", [{} for _ in config.hubs])
-        known = [_of_this_enrolment(hub.link, links[i]) for i, hub in enumerate(config.hubs)]
+        # By hub id: a hub may have come since.
+        links = stored.get("links", {})
+        known = [_of_this_enrolment(hub.link, links.get(hub.link.hub_id.hex(), {})) for hub in config.hubs]
         self.ends = [link.ends_of(hub.link, wire.UPLINK, known[i]) for i, hub in enumerate(config.hubs)]
         self._envelopes = [
             ClientEnvelope(hub.link, link.initial_keys_of(hub.link, known[i]), random, now)
@@ -229,6 +230,11 @@ class Client:
             del self._coming[hub]
             self.send(hub, wire.Refilled(direction, table.number, len(table)).encode())
 
+    def taken(self, received: Received) -> None:
+        """The application has the key, durably."""
+        self._responder.taken(received.initiator, received.key_id)
+        self.persist()
+
     def replace_initial_key(self, hub: int, key: bytes) -> None:
         """Another initial key of the link, from outside (D "Replacement of the initial key")."""
         seal = self._envelopes[hub]
@@ -246,10 +252,10 @@ class Client:
     # ---- what the two roles use
 
     def persist(self) -> None:
-        links = [
-            {"clientId": hub.link.client_id} | ends.stored() | seal.initial.stored()
+        links = {
+            hub.link.hub_id.hex(): {"clientId": hub.link.client_id} | ends.stored() | seal.initial.stored()
             for hub, ends, seal in zip(self.config.hubs, self.ends, self._envelopes)
-        ]
+        }
         self.effects.append(Persist({"links": links, "accepted": self._responder.stored()}))
 
     def is_open(self, hub: int) -> bool:

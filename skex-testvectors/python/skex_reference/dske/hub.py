@@ -235,6 +235,10 @@ class Hub:
         self._persist()
         self.effects.append(Revoked(client_id))
 
+    def revoked(self) -> frozenset[int]:
+        """The numbers whose enrolment is over."""
+        return frozenset(self._revoked)
+
     def next_number(self) -> int:
         """The client id of whoever is enrolled next: none is ever given twice."""
         return max([*self._clients, *self._revoked], default=-1) + 1

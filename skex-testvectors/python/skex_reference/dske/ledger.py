@@ -27,6 +27,11 @@ class Table(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def held(self) -> int:
+        """The elements from 0 up to here are there; further portions bring the others (D "Portions")."""
+        ...
+
     def read(self, first: int, count: int) -> bytes: ...
 
     def erase(self, first: int, end: int) -> None: ...
@@ -55,19 +60,44 @@ def block_at(table: Table, index: int, elements: int) -> Block:
 
 
 @dataclass
-class Sender:
-    """The end that allocates. Of this, only `mark` is durable."""
+class _End:
+    """What both ends of a table do alike."""
 
     table: Table
+
+    def __post_init__(self) -> None:
+        # Everything below is erased. Found out anew at a start: it costs to write zeros over zeros.
+        self._erased = 0
+
+    def erase_below(self, limit: int) -> None:
+        """What no later start can want any more (D "Erasure"). Where that is not durable yet, and a crash undoes it, zeros are refused as
+        a key by either end."""
+        limit = min(limit, self.table.held)
+        if limit > self._erased:
+            self.table.erase(self._erased, limit)
+            self._erased = limit
+
+
+@dataclass
+class Sender(_End):
+    """The end that allocates. Of this, only `mark` is durable."""
+
     mark: int = 0
     # The parts of leases that are left, in ascending order.
     room: list[tuple[int, int]] = field(default_factory=list)
     request: wire.LeaseRequest | None = None
     denied: bool = False
+    # Leases of this session.
+    granted: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.retired:
+            self.erase_below(self.mark)
 
     def may_have_room(self, elements: int) -> bool:
         """Whether a lease could still bring a block of so many elements."""
-        return not self.denied and self.mark + HEAD + elements <= len(self.table)
+        return not self.denied and self.mark + HEAD + elements <= self.table.held
 
     @property
     def used_up(self) -> bool:
@@ -75,15 +105,18 @@ class Sender:
         return self.mark + HEAD + SMALLEST_BLOCK > len(self.table)
 
     def wants(self, elements: int) -> int:
-        """Small against the table, but with room for four blocks (D "Operational considerations")."""
-        return max(min(len(self.table) // 32, 4096), 4 * elements + HEAD)
+        """Little at first, then more (D "Operational considerations")."""
+        four = 4 * elements + HEAD
+        first = four if four <= 4096 else elements + HEAD
+        return max(first, min(first << self.granted, len(self.table) // 32, 4096))
 
     def has_room(self, elements: int) -> bool:
-        return any(end - first >= elements for first, end in self.room)
+        return any(min(end, self.table.held) - first >= elements for first, end in self.room)
 
     def ask(self, nonce: bytes, elements: int) -> wire.LeaseRequest:
         """A request. The own mark moves first; the request states the one of before. Durable before it leaves."""
-        want = self.wants(elements)
+        # Of what comes in later portions nothing is asked for: what a start loses of a lease, it loses of those.
+        want = min(self.wants(elements), max(self.table.held - self.mark, HEAD + elements))
         self.request = wire.LeaseRequest(self.table.number, nonce, self.mark, want)
         self.mark = min(self.mark + want, RETIRED)
         return self.request
@@ -95,10 +128,15 @@ class Sender:
             return False
         if grant.start < asked.mark or grant.end > len(self.table) or not 3 <= grant.end - grant.start <= asked.want:
             return False
-        key = self.table.read(grant.start, HEAD)
-        if not any(key) or not verify(key, grant):
+        key = self.table.read(grant.start, HEAD) if grant.start + HEAD <= self.table.held else b""
+        if not any(key):
+            # Erased here, or not there yet: such a grant can never be verified, and is given up.
+            self.request = None
+            return False
+        if not verify(key, grant):
             return False
         self.request = None
+        self.granted += 1
         self.mark = max(self.mark, grant.end)
         self.room.append((grant.start + HEAD, grant.end))
         return True
@@ -114,6 +152,9 @@ class Sender:
         """The first element of a new block; what is skipped is lost."""
         while self.room:
             first, end = self.room.pop(0)
+            if first + elements > self.table.held and end - first >= elements:
+                self.room.insert(0, (first, end))
+                return None
             erased = holds_erased(self.table, first, elements) if end - first >= elements else None
             if erased is not None:
                 self.room.insert(0, (erased + 1, end))
@@ -133,20 +174,25 @@ class Sender:
 
     def end_session(self) -> None:
         """The unused rest is lost, and erased."""
-        self.room, self.request, self.denied = [], None, False
+        self.room, self.request, self.denied, self.granted = [], None, False, 0
+        self.erase_below(self.mark)
 
 
 @dataclass
-class Receiver:
+class Receiver(_End):
     """The end that grants and opens. Of this, only `high_water` is durable."""
 
-    table: Table
     high_water: int = 0
     leases: list[tuple[int, int]] = field(default_factory=list)
     used: list[tuple[int, int]] = field(default_factory=list)
     last_grant: wire.LeaseGrant | None = None
     last_mark: int = 0
     failed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.retired:
+            self.erase_below(self.high_water)
 
     @property
     def used_up(self) -> bool:
@@ -163,7 +209,7 @@ class Receiver:
             return None
         start = max(request.mark, self.high_water)
         while True:
-            end = min(start + min(request.want, LONGEST_LEASE), len(self.table))
+            end = min(start + min(request.want, LONGEST_LEASE), self.table.held)
             if end - start < HEAD + SMALLEST_BLOCK:
                 return wire.LeaseDenied(request.table, request.nonce, self.high_water)
             erased = holds_erased(self.table, start, end - start)
@@ -188,9 +234,11 @@ class Receiver:
             return False
         return holds_erased(self.table, index, elements) is None
 
-    def use(self, index: int, elements: int) -> None:
-        """Only after its message tag verified."""
+    def use(self, index: int, elements: int, floor: int) -> None:
+        """Only after its message tag verified. Nothing that begins below `floor` will come again."""
         self.used = _merged([*self.used, (index, index + elements)])
+        self.table.erase(index, index + elements)
+        self.erase_below(min(floor, self.high_water))
 
     def retire(self) -> None:
         self.end_session()
@@ -202,6 +250,7 @@ class Receiver:
 
     def end_session(self) -> None:
         self.leases, self.used, self.last_grant, self.failed = [], [], None, 0
+        self.erase_below(self.high_water)
 
 
 def _merged(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:

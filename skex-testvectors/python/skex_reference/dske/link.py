@@ -276,7 +276,7 @@ class Ends:
         taken = sender is not None and sender.take_grant(
             grant, lambda key, message: self.tagger.verifies(key, self.receives, message.body(), message.tag)
         )
-        if taken:
+        if sender is not None and sender.request is None and grant.table == self.asking:
             self.asking, self.lease_backoff = None, None
         return taken
 
@@ -384,17 +384,18 @@ class Ends:
         if number is not None:
             return self._open_sealed(octets, message, number)
         length = wire.secret_block_elements(message.terms.key_length)
-        opened = self._open(message.table, message.index, length, octets)
+        opened = self._open(message, length, octets)
         if opened is None:
             return None
         answerable, pad = opened
         return answerable, xor(message.share, pad) if message.share else pad
 
     def open_command(self, octets: bytes, message: wire.Command) -> Answerable | None:
-        opened = self._open(message.table, message.index, 0, octets)
+        opened = self._open(message, 0, octets)
         return opened and opened[0]
 
-    def _open(self, table: int, index: int, length: int, octets: bytes) -> tuple[Answerable, bytes] | None:
+    def _open(self, message: wire.Share | wire.Command, length: int, octets: bytes) -> tuple[Answerable, bytes] | None:
+        table, index = message.table, message.index
         receiver = self.receivers.get(table)
         if receiver is None or not receiver.opens(index, EPOCH_BLOCK + length):
             return None
@@ -402,14 +403,10 @@ class Ends:
         if not self.tagger.verifies(block.message_key, self.receives, octets[: -wire.TAG], octets[-wire.TAG :]):
             receiver.failed += 1
             return None
-        self._use(receiver, index, EPOCH_BLOCK + length)
+        receiver.use(index, EPOCH_BLOCK + length, message.floor)
         answerable = Answerable(table, index, receiver.table.origin, block.answer_key)
         self.answers[answerable.place] = None
         return answerable, block.pad
-
-    def _use(self, receiver: Receiver, index: int, elements: int) -> None:
-        receiver.use(index, elements)
-        receiver.table.erase(index, index + elements)
 
     def _open_sealed(self, octets: bytes, message: wire.Share, number: int) -> tuple[Answerable, bytes] | None:
         """D "Epochs", "Receiver"."""
@@ -433,7 +430,7 @@ class Ends:
             receiver.failed += 1
             return None
         if is_new:
-            self._use(receiver, message.index, EPOCH_BLOCK)
+            receiver.use(message.index, EPOCH_BLOCK, message.floor)
             kept = sorted([*self.receiving_epochs, at])[-OPEN_EPOCHS:]
             self.receiving_epochs[at] = epoch
             self.receiving_epochs = {place: self.receiving_epochs[place] for place in kept}

@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retire.add_argument("table", type=int)
     revoke = orders.add_parser("revoke", help="at a hub: end the enrolment of a client")
     revoke.add_argument("link")
-    enrol = orders.add_parser("enrol", help="at a hub: enrol a client that was revoked anew")
+    enrol = orders.add_parser("enrol", help="at a hub: enrol a client, one that was revoked anew or one that is new there")
     enrol.add_argument("link")
     enrol.add_argument("out", type=Path, help="the provisioning file to make for it")
+    enrol.add_argument("--tag", default="", help="of one that is new; from its own skex.json")
 
 
 def give(arguments: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def give(arguments: argparse.Namespace) -> int:
         case "retire":
             order |= {"direction": WAYS.index(arguments.way), "table": arguments.table}
         case "enrol":
-            order["out"] = str(arguments.out.absolute())
+            order |= {"out": str(arguments.out.absolute()), "tag": arguments.tag}
     number = len(list(arguments.dir.glob("*.order")))
     disk.write(arguments.dir / f"{number:06}-{os.getpid()}.order", json.dumps(order).encode())
     if arguments.order == "key":

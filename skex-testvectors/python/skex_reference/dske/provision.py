@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from ..octets import DecodeError, Reader, u8, u16, u32
@@ -92,8 +92,39 @@ def identity(octets: bytes) -> Link:
     return Link(reader.take(16), reader.number(1), reader.take(16), reader.number(4), reader.number(1))
 
 
+def carries_key(octets: bytes) -> bool:
+    """Whether it says so, not verified."""
+    return octets[len(MAGIC) + 1 : len(MAGIC) + 2] == b"\1"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Elements of a part as they lie in a file, from this octet of it on."""
+
+    first: int
+    octets: bytes
+    tag: bytes
+    at: int
+
+
 def decode(octets: bytes, k0: bytes | None = None) -> File:
     """Reads a file, and verifies every tag, under the K0 in it or that of before."""
+    link, carried, parts = _parse(octets)
+    key = carried if carried is not None else k0
+    if key is None:
+        raise ValueError("the initial key is needed")
+    tag_key = provision_key(link, key)
+    for part, chunks in parts:
+        for chunk in chunks:
+            count = len(chunk.octets) // ELEMENT
+            tag = SUITES[link.suite].mac(tag_key, part.tagged(link, chunk.first, count, chunk.octets))
+            if not equal(tag, chunk.tag):
+                raise NotAuthentic("a chunk is not what was tagged")
+    return File(link, carried, tuple((part, b"".join(chunk.octets for chunk in chunks)) for part, chunks in parts))
+
+
+def _parse(octets: bytes) -> tuple[Link, bytes | None, list[tuple[Part, list[Chunk]]]]:
+    """A file, of which no tag is verified yet."""
     reader = Reader(octets)
     if reader.take(len(MAGIC)) != MAGIC:
         raise DecodeError("no provisioning file")
@@ -113,13 +144,43 @@ def decode(octets: bytes, k0: bytes | None = None) -> File:
     head = octets[: len(octets) - reader.left]
     if reader.take(CHECKSUM) != sha256(head).digest()[:CHECKSUM]:
         raise NotAuthentic("damaged in the header")
-    key = carried if carried is not None else k0
-    if key is None:
-        raise ValueError("the initial key is needed")
-    tag_key = provision_key(link, key)
-    read = tuple((part, _elements(reader, link, part, tag_key)) for part in parts)
+    read = [(part, [_chunk(reader, octets, first, count) for first, count in part.chunks()]) for part in parts]
     reader.end()
-    return File(link, carried, read)
+    return link, carried, read
+
+
+def _chunk(reader: Reader, octets: bytes, first: int, count: int) -> Chunk:
+    at = len(octets) - reader.left
+    return Chunk(first, reader.take(ELEMENT * count), reader.take(TAG), at)
+
+
+# ---- portions (D "Portions")
+
+
+def portion(octets: bytes, first: int, end: int) -> bytes:
+    """A file with what one holds of each table in [first, end), of whole chunks. It takes no key: chunks and tags go as they are."""
+    link, k0, parts = _parse(octets)
+    k0 = k0 if first == 0 else None
+    head, body = b"", b""
+    cut = 0
+    for part, chunks in parts:
+        taken = [chunk for chunk in chunks if first <= chunk.first < end]
+        if taken:
+            cut += 1
+            head += replace(part, first=taken[0].first, end=min(end, part.end)).encode()
+            body += b"".join(chunk.octets + chunk.tag for chunk in taken)
+    if not cut:
+        raise ValueError(f"nothing is left from {first} on")
+    head = MAGIC + u8(VERSION) + u8(k0 is not None) + link.encode() + (k0 or b"") + u16(cut) + head
+    return head + sha256(head).digest()[:CHECKSUM] + body
+
+
+def handed_out(octets: bytes, end: int) -> list[tuple[int, int]]:
+    """Where in a file the chunks below `end` lie: octet, and length."""
+    _, _, parts = _parse(octets)
+    return [
+        (chunk.at, len(chunk.octets) + TAG) for _, chunks in parts for chunk in chunks if chunk.first < end
+    ]
 
 
 def _part(reader: Reader) -> Part:
@@ -133,14 +194,3 @@ def _part(reader: Reader) -> Part:
     if part.end % CHUNK and part.end != part.elements:
         raise DecodeError("a range ends with a chunk or with the table")
     return part
-
-
-def _elements(reader: Reader, link: Link, part: Part, key: bytes) -> bytes:
-    elements = b""
-    for first, count in part.chunks():
-        chunk = reader.take(ELEMENT * count)
-        tag = SUITES[link.suite].mac(key, part.tagged(link, first, count, chunk))
-        if not equal(tag, reader.take(TAG)):
-            raise NotAuthentic("a chunk is not what was tagged")
-        elements += chunk
-    return elements

@@ -1,7 +1,7 @@
 """Keys that other clients make with this one (D "Responder", "Decoding").
 
-This reference takes a key to be taken by the application when it is given: what becomes durable is the confirmation,
-by which (A, key id) is known.
+What becomes durable is the key, until the application says that it has it, and the confirmation, by which (A, key id) is known. The
+report is lost with a start.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Accepted:
     # The hubs whose share had not come when this was said, and whose origin was said to be 0; until when that matters.
     missing: frozenset[int] = frozenset()
     ends: float = 0.0
+    # Nothing once it was taken.
+    key: bytes = b""
 
     @property
     def over(self) -> float:
@@ -70,16 +72,20 @@ class Responder:
         self._groups: dict[tuple[Name, bytes, bytes], Group] = {}
         self._accepted: dict[Name, Accepted] = {}
         self._judged: dict[Name, Judged] = {}
+        by_coordinate = {hub.coordinate: number for number, hub in enumerate(client.config.hubs)}
         for entry in stored:
             octets = {name: bytes.fromhex(value) for name, value in entry.items()}
             self._accepted[octets["initiator"], octets["keyId"]] = Accepted(
                 wire.decode_confirmation(octets["confirmation"]),
                 octets["context"],
                 octets["secretTag"],
-                frozenset(octets["missing"]),
+                frozenset(by_coordinate[x] for x in octets["missing"] if x in by_coordinate),
                 # How long this client was down is not known: stored lifetimes count anew.
                 now + int.from_bytes(octets["lifetime"], "big"),
+                octets["key"],
             )
+            if octets["key"]:
+                self._give(octets["initiator"], octets["keyId"], octets["key"])
 
     def stored(self) -> list[dict[str, Any]]:
         return [
@@ -89,11 +95,21 @@ class Responder:
                 "confirmation": accepted.confirmation.encode().hex(),
                 "context": accepted.context.hex(),
                 "secretTag": accepted.secret_tag.hex(),
-                "missing": bytes(accepted.missing).hex(),
+                "missing": bytes(self._client.config.hubs[hub].coordinate for hub in accepted.missing).hex(),
                 "lifetime": accepted.context[56:58].hex(),
+                "key": accepted.key.hex(),
             }
             for (initiator, key_id), accepted in self._accepted.items()
         ]
+
+    def _give(self, initiator: bytes, key_id: bytes, key: bytes) -> None:
+        from .client import Received
+
+        self._client.effects.append(Received(key_id, initiator, key))
+
+    def taken(self, initiator: bytes, key_id: bytes) -> None:
+        """The application has the key: it is erased here."""
+        self._accepted[initiator, key_id] = replace(self._accepted[initiator, key_id], key=b"")
 
     def timeout(self, now: float) -> None:
         self._groups = {name: group for name, group in self._groups.items() if now < group.ends}
@@ -208,14 +224,12 @@ class Responder:
             and number not in group.shares
             and hub.coordinate not in said
         )
-        self._accepted[name] = Accepted(confirmation, group.context, group.secret_tag, missing, group.ends)
+        key = keys.key_of_block(found.secret, group.terms.key_length)
+        self._accepted[name] = Accepted(confirmation, group.context, group.secret_tag, missing, group.ends, key)
         self._groups = {other: kept for other, kept in self._groups.items() if other[0] != name}
         client.persist()
-        from .client import Received
-
         self._judged[name] = Judged(group, found.secret, now + REPORT)
-        key = keys.key_of_block(found.secret, group.terms.key_length)
-        client.effects.append(Received(name[1], name[0], key))
+        self._give(*name, key)
         for hub, block in group.blocks.items():
             client.send(hub, client.ends[hub].answer(block, wire.Status.ACCEPTED, confirmation))
 

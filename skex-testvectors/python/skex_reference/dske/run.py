@@ -31,6 +31,8 @@ class TableFile:
     direction (1), origin (1), number (2), elements (4), and the end of what is there (4)."""
 
     HEADER = 64
+    # Where the header says up to where it is held.
+    HELD = 48
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "r+b", buffering=0)
@@ -39,8 +41,7 @@ class TableFile:
             raise ValueError(f"{path} is no table")
         header.take(33)
         self.origin, self.number = header.number(1), header.number(2)
-        header.number(4)
-        self._elements = header.number(4)
+        self._elements, self.held = header.number(4), header.number(4)
 
     def __len__(self) -> int:
         return self._elements
@@ -53,8 +54,17 @@ class TableFile:
 
     def destroy(self) -> None:
         """Returns when nothing is left, durably."""
-        self.erase(0, len(self))
+        self.erase(0, self.held)
         os.fsync(self._file.fileno())
+
+    def append(self, part: provision.Part, elements: bytes) -> None:
+        """A portion that begins where this table ends. It is there once the header says so (D "Portions")."""
+        if part.first != self.held or (part.origin, part.elements) != (self.origin, len(self)):
+            raise ValueError(f"a portion from {part.first} on, where the table is held up to {self.held}")
+        for place, octets in ((self.HEADER + 16 * part.first, elements), (self.HELD, u32(part.end))):
+            os.pwrite(self._file.fileno(), octets, place)
+            os.fsync(self._file.fileno())
+        self.held = part.end
 
     @staticmethod
     def write(path: Path, link: provision.Link, part: provision.Part, elements: bytes) -> None:
@@ -65,35 +75,50 @@ class TableFile:
 
 
 def _take_in(folder: Path, names: dict[tuple[bytes, bytes], str]) -> None:
-    """Makes tables of the provisioning files in the directory, and erases those. `names` are those of the links, by hub
-    id and client tag."""
-    for path in sorted(folder.glob("*.provision")):
-        octets = path.read_bytes()
+    """Makes links and tables of the provisioning files in the directory, and erases those. `names` are those of the links, by
+    hub id and client tag. The one with the initial key goes first: by its tag others are read."""
+    files = {path: path.read_bytes() for path in sorted(folder.glob("*.provision"))}
+    for path, octets in sorted(files.items(), key=lambda file: not provision.carries_key(file[1])):
         link = provision.identity(octets)
         name = names[link.hub_id, link.client_tag]
-        known = provision.decode((folder / f"{name}.link").read_bytes())
-        if link.client_id < known.link.client_id:
+        known = _linked(folder, name)
+        if known is not None and link.client_id < known.link.client_id:
             raise ValueError(f"{path} is of an enrolment that is over")
-        if link.client_id > known.link.client_id:
-            known = _enrol_anew(folder, name, provision.decode(octets))
-        for part, elements in provision.decode(octets, known.k0).parts:
-            table = folder / f"{name}.{WAYS[part.direction]}.{part.number}.table"
-            if part.first:
-                raise ValueError(f"{path} is a portion; this program takes whole tables")
-            if not table.exists():
-                TableFile.write(table, link, part, elements)
+        if known is None or link.client_id > known.link.client_id:
+            _enrol(folder, name, provision.decode(octets))
+        else:
+            _add_tables(folder, name, provision.decode(octets, known.k0))
         disk.erase(path)
 
 
-def _enrol_anew(folder: Path, name: str, file: provision.File) -> provision.File:
-    """Nothing of the old enrolment opens anything: its tables are erased, and its key is gone with the file of the link
-    (D "Enrolment and revocation"). What is stored of it goes at the start."""
+def _linked(folder: Path, name: str) -> provision.File | None:
+    path = folder / f"{name}.link"
+    return provision.decode(path.read_bytes()) if path.exists() else None
+
+
+def _enrol(folder: Path, name: str, file: provision.File) -> None:
+    """Nothing of an old enrolment opens anything: its tables are erased, and its key is gone with the file of the link
+    (D "Enrolment and revocation"). What is stored of it goes at the start. The file of the link comes last: as long as it is not
+    there, all of this is done again."""
     if file.k0 is None:
         raise ValueError(f"the file for {name} brings no initial key")
     _forget_link(folder, name)
-    link = provision.File(file.link, file.k0, ())
-    disk.write(folder / f"{name}.link", link.encode(file.k0))
-    return link
+    _add_tables(folder, name, file)
+    disk.write(folder / f"{name}.link", provision.File(file.link, file.k0, ()).encode(file.k0))
+
+
+def _add_tables(folder: Path, name: str, file: provision.File) -> None:
+    for part, elements in file.parts:
+        path = folder / f"{name}.{WAYS[part.direction]}.{part.number}.table"
+        if not path.exists():
+            if part.first:
+                raise ValueError(f"{name}: a portion from {part.first} on, of a table of which nothing is held")
+            TableFile.write(path, file.link, part, elements)
+        else:
+            table = TableFile(path)
+            # What was taken in already, in part or whole, changes nothing.
+            if part.end > table.held:
+                table.append(part, elements)
 
 
 def _forget_link(folder: Path, name: str) -> None:
@@ -153,6 +178,7 @@ def _accepted(tags: dict[str, bytes], names: list[str] | str) -> frozenset[bytes
 
 def hub_config(folder: Path, revoked: Mapping[str, str]) -> hubs.HubConfig:
     """`revoked` are the tags of the numbers that were revoked."""
+    disk.finish(folder)
     config = json.loads((folder / "skex.json").read_text())
     hub_id = bytes.fromhex(config["id"])
     tags = {client["name"]: bytes.fromhex(client["tag"]) for client in config["clients"]}
@@ -176,6 +202,18 @@ def _served(folder: Path, config: dict[str, Any], name: str) -> hubs.ClientConfi
     return hubs.ClientConfig(_link(folder, name), _accepted(tags, entry["accepts_keys_from"]), (name.encode(),))
 
 
+def _with_client(folder: Path, name: str, tag: bytes) -> dict[str, Any]:
+    """The configuration with this client in it. One that is new accepts keys from all who were there; whether they accept hers is
+    for them to say (D "Authorisation")."""
+    path = folder / "skex.json"
+    config: dict[str, Any] = json.loads(path.read_text())
+    if name not in [client["name"] for client in config["clients"]]:
+        others = [client["name"] for client in config["clients"]]
+        config["clients"].append({"name": name, "tag": tag.hex(), "accepts_keys_from": others})
+        disk.write(path, json.dumps(config, indent=2).encode())
+    return config
+
+
 # As skex.json and the options of both programs call the suites of keys.
 SUITE_NAMES = ("one-time", "aes-256-gcm", "chacha20-poly1305")
 
@@ -187,7 +225,9 @@ class _LyingHub(hubs.Hub):
         return scale(share, 2)
 
 
-# Elements of each table of a client that a hub enrols anew.
+# Ends the name of a file for a client, until it is enrolled.
+ENROLLING = ".enrolling"
+# Elements of each table of a client that a hub enrols.
 TABLE = 4096
 
 
@@ -198,6 +238,11 @@ class _Operator:
         self._folder = folder
         self._machine = machine
         self._config = json.loads((folder / "skex.json").read_text())
+        # What is made for clients, and where it goes once they are enrolled durably.
+        self._made: dict[Path, Path] = {}
+        if not list(orders.waiting(folder)):
+            for left in folder.glob(f"*{ENROLLING}"):
+                disk.erase(left)
 
     def name(self, client_id: int) -> str:
         tag = self._machine.tag(client_id).hex()
@@ -206,11 +251,11 @@ class _Operator:
 
     def carry_out(self, order: dict[str, Any]) -> None:
         machine, name = self._machine, order["link"]
+        tags = {client["name"]: bytes.fromhex(client["tag"]) for client in self._config["clients"]}
         if order["order"] == "enrol":
-            self._enrol(name, Path(order["out"]))
+            self._enrol(name, bytes.fromhex(order["tag"]) if order["tag"] else tags[name], Path(order["out"]))
             return
-        tag = next(client["tag"] for client in self._config["clients"] if client["name"] == name)
-        number = machine.number(bytes.fromhex(tag))
+        number = machine.number(tags[name])
         match order["order"]:
             case "key":
                 machine.replace_initial_key(number, bytes.fromhex(order["key"]))
@@ -219,21 +264,39 @@ class _Operator:
             case "revoke":
                 machine.revoke(time.monotonic(), number)
 
-    def _enrol(self, name: str, out: Path) -> None:
-        """The same tag under a new number, with another initial key and other tables."""
-        tag = next(client["tag"] for client in self._config["clients"] if client["name"] == name)
-        hub_id, coordinate = bytes.fromhex(self._config["id"]), self._config["coordinate"]
-        link = provision.Link(hub_id, coordinate, bytes.fromhex(tag), self._machine.next_number(), 1)
-        k0 = os.urandom(32)
-        parts = tuple(
-            (provision.Part(direction, 0, 0, TABLE, 0, TABLE), os.urandom(16 * TABLE)) for direction in (0, 1)
-        )
-        for part, elements in parts:
-            TableFile.write(self._folder / f"{name}.{WAYS[part.direction]}.0.table", link, part, elements)
-        disk.write(self._folder / f"{name}.link", provision.File(link, k0, ()).encode(k0))
-        self._machine.enrol(_served(self._folder, self._config, name))
-        disk.write(out, provision.File(link, k0, parts).encode(k0))
-        print(f"{name} is enrolled under the number {link.client_id}", flush=True)
+    def _enrol(self, name: str, tag: bytes, out: Path) -> None:
+        """A client that is new here, or one that was revoked: the same tag under a new number, with another initial key and
+        other tables. Everything follows from the file for the client, which is made first: who does this again after a crash finds
+        it, and what is there already."""
+        made = self._folder / f"{name}{ENROLLING}"
+        if not made.exists() or provision.identity(made.read_bytes()).client_id in self._machine.revoked():
+            hub_id, coordinate = bytes.fromhex(self._config["id"]), self._config["coordinate"]
+            link = provision.Link(hub_id, coordinate, tag, self._machine.next_number(), 1)
+            parts = [provision.Part(direction, 0, 0, TABLE, 0, TABLE) for direction in (0, 1)]
+            k0 = os.urandom(32)
+            file = provision.File(link, k0, tuple((part, os.urandom(16 * TABLE)) for part in parts))
+            disk.write(made, file.encode(k0))
+        file = provision.decode(made.read_bytes())
+        known = _linked(self._folder, name)
+        if known is None or known.link.client_id < file.link.client_id:
+            _enrol(self._folder, name, file)
+        self._config = _with_client(self._folder, name, tag)
+        if file.link.client_id == self._machine.next_number():
+            self._machine.enrol(_served(self._folder, self._config, name))
+        self._made[made] = out
+
+    def hand_out(self) -> None:
+        """Whoever was enrolled is so durably: the files can be taken."""
+        for made, out in self._made.items():
+            octets = made.read_bytes()
+            disk.write(out, octets)
+            number = provision.identity(octets).client_id
+            print(f"{self.name(number)} is enrolled under the number {number}", flush=True)
+
+    def forget(self) -> None:
+        for made in self._made:
+            disk.erase(made)
+        self._made = {}
 
 
 def run_hub(arguments: argparse.Namespace) -> int:
@@ -279,8 +342,10 @@ def run_hub(arguments: argparse.Namespace) -> int:
                     print(f"share of {effect.key_id.hex()}", flush=True)
                 case hubs.Refilled():
                     print(f"client {effect.client_id} has table {effect.number}", flush=True)
+        operator.hand_out()
         while given:
             disk.erase(given.pop())
+        operator.forget()
 
 
 def _destroyed(table: Table, direction: int, link: str) -> None:
@@ -311,6 +376,7 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument("--count", type=int, default=1)
     look_up = actions.add_parser("lookup", help="ask the hubs which client has a name")
     look_up.add_argument("name")
+    look_up.add_argument("--remember", action="store_true", help="as a peer, in skex.json")
     publish = actions.add_parser("publish", help="tell the hubs what this client accepts")
     publish.add_argument("--withdraw", action="store_true", help="take it back")
     authorise = actions.add_parser("authorise", help="say at the hubs whether another client may ask for keys")
@@ -320,31 +386,32 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
     withdraw.add_argument("key_id")
 
 
-def client_config(folder: Path) -> clients.ClientConfig:
+def client_config(folder: Path) -> tuple[clients.ClientConfig, list[dict[str, Any]]]:
+    """Also what skex.json says of the hubs, in the same order: of those at which this client is enrolled."""
+    disk.finish(folder)
     config = json.loads((folder / "skex.json").read_text())
-    roster = sorted(config["hubs"], key=lambda hub: int(hub["coordinate"]))
     tag = bytes.fromhex(config["tag"])
-    _take_in(folder, {(bytes.fromhex(hub["id"]), tag): hub["name"] for hub in roster})
-    return clients.ClientConfig(
-        bytes.fromhex(config["tag"]),
-        tuple(
-            clients.HubOfClient(_link(folder, hub["name"]), hub["coordinate"]) for hub in roster
-        ),
-        frozenset(bytes.fromhex(peer["tag"]) for peer in config["peers"]),
-    )
+    _take_in(folder, {(bytes.fromhex(hub["id"]), tag): hub["name"] for hub in config["hubs"]})
+    there = [hub for hub in config["hubs"] if _linked(folder, hub["name"]) is not None]
+    roster = sorted(there, key=lambda hub: int(hub["coordinate"]))
+    links = tuple(clients.HubOfClient(_link(folder, hub["name"]), hub["coordinate"]) for hub in roster)
+    peers = frozenset(bytes.fromhex(peer["tag"]) for peer in config["peers"])
+    return clients.ClientConfig(tag, links, peers), roster
 
 
 class _ClientRunner:
     def __init__(self, arguments: argparse.Namespace) -> None:
         folder: Path = arguments.dir
         self._arguments = arguments
+        if arguments.out_dir and arguments.out_dir.exists():
+            disk.finish(arguments.out_dir)
         self._names = json.loads((folder / "skex.json").read_text())
         self._store = Store(folder)
         self._endpoint = udp.Endpoint(("127.0.0.1", 0))
+        config, roster = client_config(folder)
         replaced = dict(entry.split("=", 1) for entry in arguments.hub_address)
-        roster = sorted(self._names["hubs"], key=lambda hub: int(hub["coordinate"]))
         self._addresses = [udp.parse(replaced.get(hub["name"], hub["address"])) for hub in roster]
-        self._machine = clients.Client(client_config(folder), self._store.read(), os.urandom, time.monotonic())
+        self._machine = clients.Client(config, self._store.read(), os.urandom, time.monotonic())
         self._roster = [hub["name"] for hub in roster]
         self._done = 0
         self._failed = False
@@ -435,6 +502,7 @@ class _ClientRunner:
                         print(f"hearsay {effect.key_id.hex()} lying {_listed(effect.lying)}", flush=True)
                 case clients.Received():
                     self._give(effect.key_id, effect.key)
+                    self._machine.taken(effect)
                 case clients.Report():
                     told = f"lying {_listed(effect.lying)}" if effect.lying else "good"
                     doubt = "" if effect.proven else ", not proven"
@@ -450,6 +518,8 @@ class _ClientRunner:
                     offer = "no offer" if said.offer is None else f"offer {said.offer.encode().hex()}"
                     dissent = f", {_listed(said.otherwise)} say otherwise" if said.otherwise else ""
                     print(f"found {tag}, {offer}{dissent}", flush=True)
+                    if said.client is not None and self._arguments.remember:
+                        self._remember(effect.name.decode(), said.client)
                     self._done += 1
                     self._failed = said.client is None
                 case clients.NothingSaid():
@@ -469,6 +539,12 @@ class _ClientRunner:
         if self._arguments.out_dir:
             keyfile.write(self._arguments.out_dir, f"{key_id.hex()}-0.key", key)
 
+
+    def _remember(self, name: str, tag: bytes) -> None:
+        """From the next start on a peer, whose keys are accepted too."""
+        peers = [peer for peer in self._names["peers"] if peer["name"] != name]
+        self._names["peers"] = [*peers, {"name": name, "tag": tag.hex()}]
+        disk.write(self._arguments.dir / "skex.json", json.dumps(self._names, indent=2).encode())
 
     def _store_table(self, came: clients.CameTable) -> None:
         folder: Path = self._arguments.dir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -296,12 +295,8 @@ class Store:
         """Returns when the record is durable. If it raises, nothing may leave until it was read again."""
         self._sequence += 1
         disk.write(self._path, record(self._enrolment, durable, self._sequence))
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def read(self, side: str) -> Durable:
+        disk.finish_one(self._path)
         durable, self._sequence = restore(self._enrolment, [self._path.read_bytes()], side)
         return durable
