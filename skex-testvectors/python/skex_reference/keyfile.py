@@ -16,6 +16,12 @@ def fingerprint(identity: bytes, index: int, key: bytes) -> str:
     return " ".join(digits[at : at + 4] for at in range(0, 16, 4))
 
 
+def begin(folder: Path | None) -> None:
+    """At a start: erases a key that was being written when the last one ended."""
+    if folder is not None and folder.exists():
+        disk.finish(folder)
+
+
 def write(folder: Path, name: str, key: bytes) -> None:
     """Durable: whoever gave the key may erase it then. One that is given again after a crash is the same."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -189,9 +189,9 @@ class Hub:
         self._requested[number] = -REQUEST_EVERY
         self.effects += [Retired(number, direction, table) for direction, table in ends.retired_but_there()]
 
-    def number(self, tag: bytes) -> int:
-        """Under which the client of this tag is enrolled now."""
-        return next(number for number, client in self._clients.items() if client.link.client_tag == tag)
+    def number(self, tag: bytes) -> int | None:
+        """Under which the client of this tag is enrolled now, if it is."""
+        return next((number for number, client in self._clients.items() if client.link.client_tag == tag), None)
 
     def tag(self, client_id: int) -> bytes:
         revoked = self._revoked.get(client_id)
@@ -244,7 +244,12 @@ class Hub:
         return max([*self._clients, *self._revoked], default=-1) + 1
 
     def enrol(self, client: ClientConfig) -> None:
-        """A client under the next number; the same tag may have had another before, which was revoked."""
+        """A client under the next number; the same tag may have had another before, which was revoked. One that a start found in the
+        configuration already, after a crash, is there."""
+        there = self._clients.get(client.link.client_id)
+        if there is not None and (there.link.client_tag, there.link.k0) == (client.link.client_tag, client.link.k0):
+            self._persist()
+            return
         names = {name for other in self._clients.values() for name in other.names}
         tags = [other.link.client_tag for other in self._clients.values()]
         if client.link.client_tag in tags or not names.isdisjoint(client.names):

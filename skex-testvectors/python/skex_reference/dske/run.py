@@ -256,6 +256,10 @@ class _Operator:
             self._enrol(name, bytes.fromhex(order["tag"]) if order["tag"] else tags[name], Path(order["out"]))
             return
         number = machine.number(tags[name])
+        if number is None:
+            # Also where a crash left the order of a revocation behind that is durable.
+            print(f"{name} is no client", flush=True)
+            return
         match order["order"]:
             case "key":
                 machine.replace_initial_key(number, bytes.fromhex(order["key"]))
@@ -281,8 +285,7 @@ class _Operator:
         if known is None or known.link.client_id < file.link.client_id:
             _enrol(self._folder, name, file)
         self._config = _with_client(self._folder, name, tag)
-        if file.link.client_id == self._machine.next_number():
-            self._machine.enrol(_served(self._folder, self._config, name))
+        self._machine.enrol(_served(self._folder, self._config, name))
         self._made[made] = out
 
     def hand_out(self) -> None:
@@ -312,12 +315,6 @@ def run_hub(arguments: argparse.Namespace) -> int:
     paths: dict[int, int] = {}
     print("hub listens on {}:{}".format(*endpoint.bound), flush=True)
     while True:
-        came = endpoint.receive(machine.next_timeout(time.monotonic()))
-        if came is not None:
-            client_id = machine.receive(time.monotonic(), *came)
-            if client_id is not None:
-                # Only what opened tells where a client is.
-                paths[client_id] = came[0]
         machine.timeout(time.monotonic())
         for path_of_order, order in orders.waiting(folder):
             operator.carry_out(order)
@@ -346,6 +343,12 @@ def run_hub(arguments: argparse.Namespace) -> int:
         while given:
             disk.erase(given.pop())
         operator.forget()
+        came = endpoint.receive(machine.next_timeout(time.monotonic()))
+        if came is not None:
+            client_id = machine.receive(time.monotonic(), *came)
+            if client_id is not None:
+                # Only what opened tells where a client is.
+                paths[client_id] = came[0]
 
 
 def _destroyed(table: Table, direction: int, link: str) -> None:
@@ -403,8 +406,7 @@ class _ClientRunner:
     def __init__(self, arguments: argparse.Namespace) -> None:
         folder: Path = arguments.dir
         self._arguments = arguments
-        if arguments.out_dir and arguments.out_dir.exists():
-            disk.finish(arguments.out_dir)
+        keyfile.begin(arguments.out_dir)
         self._names = json.loads((folder / "skex.json").read_text())
         self._store = Store(folder)
         self._endpoint = udp.Endpoint(("127.0.0.1", 0))

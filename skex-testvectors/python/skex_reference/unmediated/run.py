@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    keyfile.begin(arguments.out_dir)
     own, peer = arguments.id.encode(), arguments.peer_id.encode()
     name_a, name_b = (own, peer) if arguments.role == "a" else (peer, own)
     enrolment = Enrolment(name_a, name_b, arguments.lane, context=arguments.context.encode())

@@ -1,0 +1,1 @@
+"""What `live.py` runs."""
