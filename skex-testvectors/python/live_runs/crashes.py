@@ -61,7 +61,8 @@ class Crashes(Network):
         for number in (1, 2):
             self.hub(number, ours=number == 1)
         taps = [self.tap("bob", number) for number in (1, 2)]
-        waits, before, theirs = self.killed_client("bob", "wait", "--count", "1000"), -1, set()
+        theirs: set[bytes] = set()
+        waits, before = self.killed_client("bob", "wait", "--count", "1000"), -1
         while self.kills(waits) > before:
             before = self.kills(waits)
             out = f"alice-{len(theirs)}"

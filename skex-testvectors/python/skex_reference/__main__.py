@@ -9,7 +9,6 @@ from pathlib import Path
 from .dske import distributor, orders
 from .dske import run as dske
 from .unmediated import run as unmediated
-from .vectors import files
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
@@ -52,6 +51,9 @@ def main() -> int:
         return distributor.run(arguments)
     if arguments.command == "peer":
         return unmediated.run(arguments)
+    # What only these need takes a while to load.
+    from .vectors import files
+
     if arguments.command == "verify":
         return 0 if files.verify(arguments.folder) else 1
     files.generate(arguments.cases, arguments.out)

@@ -222,12 +222,10 @@ class Ends:
 
     def retired_but_there(self) -> list[tuple[int, Table]]:
         """What a crash kept from being erased: the direction, and the table."""
-        ends = [(self.sends, end) for end in self.senders.values()]
-        others = [(self.receives, end) for end in self.receivers.values()]
+        ends = [(self.sends, end.retired, end.table) for end in self.senders.values()]
+        others = [(self.receives, end.retired, end.table) for end in self.receivers.values()]
         return [
-            (direction, end.table)
-            for direction, end in [*ends, *others]
-            if end.retired and any(end.table.read(0, len(end.table)))
+            (direction, table) for direction, retired, table in [*ends, *others] if retired and any(table.read(0, table.held))
         ]
 
     # ---- leases

@@ -40,8 +40,9 @@ def give(arguments: argparse.Namespace) -> int:
     match arguments.order:
         case "key":
             key = arguments.file.read_bytes()
-            if len(key) != 32:
-                raise ValueError("an initial key has 32 octets")
+            if len(key) != 32 or not any(key):
+                # Zeros are what is left of a file that was erased.
+                raise ValueError("an initial key has 32 octets, and not zeros only")
             order["key"] = key.hex()
         case "retire":
             order |= {"direction": WAYS.index(arguments.way), "table": arguments.table}
