@@ -94,7 +94,7 @@ class Operators(Network):
             # Behind the header with K0 and two parts: chunks of 4096 elements, each with its tag.
             octets = file.read_bytes()
             chunks = [octets[at : at + 65536] for at in range(47 + 32 + 2 + 2 * 16 + 16, len(octets), 65536 + 16)]
-            self.assertEqual(chunks, [bytes(65536)] * 8)
+            self.assertEqual([any(chunk) for chunk in chunks], [False] * 8)
 
     def test_tables_come_to_the_reference_in_portions(self) -> None:
         self.in_portions(True)
