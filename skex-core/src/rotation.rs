@@ -270,12 +270,8 @@ impl Rotation {
                 let there = holding.contains(&generation);
                 rotation.set_ordered(place, false);
                 match stage {
-                    Stage::Empty => {}
-                    Stage::Retiring => {
-                        if !there {
-                            rotation.leave(place);
-                        }
-                    }
+                    // What is to be retired is ordered to be again, there or not: its key goes with that.
+                    Stage::Empty | Stage::Retiring => {}
                     Stage::Installing if there => rotation.state.set(place, Stage::Installed),
                     Stage::Installed | Stage::Withdrawn if there => {}
                     Stage::Installing | Stage::Installed | Stage::Withdrawn if reinstall => {

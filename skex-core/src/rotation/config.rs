@@ -38,7 +38,8 @@ impl RotationConfig {
         self
     }
 
-    /// How long an old generation stays after both ends have moved, for what is under way. WireGuard: 180 seconds.
+    /// How long an old generation stays after both ends have moved, for what is under way. WireGuard
+    /// needs none: a session needs its key no more once it is made.
     #[must_use]
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

@@ -290,6 +290,24 @@ fn what_was_refused_is_ordered_again_although_the_other_end_says_something_meanw
     }
 }
 
+/// The embedder keeps a key until it is told to retire it, so it has to be told that of each.
+#[test]
+fn what_is_to_be_retired_is_ordered_to_be_although_the_consumer_lost_it() {
+    let mut world = World::established(true);
+    for at in [0, 1] {
+        world.step(at, Step::Ready).unwrap();
+    }
+    at_once(&mut world, None);
+    world.step(1, Step::Time(GRACE)).unwrap();
+    at_once(&mut world, Some(RotationEvent::Retire(1)));
+    world.step(0, Step::ConsumerDies).unwrap();
+    at_once(&mut world, Some(RotationEvent::Retire(1)));
+    world.settle().unwrap();
+    assert_eq!(world.ends[0].consumer.held, BTreeSet::from([2]));
+    let status = world.ends[0].machine.status();
+    assert!(!status.holds.contains(&1) && !status.keeps.contains(&1), "{status:?}");
+}
+
 /// The consumer takes longer to install the key again than a status is repeated.
 #[test]
 fn a_consumer_that_is_slow_to_come_back_transmits_again() {
