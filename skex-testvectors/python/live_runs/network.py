@@ -25,9 +25,9 @@ class Network(Live):
     def hub(self, number: int, ours: bool, *arguments: str) -> Process:
         """Again on the port that it had, if it ran before."""
         program = self.reference if ours else self.skex
-        where = f"127.0.0.1:{self.addresses.get(number, 0)}"
-        hub = program("hub", "--dir", f"net/hub-{number}", "--listen", where, *arguments)
-        self.addresses[number] = hub.port()
+        port = self.addresses.setdefault(number, self.free_port())
+        hub = program("hub", "--dir", f"net/hub-{number}", "--listen", f"127.0.0.1:{port}", *arguments)
+        hub.port()
         return hub
 
     def stop(self, hubs: list[Process]) -> None:

@@ -155,9 +155,14 @@ class Live(unittest.TestCase):
 
 
     def free_port(self) -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-            one.bind(("127.0.0.1", 0))
-            return int(one.getsockname()[1])
+        """For an end that starts on it again and again: below those that the system gives to others meanwhile."""
+        while True:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                try:
+                    one.bind(("127.0.0.1", random.randrange(20000, 32000)))
+                    return int(one.getsockname()[1])
+                except OSError:
+                    pass
 
 
     def is_nowhere(self, secrets: set[bytes], folder: str) -> None:
