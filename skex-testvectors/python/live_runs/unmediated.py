@@ -230,12 +230,17 @@ class Unmediated(Live):
         """Of a key that was taken and not written any more, only the program has a copy; of all others both have the same."""
         self.they_start()
         before, port = self.secrets(), self.free_port()
-        ours, seen, number = self.killed(*self.our_end("--bind", f"127.0.0.1:{port}", count=1000)), -1, 1
+        ours, seen, number, unanswered = self.killed(*self.our_end("--bind", f"127.0.0.1:{port}", count=1000)), -1, 1, 0
         while self.kills(ours) > seen:
             seen = self.kills(ours)
-            number += 1
             theirs = self.their_connect(port)
-            self.assertEqual(theirs.ended(), 0, theirs.output + ours.output)
+            while theirs.ended() != 0:
+                # On a busy machine the reference may be away whenever the program sends.
+                unanswered += 1
+                self.assertIn("nobody answered", theirs.output, ours.output)
+                self.assertLess(unanswered, 4, ours.output)
+                theirs = self.their_connect(port)
+            number += 1
         ours.wait_for(theirs.wait_for(r"fingerprint +([0-9a-f]{4}(?: [0-9a-f]{4}){3})")[1])
         self.assertGreater(seen, 8)
         ours.stop()

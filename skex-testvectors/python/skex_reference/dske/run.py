@@ -43,6 +43,9 @@ class TableFile:
         self.origin, self.number = header.number(1), header.number(2)
         self._elements, self.held = header.number(4), header.number(4)
 
+    def close(self) -> None:
+        self._file.close()
+
     def __len__(self) -> int:
         return self._elements
 
@@ -119,6 +122,7 @@ def _add_tables(folder: Path, name: str, file: provision.File) -> None:
             # What was taken in already, in part or whole, changes nothing.
             if part.end > table.held:
                 table.append(part, elements)
+            table.close()
 
 
 def _forget_link(folder: Path, name: str) -> None:
