@@ -78,6 +78,27 @@ class Crashes(Network):
         for number, tap in enumerate(taps, 1):
             self.nothing_is_left(tap, f"bob/hub-{number}")
 
+    def test_tables_come_over_the_network_to_who_is_killed_at_every_point(self) -> None:
+        """Each start begins with the table that had not come whole. Then a key that needs all of them."""
+        self.provision(2, "4KiB")
+        for number in (1, 2):
+            self.hub(number, ours=False)
+            self.more_tables(number, "bob", "--out", f"net/bob/hub-{number}.1.provision")
+        for _ in range(2):
+            for number in (1, 2):
+                self.more_tables(number, "alice", "--over-network")
+            over = time.monotonic() + PATIENCE
+            while list((self.folder / "net").glob("hub-*/alice.*.provision")) and time.monotonic() < over:
+                time.sleep(0.02)
+        comes = self.killed_client("alice", "tables", "--count", "8")
+        self.assertEqual(comes.ended(), 0, comes.output)
+        self.assertGreater(self.kills(comes), 9)
+        for path in (self.folder / "net" / "alice").glob("hub-*.*.[12].table"):
+            hub, rest = path.name.split(".", 1)
+            other = self.folder / "net" / hub / f"alice.{rest}"
+            self.assertTrue(path.read_bytes()[HEADER:] == other.read_bytes()[HEADER:], path.name)
+        self.make_key(True, False, "--threshold", "2", "--key-len", "6000")
+
     def killed_hub(self, number: int) -> Process:
         port = self.addresses.setdefault(number, self.free_port())
         return self.killed("hub", "--dir", f"net/hub-{number}", "--listen", f"127.0.0.1:{port}")

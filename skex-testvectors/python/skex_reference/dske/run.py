@@ -379,7 +379,7 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0])
     wait = actions.add_parser("wait", help="await keys of other clients")
     wait.add_argument("--count", type=int, default=1)
-    tables = actions.add_parser("tables", help="await tables that hubs send")
+    tables = actions.add_parser("tables", help="await tables that hubs send, until so many of them are here")
     tables.add_argument("--count", type=int, default=1)
     look_up = actions.add_parser("lookup", help="ask the hubs which client has a name")
     look_up.add_argument("name")
@@ -420,6 +420,9 @@ class _ClientRunner:
         self._machine = clients.Client(config, self._store.read(), os.urandom, time.monotonic())
         self._roster = [hub["name"] for hub in roster]
         self._done = 0
+        if arguments.action == "tables":
+            tables = [table for hub in config.hubs for table in (*hub.link.uplinks, *hub.link.downlinks)]
+            self._done = sum(table.origin == 1 for table in tables)
         self._failed = False
 
     def run(self) -> int:
