@@ -241,7 +241,10 @@ class Unmediated(Live):
                 self.assertLess(unanswered, 4, ours.output)
                 theirs = self.their_connect(port)
             number += 1
-        ours.wait_for(theirs.wait_for(r"fingerprint +([0-9a-f]{4}(?: [0-9a-f]{4}){3})")[1])
+            key, over = theirs.wait_for(r"fingerprint +([0-9a-f]{4}(?: [0-9a-f]{4}){3})")[1], time.monotonic() + PATIENCE
+            while self.kills(ours) == seen and key not in ours.output:
+                self.assertLess(time.monotonic(), over, ours.output)
+                time.sleep(0.02)
         self.assertGreater(seen, 8)
         ours.stop()
         found = self.keys("theirs")

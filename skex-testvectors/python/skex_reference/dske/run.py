@@ -543,10 +543,9 @@ class _ClientRunner:
 
     def _give(self, key_id: bytes, key: bytes) -> None:
         self._done += self._arguments.action in ("get", "wait")
-        fingerprint = keyfile.fingerprint(key_id, 0, key)
-        print(f"key {key_id.hex()} fingerprint {fingerprint}", flush=True)
         if self._arguments.out_dir:
             keyfile.write(self._arguments.out_dir, f"{key_id.hex()}-0.key", key)
+        print(f"key {key_id.hex()} fingerprint {keyfile.fingerprint(key_id, 0, key)}", flush=True)
 
 
     def _remember(self, name: str, tag: bytes) -> None:

@@ -158,6 +158,6 @@ class _Runner:
             self._store.write(self._machine.durable)
         self._keys += 1
         name = established.session_id.hex()
-        print(f"key {name}-{index:x} fingerprint {keyfile.fingerprint(established.session_id, index, key)}", flush=True)
         if self._arguments.out_dir:
             keyfile.write(self._arguments.out_dir, f"{name}-{index:x}.key", key)
+        print(f"key {name}-{index:x} fingerprint {keyfile.fingerprint(established.session_id, index, key)}", flush=True)
