@@ -2,7 +2,8 @@
 
 use skex_unmediated::{MAX_RECORD, Record};
 
-/// Two slots, written in turn, so that a write that fails leaves the record before.
+/// Two slots, written in turn, so that a write that fails leaves the record before. Once one is whole the other is erased: it holds the
+/// chain key of the epoch that was left (docs/draft-skex-unmediated.md, "Rules for Storage").
 pub struct Slots {
     octets: [[u8; MAX_RECORD]; 2],
     lengths: [usize; 2],
@@ -16,7 +17,7 @@ impl Slots {
         Self { octets: [[0; MAX_RECORD]; 2], lengths: [0; 2], next: 0 }
     }
 
-    /// Stores a record in the older slot.
+    /// Stores a record in the empty slot, and erases the other.
     ///
     /// # Errors
     /// Never; a real flash fails.
@@ -25,7 +26,15 @@ impl Slots {
         self.octets[self.next][..record.len()].copy_from_slice(record);
         self.lengths[self.next] = record.len();
         self.next = 1 - self.next;
+        self.octets[self.next].fill(0);
+        self.lengths[self.next] = 0;
         Ok(())
+    }
+
+    /// Whether one record can be read, and no octet of the one before.
+    #[must_use]
+    pub fn hold_one(&self) -> bool {
+        self.lengths[1 - self.next] > 0 && self.octets[self.next].iter().all(|octet| *octet == 0)
     }
 
     /// Both slots as they are.

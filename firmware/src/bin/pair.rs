@@ -86,6 +86,9 @@ impl Pair {
             return false;
         }
         let [a, b] = &self.ends;
+        if !a.slots.hold_one() || !b.slots.hold_one() {
+            return false;
+        }
         let session = |end: &End| end.peer.session().map(|session| session.id);
         a.peer.epoch() == epoch + 1 && session(a).is_some() && session(a) == session(b)
     }
