@@ -305,7 +305,9 @@ impl AnsweringChain {
         copy(reader.take(suite.hash_len())?, self.link.expose_mut());
         self.position = reader.u32()?;
         self.kept = reader.u8()?;
-        if self.position > MAX_OUTPUTS {
+        // An output is kept only below the position.
+        let skipped = 1_u32.checked_shl(self.position).map_or(u32::MAX, |bit| bit.wrapping_sub(1));
+        if self.position > MAX_OUTPUTS || u32::from(self.kept) & !skipped != 0 {
             return Err(reader.error(DecodeErrorKind::BadValue));
         }
         for (slot, key) in self.window.iter_mut().enumerate() {

@@ -50,8 +50,8 @@
 use skex_core::record::{self, Newest, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
 use skex_core::{HashSecret, KeyId, MAX_HASH_LEN, SecretBytes, Suite};
 use skex_wire::unmediated::{
-    GUARD_LEN, MAX_SUITES, MIX_OFFER_LEN, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN, Pseudonym,
-    SessionStatus, TAG_LEN,
+    FirstMessage, GUARD_LEN, MAX_SUITES, MIX_OFFER_LEN, NONCE_LEN, Offer, OfferedSuites, PSEUDONYM_LEN,
+    Pseudonym, SecondMessage, SessionStatus, TAG_LEN,
 };
 use skex_wire::{DecodeError, DecodeErrorKind, EncodeError, Reader, SuiteId, Writer};
 
@@ -381,6 +381,11 @@ impl State {
         let session = reader.u8().map_err(bad)?;
         self.recovery = Recovery::of(session);
         self.session = read_session(session, reader).map_err(bad)?;
+        let (has_session, is_initiator) =
+            (self.session.status != Status::None, self.session.role == Role::Initiator);
+        if has_session != (self.epoch > 0) || (!has_session && (is_initiator || link != 0)) {
+            return Err(RestoreError::Content);
+        }
         self.chain.overwrite(&HashSecret::zeroed(self.suite));
         self.chain.expose_mut().copy_from_slice(reader.take(self.suite.hash_len()).map_err(bad)?);
         if self.epoch > 0 {
@@ -388,8 +393,6 @@ impl State {
             self.previous.own = Pseudonym::new(reader.array().map_err(bad)?);
             self.previous.peer = Pseudonym::new(reader.array().map_err(bad)?);
             self.previous.peer_mac.overwrite(&SecretBytes::copied_from(reader.array_ref().map_err(bad)?));
-        } else if link != 0 || self.session.status != Status::None {
-            return Err(RestoreError::Content);
         }
         if self.session.status.has_keys() {
             self.answering.read(self.suite, reader).map_err(bad)?;
@@ -437,22 +440,33 @@ impl Link {
                 third_tag: reader.array()?,
                 fourth_tag: reader.array()?,
             }),
-            _ if kind & !(OFFERED | CHOSEN) == 2 => Ok(Self::Ahead(Third {
-                first_flags: reader.u8()?,
-                initiator_nonce: reader.array()?,
-                offer: OfferedSuites::new(reader.prefixed_u8()?).map_err(|kind| reader.error(kind))?.into(),
-                second_flags: reader.u8()?,
-                responder_nonce: reader.array()?,
-                tag: reader.array()?,
-                guard: reader.array()?,
-                good_tag: reader.array()?,
-                void_tag: reader.array()?,
-                mix_offer: if kind & OFFERED == 0 { None } else { Some(reader.array()?) },
-                choice: if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? },
-            })),
+            // A choice is one of an offer.
+            _ if kind & !(OFFERED | CHOSEN) == 2 && kind & (OFFERED | CHOSEN) != CHOSEN => {
+                Ok(Self::Ahead(Third {
+                    first_flags: read_flags(reader, FirstMessage::VOID)?,
+                    initiator_nonce: reader.array()?,
+                    offer: OfferedSuites::new(reader.prefixed_u8()?)
+                        .map_err(|kind| reader.error(kind))?
+                        .into(),
+                    second_flags: read_flags(reader, SecondMessage::VOID | SecondMessage::STATELESS)?,
+                    responder_nonce: reader.array()?,
+                    tag: reader.array()?,
+                    guard: reader.array()?,
+                    good_tag: reader.array()?,
+                    void_tag: reader.array()?,
+                    mix_offer: if kind & OFFERED == 0 { None } else { Some(reader.array()?) },
+                    choice: if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? },
+                }))
+            }
             _ => Err(reader.error(DecodeErrorKind::BadValue)),
         }
     }
+}
+
+/// Those of a message that was sent: the peer takes no other.
+fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, DecodeError> {
+    let flags = reader.u8()?;
+    if flags & !known == 0 { Ok(flags) } else { Err(reader.error(DecodeErrorKind::BadValue)) }
 }
 
 fn read_suite(reader: &mut Reader<'_>) -> Result<Suite, RestoreError> {

@@ -275,6 +275,11 @@ impl Maker<'_> {
         self.refuse("held in epoch 1", &Wanted { recovery: 1, ..LIVE });
         self.refuse("open, of no recovery lane", &Wanted { recovery: 2, ..FRESH });
         self.refuse("wanted, of no recovery lane", &Wanted { recovery: 3, ..FRESH });
+        self.refuse("no session in epoch 1", &Wanted { session: 0, ..LIVE });
+        self.refuse("an initiator in epoch 0", &Wanted { initiator: true, ..FRESH });
+        self.refuse("an output kept below the first", &Wanted { kept: &[2], position: 2, ..LIVE });
+        let without_offer = Wanted { session: 1, link: "Ahead", mix: (false, Some(1)), ..LIVE };
+        self.refuse("a choice without an offer", &without_offer);
         for (name, slots, layer, flag) in [
             ("nothing", [Vec::new(), Vec::new()], Layer::State, "Empty"),
             ("erased", [vec![0; 200], vec![0xff; 200]], Layer::State, "Empty"),
@@ -306,6 +311,8 @@ impl Maker<'_> {
             ("a refusal as a choice", altered(&chosen, 1, 0), Layer::Decode, "Content"),
             ("choice 3", altered(&chosen, 1, 3), Layer::Decode, "Content"),
             ("an offer of one suite twice", altered(&ahead, 75, 2), Layer::Decode, "Content"),
+            ("a flag that no first message has", altered(&ahead, 93, 2), Layer::Decode, "Content"),
+            ("a flag that no second message has", altered(&ahead, 73, 4), Layer::Decode, "Content"),
         ] {
             let mut case = self.group.case(name, "not a state to go on from");
             case.hexes("slots", &slots).set("sequence", Value::Null).set("state", Value::Null);

@@ -183,7 +183,7 @@ def decode(body: bytes, side: str, lane: int) -> Durable:
     if recovery and (recovery == HELD) == (lane == RECOVERY_LANE) or (recovery == HELD and epoch):
         raise DecodeError("no such recovery on this lane")
     kind, extensions = kind & 15, kind & ~15
-    if kind > 2 or extensions & ~(OFFERED | CHOSEN) or (extensions and kind != 2):
+    if kind > 2 or extensions & ~(OFFERED | CHOSEN) or extensions == CHOSEN or (extensions and kind != 2):
         raise DecodeError("no such link")
     if status > VOID or (epoch == 0) != (status == NONE) or (epoch == 0 and (kind or initiated)):
         raise DecodeError("no such link or session")
