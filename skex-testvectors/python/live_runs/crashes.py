@@ -140,10 +140,13 @@ class Crashes(Network):
             self.nothing_is_left(tap, f"hub-1/{client}")
 
     def carried_out(self, end: str, *order: str, enough: int) -> None:
-        """An order that waits for a hub, which is killed at each point while it carries it out, and goes on after a start. Whatever the
+        """An order that waits for a hub or client, which is killed at each point while it carries it out, and goes on after a start. Whatever the
         point, all is then as without a crash."""
         self.order(end, *order)
-        hub = self.killed("--orders", f"net/{end}")
+        if end.startswith("hub-"):
+            hub = self.killed("--orders", f"net/{end}", "hub", "--dir", f"net/{end}", "--listen", "127.0.0.1:0")
+        else:
+            hub = self.killed("--orders", f"net/{end}", "client", "--dir", f"net/{end}", *self.reach(end), "wait")
         self.assertEqual(hub.ended(), 0, hub.output)
         left = re.findall(r"point [0-9]+ leaves (.*)", hub.output)
         self.assertGreater(len(left), enough, hub.output)
@@ -178,6 +181,27 @@ class Crashes(Network):
         left = [path.name for path in (self.folder / "net" / "hub-1").iterdir()]
         self.assertFalse([name for name in left if name.startswith("alice") or name.endswith((".enrolling", ".erasing", ".new"))], left)
         self.is_nowhere(pads, "net/hub-1")
+
+    def test_a_client_is_killed_at_every_point_of_its_operators_orders(self) -> None:
+        """Another initial key, given at both ends; and a table that is taken out of service at both. A key follows. While alice is
+        killed, no hub is there: what they prove is not what is looked at."""
+        self.provision(2)
+        for number in (1, 2):
+            self.more_tables(number, "alice", "--out", f"net/alice/hub-{number}.1.provision")
+        hubs = [self.hub(number, ours=False) for number in (1, 2)]
+        self.does("alice", True, "lookup", "bob")
+        self.stop(hubs)
+        self.operate("provision", "key", "--dir", "net/hub-1", "--link", "alice", "--out", "next-key")
+        key = (self.folder / "next-key").read_bytes()
+        self.order("alice", "key", "hub-1", "next-key")
+        self.carried_out("alice", "retire", "hub-1", "uplink", "0", enough=10)
+        self.assertTrue(self.erased("alice/hub-1.uplink.0.table"))
+        for number in (1, 2):
+            self.hub(number, ours=False)
+        self.operate("hub", "--dir", "net/hub-1", "retire", "alice", "--uplink", "0")
+        shutil.rmtree(self.folder / "net" / "alice-saved")
+        self.make_key(True, False, "--threshold", "2")
+        self.assertIn(key.hex(), (self.folder / "net" / "alice" / "reference.json").read_text())
 
     def pads(self, end: str, table: str) -> set[bytes]:
         """Some elements of it."""

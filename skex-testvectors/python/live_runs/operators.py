@@ -229,6 +229,9 @@ class Operators(Network):
             else:
                 self.order(f"hub-{number}", "enrol", "carol", file, "--tag", tag)
                 hub.wait_for("carol is enrolled under the number 2")
+        if not ours:
+            self.order("hub-1", "enrol", "carol", "net/again.provision", "--tag", tag)
+            hubs[1].wait_for("refused: enrol carol")
         self.get_key(ours, "alice-2")
         self.assertEqual(waits.ended(), 0, waits.output)
         self.assertIn(self.tag_of("bob"), self.does("carol", ours, "lookup", "bob", "--remember").output)

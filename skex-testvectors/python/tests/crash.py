@@ -1,5 +1,5 @@
 """Runs an end of the reference that is killed again and again: `python3 crash.py ARGUMENT ...`, the arguments as for `skex_reference`, or
-`python3 crash.py --orders DIR`, of a hub.
+`python3 crash.py --orders DIR ARGUMENT ...`, of a hub or client.
 
 A point is before whatever changes what is durable (a sync, a change of name, a removal, elements of a table overwritten), and before the
 first datagram after that. The first process is killed (as by `kill -9`) at its first point, the next one, started from what that left
@@ -89,7 +89,7 @@ def one_after_the_other() -> int:
 
 
 def orders(folder: Path) -> int:
-    """A hub with orders that wait. For each point anew: killed there, and started again, to the end. Prints what is there then, of which
+    """A hub or client with orders that wait. For each point anew: killed there, and started again, to the end. Prints what is there then, of which
     every line should be the same; the last one is of a start that was not killed."""
     saved = folder.with_name(folder.name + "-saved")
     shutil.rmtree(saved, ignore_errors=True)
@@ -130,8 +130,9 @@ def _state(folder: Path) -> dict[str, Any]:
     return {
         "files": sorted(path.name for path in folder.iterdir()),
         "numbers": {path.stem: provision.identity(path.read_bytes()).client_id for path in folder.glob("*.link")},
-        "stored": [sorted(stored["links"]), stored["revoked"]],
-        "clients": [client["name"] for client in json.loads((folder / "skex.json").read_text())["clients"]],
+        "stored": [sorted(stored["links"]), stored.get("revoked")],
+        "next keys": [link["nextInitialKey"] for link in stored["links"].values()],
+        "clients": [client["name"] for client in json.loads((folder / "skex.json").read_text()).get("clients", [])],
         "zeros": sorted(zeros),
     }
 
@@ -144,8 +145,9 @@ def main() -> int:
     Path.unlink = _changing("a removal", Path.unlink)  # type: ignore[method-assign]
     udp.Endpoint.send = _sending(udp.Endpoint.send)  # type: ignore[method-assign]
     if sys.argv[1] == "--orders":
-        sys.argv = [sys.argv[0], "hub", "--dir", sys.argv[2], "--listen", "127.0.0.1:0"]
-        return orders(Path(sys.argv[3]))
+        folder = Path(sys.argv[2])
+        sys.argv = [sys.argv[0], *sys.argv[3:]]
+        return orders(folder)
     return one_after_the_other()
 
 

@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,11 @@ class _Operator:
         other tables. Everything follows from the file for the client, which is made first: who does this again after a crash finds
         it, and what is there already."""
         made = self._folder / f"{name}{ENROLLING}"
+        known = {client["name"]: client["tag"] for client in self._config["clients"]}
+        number = self._machine.number(tag)
+        began = made.exists() and provision.identity(made.read_bytes()).client_id == number
+        if known.get(name, tag.hex()) != tag.hex() or (number is not None and not began):
+            raise ValueError(f"{name}, or this tag, is a client already; to enrol it anew, revoke it first")
         if not made.exists() or provision.identity(made.read_bytes()).client_id in self._machine.revoked():
             hub_id, coordinate = bytes.fromhex(self._config["id"]), self._config["coordinate"]
             link = provision.Link(hub_id, coordinate, tag, self._machine.next_number(), 1)
@@ -285,8 +290,8 @@ class _Operator:
             file = provision.File(link, k0, tuple((part, os.urandom(16 * TABLE)) for part in parts))
             disk.write(made, file.encode(k0))
         file = provision.decode(made.read_bytes())
-        known = _linked(self._folder, name)
-        if known is None or known.link.client_id < file.link.client_id:
+        linked = _linked(self._folder, name)
+        if linked is None or linked.link.client_id < file.link.client_id:
             _enrol(self._folder, name, file)
         self._config = _with_client(self._folder, name, tag)
         self._machine.enrol(_served(self._folder, self._config, name))
@@ -321,7 +326,7 @@ def run_hub(arguments: argparse.Namespace) -> int:
     while True:
         machine.timeout(time.monotonic())
         for path_of_order, order in orders.waiting(folder):
-            operator.carry_out(order)
+            _try(order, operator.carry_out)
             given.append(path_of_order)
         while machine.effects:
             effect = machine.effects.pop(0)
@@ -353,6 +358,14 @@ def run_hub(arguments: argparse.Namespace) -> int:
             if client_id is not None:
                 # Only what opened tells where a client is.
                 paths[client_id] = came[0]
+
+
+def _try(order: dict[str, Any], carry_out: Callable[[dict[str, Any]], None]) -> None:
+    """What cannot be carried out is refused, with nothing changed."""
+    try:
+        carry_out(order)
+    except (KeyError, ValueError) as error:
+        print(f"refused: {order['order']} {order['link']}: {error}", flush=True)
 
 
 def _destroyed(table: Table, direction: int, link: str) -> None:
@@ -469,19 +482,20 @@ class _ClientRunner:
         machine.command(time.monotonic(), what)
 
     def _once(self, end: float) -> None:
+        self._machine.timeout(time.monotonic())
+        given = []
+        for path, order in orders.waiting(self._arguments.dir):
+            _try(order, self._carry_out)
+            given.append(path)
+        self._perform()
+        for path in given:
+            disk.erase(path)
         came = self._endpoint.receive(min(end, self._machine.next_timeout(time.monotonic())))
         if came is not None:
             address = self._endpoint.paths.address(came[0])
             if address in self._addresses:
                 self._machine.receive(time.monotonic(), self._addresses.index(address), came[1])
-        self._machine.timeout(time.monotonic())
-        given = []
-        for path, order in orders.waiting(self._arguments.dir):
-            self._carry_out(order)
-            given.append(path)
-        self._perform()
-        for path in given:
-            disk.erase(path)
+                self._perform()
 
     def _carry_out(self, order: dict[str, Any]) -> None:
         hub = self._roster.index(order["link"])
