@@ -147,7 +147,8 @@ class Crashes(Network):
             hub = self.killed("--orders", f"net/{end}", "hub", "--dir", f"net/{end}", "--listen", "127.0.0.1:0")
         else:
             hub = self.killed("--orders", f"net/{end}", "client", "--dir", f"net/{end}", *self.reach(end), "wait")
-        self.assertEqual(hub.ended(), 0, hub.output)
+        # Some sixty starts.
+        self.assertEqual(hub.ended(3 * PATIENCE), 0, hub.output)
         left = re.findall(r"point [0-9]+ leaves (.*)", hub.output)
         self.assertGreater(len(left), enough, hub.output)
         for number, state in enumerate(left, 1):

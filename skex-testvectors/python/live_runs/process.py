@@ -62,10 +62,10 @@ class Process:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def ended(self) -> int:
+    def ended(self, patience: float = PATIENCE) -> int:
         """The exit status."""
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self.stop()
             raise AssertionError(f"{self._process.args!r} did not end:\n{self.output}") from None
