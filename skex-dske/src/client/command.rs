@@ -295,6 +295,8 @@ impl<P: Pad> Client<P> {
             let settle_at = now.saturating_add(self.limits.grace);
             return *task.settle_at.get_or_insert(settle_at) <= now;
         }
+        // Also where it was to end soon: somebody has told an offer since.
+        task.settle_at = None;
         false
     }
 

@@ -156,7 +156,7 @@ fn links(task: &Task) -> Vec<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests {
     use alloc::vec;
 
@@ -281,5 +281,40 @@ mod tests {
             }
         }
         assert!(tested > 40, "{tested}");
+    }
+
+    /// Enough hubs say who it is, and the look-up is about to end; then one tells an offer, so that it waits for the others after all, and the
+    /// last is silent. It does nothing until something is due.
+    #[test]
+    fn a_look_up_that_waits_longer_than_it_meant_to_does_not_run_all_the_time() {
+        let (limits, start) = (ClientLimits::default(), Instant::from_millis(0));
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let links = (1..=5).map(|coordinate| link(coordinate, table(0, Origin::OutOfBand, 64))).collect();
+        let policy = ResponderPolicy { minimum_threshold: 3, ..Default::default() };
+        let config = ClientConfig::new(ClientTag::new([1; 16]), links, vec![]).unwrap().with_policy(policy);
+        let records: Vec<Vec<u8>> = Vec::new();
+        let mut client = Client::restore(config.unwrap(), records, start, &mut rng).unwrap();
+        client.look_up(start, &mut rng, b"bob").unwrap();
+        let says = |offer: &[u8]| {
+            let (status, bob) = (OutcomeStatus::DONE, ClientTag::new([2; 16]));
+            Some(Told { status, found: Some((bob, offer.to_vec())), origin: Origin::OutOfBand })
+        };
+        let asked = |client: &mut Client<MemoryPad>, hub: usize, told| client.tasks[0].asked[hub].told = told;
+        (0..3).for_each(|hub| asked(&mut client, hub, says(&[])));
+        assert_eq!(result(&mut client, start, &mut rng), None);
+        let mut octets = [0; 64];
+        let mut out = skex_wire::Writer::new(&mut octets);
+        Offer::new(2, false, 600, &[1], &[1, 2]).unwrap().encode(&mut out).unwrap();
+        asked(&mut client, 3, says(&out.written().to_vec()));
+        let (mut now, mut times) = (start, 0);
+        while client.tasks.len() == 1 {
+            assert_eq!(result(&mut client, now, &mut rng), None, "{now:?}");
+            let Output::Wait(Some(next)) = client.poll_output() else { panic!("it waits for the last hub") };
+            assert!(next > now, "at {now:?} it is due again at {next:?}");
+            (now, times) = (next, times + 1);
+            assert!(times < 1000);
+            let _ = client.handle_timeout(now, &mut rng);
+        }
+        assert_eq!(now, start.saturating_add(limits.commands));
     }
 }
