@@ -11,7 +11,6 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::DiscardReason;
-use skex_wire::EncodeError;
 use skex_wire::dske::{
     Direction, LeaseDenied, LeaseGrant, LeaseRequest, Sealed, TAG_PREFIX_LEN, Tagged, tag_prefix,
 };
@@ -19,7 +18,7 @@ use skex_wire::dske::{
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::epoch::{ReceivingEpochs, SendingEpochs};
 use crate::key::{Origin, Origins, encoded};
-use crate::psrd::{GrantError, Granted, Half, Pad, Receiving, Sending};
+use crate::psrd::{GrantError, Granted, Half, NotGranted, Pad, Receiving, Sending};
 
 pub(crate) use command::SentCommand;
 pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};
@@ -173,17 +172,25 @@ impl<P: Pad> Link<P> {
         if table.is_late(&request.nonce, request.mark) {
             return Err(DiscardReason::Stale);
         }
-        let Some(grant) = table.grant(&request.nonce, request.mark, request.want, after) else {
-            let denied = LeaseDenied::new(request.table, request.nonce, table.high_water());
-            let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
-            return Ok(LeaseAnswer::Denied { inner });
+        let granted = table.grant(&request.nonce, request.mark, request.want, after);
+        let (high_water, origin) = (table.high_water(), table.origin());
+        let (grant, key) = match granted {
+            Ok(granted) => granted,
+            // The sender asks again: a denial would hold for the session.
+            Err(NotGranted::Full) => return Err(DiscardReason::Busy),
+            Err(NotGranted::Pad) if !self.has_another(request.table) => return Err(DiscardReason::Exhausted),
+            Err(NotGranted::Spent | NotGranted::Pad) => {
+                let denied = LeaseDenied::new(request.table, request.nonce, high_water);
+                let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
+                return Ok(LeaseAnswer::Denied { inner });
+            }
         };
         self.refilled |= table.origin() == Origin::Refill;
         let message = LeaseGrant::new(request.table, grant.nonce, grant.start, grant.end);
         let inner = encoded(LeaseGrant::LEN, |out| {
             message.encode_untagged(out)?;
-            let tag = table.grant_tag(&grant, &[&prefix, out.written()]);
-            out.bytes(tag.ok_or(EncodeError::BufferTooSmall)?.as_bytes())
+            let tag = key.tag(&[&prefix, out.written()]);
+            out.bytes(tag.as_bytes())
         });
         Ok(LeaseAnswer::Granted { inner: inner.ok_or_else(none)?, after: grant.after })
     }
@@ -194,6 +201,11 @@ impl<P: Pad> Link<P> {
         grant: &Tagged<'_, LeaseGrant>,
         after: u64,
     ) -> Result<Granted, DiscardReason> {
+    /// Whether the other end could send by another table than this one.
+    fn has_another(&self, number: u16) -> bool {
+        self.incoming.tables().any(|table| table.number() != number && !table.is_used_up())
+    }
+
         let prefix = self.receiving();
         let table = self.outgoing.get_mut(grant.message.table).ok_or(DiscardReason::Unexpected)?;
         table.granted(grant, &prefix, after).map_err(|error| match error {

@@ -18,7 +18,7 @@ mod tests;
 
 pub(crate) use block::Block;
 pub use device::{BlockDevice, BlockPad};
-pub(crate) use incoming::{Incoming, OpenError};
+pub(crate) use incoming::{Incoming, NotGranted, OpenError};
 pub(crate) use outgoing::{AllocateError, GrantError, Granted, Outgoing};
 pub use pad::{ELEMENT_LEN, MemoryPad, Pad, PadError};
 pub(crate) use tables::{Half, Place, Receiving, Sending};

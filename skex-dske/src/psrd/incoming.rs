@@ -12,7 +12,7 @@ use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
 use super::tables::{Half, Place, RETIRED};
 use crate::key::Origin;
-use crate::onetime::{MessageTagKey, Tag};
+use crate::onetime::MessageTagKey;
 
 /// A table that this end receives from.
 pub(crate) struct Incoming<P> {
@@ -113,54 +113,61 @@ impl<P: Pad> Incoming<P> {
         self.last.as_deref().is_some_and(|last| last.nonce != *nonce && mark <= self.last_mark)
     }
 
-    /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`.
-    /// `None`: too little is left. `after` is the checkpoint that will carry the new high-water mark.
-    pub(crate) fn grant(&mut self, nonce: &[u8; 16], mark: u32, want: u32, after: u64) -> Option<Grant> {
-        if let Some(last) = self.last.as_deref().filter(|last| last.nonce == *nonce) {
-            return Some(*last);
+    /// Grants up to `want` elements to a sender whose own mark is `mark`, or repeats the grant for the same `nonce`; with the
+    /// key of its tag. `after` is the checkpoint that will carry the new high-water mark.
+    pub(crate) fn grant(
+        &mut self,
+        nonce: &[u8; 16],
+        mark: u32,
+        want: u32,
+        after: u64,
+    ) -> Result<(Grant, MessageTagKey), NotGranted> {
+        if let Some(last) = self.last.as_deref().filter(|last| last.nonce == *nonce).copied() {
+            return Ok((last, self.head(last.start)?));
         }
         // No room to remember what lies before it, and its head: known before the table is looked through.
         if self.is_open() && !self.used.has_room_for(self.high_water, self.high_water) {
-            return None;
+            return Err(NotGranted::Full);
         }
         let want = want.min(LONGEST_LEASE);
-        let start = self.unspent(self.high_water.max(mark), want)?;
+        let start = self.unspent(self.high_water.max(mark), want)?.ok_or(NotGranted::Spent)?;
         let end = start.saturating_add(want).min(self.pad.elements());
-        let first = start.checked_add(2)?;
+        let first = start.checked_add(2).ok_or(NotGranted::Spent)?;
         // A lease without room for the smallest block would only burn bytes.
         if end.saturating_sub(first) < KEY_ELEMENTS {
-            return None;
+            return Err(NotGranted::Spent);
         }
-        if !self.is_open() {
-            self.opened_from = start;
-        }
-        let opened_from = self.opened_from;
+        // Before anything changes: of a grant that is noted down, the caller has to store the marks.
+        let key = self.head(start)?;
+        let opened_from = if self.is_open() { self.opened_from } else { start };
         // What was granted before this session is never opened again, in this start or a later one.
         if opened_from > self.erased {
             let rest = opened_from.saturating_sub(self.erased);
-            self.health.of(self.pad.erase(self.erased, rest)).ok()?;
+            self.health.of(self.pad.erase(self.erased, rest))?;
             self.erased = opened_from;
         }
         // The head is the key of the grant; a gap below it was skipped by the sender.
         if !self.used.insert(self.high_water.max(opened_from), first) {
-            return None;
+            return Err(NotGranted::Full);
         }
+        self.opened_from = opened_from;
         (self.high_water, self.leased) = (end, true);
         self.failed_tags = 0;
         let grant = Grant { nonce: *nonce, start, end, after };
         (self.last, self.last_mark) = (Some(Box::new(grant)), mark);
-        Some(grant)
+        Ok((grant, key))
     }
 
     /// Where a lease of up to `want` elements can begin, from `start` on, without an erased element in it: above the mark
     /// there are some where an older record was brought back beside a newer table.
-    fn unspent(&mut self, start: u32, want: u32) -> Option<u32> {
+    fn unspent(&mut self, start: u32, want: u32) -> Result<Option<u32>, PadError> {
         let limit = self.pad.elements().min(start.saturating_add(SPENT_SEARCH));
         let (mut begin, mut index) = (start, start);
         let mut octets = SecretVec::zeroed(ELEMENT_LEN.saturating_mul(RUN.min(want) as usize));
         while index < begin.saturating_add(want).min(limit) {
             let run = RUN.min(begin.saturating_add(want).min(limit).saturating_sub(index));
-            let run_octets = octets.expose_mut().get_mut(..ELEMENT_LEN.saturating_mul(run as usize))?;
+            let run_octets = octets.expose_mut().get_mut(..ELEMENT_LEN.saturating_mul(run as usize));
+            let run_octets = run_octets.ok_or(PadError::OutOfRange)?;
             match self.health.of(self.pad.read(index, run_octets)) {
                 Ok(()) => {
                     for (at, element) in (index..).zip(run_octets.chunks(ELEMENT_LEN)) {
@@ -174,10 +181,10 @@ impl<P: Pad> Incoming<P> {
                 Err(PadError::Erased) => {
                     let end = index.saturating_add(run);
                     while index < end {
-                        let element = run_octets.get_mut(..ELEMENT_LEN)?;
+                        let element = run_octets.get_mut(..ELEMENT_LEN).ok_or(PadError::OutOfRange)?;
                         let erased = match self.health.of(self.pad.read(index, element)) {
                             Err(PadError::Erased) => true,
-                            read => read.map(|()| has_erased_element(element)).ok()?,
+                            read => read.map(|()| has_erased_element(element))?,
                         };
                         index = index.saturating_add(1);
                         if erased {
@@ -185,17 +192,17 @@ impl<P: Pad> Incoming<P> {
                         }
                     }
                 }
-                Err(_) => return None,
+                Err(error) => return Err(error),
             }
         }
-        (begin < limit).then_some(begin)
+        Ok((begin < limit).then_some(begin))
     }
 
-    /// The tag of a grant over `parts`, under the key at its head.
-    pub(crate) fn grant_tag(&mut self, grant: &Grant, parts: &[&[u8]]) -> Option<Tag> {
+    /// The key at the head of a lease, for the tag of its grant.
+    pub(super) fn head(&mut self, start: u32) -> Result<MessageTagKey, PadError> {
         let mut key = SecretBytes::<32>::zeroed();
-        self.health.of(self.pad.read(grant.start, key.expose_mut())).ok()?;
-        Some(MessageTagKey::from_pad(key.expose()).ok()?.tag(parts))
+        self.health.of(self.pad.read(start, key.expose_mut()))?;
+        MessageTagKey::from_pad(key.expose()).map_err(|_| PadError::Erased)
     }
 
     /// Reads the keys of the block at `index` without using it: the caller verifies its tag, then calls [`Self::take`].
@@ -325,6 +332,23 @@ impl<P> fmt::Debug for Incoming<P> {
             .field("number", &self.number)
             .field("high_water", &self.high_water)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why no lease was granted. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotGranted {
+    /// Too little is left.
+    Spent,
+    /// No room to remember another gap: there is, once what is missing has come.
+    Full,
+    /// The table's storage failed.
+    Pad,
+}
+
+impl From<PadError> for NotGranted {
+    fn from(_: PadError) -> Self {
+        Self::Pad
     }
 }
 

@@ -22,13 +22,20 @@ struct Watched {
     octets: Rc<RefCell<Vec<u8>>>,
     reads: Rc<Cell<usize>>,
     fails: bool,
+    /// Whether its storage fails now.
+    broken: Rc<Cell<bool>>,
 }
 
 impl Watched {
     fn new(elements: usize) -> Self {
         let mut octets = vec![0; elements * ELEMENT_LEN];
         ChaCha20Rng::seed_from_u64(7).fill_bytes(&mut octets);
-        Self { octets: Rc::new(RefCell::new(octets)), reads: Rc::default(), fails: false }
+        Self {
+            octets: Rc::new(RefCell::new(octets)),
+            reads: Rc::default(),
+            fails: false,
+            broken: Rc::default(),
+        }
     }
 
     fn is_erased(&self, element: usize) -> bool {
@@ -56,6 +63,9 @@ impl Pad for Watched {
 
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError> {
         self.reads.set(self.reads.get() + 1);
+        if self.broken.get() {
+            return Err(PadError::Storage);
+        }
         let first = index as usize;
         if self.fails && (first..first + out.len() / ELEMENT_LEN).any(|element| self.is_erased(element)) {
             return Err(PadError::Erased);
@@ -95,7 +105,7 @@ impl Ends {
     /// The sender asks for `want`, and the receiver grants at most `most`.
     fn lease(&mut self, want: u32, most: u32) -> Result<Granted, GrantError> {
         let asked = self.sender.ask(want, 1, &mut self.rng);
-        let grant = self.receiver.grant(&asked.nonce, asked.mark, want.min(most), 1).unwrap();
+        let (grant, _) = self.receiver.grant(&asked.nonce, asked.mark, want.min(most), 1).unwrap();
         self.take(&grant)
     }
 
@@ -104,7 +114,7 @@ impl Ends {
         let mut octets = [0; LeaseGrant::LEN];
         let mut writer = Writer::new(&mut octets);
         message.encode_untagged(&mut writer).unwrap();
-        let tag = self.receiver.grant_tag(grant, &[b"prefix", writer.written()]).unwrap();
+        let tag = self.receiver.head(grant.start).unwrap().tag(&[b"prefix", writer.written()]);
         writer.bytes(tag.as_bytes()).unwrap();
         self.sender.granted(&LeaseGrant::decode(&octets).unwrap(), b"prefix", 1)
     }
@@ -208,16 +218,16 @@ fn a_grant_reads_in_runs_and_skips_what_was_erased() {
         table.fails = fails;
         let reads = table.reads.clone();
         let mut receiver = Incoming::new(table.clone(), 0, Origin::OutOfBand, 0, 0);
-        let grant = receiver.grant(&[1; 16], 0, 4096, 1).unwrap();
+        let (grant, _) = receiver.grant(&[1; 16], 0, 4096, 1).unwrap();
         assert_eq!((grant.start, grant.end), (0, 4096));
-        assert_eq!(reads.get(), 16, "256 elements at a time");
+        assert_eq!(reads.get(), 16 + 1, "256 elements at a time, and the key");
         // The last erased one counts, wherever in a run it lies.
         for erased in [0, 255, 256, 999] {
             let mut table = Watched::new(6000);
             table.fails = fails;
             table.erase(erased, 1).unwrap();
             let mut receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
-            assert_eq!(receiver.grant(&[1; 16], 0, 4096, 1).unwrap().start, erased + 1);
+            assert_eq!(receiver.grant(&[1; 16], 0, 4096, 1).unwrap().0.start, erased + 1);
         }
     }
 }
@@ -233,7 +243,7 @@ fn no_lease_is_longer_than_four_blocks_of_the_longest_key() {
     assert_eq!(sender.usual_lease(long - 4), long + 2);
     assert!(sender.usual_lease(block_elements(MAX_DSKE_KEY_LEN).unwrap() - 4) < longest);
     let mut receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
-    assert_eq!(receiver.grant(&[1; 16], 0, u32::MAX, 1).unwrap().end, longest);
+    assert_eq!(receiver.grant(&[1; 16], 0, u32::MAX, 1).unwrap().0.end, longest);
 }
 
 /// A key a session: what its end wastes is a few blocks, not a part of the table.
@@ -276,7 +286,52 @@ fn a_sender_uses_what_it_holds_and_goes_on_where_the_next_portion_begins() {
     receiver.octets.borrow_mut().truncate(500 * ELEMENT_LEN);
     ends.receiver = Incoming::new(receiver.clone(), 0, Origin::OutOfBand, 0, 0);
     assert_eq!(ends.lease(600, 600), Ok(Granted::Part));
-    assert!(ends.receiver.grant(&[1; 16], 500, 100, 1).is_none());
+    assert_eq!(ends.receiver.grant(&[1; 16], 500, 100, 1).err(), Some(NotGranted::Spent));
     receiver.octets.borrow_mut().extend(Watched::new(1000).octets.borrow()[500 * ELEMENT_LEN..].iter());
-    assert_eq!(ends.receiver.grant(&[2; 16], 600, 100, 1).map(|grant| grant.start), Some(600));
+    assert_eq!(ends.receiver.grant(&[2; 16], 600, 100, 1).unwrap().0.start, 600);
+}
+
+/// The network took every second one of very many messages. No lease is denied for that, or the table were out of use for the session: it
+/// is granted once what is missing has come.
+#[test]
+fn a_lease_is_not_denied_for_want_of_memory_for_gaps() {
+    let mut ends = Ends::new(8000);
+    ends.lease(3602, 3602).unwrap();
+    let take = |receiver: &mut Incoming<Watched>, block: u32| {
+        let keys = receiver.open(2 + 6 * block, 2).unwrap();
+        receiver.take(keys).map(drop)
+    };
+    let taken = (0..600).filter(|block| block % 2 == 1 && take(&mut ends.receiver, *block).is_ok());
+    assert_eq!(taken.count(), 255, "the head of the lease is a range of its own");
+    let asked = ends.sender.ask(200, 1, &mut ends.rng);
+    let ask = |receiver: &mut Incoming<Watched>| receiver.grant(&asked.nonce, asked.mark, asked.want, 1);
+    let before = ends.receiver.high_water();
+    assert_eq!(ask(&mut ends.receiver).err(), Some(NotGranted::Full));
+    assert_eq!(ends.receiver.high_water(), before);
+    let missing = (0..600).step_by(2).filter(|block| take(&mut ends.receiver, *block).is_ok());
+    assert_eq!(missing.count(), 300);
+    let (grant, _) = ask(&mut ends.receiver).unwrap();
+    assert_eq!(ends.take(&grant), Ok(Granted::Whole));
+}
+
+/// The storage of the receiver's table fails for a while, wherever in the making of a grant: nothing is noted down that is not stored, and
+/// the same request is granted afterwards.
+#[test]
+fn a_storage_that_fails_for_a_while_changes_nothing_and_denies_nothing() {
+    let mut ends = Ends::new(1000);
+    let broken = Rc::new(Cell::new(true));
+    let mut table = Watched::new(1000);
+    table.broken = Rc::clone(&broken);
+    ends.receiver = Incoming::new(table, 0, Origin::OutOfBand, 0, 0);
+    let asked = ends.sender.ask(100, 1, &mut ends.rng);
+    let ask = |receiver: &mut Incoming<Watched>| receiver.grant(&asked.nonce, asked.mark, asked.want, 1);
+    assert_eq!(ask(&mut ends.receiver).err(), Some(NotGranted::Pad));
+    assert!(!ends.receiver.is_open() && ends.receiver.high_water() == 0 && !ends.receiver.is_leased());
+    broken.set(false);
+    let (grant, _) = ask(&mut ends.receiver).unwrap();
+    broken.set(true);
+    assert_eq!(ask(&mut ends.receiver).err(), Some(NotGranted::Pad), "a repetition");
+    broken.set(false);
+    assert_eq!(ask(&mut ends.receiver).unwrap().0, grant);
+    assert_eq!(ends.take(&grant), Ok(Granted::Whole));
 }
