@@ -129,6 +129,8 @@ struct Client<P> {
     key_replaced: bool,
     /// Whether the operator was told that little is left: of the uplink, and of the downlink.
     low_reported: [bool; 2],
+    /// Whether what waits for it is delivered once more, because a table failed.
+    retries: bool,
 }
 
 impl<P: Pad> Client<P> {
@@ -153,6 +155,7 @@ enum Timer {
     Lease(ClientId),
     Refill(ClientId),
     Added(ClientId),
+    Failed(ClientId),
 }
 
 const STORED_MARKS: u8 = 1;
@@ -397,6 +400,7 @@ impl<P: Pad> Hub<P> {
     }
 
     fn restore_relay(&mut self, key: &[u8], value: &[u8], now: Instant) -> Result<(), RestoreError> {
+            retries: false,
         let id = relay::id_of(key)?;
         let relay = Relay::decode(value, now)?;
         let has_responder = match relay.share {
@@ -681,6 +685,7 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
+                Timer::Failed(id) => self.deliver_again(now, rng, id),
     /// An initiator of this shard has one key more whose lifetime is not over.
     fn count_key(&mut self, initiator: ClientId) {
         if let Some(client) = self.client_mut(initiator) {

@@ -49,7 +49,10 @@ impl<P: Pad> Hub<P> {
             Err(AllocateError::NeedsLease) => {
                 return self.ask_for_lease(now, rng, responder, (need, origins));
             }
-            Err(_) => return self.tell_failures(responder),
+            Err(_) => {
+                self.deliver_later(now, responder);
+                return self.tell_failures(responder);
+            }
         };
         sent.after = sent.after.max(relay.after);
         let backoff = Backoff::new(now, pace);
@@ -65,6 +68,22 @@ impl<P: Pad> Hub<P> {
         for id in self.waiting_for(responder) {
             self.deliver(now, rng, id);
         }
+    }
+
+    /// A table failed: for a moment, perhaps. Nothing need come from the responder that would remind of what waits for it.
+    fn deliver_later(&mut self, now: Instant, responder: ClientId) {
+        let due = now.saturating_add(self.limits.pace().longest);
+        let client = self.clients.get_mut(responder);
+        if client.is_some_and(|client| !core::mem::replace(&mut client.retries, true)) {
+            self.timers.insert((due, Timer::Failed(responder)));
+        }
+    }
+
+    pub(super) fn deliver_again(&mut self, now: Instant, rng: &mut dyn CryptoRng, responder: ClientId) {
+        if let Some(client) = self.clients.get_mut(responder) {
+            client.retries = false;
+        }
+        self.deliver_waiting(now, rng, responder);
     }
 
     /// The relays whose share waits for a responder, now.

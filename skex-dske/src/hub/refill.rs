@@ -133,7 +133,8 @@ impl<P: Pad> Hub<P> {
         let mut parts = Vec::new();
         while progress.sent < limit {
             let count = limit.saturating_sub(progress.sent).min(PART);
-            let Some(inner) = part(*direction, table, progress.sent, count) else { return };
+            // Its storage failed: the next repetition tries again.
+            let Some(inner) = part(*direction, table, progress.sent, count) else { break };
             parts.push(inner);
             progress.sent = progress.sent.saturating_add(count);
         }

@@ -9,7 +9,7 @@ use skex_wire::dske::Direction;
 
 use crate::oracle::Oracle;
 use crate::seeds;
-use crate::world::{Cast, Setup, cast};
+use crate::world::{Cast, Lie, Setup, cast};
 
 fn small(hubs: usize) -> Setup {
     let mut setup = Setup::new(hubs);
@@ -82,6 +82,21 @@ fn a_table_that_is_not_stored_is_not_used() {
     cast.store_refills(0);
     run(&mut cast, 60);
     assert_eq!(refilled(&cast), 2 * 2 * 2, "one after the other");
+    Oracle::acquit(&cast);
+}
+
+/// The storage of a table that is on its way fails for a while, when the first window of it is sent. It comes whole all the same, in the same session.
+#[test]
+fn a_table_whose_storage_fails_for_a_while_comes_afterwards() {
+    let mut cast = cast(5, &small(2));
+    cast.settle(2);
+    cast.refill((0, 0), (true, 1), 3000);
+    let at_hub = cast.further.borrow()[0].at_hub.clone();
+    at_hub.set_lie(Lie::Broken);
+    cast.settle(2);
+    at_hub.set_lie(Lie::None);
+    run(&mut cast, 20);
+    assert_eq!(refilled(&cast), 1);
     Oracle::acquit(&cast);
 }
 

@@ -94,6 +94,9 @@ impl Pad for SharedPad {
     }
 
     fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
+        if matches!(*self.lies.borrow(), Lie::Broken) {
+            return Err(PadError::Storage);
+        }
         let mut octets = self.octets.borrow_mut();
         let range = index as usize * 16..(index as usize + elements as usize) * 16;
         octets.get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
