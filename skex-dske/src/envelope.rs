@@ -108,6 +108,12 @@ impl EnvelopeKeys {
     /// What a message under this key waits for.
     pub(crate) fn after(&self, which: Initial) -> u64 {
         match (&self.next, which) {
+    /// Wipes the initial keys.
+    pub(crate) fn forget(&mut self) {
+        self.initial.wipe();
+        self.next = None;
+    }
+
             (Some(next), Initial::Next) => next.after,
             _ => Barrier::OPEN,
         }

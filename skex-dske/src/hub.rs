@@ -164,12 +164,15 @@ const STORED_MARKS: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HubEvent {
-    /// A client was revoked, durably, and its tables are erased. Told again after a start, while the configuration still has it.
+    /// A client was revoked, durably. Told again after a start, while the configuration still has it.
     ClientRevoked {
         /// Its number, which nobody gets again.
         client: ClientId,
         /// Who it was.
         tag: ClientTag,
+        /// Whether its tables are erased. If the storage of one failed, overwrite or destroy that by other means. Of a hub in shards, its own shard
+        /// has them, and the others say `true`.
+        erased: bool,
     },
     /// A client has proven that it has the initial key that replaced the old one, which is gone.
     InitialKeyReplaced {
@@ -327,7 +330,7 @@ impl<P: Pad> Hub<P> {
             let others = further.remove(&id).unwrap_or_default();
             if revoked.contains_key(&id) {
                 // A crash came before its tables were erased.
-                enrolment::erase_again(client, others.into_iter().map(|(_, table)| table));
+                hub.erase_again(client, others.into_iter().map(|(_, table)| table));
                 continue;
             }
             let marks = stored.values.remove(&*marks_key(id));

@@ -92,11 +92,17 @@ impl<P: Pad> Link<P> {
         }
     }
 
-    /// Erases all tables: the link is over.
-    pub(crate) fn destroy(&mut self) {
-        self.end();
-        self.outgoing.destroy();
-        self.incoming.destroy();
+    /// Wipes every key in its place: the link is over, and what is moved from here on leaves nothing behind.
+    pub(crate) fn forget_keys(&mut self) {
+        (self.session, self.epochs) = (None, None);
+        self.keys.forget();
+    }
+
+    /// Erases all tables. `false`: the storage of one failed.
+    #[must_use]
+    pub(crate) fn destroy(&mut self) -> bool {
+        let outgoing = self.outgoing.destroy();
+        self.incoming.destroy() && outgoing
     }
 
     /// Whether the envelope has sealed as much as it should: a new hello is due.
@@ -185,7 +191,7 @@ impl<P: Pad> Link<P> {
                 return Ok(LeaseAnswer::Denied { inner });
             }
         };
-        self.refilled |= table.origin() == Origin::Refill;
+        self.refilled |= origin == Origin::Refill;
         let message = LeaseGrant::new(request.table, grant.nonce, grant.start, grant.end);
         let inner = encoded(LeaseGrant::LEN, |out| {
             message.encode_untagged(out)?;
@@ -195,17 +201,17 @@ impl<P: Pad> Link<P> {
         Ok(LeaseAnswer::Granted { inner: inner.ok_or_else(none)?, after: grant.after })
     }
 
+    /// Whether the other end could send by another table than this one.
+    fn has_another(&self, number: u16) -> bool {
+        self.incoming.tables().any(|table| table.number() != number && !table.is_used_up())
+    }
+
     /// Takes the peer's grant; what is sent under it waits for checkpoint `after`, which must carry the marks.
     pub(crate) fn lease_granted(
         &mut self,
         grant: &Tagged<'_, LeaseGrant>,
         after: u64,
     ) -> Result<Granted, DiscardReason> {
-    /// Whether the other end could send by another table than this one.
-    fn has_another(&self, number: u16) -> bool {
-        self.incoming.tables().any(|table| table.number() != number && !table.is_used_up())
-    }
-
         let prefix = self.receiving();
         let table = self.outgoing.get_mut(grant.message.table).ok_or(DiscardReason::Unexpected)?;
         table.granted(grant, &prefix, after).map_err(|error| match error {

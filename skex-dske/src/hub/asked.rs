@@ -8,6 +8,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
@@ -304,8 +305,11 @@ impl<P: Pad> Hub<P> {
 
     /// A client of another shard was revoked: nobody judges what was asked for it any more.
     pub(super) fn end_asking_for(&mut self, responder: ClientId) {
-        for asked in self.asked.values_mut().filter(|asked| asked.responder == responder) {
-            asked.pending = None;
+        let asked = self.asked.iter_mut().filter(|(_, asked)| asked.responder == responder);
+        let pending: Vec<_> = asked.filter_map(|(id, asked)| Some((*id, asked.pending.take()?))).collect();
+        for (id, pending) in pending {
+            let verdict = Verdict { answer_key: pending.answer_key, status: AnswerStatus::UNKNOWN_PEER };
+            let _ = self.refuse(id, verdict, Barrier::OPEN);
         }
     }
 

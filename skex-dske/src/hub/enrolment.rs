@@ -12,11 +12,12 @@ use skex_wire::dske::MAX_NAME_LEN;
 use super::asked::{asked_key, taken_back_key};
 use super::budget::has_own_parts;
 use super::command::{STORED_ALLOWED, STORED_OFFER, key, stored_client};
-use super::refill::Refills;
+use super::refill::{Refills, erase_all};
 use super::relay::{Delivery, RelayId, storage_key};
 use super::roster::Roster;
 use super::session::STORED_INITIAL;
 use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
+use crate::client::Table;
 use crate::id::{ClientId, ClientTag};
 use crate::key::LONGEST_LIFETIME;
 use crate::psrd::Pad;
@@ -39,11 +40,9 @@ pub(super) const LEAVING: usize = 1024;
 impl<P: Pad> Leaving<P> {
     /// Erases the tables.
     pub(super) fn go(mut self) -> HubEvent {
-        self.client.link.destroy();
-        if let Some(refills) = self.refills {
-            refills.destroy();
-        }
-        HubEvent::ClientRevoked { client: self.id, tag: self.tag }
+        let used = self.client.link.destroy();
+        let erased = self.refills.is_none_or(Refills::destroy) && used;
+        HubEvent::ClientRevoked { client: self.id, tag: self.tag, erased }
     }
 }
 
@@ -95,11 +94,15 @@ impl<P: Pad> Hub<P> {
         self.drop_unsent(client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
+        if let Some(own) = self.client_mut(client) {
+            own.link.forget_keys();
+        }
         match self.clients.remove(client) {
             Some(gone) => {
                 let _ = self.leaving.push(after, Leaving { id: client, tag, client: gone, refills });
             }
-            None => self.events.push_back((after, HubEvent::ClientRevoked { client, tag })),
+            // Its tables are another shard's.
+            None => self.events.push_back((after, HubEvent::ClientRevoked { client, tag, erased: true })),
         }
         self.divide_anew(before);
         Ok(())
@@ -206,10 +209,23 @@ impl<P: Pad> Hub<P> {
             let roster = Arc::make_mut(&mut self.roster);
             roster.skip_to(ClientId::new(client.number().saturating_add(1)));
             if roster.remove(client).is_some() {
-                self.events.push_back((Barrier::OPEN, HubEvent::ClientRevoked { client, tag }));
+                self.events.push_back((Barrier::OPEN, HubEvent::ClientRevoked { client, tag, erased: true }));
             }
         }
         Ok(())
+    }
+
+    /// Erases the tables of a client that was revoked, and that the configuration still has: a crash came before they were.
+    pub(super) fn erase_again(&mut self, client: HubClient<P>, further: impl Iterator<Item = Table<P>>) {
+        let id = client.client;
+        if erase_all(further.chain([client.uplink, client.downlink])) {
+            return;
+        }
+        for (_, event) in &mut self.events {
+            if let HubEvent::ClientRevoked { client, erased, .. } = event {
+                *erased &= *client != id;
+            }
+        }
     }
 
     /// What a snapshot has to hold of it.
@@ -270,15 +286,4 @@ pub(super) fn revoked(stored: &mut Stored) -> Result<BTreeMap<ClientId, ClientTa
     }
     stored.values.retain(|key, _| key.first() != Some(&STORED_REVOKED));
     Ok(revoked)
-}
-
-/// Erases the tables of a client that was revoked, and that the configuration still has: a crash came before they were.
-pub(super) fn erase_again<P: Pad>(
-    client: HubClient<P>,
-    further: impl Iterator<Item = crate::client::Table<P>>,
-) {
-    for mut table in further.chain([client.uplink, client.downlink]) {
-        // A failing erasure costs forward secrecy of bytes that nobody uses any more.
-        let _ = table.pad.erase(0, table.pad.elements());
-    }
 }

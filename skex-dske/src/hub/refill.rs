@@ -63,12 +63,10 @@ impl<P: Pad> Refills<P> {
         Ok(self.waiting.remove(place).map(|(_, table)| table))
     }
 
-    /// Erases what never came to its client.
-    pub(super) fn destroy(self) {
-        for (_, mut table) in self.waiting {
-            // A failing erasure costs nothing that a key rests on: nobody has used the table.
-            let _ = table.pad.erase(0, table.pad.elements());
-        }
+    /// Erases what never came to its client. `false`: the storage of a table failed.
+    #[must_use]
+    pub(super) fn destroy(self) -> bool {
+        erase_all(self.waiting.into_iter().map(|(_, table)| table))
     }
 }
 
@@ -209,6 +207,14 @@ impl<P: Pad> Hub<P> {
         self.send_refill(now, id);
         Ok(Disposition::Accepted)
     }
+}
+
+/// Erases tables that are in no link. `false`: the storage of one failed.
+#[must_use]
+pub(super) fn erase_all<P: Pad>(tables: impl IntoIterator<Item = Table<P>>) -> bool {
+    tables
+        .into_iter()
+        .fold(true, |erased, mut table| table.pad.erase(0, table.pad.elements()).is_ok() && erased)
 }
 
 /// The message that carries `count` elements from `first` on.

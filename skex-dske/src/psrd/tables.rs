@@ -151,12 +151,10 @@ impl<T: Half> Tables<T> {
         table.map(T::retire).is_some()
     }
 
-    /// Erases every table.
-    pub(crate) fn destroy(&mut self) {
-        for table in &mut self.0 {
-            // A failing erasure costs forward secrecy of bytes that nobody uses any more.
-            let _ = table.erase_whole();
-        }
+    /// Erases every table. `false`: the storage of one failed.
+    #[must_use]
+    pub(crate) fn destroy(&mut self) -> bool {
+        self.0.iter_mut().fold(true, |erased, table| table.erase_whole() && erased)
     }
 
     /// A new session. Tables that are used up go, but for the last; the highest number of those that went.

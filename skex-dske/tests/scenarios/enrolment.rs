@@ -18,7 +18,7 @@ use crate::attacks::liar::{Liar, pass};
 use crate::crash::take;
 use crate::oracle::Oracle;
 use crate::sharded::WHOLE;
-use crate::world::{Cast, Setup, SharedPad, cast};
+use crate::world::{Cast, Lie, Setup, SharedPad, cast};
 
 impl Cast {
     fn revoke(&mut self, hub: usize, client: u32) -> Option<Result<(), HubError>> {
@@ -75,6 +75,35 @@ fn a_revoked_client_is_gone() {
     cast.settle(5);
     cast.assert_agreed(0, 2, other);
     Oracle::acquit(&cast);
+}
+
+/// The storage of a table fails when its client is revoked, or at the next start, when it is to be erased once more. The operator is told.
+#[test]
+fn a_table_of_a_revoked_client_that_could_not_be_erased_is_told_of() {
+    for downlink in [false, true] {
+        let mut cast = cast(1, &Setup::new(3));
+        cast.settle(2);
+        let table = if downlink { &cast.hub_downlinks[0][1] } else { &cast.hub_uplinks[0][1] }.clone();
+        let erased = |cast: &Cast| {
+            let told = cast.world.events().iter().filter_map(|happened| match happened.event {
+                Either::Right(HubEvent::ClientRevoked { erased, .. }) => Some(erased),
+                _ => None,
+            });
+            told.collect::<Vec<_>>()
+        };
+        table.set_lie(Lie::Broken);
+        cast.revoke(0, 1).unwrap().unwrap();
+        assert_eq!(erased(&cast), [false]);
+        // The configuration still has it.
+        cast.restart_hubs();
+        cast.settle(1);
+        assert_eq!(erased(&cast), [false, false]);
+        table.set_lie(Lie::None);
+        cast.restart_hubs();
+        cast.settle(1);
+        assert_eq!(erased(&cast), [false, false, true]);
+        assert!(is_erased(&cast.hub_uplinks[0][1]) && is_erased(&cast.hub_downlinks[0][1]));
+    }
 }
 
 /// What waited for a revoked client, or came from it, is dropped, and not delivered after a start either.

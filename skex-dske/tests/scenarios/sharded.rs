@@ -4,7 +4,7 @@
 //! crash alone, at every point where it stores, sends or hands over; it starts again from its own records.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -80,8 +80,8 @@ pub struct ShardedHub {
     acted: Option<usize>,
     pub crashes: u64,
     now: Instant,
-    /// Which shards have revoked a client.
-    revoked: BTreeMap<ClientId, BTreeSet<usize>>,
+    /// Which shards have revoked a client, and whether they have erased its tables.
+    revoked: BTreeMap<ClientId, BTreeMap<usize, bool>>,
 }
 
 impl ShardedHub {
@@ -318,10 +318,11 @@ impl ShardedHub {
 
     /// A client is revoked when every shard has said so.
     fn tell(&mut self, index: usize, event: HubEvent) -> Option<HubEvent> {
-        let HubEvent::ClientRevoked { client, .. } = event else { return Some(event) };
+        let HubEvent::ClientRevoked { client, tag, erased } = event else { return Some(event) };
         let told = self.revoked.entry(client).or_default();
-        told.insert(index);
-        (told.len() == self.shards.len()).then_some(event)
+        told.insert(index, erased);
+        let erased = told.values().all(|erased| *erased);
+        (told.len() == self.shards.len()).then_some(HubEvent::ClientRevoked { client, tag, erased })
     }
 }
 

@@ -10,10 +10,11 @@ use skex_core::record::{self, RECORD_OVERHEAD, RecordHeader, RecordKind};
 use skex_core::{SecretBytes, SecretVec};
 use skex_dske::{
     Authorised, ClientId, ClientTag, Coordinate, Hub, HubClient, HubConfig, HubError, HubEvent, HubId,
-    KeyRequest, MemoryPad, Origin, RestoreError, Table,
+    KeyError, KeyRequest, MemoryPad, Origin, RestoreError, Table,
 };
 use skex_sim::Receipts;
 use skex_wire::SuiteId;
+use skex_wire::dske::AnswerStatus;
 
 use crate::oracle::Oracle;
 use crate::sharded::Between;
@@ -77,6 +78,23 @@ fn uploads_for_a_shard_that_is_down_hold_up_no_others() {
     cast.set_between(Between::default());
     cast.settle(60);
     held_up.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
+    Oracle::acquit(&cast);
+}
+
+/// Uploads wait for the verdict of a shard that is down when their responder is revoked. They are answered: nobody judges them any more.
+#[test]
+fn an_upload_that_waits_for_another_shard_is_answered_when_its_responder_is_revoked() {
+    let mut cast = apart();
+    cast.settle(2);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(3);
+    for hub in cast.hubs.clone() {
+        let revoked =
+            cast.world.call(hub, |party, now, _| party.right().unwrap().revoke(now, ClientId::new(1)));
+        assert_eq!(revoked, Some(Ok(())));
+    }
+    cast.settle(5);
+    assert_eq!(cast.failure(0, id), Some(KeyError::Refused(AnswerStatus::UNKNOWN_PEER)));
     Oracle::acquit(&cast);
 }
 
@@ -164,7 +182,8 @@ fn a_roster_does_not_take_the_place_of_a_revocation() {
         assert_eq!(events(hub), []);
     }
     other.revoke(now, ClientId::new(0)).unwrap();
-    let revoked = HubEvent::ClientRevoked { client: ClientId::new(0), tag: ClientTag::new([1; 16]) };
+    let revoked =
+        HubEvent::ClientRevoked { client: ClientId::new(0), tag: ClientTag::new([1; 16]), erased: true };
     assert_eq!(events(&mut other), [revoked]);
     other.enrol(client(3), &[]).unwrap();
     assert_eq!(own.enrolled_elsewhere(&other.roster()), Err(HubError::Enrolment));
