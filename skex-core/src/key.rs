@@ -60,7 +60,8 @@ impl Assurance {
     }
 }
 
-/// The octets of an output key: up to [`MAX_INLINE_KEY_LEN`] inline, longer ones (feature `alloc`) on the heap.
+/// The octets of an output key: up to [`MAX_INLINE_KEY_LEN`] inline, longer ones (feature `alloc`) on the heap, and all that
+/// [`Self::on_heap`] makes.
 /// Wiped on drop, like all secrets.
 #[derive(Debug)]
 pub struct KeyBytes(Storage);
@@ -98,6 +99,14 @@ impl KeyBytes {
     #[must_use]
     pub fn copied_from(source: &[u8]) -> Option<Self> {
         Self::from_fn(source.len(), |bytes| bytes.copy_from_slice(source))
+    }
+
+    /// Copies the octets to the heap, however few they are: a key that is moved, into a queue and out of it perhaps, leaves no copy where it was.
+    /// The source stays the caller's to wipe. `None` where there are no octets.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn on_heap(source: &[u8]) -> Option<Self> {
+        (!source.is_empty()).then(|| Self(Storage::Heap(SecretVec::copied_from(source))))
     }
 
     /// Octets. The length is public.

@@ -33,7 +33,7 @@ pub use initiator::{KeyRequest, Release};
 pub use negotiation::{HubSet, NegotiationError};
 
 use crate::backoff::Backoff;
-use crate::envelope::{EnvelopeKeys, Session, Side};
+use crate::envelope::{EnvelopeKeys, Side, take_initial_keys};
 use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
@@ -119,14 +119,17 @@ impl<P: Pad> Client<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let ClientConfig { tag, links, mut further, left_out, forgotten, peers, policy, mut limits } = config;
+        let ClientConfig { tag, mut links, mut further, left_out, forgotten, peers, policy, mut limits } =
+            config;
         limits.queue = limits.queue.max(LEAST_QUEUE);
         let machine = tag.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
         let owner = Owner { kind: RecordKind::DSKE_CLIENT, machine };
         let mut stored = Stored::read(owner, records)?;
         let journal = Journal::new(owner, stored.sequence, rng);
-        let mut connections = Vec::new();
-        for hub in links {
+        // As long as it will be, for what grows leaves copies behind.
+        let mut connections = Vec::with_capacity(links.len());
+        let initial_keys = take_initial_keys(links.iter_mut().map(|hub| &mut hub.initial_key));
+        for (hub, enrolled_key) in links.into_iter().zip(initial_keys.expose().as_chunks::<32>().0) {
             let marks = stored.values.remove(&*marks_key(hub.hub));
             let initial = stored.values.remove(&*initial_key(hub.hub));
             let enrolled = stored.values.remove(&*number_key(hub.hub));
@@ -149,7 +152,8 @@ impl<P: Pad> Client<P> {
                 return Err(RestoreError::Forgotten);
             }
             let suite = Suite::from_id(hub.suite).ok_or(RestoreError::Configuration)?;
-            let keys = EnvelopeKeys::new(suite, hub.initial_key, hub.client, hub.hub);
+            let own = SecretBytes::copied_from(enrolled_key);
+            let keys = EnvelopeKeys::new(suite, own, hub.client, hub.hub);
             let keys = keys.with_stored(initial.as_ref())?;
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
             let others = further.extract_if(.., |(id, ..)| *id == hub.hub);

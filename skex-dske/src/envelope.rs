@@ -37,6 +37,18 @@ struct Next {
     after: u64,
 }
 
+/// The initial keys of a configuration, 32 octets each, out of its places: what is then moved out of these leaves none behind.
+pub(crate) fn take_initial_keys<'a>(
+    keys: impl ExactSizeIterator<Item = &'a mut SecretBytes<32>>,
+) -> SecretVec {
+    SecretVec::from_fn(keys.len().saturating_mul(32), |octets| {
+        for (out, key) in octets.chunks_mut(32).zip(keys) {
+            out.copy_from_slice(key.expose());
+            key.wipe();
+        }
+    })
+}
+
 /// What enrolment gave both ends of a link.
 pub(crate) struct EnvelopeKeys {
     suite: Suite,
@@ -91,7 +103,8 @@ impl EnvelopeKeys {
     #[must_use]
     pub(crate) fn promote(&mut self) -> bool {
         let Some(next) = self.next.take() else { return false };
-        self.initial = next.key;
+        // Not moved: what is moved stays where it was as well.
+        self.initial.overwrite(&next.key);
         true
     }
 

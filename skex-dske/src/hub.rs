@@ -44,7 +44,7 @@ pub use shard::shard_of;
 
 use crate::backoff::Backoff;
 use crate::client::Table;
-use crate::envelope::{EnvelopeKeys, Side};
+use crate::envelope::{EnvelopeKeys, Side, take_initial_keys};
 use crate::fill::{Fill, LEAST_QUEUE};
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
@@ -283,7 +283,7 @@ impl<P: Pad> Hub<P> {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, clients, mut further, names, suites, mut limits, shard, roster } =
+        let HubConfig { id, coordinate, mut clients, mut further, names, suites, mut limits, shard, roster } =
             config;
         // With less it would answer nothing, and nobody would know why.
         limits.queue = limits.queue.max(LEAST_QUEUE);
@@ -300,7 +300,7 @@ impl<P: Pad> Hub<P> {
             limits,
             id,
             shard,
-            clients: Clients::with_capacity(shard, clients.len()),
+            clients: Clients::up_to(shard, clients.last().map(|client| client.client)),
             roster: roster.unwrap_or_else(|| Arc::new(Roster::new(all, names))),
             offers: BTreeMap::new(),
             relays: BTreeMap::new(),
@@ -325,7 +325,9 @@ impl<P: Pad> Hub<P> {
         };
         let revoked = enrolment::revoked(&mut stored)?;
         hub.leave_out(&revoked)?;
-        for client in clients {
+        let initial_keys = take_initial_keys(clients.iter_mut().map(|client| &mut client.initial_key));
+        for (mut client, initial_key) in clients.into_iter().zip(initial_keys.expose().as_chunks::<32>().0) {
+            client.initial_key = SecretBytes::copied_from(initial_key);
             let id = client.client;
             let others = further.remove(&id).unwrap_or_default();
             if revoked.contains_key(&id) {
@@ -398,12 +400,12 @@ impl<P: Pad> Hub<P> {
             said: None,
             key_replaced: initial.is_some(),
             low_reported: [false; 2],
+            retries: false,
         };
         self.clients.put(client.client, added).then_some(()).ok_or(RestoreError::Configuration)
     }
 
     fn restore_relay(&mut self, key: &[u8], value: &[u8], now: Instant) -> Result<(), RestoreError> {
-            retries: false,
         let id = relay::id_of(key)?;
         let relay = Relay::decode(value, now)?;
         let has_responder = match relay.share {
@@ -683,12 +685,12 @@ impl<P: Pad> Hub<P> {
                 Timer::Lease(id) => self.repeat_lease_request(now, rng, id),
                 Timer::Refill(id) => self.repeat_refill(now, id),
                 Timer::Added(id) => self.deliver_waiting(now, rng, id),
+                Timer::Failed(id) => self.deliver_again(now, rng, id),
             }
         }
         Ok(())
     }
 
-                Timer::Failed(id) => self.deliver_again(now, rng, id),
     /// An initiator of this shard has one key more whose lifetime is not over.
     fn count_key(&mut self, initiator: ClientId) {
         if let Some(client) = self.client_mut(initiator) {

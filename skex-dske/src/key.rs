@@ -291,9 +291,9 @@ impl SecretBlock {
         self.octets.expose().last_chunk().map_or_else(SecretBytes::zeroed, SecretBytes::copied_from)
     }
 
-    /// The key for the application, taken out of the block.
+    /// The key for the application, taken out of the block. It will be moved.
     pub(crate) fn key(&self) -> Option<KeyBytes> {
-        KeyBytes::copied_from(self.payload().get(..self.key_len)?)
+        KeyBytes::on_heap(self.payload().get(..self.key_len)?)
     }
 
     /// The responder's confirmation: once, over what it fixed when it accepted.

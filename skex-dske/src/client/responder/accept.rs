@@ -171,7 +171,7 @@ impl<P: Pad> Client<P> {
     }
 
     pub(super) fn tell_key(&mut self, id: Id, accepted: &Accepted, pad_octets: u64) {
-        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::copied_from(key.expose()));
+        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::on_heap(key.expose()));
         if let Some(secret) = secret {
             self.tell(
                 accepted.after,

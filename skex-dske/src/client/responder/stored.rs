@@ -114,8 +114,7 @@ fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
     let confirm = Tag::from_bytes(reader.array()?);
     let awaited = reader.prefixed_u8()?.to_vec();
     let key = reader.rest();
-    let key =
-        if key.is_empty() { None } else { Some(KeyBytes::copied_from(key).ok_or(RestoreError::Content)?) };
+    let key = if key.is_empty() { None } else { Some(KeyBytes::on_heap(key).ok_or(RestoreError::Content)?) };
     let (over, after, judgement) = (Instant::ZERO, Barrier::OPEN, None);
     let accepted =
         Accepted { key, assurance, count, origins, lying, confirm, awaited, over, after, judgement };
