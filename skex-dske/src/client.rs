@@ -296,11 +296,7 @@ impl<P: Pad> Client<P> {
         let after = self.journal.after();
         let link = self.links.iter_mut().find(|link| link.link.keys.hub() == hub);
         let link = link.ok_or(ClientError::UnknownHub)?;
-        if link.link.keys.replace(key, after) {
-            // An envelope under a key that was to be the next one proves nothing of this one.
-            let _ = link.link.session.as_mut().is_some_and(Session::proves_next);
-            link.probe = None;
-            link.key_replaced = true;
+        if link.replace_initial_key(key, after) {
             let stored = link.link.keys.stored();
             self.journal.set(initial_key(hub), stored);
             self.begin_probes(now, rng);

@@ -108,6 +108,12 @@ impl EnvelopeKeys {
         true
     }
 
+    /// Wipes the initial keys.
+    pub(crate) fn forget(&mut self) {
+        self.initial.wipe();
+        self.next = None;
+    }
+
     /// The initial keys that the other end may use, the newer first.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = Initial> + use<> {
         self.next.as_ref().map(|_| Initial::Next).into_iter().chain([Initial::Current])
@@ -121,12 +127,6 @@ impl EnvelopeKeys {
     /// What a message under this key waits for.
     pub(crate) fn after(&self, which: Initial) -> u64 {
         match (&self.next, which) {
-    /// Wipes the initial keys.
-    pub(crate) fn forget(&mut self) {
-        self.initial.wipe();
-        self.next = None;
-    }
-
             (Some(next), Initial::Next) => next.after,
             _ => Barrier::OPEN,
         }
@@ -223,16 +223,19 @@ impl EnvelopeKeys {
         })
     }
 
-    pub(crate) fn verifies_hello_request<'a>(
+    /// The tags of the pleas that the hub can make for messages with these tags.
+    pub(crate) fn hello_request_tags<'a>(
         &self,
-        unopened: impl IntoIterator<Item = &'a [u8; 16]>,
-        request: &Tagged<'_, HelloRequest>,
-    ) -> bool {
+        unopened: impl IntoIterator<Item = &'a [u8; TAG_LEN]>,
+    ) -> Vec<[u8; TAG_LEN]> {
+        let request = HelloRequest::new(self.client.number());
+        let mut untagged = [0; HelloRequest::LEN - TAG_LEN];
+        let written = request.encode_untagged(&mut Writer::new(&mut untagged));
+        debug_assert!(written.is_ok());
         let keys: Vec<MacKey> =
             self.candidates().map(|which| self.mac(which, Label::DSKE_HELLO_REQUEST)).collect();
-        unopened
-            .into_iter()
-            .any(|tag| keys.iter().any(|key| key.verify(&[tag, request.untagged], &request.tag).is_ok()))
+        let of_message = |tag: &'a [u8; TAG_LEN]| keys.iter().map(move |key| key.tag(&[tag, &untagged]));
+        unopened.into_iter().flat_map(of_message).collect()
     }
 
     /// A message of `len` octets with its tag over `bound` and everything before the tag.

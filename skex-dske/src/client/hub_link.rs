@@ -6,8 +6,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
+use skex_core::SecretBytes;
 use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
+use subtle::{Choice, ConstantTimeEq as _};
 
 use super::config::ClientLimits;
 use super::refill::Gathering;
@@ -28,6 +30,9 @@ pub(super) struct Connection<P> {
     pub(super) probe: Option<([u8; 16], Backoff)>,
     /// The AEAD tags of the last messages that were sealed under this envelope.
     last_tags: VecDeque<[u8; 16]>,
+    /// The tags that a HELLO_REQUEST for one of these messages can have: made when the first comes, and again after another message. Each that comes
+    /// were else 64 MACs, and whoever can send one knows no key.
+    pleas: Vec<[u8; 16]>,
     /// The request for an uplink lease that is on its way.
     pub(super) lease_retry: Option<Backoff>,
     /// When to fetch next, and when a client has to that hears the hub all the time.
@@ -83,6 +88,7 @@ impl<P: Pad> Connection<P> {
             state: State::AwaitReply { salt, retry, older: false },
             probe: None,
             last_tags: VecDeque::new(),
+            pleas: Vec::new(),
             lease_retry: None,
             fetch_at: now,
             fetch_by: now,
@@ -141,7 +147,7 @@ impl<P: Pad> Connection<P> {
         retry.hurry(now, pace);
         self.link.end();
         // The hub answered a burst of messages one by one: those answers must not end the next envelope too.
-        self.last_tags.clear();
+        self.forget_tags();
         self.lease_retry = None;
         self.state = State::AwaitReply { salt, retry, older: false };
         self.probe = None;
@@ -208,7 +214,7 @@ impl<P: Pad> Connection<P> {
         self.probe = None;
         self.lease_retry = None;
         self.link.begin(session);
-        self.last_tags.clear();
+        self.forget_tags();
         self.unanswered = false;
         self.state = State::Fresh { fetches: 0 };
         Ok(())
@@ -216,17 +222,36 @@ impl<P: Pad> Connection<P> {
 
     /// Whether the hub really could not open one of the last messages that were sent to it.
     pub(super) fn verifies_hello_request(
-        &self,
+        &mut self,
         request: &Tagged<'_, HelloRequest>,
     ) -> Result<(), DiscardReason> {
         if !self.is_open() {
             return Err(DiscardReason::Unexpected);
         }
-        if self.link.keys.verifies_hello_request(&self.last_tags, request) {
-            Ok(())
-        } else {
-            Err(DiscardReason::Unauthentic)
+        if self.pleas.is_empty() && !self.last_tags.is_empty() {
+            self.pleas = self.link.keys.hello_request_tags(&self.last_tags);
         }
+        let is_said = self.pleas.iter().fold(Choice::from(0), |said, plea| said | plea.ct_eq(&request.tag));
+        if is_said.into() { Ok(()) } else { Err(DiscardReason::Unauthentic) }
+    }
+
+    fn forget_tags(&mut self) {
+        self.last_tags.clear();
+        self.pleas.clear();
+    }
+
+    /// Another initial key is to take the place of the present one. `false`: it is there already.
+    #[must_use]
+    pub(super) fn replace_initial_key(&mut self, key: SecretBytes<32>, after: u64) -> bool {
+        let replaced = self.link.keys.replace(key, after);
+        if replaced {
+            self.pleas.clear();
+            self.key_replaced = true;
+            self.probe = None;
+            // An envelope under a key that was to be the next one proves nothing of this one.
+            let _ = self.link.session.as_mut().is_some_and(Session::proves_next);
+        }
+        replaced
     }
 
     /// The inner message of a datagram under the envelope.
@@ -241,7 +266,11 @@ impl<P: Pad> Connection<P> {
 
     /// Whether what was just opened proves that the hub has the next initial key: the older one goes then.
     pub(super) fn proves_next_initial_key(&mut self) -> bool {
-        self.link.session.as_mut().is_some_and(Session::proves_next) && self.link.keys.promote()
+        let proven = self.link.session.as_mut().is_some_and(Session::proves_next) && self.link.keys.promote();
+        if proven {
+            self.pleas.clear();
+        }
+        proven
     }
 
     /// `inner` as a datagram, with our salt until the hub has answered.
@@ -250,6 +279,89 @@ impl<P: Pad> Connection<P> {
         let datagram = self.link.seal(inner, fresh)?;
         self.last_tags.truncate(LAST_TAGS - 1);
         self.last_tags.push_front(*datagram.last_chunk()?);
+        self.pleas.clear();
         Some(datagram)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use alloc::vec;
+
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use skex_core::Suite;
+    use skex_core::machine::{Destination, Disposition, Output, PathId};
+    use skex_wire::SuiteId;
+    use skex_wire::dske::Outer;
+
+    use super::*;
+    use crate::client::negotiation::tests::{link, table};
+    use crate::client::{Client, ClientConfig};
+    use crate::envelope::EnvelopeKeys;
+    use crate::id::{ClientId, ClientTag, HubId};
+    use crate::key::Origin;
+    use crate::psrd::MemoryPad;
+
+    /// What a client says to its first hub.
+    fn said(client: &mut Client<MemoryPad>) -> Vec<Vec<u8>> {
+        let mut said = Vec::new();
+        loop {
+            match client.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
+                    client.handle_persisted(receipt).unwrap();
+                }
+                Output::Transmit(transmit) if transmit.to == Destination::Peer(PeerHandle::new(1)) => {
+                    said.push(transmit.payload);
+                }
+                Output::Wait(_) => return said,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whoever sends HELLO_REQUESTs and knows no key makes no more work than each message of the client's own: what one can say is known until the next, or
+    /// until there is another initial key. The hub's is recognized all the same.
+    #[test]
+    fn a_flood_of_pleas_costs_as_much_as_one() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let links = [1, 2].map(|hub| link(hub, table(0, Origin::OutOfBand, 64)));
+        let config = ClientConfig::new(ClientTag::new([9; 16]), links.into(), vec![]).unwrap();
+        let (mut now, path) = (Instant::from_millis(0), PathId::new(1));
+        let mut client = Client::restore(config, [] as [&[u8]; 0], now, &mut rng).unwrap();
+        let suite = Suite::from_id(SuiteId::SHA256_AES256GCM).unwrap();
+        let (number, hub) = (ClientId::new(0), HubId::new([1; 16]));
+        let mut keys = EnvelopeKeys::new(suite, SecretBytes::copied_from(&[1; 32]), number, hub);
+        let hellos = said(&mut client);
+        let Outer::Hello(hello) = Outer::decode(&hellos[0]).unwrap() else { panic!("a hello") };
+        let reply = keys.hello_reply(Initial::Current, &hello.message.salt, [5; 16]).unwrap();
+        let _ = client.handle_message(now, &mut rng, path, &reply).unwrap();
+        let mut sent = said(&mut client);
+        assert_eq!(sent.len(), 1);
+        let forged = keys.hello_request(&[0; 16]).unwrap();
+        let mut flood = |client: &mut Client<MemoryPad>, now| {
+            let handled = client.handle_message(now, &mut rng, path, &forged).unwrap();
+            assert_eq!(handled, Disposition::Discarded(DiscardReason::Unauthentic));
+            client.links[0].pleas.clone()
+        };
+        let first = flood(&mut client, now);
+        assert_eq!(first.len(), 1);
+        // As if they were made of nothing but what is there.
+        client.links[0].last_tags[0] = [7; 16];
+        assert_eq!(flood(&mut client, now), first);
+        client.links[0].last_tags[0] = *sent[0].last_chunk().unwrap();
+        now = now.saturating_add(core::time::Duration::from_millis(250));
+        client.handle_timeout(now, &mut ChaCha20Rng::seed_from_u64(2)).unwrap();
+        sent.extend(said(&mut client));
+        assert_eq!((sent.len(), flood(&mut client, now).len()), (2, 2));
+        let next = || SecretBytes::copied_from(&[8; 32]);
+        client.replace_initial_key(now, &mut ChaCha20Rng::seed_from_u64(3), hub, next()).unwrap();
+        assert_eq!(flood(&mut client, now).len(), 4);
+        assert!(keys.replace(next(), 0));
+        let plea = keys.hello_request(sent[0].last_chunk().unwrap()).unwrap();
+        assert_eq!(client.handle_message(now, &mut rng, path, &plea).unwrap(), Disposition::Accepted);
+        assert!(!client.links[0].is_open() && client.links[0].pleas.is_empty());
     }
 }
