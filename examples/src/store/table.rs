@@ -298,7 +298,12 @@ impl Pad for FilePad {
         let len = len.ok_or(PadError::OutOfRange)?;
         let start = self.place(index, len)?;
         self.erased = true;
-        self.with(|file| overwrite(file, start, len as u64))
+        let is_whole = elements == self.held;
+        self.with(|file| {
+            overwrite(file, start, len as u64)?;
+            // A table that is out of service, or whose client was revoked: whoever is told that it is gone must not find it after a loss of power.
+            if is_whole { file.sync_data() } else { Ok(()) }
+        })
     }
 }
 

@@ -231,3 +231,19 @@ fn tables_that_are_sent_over_the_network_serve_and_say_what_they_are() {
         status.out
     );
 }
+
+/// The disk has no room for a table that a hub sends, or something stands in its way. Once there is room it is taken, without another start.
+#[test]
+fn a_table_that_could_not_be_stored_is_taken_later() {
+    let network = Network::new(2, "512");
+    let (_hubs, addresses) = network.start_hubs();
+    let hub = network.of("hub-1");
+    let add = ["provision", "add", "--dir", text(&hub), "--client", "alice", "--over-network"];
+    run(add.into_iter().chain(["--table-size", "64KiB"])).succeeded();
+    let in_the_way = network.of("alice").join("hub-1.uplink.1.table.partial");
+    fs::create_dir(&in_the_way).unwrap();
+    let mut alice = start(network.client("alice", &addresses, &["wait", "--timeout", "60"]));
+    alice.line_with("sent table 1, which is not taken: it is tried again");
+    fs::remove_dir(&in_the_way).unwrap();
+    (0..2).for_each(|_| drop(alice.line_with("sent table 1: keys")));
+}

@@ -62,6 +62,17 @@ pub(crate) struct Running {
     asked: BTreeMap<KeyId, std::time::Instant>,
     /// When to look for orders again.
     look_at: Instant,
+    /// Tables that came and could not be stored yet, by hub: each sends one after the other.
+    unstored: BTreeMap<HubId, Came>,
+    /// When to try that again.
+    store_at: Instant,
+}
+
+/// A table that came over the network.
+struct Came {
+    direction: Direction,
+    number: u16,
+    octets: SecretVec,
 }
 
 /// Where the client's tables lie.
@@ -84,6 +95,9 @@ const LINGER: Duration = Duration::from_millis(1500);
 /// How often a client that waits looks for orders in its directory.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a table waits that could not be stored.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
 /// What an event means for a command that waits for one.
 pub(crate) enum News {
     Established(KeyId, Role),
@@ -100,7 +114,17 @@ impl Running {
         reporter: Reporter,
         home: Home,
     ) -> Self {
-        Self { driver, names, outlet, reporter, home, asked: BTreeMap::new(), look_at: Instant::ZERO }
+        Self {
+            driver,
+            names,
+            outlet,
+            reporter,
+            home,
+            asked: BTreeMap::new(),
+            look_at: Instant::ZERO,
+            unstored: BTreeMap::new(),
+            store_at: Instant::ZERO,
+        }
     }
 
     /// Makes one key.
@@ -227,6 +251,7 @@ impl Running {
         let ready = self.driver.wait(until.into_iter().chain([self.look_at]).min(), None)?;
         if self.look_at <= self.driver.now() {
             self.take_orders()?;
+            self.store_again()?;
             self.look_at = self.driver.now().saturating_add(PAUSE);
         }
         Ok(ready)
@@ -308,14 +333,8 @@ impl Running {
                 Ok(News::Failed(key_id, error))
             }
             ClientEvent::Refill { hub, direction, number, octets } => {
-                let taken = self.take_refill(hub, (direction, number), &octets)?;
-                let hub = self.names.hub(hub);
-                self.reporter.note(match taken {
-                    Ok(()) => format!("{hub} sent table {number}: keys that it carries are computational"),
-                    Err(error) => format!(
-                        "{hub} sent table {number}, which is not taken: {error:#}; mend that and start this client anew: until then this table stays away, and those behind it"
-                    ),
-                })?;
+                let taken = self.take_refill(hub, Came { direction, number, octets })?;
+                self.tell_refill(hub, number, taken)?;
                 Ok(News::Other)
             }
             ClientEvent::RolledBack { hub } => {
@@ -362,33 +381,54 @@ impl Running {
 
     /// A table that came over the network: stored as any other, then added. The hub decides what comes: whatever is wrong with
     /// it must not end a client of others too. The outer error is of the machine's own store.
-    fn take_refill(
-        &mut self,
-        hub: HubId,
-        (direction, number): (Direction, u16),
-        octets: &SecretVec,
-    ) -> Result<Result<()>> {
-        let stored = match self.store_refill(hub, (direction, number), octets) {
+    fn take_refill(&mut self, hub: HubId, came: Came) -> Result<Result<()>> {
+        let (direction, number) = (came.direction, came.number);
+        let Refilled { table, path, is_new } = match self.store_refill(hub, &came) {
             Ok(stored) => stored,
-            Err(error) => return Ok(Err(error)),
-        };
-        let Refilled { table, path, is_new } = stored;
-        let added = self.driver.call(|client, _, _| client.add_table(hub, direction, table))?;
-        Ok(added.or_else(|error| {
-            if is_new {
-                // Nobody would look for it, and it is secret.
-                erase(&path).with_context(|| error.to_string())?;
+            Err(error) => {
+                // The hub does not send it again in this session: it is kept until there is room for it.
+                self.store_at = self.driver.now().saturating_add(STORE_AGAIN);
+                self.unstored.insert(hub, came);
+                return Ok(Err(error.context("it is tried again every few seconds")));
             }
-            Err(error.into())
-        }))
+        };
+        let added = self.driver.call(|client, _, _| client.add_table(hub, direction, table))?;
+        if let Err(error) = added {
+            let again =
+                "mend that and start this client anew: until then this table stays away, and those behind it";
+            // Nobody would look for it, and it is secret.
+            let erased = if is_new { erase(&path) } else { Ok(()) };
+            return Ok(erased.and(Err(error.into())).context(again));
+        }
+        Ok(Ok(()))
     }
 
-    fn store_refill(
-        &self,
-        hub: HubId,
-        (direction, number): (Direction, u16),
-        octets: &SecretVec,
-    ) -> Result<Refilled> {
+    fn tell_refill(&self, hub: HubId, number: u16, taken: Result<()>) -> Result<()> {
+        let hub = self.names.hub(hub);
+        self.reporter.note(match taken {
+            Ok(()) => format!("{hub} sent table {number}: keys that it carries are computational"),
+            Err(error) => format!("{hub} sent table {number}, which is not taken: {error:#}"),
+        })
+    }
+
+    /// Tables that could not be stored when they came, because a disk was full perhaps.
+    fn store_again(&mut self) -> Result<()> {
+        if self.store_at > self.driver.now() {
+            return Ok(());
+        }
+        for (hub, came) in core::mem::take(&mut self.unstored) {
+            let number = came.number;
+            let taken = self.take_refill(hub, came)?;
+            // Why it cannot be stored, it was said the first time.
+            if !self.unstored.contains_key(&hub) {
+                self.tell_refill(hub, number, taken)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_refill(&self, hub: HubId, came: &Came) -> Result<Refilled> {
+        let Came { direction, number, ref octets } = *came;
         let Home { directory, links } = &self.home;
         let (name, known) = links.iter().find(|(_, known)| known.hub == hub).context("no such hub")?;
         let elements = u32::try_from(octets.len() / ELEMENT_LEN)?;
