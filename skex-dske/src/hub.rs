@@ -544,7 +544,7 @@ impl<P: Pad> Hub<P> {
         let waiting = self.waiting.values().map(BTreeSet::len).fold(0, usize::saturating_add);
         let queue = self.limits.queue.saturating_sub(self.queue.free());
         let hand_overs = self.limits.queue.saturating_sub(self.hand_overs.free());
-        let timers = keys.saturating_mul(3).saturating_add(clients);
+        let timers = keys.saturating_mul(3).saturating_add(clients.saturating_mul(4));
         [
             Fill::new("keys", self.relays.len(), keys),
             Fill::new("keys at other shards", self.asked.len(), keys),
