@@ -233,7 +233,7 @@ fn scenario_59_policies_that_do_not_match() {
 #[test]
 fn a_report_comes_at_the_end_of_a_short_life() {
     let mut setup = Setup::new(3);
-    setup.client_limits.settle = core::time::Duration::from_secs(250);
+    setup.client_limits.settle = Duration::from_secs(250);
     let mut cast = cast(1, &setup);
     cast.world.kill(cast.hubs[2]);
     let id = cast.request(0, 1, short(2));
