@@ -212,9 +212,9 @@ impl<P: Pad> Hub<P> {
 /// Erases tables that are in no link. `false`: the storage of one failed.
 #[must_use]
 pub(super) fn erase_all<P: Pad>(tables: impl IntoIterator<Item = Table<P>>) -> bool {
-    tables
-        .into_iter()
-        .fold(true, |erased, mut table| table.pad.erase(0, table.pad.elements()).is_ok() && erased)
+    // All of them, also behind one that fails.
+    let failed = |mut table: Table<P>| table.pad.erase(0, table.pad.elements()).err();
+    tables.into_iter().filter_map(failed).count() == 0
 }
 
 /// The message that carries `count` elements from `first` on.

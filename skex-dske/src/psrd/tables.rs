@@ -154,7 +154,8 @@ impl<T: Half> Tables<T> {
     /// Erases every table. `false`: the storage of one failed.
     #[must_use]
     pub(crate) fn destroy(&mut self) -> bool {
-        self.0.iter_mut().fold(true, |erased, table| table.erase_whole() && erased)
+        // All of them, also behind one that fails.
+        self.0.iter_mut().filter_map(|table| (!table.erase_whole()).then_some(())).count() == 0
     }
 
     /// A new session. Tables that are used up go, but for the last; the highest number of those that went.
