@@ -382,7 +382,7 @@ impl Running {
     /// A table that came over the network: stored as any other, then added. The hub decides what comes: whatever is wrong with
     /// it must not end a client of others too. The outer error is of the machine's own store.
     fn take_refill(&mut self, hub: HubId, came: Came) -> Result<Result<()>> {
-        let (direction, number) = (came.direction, came.number);
+        let direction = came.direction;
         let Refilled { table, path, is_new } = match self.store_refill(hub, &came) {
             Ok(stored) => stored,
             Err(error) => {

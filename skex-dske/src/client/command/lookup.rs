@@ -305,7 +305,7 @@ mod tests {
         let mut octets = [0; 64];
         let mut out = skex_wire::Writer::new(&mut octets);
         Offer::new(2, false, 600, &[1], &[1, 2]).unwrap().encode(&mut out).unwrap();
-        asked(&mut client, 3, says(&out.written().to_vec()));
+        asked(&mut client, 3, says(out.written()));
         let (mut now, mut times) = (start, 0);
         while client.tasks.len() == 1 {
             assert_eq!(result(&mut client, now, &mut rng), None, "{now:?}");
