@@ -106,8 +106,8 @@ fn a_storage_that_fails_for_a_while_holds_up_a_key_for_little_longer() {
         }
     };
     let sending = |cast: &Cast, lie: Lie| (0..3).for_each(|hub| cast.hub_downlinks[hub][1].set_lie(lie));
-    let fails: [&dyn Fn(&Cast, Lie); 2] = [&receiving, &sending];
-    for set in fails {
+    for at_hubs in [false, true] {
+        let set = |cast: &Cast, lie| if at_hubs { sending(cast, lie) } else { receiving(cast, lie) };
         set(&cast, Lie::Broken);
         let id = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(1);
