@@ -77,8 +77,8 @@ fn main() {
     if !arguments.any(|argument| argument == "--bench") {
         return;
     }
-    let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let all = measure(&part.unwrap_or_default());
+    let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let all = measure(&part);
     println!(
         "\n{:<48} {:>12} {:>9} {:>12}",
         "once, all parties together", "processor", "octets", "allocations"
@@ -94,7 +94,7 @@ fn main() {
     println!("\n{:<40} {:<40} {:>9} {:>9}  verdict", "ours", "beside", "measured", "goal");
     let of = |name: &str| all.iter().find(|row| row.name == name);
     let mut goals = Vec::new();
-    for goal in GOALS {
+    for goal in GOALS.iter().filter(|goal| [goal.ours, goal.than].iter().all(|name| name.contains(&part))) {
         let (Some(ours), Some(than)) = (of(goal.ours), of(goal.than)) else {
             println!(
                 "{:<40} {:<40} {:>9} {:>9}  needs --features peers",
