@@ -183,9 +183,13 @@ impl<P: Pad> Link<P> {
         let (grant, key) = match granted {
             Ok(granted) => granted,
             // The sender asks again: a denial would hold for the session.
-            Err(NotGranted::Full) => return Err(DiscardReason::Busy),
-            Err(NotGranted::Pad) if !self.has_another(request.table) => return Err(DiscardReason::Exhausted),
-            Err(NotGranted::Spent | NotGranted::Pad) => {
+            Err(NotGranted::Full) if !self.has_another(request.table, origin) => {
+                return Err(DiscardReason::Busy);
+            }
+            Err(NotGranted::Pad) if !self.has_another(request.table, origin) => {
+                return Err(DiscardReason::Exhausted);
+            }
+            Err(_) => {
                 let denied = LeaseDenied::new(request.table, request.nonce, high_water);
                 let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
                 return Ok(LeaseAnswer::Denied { inner });
@@ -201,9 +205,12 @@ impl<P: Pad> Link<P> {
         Ok(LeaseAnswer::Granted { inner: inner.ok_or_else(none)?, after: grant.after })
     }
 
-    /// Whether the other end could send by another table than this one.
-    fn has_another(&self, number: u16) -> bool {
-        self.incoming.tables().any(|table| table.number() != number && !table.is_used_up())
+    /// Whether the other end could send by another table than this one: of the same origin, and with a storage that works now.
+    /// Tables of one disk fail together, and a denial of each would leave none for the session.
+    fn has_another(&self, number: u16, origin: Origin) -> bool {
+        self.incoming.tables().any(|table| {
+            table.number() != number && table.origin() == origin && !table.is_used_up() && table.can_be_read()
+        })
     }
 
     /// Takes the peer's grant; what is sent under it waits for checkpoint `after`, which must carry the marks.

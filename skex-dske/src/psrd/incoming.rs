@@ -158,6 +158,12 @@ impl<P: Pad> Incoming<P> {
         Ok((grant, key))
     }
 
+    /// Whether the storage answers where the next lease would begin.
+    pub(crate) fn can_be_read(&self) -> bool {
+        let mut element = SecretBytes::<ELEMENT_LEN>::zeroed();
+        matches!(self.pad.read(self.high_water, element.expose_mut()), Ok(()) | Err(PadError::Erased))
+    }
+
     /// Where a lease of up to `want` elements can begin, from `start` on, without an erased element in it: above the mark
     /// there are some where an older record was brought back beside a newer table.
     fn unspent(&mut self, start: u32, want: u32) -> Result<Option<u32>, PadError> {

@@ -97,26 +97,37 @@ fn a_table_that_fails_is_named_and_no_hub_is_blamed_for_it() {
 fn a_storage_that_fails_for_a_while_holds_up_a_key_for_little_longer() {
     let mut setup = Setup::new(3);
     setup.client_limits.fetch = Duration::from_secs(600);
-    let mut cast = cast(7, &setup);
-    cast.settle(1);
-    let receiving = |cast: &Cast, lie: Lie| {
+    // With one table in each direction, and with two, which lie on the same disk.
+    for tables in [1, 2] {
+        let mut cast = cast(7, &setup);
         for hub in 0..3 {
-            cast.hub_uplinks[hub][0].set_lie(lie);
-            cast.client_tables[1][hub].1.set_lie(lie);
+            for (client, uplink) in [(0, true), (1, false)].into_iter().filter(|_| tables == 2) {
+                cast.provision((hub, client), (uplink, 1), Origin::OutOfBand, 4096, true);
+            }
         }
-    };
-    let sending = |cast: &Cast, lie: Lie| (0..3).for_each(|hub| cast.hub_downlinks[hub][1].set_lie(lie));
-    for at_hubs in [false, true] {
-        let set = |cast: &Cast, lie| if at_hubs { sending(cast, lie) } else { receiving(cast, lie) };
-        set(&cast, Lie::Broken);
-        let id = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(1);
-        assert_eq!(cast.key(1, id), None);
-        set(&cast, Lie::None);
-        cast.settle(10);
-        cast.assert_agreed(0, 1, id);
+        let receiving = |cast: &Cast, lie: Lie| {
+            for hub in 0..3 {
+                cast.hub_uplinks[hub][0].set_lie(lie);
+                cast.client_tables[1][hub].1.set_lie(lie);
+            }
+            for table in cast.further.borrow().iter() {
+                if table.uplink { &table.at_hub } else { &table.at_client }.set_lie(lie);
+            }
+        };
+        let sending = |cast: &Cast, lie: Lie| (0..3).for_each(|hub| cast.hub_downlinks[hub][1].set_lie(lie));
+        for at_hubs in [false, true] {
+            let set = |cast: &Cast, lie| if at_hubs { sending(cast, lie) } else { receiving(cast, lie) };
+            set(&cast, Lie::Broken);
+            let id = cast.request(0, 1, KeyRequest::new(2));
+            cast.settle(1);
+            assert_eq!(cast.key(1, id), None);
+            set(&cast, Lie::None);
+            cast.settle(10);
+            cast.assert_agreed(0, 1, id);
+        }
+        Oracle::acquit(&cast);
     }
-    Oracle::acquit(&cast);
 }
 
 /// A key is taken at the threshold, while its responder is away. Once that has confirmed it, the initiator is told, once, with what the

@@ -251,15 +251,15 @@ impl Running {
         let ready = self.driver.wait(until.into_iter().chain([self.look_at]).min(), None)?;
         if self.look_at <= self.driver.now() {
             self.take_orders()?;
-            self.store_again()?;
             self.look_at = self.driver.now().saturating_add(PAUSE);
         }
         Ok(ready)
     }
 
-    /// Gives links other initial keys, and takes tables out of service, as the orders in the directory say. What cannot be done ends
-    /// the client.
+    /// What is looked for now and then: tables that could not be stored when they came are tried again; links are given other initial
+    /// keys, and tables taken out of service, as the orders in the directory say. What cannot be done ends the client.
     pub(crate) fn take_orders(&mut self) -> Result<()> {
+        self.store_again()?;
         for (name, order) in new_keys(&self.home.directory)? {
             self.replace_key(&name, &order)?;
         }
@@ -440,8 +440,9 @@ impl Running {
             let writer = TableWriter::open(&path, identity, 0)?;
             writer.write(0, octets.expose())?;
             writer.finish(elements)?;
-            sync_directory(directory)?;
         }
+        // Also where an earlier try came to here: the hub uses the table once it is told that it is durable.
+        sync_directory(directory)?;
         let table = FilePad::open(&path, (hub, client), (direction, number), true)?.into_table(|pad| pad);
         Ok(Refilled { table, path, is_new })
     }

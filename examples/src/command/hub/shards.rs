@@ -137,8 +137,8 @@ pub(crate) struct Many<P: Pad> {
     news: Receiver<(usize, HubEvent)>,
     bell: Bell,
     events: VecDeque<HubEvent>,
-    /// Which shards have revoked a client.
-    revoked: BTreeMap<ClientId, BTreeSet<usize>>,
+    /// Which shards have revoked a client, and whether each has erased its tables.
+    revoked: BTreeMap<ClientId, BTreeMap<usize, bool>>,
     /// What was no message of this protocol.
     strays: Traffic,
 }
@@ -411,11 +411,12 @@ impl<P: Pad + Send + 'static> Many<P> {
     }
 
     fn next_event(&mut self) -> Option<HubEvent> {
-        while let Ok((index, event)) = self.news.try_recv() {
-            let told = match event {
-                HubEvent::ClientRevoked { client, .. } => {
-                    let told = self.revoked.entry(client).or_default();
-                    told.insert(index);
+        while let Ok((index, mut event)) = self.news.try_recv() {
+            let told = match &mut event {
+                HubEvent::ClientRevoked { client, erased, .. } => {
+                    let told = self.revoked.entry(*client).or_default();
+                    told.insert(index, *erased);
+                    *erased = told.values().all(|erased| *erased);
                     told.len() == self.shards.len()
                 }
                 _ => true,
