@@ -33,7 +33,7 @@ BOUNDS = {
     "stack_key": 8448,
     "flash_parts": 6272,
     "flash_peer": 30208,
-    "flash_both": 154624,
+    "flash_both": 156160,
 }
 
 
