@@ -257,3 +257,18 @@ fn what_cannot_work_is_refused_before_anything_starts() {
     refused(&["kme.json", "skex kme --help"]);
     assert!(!directory.join("kme.keys").exists());
 }
+
+/// A key server serves for months: it must not take its next start to store a table for which there was no room.
+#[test]
+fn a_table_that_could_not_be_stored_is_taken_later() {
+    let kmes = Kmes::new(4);
+    let hub = kmes.network.of("hub-1");
+    let add = ["provision", "add", "--dir", text(&hub), "--client", "alice", "--over-network"];
+    run(add.into_iter().chain(["--table-size", "64KiB"])).succeeded();
+    let in_the_way = kmes.network.of("alice").join("hub-1.uplink.1.table.partial");
+    fs::create_dir(&in_the_way).unwrap();
+    let mut a = kmes.start("alice");
+    a.process.line_with("sent table 1, which is not taken: it is tried again");
+    fs::remove_dir(&in_the_way).unwrap();
+    (0..2).for_each(|_| drop(a.process.line_with("sent table 1: keys")));
+}
