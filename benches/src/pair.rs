@@ -32,7 +32,7 @@ impl Pair {
     }
 
     /// The next message of an end, left in `sent`; on the way there, everything is stored and events are dropped. Outputs are
-    /// taken where they lie, as on a small stack: moving them costs a hundredth of a handshake each.
+    /// taken where they lie, as on a small stack: moving them costs three hundredths of a handshake.
     fn drain(&mut self, end: usize) -> bool {
         let end = &mut self.ends[end];
         self.sent = None;

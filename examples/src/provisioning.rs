@@ -20,7 +20,6 @@ use skex_dske::{
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
-use crate::store::atomic::sync_directory;
 use crate::store::{FilePad, TableIdentity, TablesIn, erase, table_name};
 
 pub(crate) use import::{Imported, check, import, waiting};
@@ -136,10 +135,8 @@ pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<
     let mut secrets = waiting(directory)?;
     secrets.retain(|path| Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link)));
     secrets.push(directory.join(link_name(name)));
-    secrets.retain(|path| path.exists());
     secrets.iter().try_for_each(|path| erase(path))?;
-    erase_tables(directory, name)?;
-    sync_directory(directory)
+    erase_tables(directory, name)
 }
 
 /// Erases all tables of a link.

@@ -182,7 +182,8 @@ impl HashSecret {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
-    /// The octets, and zeros behind them where the hash is shorter than others.
+    /// The octets, and zeros behind them where the hash is shorter than others: for a reader who knows the length, and need not
+    /// wait for the one that was just written.
     pub(crate) const fn whole(&self) -> &[u8; MAX_HASH_LEN] {
         &self.bytes
     }

@@ -183,11 +183,9 @@ impl<P: Pad> Link<P> {
         let (grant, key) = match granted {
             Ok(granted) => granted,
             // The sender asks again: a denial would hold for the session.
-            Err(NotGranted::Full) if !self.has_another(request.table, origin) => {
-                return Err(DiscardReason::Busy);
-            }
-            Err(NotGranted::Pad) if !self.has_another(request.table, origin) => {
-                return Err(DiscardReason::Exhausted);
+            Err(why @ (NotGranted::Full | NotGranted::Pad)) if !self.has_another(request.table, origin) => {
+                let is_full = why == NotGranted::Full;
+                return Err(if is_full { DiscardReason::Busy } else { DiscardReason::Exhausted });
             }
             Err(_) => {
                 let denied = LeaseDenied::new(request.table, request.nonce, high_water);

@@ -79,7 +79,6 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     if is_anew {
         erase_tables(directory, name)?;
         erase(&directory.join(link_name(name)))?;
-        sync_directory(directory)?;
     }
     let mut imported = Imported { link: name.clone(), enrolled: false, tables: Vec::new(), extended: 0 };
     let mut held = Vec::new();

@@ -71,27 +71,32 @@ pub(crate) fn new_keys(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
 
 /// A file of 32 octets and nothing else.
 pub(crate) fn read_key(path: &Path) -> Result<SecretBytes<32>> {
-    let octets = read(path)?;
-    if is_erased(&octets) {
-        bail!(
+    key_in(path)?.with_context(|| {
+        format!(
             "the key in {} was taken before, and erased: carry it here again if it was not",
             path.display()
-        );
-    }
-    let key = SecretBytes::try_copied_from(&octets);
-    key.with_context(|| format!("{} has {} octets, and an initial key has 32", path.display(), octets.len()))
+        )
+    })
 }
 
 /// The key that an order gives. `None`: it was carried out, and a crash came while it was erased. Now it is gone.
 pub(crate) fn ordered_key(order: &Path) -> Result<Option<SecretBytes<32>>> {
-    if is_erased(&read(order)?) {
-        return erase(order).map(|()| None);
+    let key = key_in(order)?;
+    if key.is_none() {
+        erase(order)?;
     }
-    read_key(order).map(Some)
+    Ok(key)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read {}", path.display()))
+/// `None`: what it was is erased.
+fn key_in(path: &Path) -> Result<Option<SecretBytes<32>>> {
+    let octets = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+    if is_erased(&octets) {
+        return Ok(None);
+    }
+    let key = SecretBytes::try_copied_from(&octets);
+    key.with_context(|| format!("{} has {} octets, and an initial key has 32", path.display(), octets.len()))
+        .map(Some)
 }
 
 #[cfg(test)]

@@ -213,8 +213,11 @@ impl<P: Pad> Hub<P> {
 #[must_use]
 pub(super) fn erase_all<P: Pad>(tables: impl IntoIterator<Item = Table<P>>) -> bool {
     // All of them, also behind one that fails.
-    let failed = |mut table: Table<P>| table.pad.erase(0, table.pad.elements()).err();
-    tables.into_iter().filter_map(failed).count() == 0
+    let mut erased = true;
+    for mut table in tables {
+        erased &= table.pad.erase(0, table.pad.elements()).is_ok();
+    }
+    erased
 }
 
 /// The message that carries `count` elements from `first` on.

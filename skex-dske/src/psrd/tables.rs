@@ -155,7 +155,11 @@ impl<T: Half> Tables<T> {
     #[must_use]
     pub(crate) fn destroy(&mut self) -> bool {
         // All of them, also behind one that fails.
-        self.0.iter_mut().filter_map(|table| (!table.erase_whole()).then_some(())).count() == 0
+        let mut erased = true;
+        for table in &mut self.0 {
+            erased &= table.erase_whole();
+        }
+        erased
     }
 
     /// A new session. Tables that are used up go, but for the last; the highest number of those that went.
