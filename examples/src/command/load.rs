@@ -65,6 +65,10 @@ pub(crate) struct Arguments {
     /// Shards of each hub, where hubs are processes of their own.
     #[arg(long, default_value_t = NonZeroU16::MIN, value_name = "N")]
     shards: NonZeroU16,
+    /// Keys of 256 bits a second that dske-python makes with its demonstration network, 3 of 5, one after the other, for the
+    /// comparison. Measure it on the same machine.
+    #[arg(long, default_value_t = 8.0, value_name = "KEYS", value_parser = more_than_none)]
+    dske_python: f64,
     #[arg(long, hide = true, requires = "listen", requires = "directory")]
     as_hub: Option<u8>,
     #[arg(long, hide = true)]
@@ -92,6 +96,8 @@ struct LoadReport {
     threshold: u8,
     loss_per_mille: u16,
     processors: usize,
+    /// Keys a second that the comparison is with.
+    dske_python: f64,
     memory: Option<MemoryReport>,
     udp: Option<UdpReport>,
     comparison: Option<UdpReport>,
@@ -139,6 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         threshold,
         loss_per_mille: loss,
         processors: std::thread::available_parallelism().map_or(0, core::num::NonZero::get),
+        dske_python: arguments.dske_python,
         ..LoadReport::default()
     };
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
@@ -166,6 +173,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     report.verdict()
+}
+
+fn more_than_none(text: &str) -> Result<f64> {
+    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).context("not a number above 0")
 }
 
 /// Clients of the comparison.
@@ -202,5 +213,18 @@ impl LoadReport {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_compared_with_no_keys_at_all() {
+        assert_eq!(more_than_none("8.5").unwrap(), 8.5);
+        for rate in ["0", "-1", "NaN", "inf", "many"] {
+            assert!(more_than_none(rate).is_err(), "{rate}");
+        }
     }
 }

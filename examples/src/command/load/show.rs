@@ -5,10 +5,6 @@ use super::ledger::Keys;
 use super::measure::Quantiles;
 use super::{memory, udp};
 
-/// What dske-python of 2025 makes on one machine with its own demonstration network: 3 of 5, keys a second, one after the
-/// other.
-const DSKE_PYTHON: f64 = 5.8;
-
 pub(super) fn show(report: &LoadReport) {
     let LoadReport { clients, hubs, shards, threshold, loss_per_mille, processors, .. } = report;
     let of_shards = if *shards == 1 { String::new() } else { format!(" of {shards} shards") };
@@ -54,15 +50,16 @@ pub(super) fn show(report: &LoadReport) {
         keys(&udp.keys);
     }
     if let Some(udp) = &report.comparison {
+        let peer = report.dske_python;
         println!(
-            "\nBeside dske-python ({DSKE_PYTHON} keys a second): 3 of 5 over loopback UDP, durable, all parties"
+            "\nBeside dske-python ({peer} keys a second): 3 of 5 over loopback UDP, durable, all parties"
         );
         over_udp("one by one", &udp.alone);
         over_udp("at once", &udp.full);
         println!(
             "  {:.0} x its keys a second by the clock, {:.0} x with the processor to itself",
-            udp.full.keys as f64 / udp.full.seconds / DSKE_PYTHON,
-            udp.full.keys_a_cpu_second * report.processors as f64 / DSKE_PYTHON
+            udp.full.keys as f64 / udp.full.seconds / peer,
+            udp.full.keys_a_cpu_second * report.processors as f64 / peer
         );
         keys(&udp.keys);
     }
@@ -96,13 +93,16 @@ fn over_udp(name: &str, phase: &udp::Phase) {
         milliseconds(phase.latency_micros, 1e3),
     );
     println!(
-        "  {:12} a key: {:.1} datagrams, {:.0} octets, {:.3} syncs at hubs, {:.3} at clients; {:.0} messages a sync",
+        "  {:12} a key: {:.1} datagrams, {:.0} octets, {:.3} syncs at hubs, {:.3} at clients; {:.0} messages a sync; \
+         processors: {:.0} % idle, {:.0} % interrupts",
         "",
         phase.datagrams_a_key,
         phase.octets_a_key,
         phase.hub_syncs_a_key,
         phase.client_syncs_a_key,
-        phase.messages_a_sync
+        phase.messages_a_sync,
+        phase.unaccounted.idle * 100.0,
+        phase.unaccounted.interrupts * 100.0
     );
 }
 

@@ -13,7 +13,7 @@ use skex_sim::Dice;
 use super::Plan;
 use super::hub::{HubCounters, HubProcess};
 use super::ledger::Keys;
-use super::measure::{Quantiles, each, process_cpu};
+use super::measure::{Processors, Quantiles, Unaccounted, each, process_cpu};
 use super::roster::Roster;
 use super::swarm::{Life, Now, Outgoing, Swarm};
 use crate::clock::Clock;
@@ -67,6 +67,8 @@ pub(super) struct Phase {
     pub(super) seconds: f64,
     /// CPU of all parties, the stores and the operating system for them included.
     pub(super) cpu_micros_a_key: f64,
+    /// What the machine's processors did meanwhile that is in no process's time.
+    pub(super) unaccounted: Unaccounted,
     pub(super) keys_a_cpu_second: f64,
     pub(super) hub_nanos_a_relay: f64,
     pub(super) relays_a_core_second: f64,
@@ -412,6 +414,7 @@ impl<'a> World<'a> {
         }
         totals.swarm_nanos = process_cpu().as_nanos() as u64;
         totals.client_syncs = self.syncs + self.committer()?.batches();
+        totals.processors = Processors::now();
         Ok(totals)
     }
 
@@ -454,6 +457,7 @@ impl<'a> World<'a> {
             relays,
             seconds,
             cpu_micros_a_key: each(cpu_nanos as f64 / 1e3, keys),
+            unaccounted: after.processors.since(before.processors),
             keys_a_cpu_second: each(keys as f64 * 1e9, cpu_nanos),
             hub_nanos_a_relay: each(hub_nanos as f64, relays),
             relays_a_core_second: each(relays as f64 * 1e9, hub_nanos),
@@ -537,6 +541,7 @@ struct Totals {
     octets: u64,
     hub_syncs: u64,
     client_syncs: u64,
+    processors: Processors,
 }
 
 impl Totals {
