@@ -94,7 +94,7 @@ impl TlsPsk {
     }
 }
 
-/// A protocol version that an imported key serves (RFC 9258, section 4.1: target_protocol).
+/// A protocol version that an imported key serves (RFC 9258, section 5.1: target_protocol).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsProtocol {
@@ -151,9 +151,9 @@ impl TlsImportablePsk {
         &self.epsk
     }
 
-    /// The importer of RFC 9258, section 4, for one protocol and one KDF; both ends take the same context (at most
-    /// 2^16 - 1 octets, sent in the clear). The binder label of what comes out is `imp binder`: a stack that knows it only
-    /// as an external key would compute another binder.
+    /// The importer of RFC 9258, section 5, for one protocol and one KDF; both ends take the same context (sent in the
+    /// clear; at most 45 octets less than the 2^16 - 1 of an identity). The binder label of what comes out is `imp binder`:
+    /// a stack that knows it only as an external key would compute another binder.
     ///
     /// # Errors
     /// [`ExportError::Length`] for a longer context.
@@ -169,7 +169,7 @@ impl TlsImportablePsk {
     }
 }
 
-/// `ImportedIdentity` of RFC 9258, section 4.1; its encoding is the PskIdentity.identity on the wire.
+/// `ImportedIdentity` of RFC 9258, section 5.1; its encoding is the PskIdentity.identity on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportedIdentity<'a> {
     external_identity: &'a [u8],
@@ -185,10 +185,9 @@ impl<'a> ImportedIdentity<'a> {
         protocol: TlsProtocol,
         kdf: TlsHash,
     ) -> Result<Self, ExportError> {
-        if u16::try_from(context.len()).is_err() {
-            return Err(ExportError::Length);
-        }
-        Ok(Self { external_identity, context, protocol, kdf })
+        let identity = Self { external_identity, context, protocol, kdf };
+        // PskIdentity.identity has a length of two octets.
+        u16::try_from(identity.encoded_len()).map(|_| identity).map_err(|_| ExportError::Length)
     }
 
     /// Octets of the encoding.

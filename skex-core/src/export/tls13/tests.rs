@@ -1,7 +1,5 @@
 extern crate std;
 
-use std::vec;
-
 use super::*;
 use crate::export::tests::{exporter, hex};
 
@@ -45,11 +43,13 @@ fn an_identity_is_encoded_as_rfc_9258_says() {
 }
 
 #[test]
-fn a_context_that_its_length_field_cannot_say_is_refused() {
+fn a_context_that_makes_an_identity_too_long_for_tls_is_refused() {
     let psk = exporter(End::A).tls13_importable_psk(0, End::A, TlsUse::KeyAlone).unwrap();
-    let long = vec![0; 65536];
-    assert!(psk.import(&long[..65535], TlsProtocol::Tls13, TlsHash::Sha256).is_ok());
-    assert!(psk.import(&long, TlsProtocol::Tls13, TlsHash::Sha256).is_err());
+    let import = |len| psk.import(&[0; 65536][..len], TlsProtocol::Tls13, TlsHash::Sha256).map(|_| ());
+    assert_eq!(import(65490), Ok(()));
+    for len in [65491, 65535, 65536] {
+        assert_eq!(import(len), Err(ExportError::Length), "{len}");
+    }
 }
 
 #[test]
