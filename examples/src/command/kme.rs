@@ -101,7 +101,8 @@ Cisco SKIP (draft-cisco-skip-02), each SAE with a key provider of its own name:
   GET /key/{keyId}?remoteSystemID={SAE}
   GET /entropy[?minentropy={bits}]
   TLS by certificates, or by preshared keys, whose identities are the names of the SAEs: TLS 1.3 with psk_dhe_ke and SHA-256, or
-  TLS 1.2 with DHE-PSK or ECDHE-PSK and an AEAD. It is OpenSSL's, and there if skex was built with --features skip-psk.
+  TLS 1.2 with DHE-PSK or ECDHE-PSK and an AEAD, or with DHE-PSK-AES256-CBC-SHA384. It is OpenSSL's, and there if skex was built
+  with --features skip-psk.
 
 What holds:
   A key is given once to the SAE that begins and once to the one that follows, and to nobody else. It is erased from the

@@ -60,6 +60,8 @@ fn an_sae_with_a_preshared_key_is_heard_as_itself_and_whoever_has_none_is_not() 
         &["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
         &["-tls1_2", "-cipher", "DHE-PSK-AES256-GCM-SHA384"],
         &["-tls1_2", "-cipher", "ECDHE-PSK-CHACHA20-POLY1305"],
+        // What SKIP recommends for TLS 1.2.
+        &["-tls1_2", "-cipher", "DHE-PSK-AES256-CBC-SHA384"],
     ] {
         let (status, at_a) = answer(&ask(address, &[&own[..], tls].concat(), &enc("sae-b")));
         assert_eq!(status, 200, "{tls:?}: {at_a}");
