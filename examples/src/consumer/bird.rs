@@ -1,4 +1,4 @@
-//! BGP under TCP-AO: the daemon BIRD, from 2.17 on, by a file that its configuration includes and its control socket.
+//! BGP under TCP-AO: the daemon BIRD, from 2.17 or 3.1 on, by a file that its configuration includes and its control socket.
 //!
 //! ```text
 //! protocol bgp NAME { ... include "FILE"; }
