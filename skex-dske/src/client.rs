@@ -6,6 +6,7 @@ mod event;
 mod hub_link;
 mod initiator;
 mod negotiation;
+mod outlet;
 mod refill;
 mod responder;
 
@@ -17,7 +18,7 @@ use core::fmt;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
-    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId, Queue,
+    Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
     Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
@@ -46,6 +47,7 @@ use command::Task;
 use config::RECENT;
 use hub_link::Connection;
 use initiator::Request;
+use outlet::{Item, Outlet};
 use responder::{InboundTable, Remembered, STORED_KEY};
 
 /// One client of a set of hubs, initiator and responder in one. `P` is where its tables lie.
@@ -73,15 +75,8 @@ pub struct Client<P> {
     earlier_over: Instant,
     clock: Clock,
     journal: Journal,
-    queue: Queue<Item>,
-    /// Room in the queue that only events use.
-    events: usize,
+    outlet: Outlet,
     discards: DiscardCounters,
-}
-
-enum Item {
-    Transmit(Transmit<Vec<u8>>),
-    Event(ClientEvent),
 }
 
 const STORED_MARKS: u8 = 1;
@@ -164,7 +159,7 @@ impl<P: Pad> Client<P> {
             connection.key_replaced = initial.is_some();
             connections.push(connection);
         }
-        let events = limits.events(peers.len());
+        let outlet = Outlet::new(limits.queue, limits.events(peers.len()));
         let mut client = Self {
             tag,
             peers,
@@ -183,8 +178,7 @@ impl<P: Pad> Client<P> {
             earlier_over: now.saturating_add(LONGEST_LIFETIME.saturating_mul(2)),
             clock: Clock::new(now),
             journal,
-            queue: Queue::new(limits.queue.saturating_add(events)),
-            events,
+            outlet,
             discards: DiscardCounters::new(),
         };
         for (key, value) in &stored.values {
@@ -268,7 +262,7 @@ impl<P: Pad> Client<P> {
         connection.restart(now, pace, rng);
         // What is sealed under it and waits for the store leaves no more.
         let to = Destination::Peer(connection.handle);
-        self.queue.discard(|item| {
+        self.outlet.queue.discard(|item| {
             matches!(item, Item::Transmit(transmit) if transmit.to == to) && !cfg!(skex_without = "unsent")
         });
         self.retiring.push_back((self.journal.after(), link, direction, number));
@@ -338,7 +332,7 @@ impl<P: Pad> Client<P> {
         let begun = self.limits.begun_of_each(peers, links).saturating_mul(links);
         let recent = of_each.saturating_mul(RECENT);
         let keys = [begun, of_each, recent].into_iter().fold(0, usize::saturating_add).saturating_mul(peers);
-        let queue = self.limits.queue.saturating_add(self.events);
+        let queue = self.limits.queue.saturating_add(self.outlet.events);
         // Whatever has a key in the stored state, and what is to be removed from there.
         let stored =
             [keys, keys, self.limits.remembered, 1, links].into_iter().fold(0, usize::saturating_add);
@@ -349,7 +343,7 @@ impl<P: Pad> Client<P> {
             Fill::new("keys that came in", self.inbound.len(), keys),
             Fill::new("ids remembered", self.remembered.len(), self.limits.remembered),
             Fill::new("refusals", self.refusals.len(), responder::REFUSALS),
-            Fill::new("queue", queue.saturating_sub(self.queue.free()), queue),
+            Fill::new("queue", queue.saturating_sub(self.outlet.queue.free()), queue),
             Fill::new("changes", self.journal.waiting(), stored),
         ]
         .into_iter()
@@ -577,9 +571,9 @@ impl<P: Pad> Client<P> {
         if let Some(checkpoint) = self.journal.checkpoint() {
             return Output::Persist(checkpoint);
         }
-        match self.journal.release(&mut self.queue) {
+        match self.journal.release(&mut self.outlet.queue) {
             Some(Item::Transmit(transmit)) => Output::Transmit(transmit),
-            Some(Item::Event(event)) => Output::Event(event),
+            Some(Item::Event(event)) => Output::Event(*event),
             None => self.erase_retired().map_or_else(|| Output::Wait(self.deadline()), Output::Event),
         }
     }
@@ -621,7 +615,7 @@ impl<P: Pad> Client<P> {
             if let Some((hello, after)) = hub.hello_due(now, pace) {
                 let transmit = Transmit::new(Destination::Peer(hub.handle), TransmitClass::Request, hello);
                 // A full queue is a lost datagram: the next interval repeats it.
-                let _ = self.queue.push(after, Item::Transmit(transmit));
+                let _ = self.outlet.queue.push(after, Item::Transmit(transmit));
             }
         }
     }
@@ -707,38 +701,30 @@ impl<P: Pad> Client<P> {
         }
     }
 
-    /// Seals `inner` for a hub and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue,
-    /// it is as good as lost on the way.
+    /// Lets `inner` leave for a hub behind checkpoint `after`.
     fn send(&mut self, link: usize, inner: &[u8], after: u64, class: TransmitClass) {
-        let Some(hub) = self.links.get_mut(link) else { return };
-        // The rest of the queue is for events.
-        if self.queue.free() <= self.events {
-            return;
-        }
-        if let Some(datagram) = hub.seal(inner) {
-            let transmit = Transmit::new(Destination::Peer(hub.handle), class, datagram);
-            let _ = self.queue.push(after, Item::Transmit(transmit));
+        if let Some(hub) = self.links.get_mut(link) {
+            self.outlet.send(hub, inner, after, class);
         }
     }
 
-    /// The queue keeps room for every event that requests and keys within their bounds can give at once.
     fn tell(&mut self, after: u64, event: ClientEvent) {
-        let _ = self.queue.push(after, Item::Event(event));
+        self.outlet.tell(after, event);
     }
 
     /// Tells of tables whose storage has failed, or is ahead of ours, as far as there is room.
     fn tell_failures(&mut self) {
         for hub in &mut self.links {
-            if self.queue.free() > self.events && hub.link.outgoing.is_behind() {
+            if self.outlet.has_room() && hub.link.outgoing.is_behind() {
                 let event = ClientEvent::RolledBack { hub: hub.link.keys.hub() };
-                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+                self.outlet.tell(Barrier::OPEN, event);
             }
-            while self.queue.free() > self.events
+            while self.outlet.has_room()
                 && let Some((direction, number, error)) = hub.link.untold_failure()
             {
                 let hub = hub.link.keys.hub();
                 let event = ClientEvent::TableFailed { hub, direction, number, error };
-                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+                self.outlet.tell(Barrier::OPEN, event);
             }
         }
     }
@@ -754,7 +740,7 @@ impl<P: Pad> Client<P> {
             if low && !core::mem::replace(reported, low) {
                 let uplink = direction == Direction::UPLINK;
                 let event = ClientEvent::TableLow { hub: id, uplink, remaining };
-                let _ = self.queue.push(Barrier::OPEN, Item::Event(event));
+                self.outlet.tell(Barrier::OPEN, event);
             }
         }
     }
@@ -779,7 +765,10 @@ impl<P: Pad> Client<P> {
 
 /// The earlier of two times, of which either may not be.
 fn earlier(left: Option<Instant>, right: Option<Instant>) -> Option<Instant> {
-    left.into_iter().chain(right).min()
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn marks_key(hub: HubId) -> Name {

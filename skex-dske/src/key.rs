@@ -6,8 +6,9 @@ use core::time::Duration;
 use rand_core::CryptoRng;
 use skex_core::{Assurance, KeyBytes, KeyId, SecretBytes, SecretVec};
 use skex_wire::Writer;
-use skex_wire::dske::{TableOrigin, Terms, bitmap_bit, context_len, encode_context};
+use skex_wire::dske::{MAX_HUBS, TableOrigin, Terms, bitmap_bit, bitmap_len, context_len, encode_context};
 
+use crate::few::Few;
 use crate::id::{ClientTag, HubId};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, SecretTagKey, Tag};
 use crate::psrd::ELEMENT_LEN;
@@ -88,7 +89,6 @@ impl Origins {
 }
 
 /// Everything that a key is bound to: under the secret tag, so that no hub can change any of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Context {
     pub(crate) key_id: KeyId,
     pub(crate) initiator: ClientTag,
@@ -100,11 +100,15 @@ pub(crate) struct Context {
     /// Seconds.
     pub(crate) lifetime: u16,
     /// The hubs, ascending by coordinate, from our own roster: never from a message.
-    hubs: Vec<HubId>,
-    coordinates: Vec<u8>,
-    /// Of the initiator's uplink tables, as a bitmap.
-    origins: Vec<u8>,
+    hubs: Vec<ContextHub>,
+    /// Their coordinates, as they travel.
+    coordinates: Few<{ MAX_HUBS as usize }>,
+    /// Of the initiator's uplink tables.
+    origins: Bitmap,
 }
+
+/// One bit for each hub of a key.
+pub(crate) type Bitmap = Few<{ bitmap_len(MAX_HUBS) }>;
 
 /// A hub that carries a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +132,11 @@ pub(crate) struct Agreement {
 }
 
 impl Context {
-    /// The context of an agreement through these hubs, in any order.
+    /// The context of an agreement through these hubs, in any order: at most as many as a key may have.
     pub(crate) fn new(agreement: Agreement, mut hubs: Vec<ContextHub>) -> Self {
         hubs.sort_unstable_by_key(|hub| hub.coordinate);
+        let mut coordinates = [0; MAX_HUBS as usize];
+        coordinates.iter_mut().zip(&hubs).for_each(|(x, hub)| *x = hub.coordinate.get());
         let Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime } = agreement;
         Self {
             key_id,
@@ -140,9 +146,9 @@ impl Context {
             threshold,
             key_len,
             lifetime,
-            hubs: hubs.iter().map(|hub| hub.id).collect(),
-            coordinates: hubs.iter().map(|hub| hub.coordinate.get()).collect(),
-            origins: bitmap(hubs.iter().map(|hub| hub.origin.bit())),
+            coordinates: Few::of(&[coordinates.get(..hubs.len()).unwrap_or_default()]),
+            origins: origin_bitmap(hubs.iter().map(|hub| hub.origin)),
+            hubs,
         }
     }
 
@@ -152,10 +158,19 @@ impl Context {
         Terms::new(suite.id(), *threshold, *key_len, *lifetime, coordinates, origins).ok()
     }
 
+    /// Whether these are its terms.
+    pub(crate) fn has(&self, terms: &Terms<'_>) -> bool {
+        terms.suite == self.suite.id()
+            && (terms.threshold, terms.key_len, terms.lifetime)
+                == (self.threshold, self.key_len, self.lifetime)
+            && *terms.coordinates == *self.coordinates
+            && *terms.origins == *self.origins
+    }
+
     /// The octets under the tags.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let terms = self.terms()?;
-        let hubs = self.hubs.iter().map(HubId::as_bytes);
+        let hubs = self.hubs.iter().map(|hub| hub.id.as_bytes());
         encoded(context_len(self.count()), |out| {
             let parties = (self.initiator.as_bytes(), self.responder.as_bytes());
             encode_context(out, self.key_id.as_bytes(), parties.0, parties.1, &terms, hubs)
@@ -169,15 +184,13 @@ impl Context {
 
     /// The hubs in the order of the context, with their coordinates.
     pub(crate) fn hubs(&self) -> impl Iterator<Item = (HubId, Coordinate)> + '_ {
-        let coordinates = self.coordinates.iter().filter_map(|&x| Coordinate::new(x));
-        self.hubs.iter().copied().zip(coordinates)
+        self.hubs.iter().map(|hub| (hub.id, hub.coordinate))
     }
 
     /// What is claimed of the initiator's table at this hub.
     pub(crate) fn origin_of(&self, coordinate: Coordinate) -> Origin {
-        let mut hubs = (0..=u8::MAX).zip(&self.coordinates);
-        let place = hubs.find(|(_, x)| **x == coordinate.get());
-        place.map_or(Origin::Refill, |(i, _)| Origin::from_bit(bitmap_bit(&self.origins, i)))
+        let hub = self.hubs.iter().find(|hub| hub.coordinate == coordinate);
+        hub.map_or(Origin::Refill, |hub| hub.origin)
     }
 
     /// What each share asks of a table.
@@ -192,22 +205,20 @@ impl Context {
 }
 
 /// Bits in order, least significant first.
-pub(crate) fn bitmap(bits: impl Iterator<Item = bool>) -> Vec<u8> {
-    let (bits_at_least, _) = bits.size_hint();
-    let mut out = Vec::with_capacity(bits_at_least.div_ceil(8));
-    for (i, bit) in bits.enumerate() {
-        if i % 8 == 0 {
-            out.push(0);
+pub(crate) fn bitmap(bits: impl Iterator<Item = bool>) -> Bitmap {
+    let mut octets = [0; bitmap_len(MAX_HUBS)];
+    let mut count = 0;
+    for (i, bit) in (0..MAX_HUBS).zip(bits) {
+        if let Some(octet) = octets.get_mut(usize::from(i >> 3)) {
+            *octet |= u8::from(bit) << (i & 7);
         }
-        if let Some(last) = out.last_mut() {
-            *last |= u8::from(bit) << (i % 8);
-        }
+        count = i.saturating_add(1);
     }
-    out
+    Bitmap::of(&[octets.get(..bitmap_len(count)).unwrap_or_default()])
 }
 
 /// The bitmap of table origins.
-pub(crate) fn origin_bitmap(origins: impl Iterator<Item = Origin>) -> Vec<u8> {
+pub(crate) fn origin_bitmap(origins: impl Iterator<Item = Origin>) -> Bitmap {
     bitmap(origins.map(Origin::bit))
 }
 

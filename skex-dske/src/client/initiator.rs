@@ -2,7 +2,6 @@
 //! (docs/draft-skex-dske.md, "Initiator").
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Bound;
 use core::time::Duration;
@@ -11,7 +10,8 @@ use rand_core::CryptoRng;
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{Assurance, KeyId, OutputKey, SecretVec};
 use skex_wire::dske::{
-    Answer, AnswerStatus, Confirm, MAX_DSKE_KEY_LEN, MIN_DSKE_KEY_LEN, Tagged, bitmap_bit, bitmap_fits,
+    Answer, AnswerStatus, Confirm, MAX_DSKE_KEY_LEN, MAX_HUBS, MIN_DSKE_KEY_LEN, Tagged, bitmap_bit,
+    bitmap_fits,
 };
 
 use super::Client;
@@ -20,7 +20,7 @@ use super::hub_link::Connection;
 use super::negotiation::HubSet;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
-use crate::key::{Agreement, Context, ContextHub, Origins, SecretBlock, claimed};
+use crate::key::{Agreement, Bitmap, Context, ContextHub, Origins, SecretBlock, bitmap, claimed};
 use crate::link::{Content, SentShare, Slot};
 use crate::onetime::{MessageVerificationKey, Tag};
 use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
@@ -109,13 +109,13 @@ struct Sharing {
     /// Until it is released.
     key: Option<OutputKey>,
     /// Confirmations whose tag did not verify, by link: each hub may try so often (draft-skex-dske, "Bounds").
-    false_confirmations: Vec<u8>,
+    false_confirmations: [u8; MAX_HUBS as usize],
     /// Until the confirmation is there.
     confirmation_key: Option<MessageVerificationKey>,
     /// In the order of the context.
     shares: Vec<Outbound>,
     /// As the responder confirmed it, in the order of the context.
-    lying: Vec<u8>,
+    lying: Bitmap,
     confirmed: bool,
     /// What the key may claim, where the confirmation came after the key was given: until that is told.
     confirmed_late: Option<Assurance>,
@@ -540,8 +540,8 @@ impl<P: Pad> Client<P> {
         }
         Some(Sharing {
             confirmation_key: block.confirmation_key(),
-            false_confirmations: vec![0; self.links.len()],
-            lying: vec![0; usize::from(context.count().div_ceil(8))],
+            false_confirmations: [0; MAX_HUBS as usize],
+            lying: bitmap(context.hubs().map(|_| false)),
             context,
             encoded,
             secret_tag,
@@ -670,7 +670,7 @@ impl<P: Pad> Client<P> {
         }
         sharing.confirmation_key = None;
         sharing.confirmed = true;
-        sharing.lying = confirmation.lying.to_vec();
+        sharing.lying = Bitmap::of(&[confirmation.lying]);
         let assurance = claimed(confirmation.origins, count);
         if let Some(key) = sharing.key.take() {
             let assurance: Assurance = key.assurance().weakest(assurance);

@@ -13,17 +13,18 @@ use core::time::Duration;
 
 use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitClass};
 use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
-use skex_wire::dske::{AnswerStatus, ShareMessage, Tagged, bitmap_bit};
+use skex_wire::dske::{AnswerStatus, ShareMessage, Tagged, Terms, bitmap_bit};
 
 use super::Client;
 use super::config::RECENT;
 use super::event::{ClientEvent, KeyError, Role};
 use crate::id::ClientTag;
-use crate::key::{Agreement, Context, ContextHub, Origin, claimed};
+use crate::key::{Agreement, Bitmap, Context, ContextHub, Origin, claimed};
 use crate::link::{AnswerKey, ReceivedShare, Slot, suite_of};
 use crate::onetime::Tag;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
+use crate::suite::KeySuite;
 use judgement::Judgement;
 pub(super) use remembered::Remembered;
 pub(super) use stored::STORED_KEY;
@@ -45,10 +46,23 @@ pub(super) struct Inbound {
 }
 
 enum Stage {
-    /// Shares as they came, each hub's once.
-    Collecting(Vec<Arrived>),
+    Collecting(Collecting),
     /// The key was found; what is still to be said about it.
     Accepted(Box<Accepted>),
+}
+
+#[derive(Default)]
+struct Collecting {
+    /// Shares as they came, each hub's once.
+    arrived: Vec<Arrived>,
+    /// What came with them, each once, in the order in which it came.
+    stories: Vec<Story>,
+}
+
+/// What hubs say that the initiator said. Shares count together only where all of it agrees.
+struct Story {
+    context: Context,
+    secret_tag: Tag,
 }
 
 /// A share that waits for others.
@@ -63,9 +77,8 @@ struct Arrived {
     elements: u32,
     /// By what this hub said, from when it said it: a liar's haste must not end the others.
     expires: Instant,
-    /// What the hub says the initiator said. Shares count together only where all of it agrees.
-    context: Context,
-    secret_tag: Tag,
+    /// The place of its story among those that came.
+    story: usize,
 }
 
 struct Accepted {
@@ -75,8 +88,8 @@ struct Accepted {
     /// Number of hubs.
     count: u8,
     /// The confirmation, fixed once and for all.
-    origins: Vec<u8>,
-    lying: Vec<u8>,
+    origins: Bitmap,
+    lying: Bitmap,
     confirm: Tag,
     /// Coordinates of hubs whose share had not come, and of which an out-of-band table was claimed. Durable as it was when the key
     /// was accepted.
@@ -89,10 +102,16 @@ struct Accepted {
     judgement: Option<Judgement>,
 }
 
-impl Arrived {
-    /// Whether both hubs say that the initiator said the same.
-    fn agrees_with(&self, other: &Self) -> bool {
-        self.context == other.context && self.secret_tag == other.secret_tag
+impl Story {
+    /// Whether it is this one, told of the same key.
+    fn is(&self, terms: &Terms<'_>, secret_tag: Tag) -> bool {
+        self.context.has(terms) && self.secret_tag == secret_tag
+    }
+}
+
+impl Collecting {
+    fn story_of(&self, share: &Arrived) -> Option<&Story> {
+        self.stories.get(share.story)
     }
 }
 
@@ -107,18 +126,37 @@ impl Inbound {
         settle.min(self.expires)
     }
 
-    /// Takes a share in. One hub never counts twice: what it says anew replaces nothing, and is not answered.
-    fn collect(&mut self, share: Arrived) -> Collected {
-        let Stage::Collecting(arrived) = &mut self.stage else { return Collected::Again };
+    const fn is_accepted(&self) -> bool {
+        matches!(self.stage, Stage::Accepted(_))
+    }
+
+    /// The place of this story among those that came; of the accepted key there is but one. `Err`: it would be a new one, in this place.
+    fn place_of(&self, terms: &Terms<'_>, secret_tag: Tag) -> Result<usize, usize> {
+        let (stories, accepted) = match &self.stage {
+            Stage::Collecting(collecting) => (collecting.stories.as_slice(), None),
+            Stage::Accepted(accepted) => (&[][..], accepted.judgement.as_ref()),
+        };
+        let mut all = stories.iter().chain(accepted.map(|judgement| &judgement.story));
+        all.position(|story| story.is(terms, secret_tag)).ok_or(stories.len())
+    }
+
+    /// Takes a share in, with its story if that is a new one. One hub never counts twice: what it says anew replaces nothing, and is not
+    /// answered.
+    fn collect(&mut self, share: Arrived, new: Option<Story>) -> Collected {
+        let Stage::Collecting(Collecting { arrived, stories }) = &mut self.stage else {
+            return Collected::Again;
+        };
         let Some(earlier) = arrived.iter_mut().find(|earlier| earlier.link == share.link) else {
             self.expires = self.expires.max(share.expires);
+            if let Some(new) = new {
+                // Few keys have more than one.
+                stories.reserve_exact(1);
+                stories.push(new);
+            }
             arrived.push(share);
             return Collected::New;
         };
-        if earlier.share != share.share
-            || earlier.context != share.context
-            || earlier.secret_tag != share.secret_tag
-        {
+        if earlier.share != share.share || earlier.story != share.story {
             return Collected::OtherThanBefore(share.answer_key);
         }
         // The same share in a new slot, after a new session: the answer goes there.
@@ -149,8 +187,12 @@ impl<P: Pad> Client<P> {
     ) -> Disposition {
         let wire = &message.message;
         let id = (ClientTag::new(wire.peer), KeyId::new(wire.key_id));
+        let secret_tag = Tag::from_bytes(wire.secret_tag);
+        let inbound = self.inbound.get(&id);
+        let (is_new, is_accepted) = (inbound.is_none(), inbound.is_some_and(Inbound::is_accepted));
+        let place = inbound.map_or(Err(0), |inbound| inbound.place_of(&wire.terms, secret_tag));
         // A new key needs room before its block is used: a full table must not burn what it cannot keep.
-        if self.inbound.get(&id).is_none() && !self.has_room_for_inbound(link, id.0) {
+        if is_new && !self.has_room_for_inbound(link, id.0) {
             return self.discards.discard(DiscardReason::Busy);
         }
         let Some(hub) = self.links.get_mut(link) else {
@@ -165,29 +207,36 @@ impl<P: Pad> Client<P> {
         // Now: when the session ends, the table may go.
         let table = hub.link.incoming.get(answer_key.slot().block.table);
         let origin = table.map_or(Origin::Refill, crate::psrd::Half::origin);
-        let context = match self.admit(wire, origin) {
-            Ok(context) if context.hubs().any(|(_, x)| x == coordinate) => context,
-            Ok(_) => return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT),
+        let new = match self.admit(wire, origin).and_then(|suite| match place {
+            Ok(_) => Ok(None),
+            Err(_) => self.context(wire, suite).map(|context| Some(Story { context, secret_tag })),
+        }) {
+            Ok(_) if !wire.terms.coordinates.contains(&coordinate.get()) => {
+                return self.refuse(link, answer_key, AnswerStatus::MALFORMED_CONTEXT);
+            }
+            Ok(new) => new,
             Err(status) => return self.refuse(link, answer_key, status),
         };
         if self.remembered.contains(&id) {
             return self.refuse(link, answer_key, AnswerStatus::EXPIRED);
         }
-        let secret_tag = Tag::from_bytes(wire.secret_tag);
-        let expires = now.saturating_add(Duration::from_secs(u64::from(context.lifetime)));
-        if matches!(self.inbound.get(&id), Some(Inbound { stage: Stage::Accepted(_), .. })) {
-            let claim = (&context, secret_tag);
-            self.on_late_share(id, link, coordinate, answer_key, &share, claim);
+        if is_accepted {
+            self.on_late_share(id, link, answer_key, share, new.is_none());
             return Disposition::Accepted;
         }
-        if self.inbound.get(&id).is_none() {
-            let stage = Stage::Collecting(Vec::new());
-            let inbound = Inbound { begun_by: link, expires, search_at: None, stage, answers: Vec::new() };
+        let expires = now.saturating_add(Duration::from_secs(u64::from(wire.terms.lifetime)));
+        let (Ok(story) | Err(story)) = place;
+        let arrived = Arrived { link, coordinate, answer_key, share, origin, elements, expires, story };
+        if is_new {
+            let stage = Stage::Collecting(Collecting::default());
+            let mut inbound =
+                Inbound { begun_by: link, expires, search_at: None, stage, answers: Vec::new() };
+            let _ = inbound.collect(arrived, new);
             self.inbound.insert(id, inbound);
+            self.try_accept(now, id);
+            return Disposition::Accepted;
         }
-        let arrived =
-            Arrived { link, coordinate, answer_key, share, origin, elements, expires, context, secret_tag };
-        match self.inbound.change(&id, |inbound| inbound.collect(arrived)) {
+        match self.inbound.change(&id, |inbound| inbound.collect(arrived, new)) {
             Some(Collected::New) => self.try_accept(now, id),
             Some(Collected::OtherThanBefore(answer_key)) => {
                 return self.refuse(link, answer_key, AnswerStatus::KEY_ID_IN_USE);
@@ -207,11 +256,10 @@ impl<P: Pad> Client<P> {
         })
     }
 
-    /// The full context of what a hub delivered by a table of `origin`, from our own roster; or why we do not want it.
-    fn admit(&self, wire: &ShareMessage<'_>, origin: Origin) -> Result<Context, AnswerStatus> {
+    /// The suite of what a hub delivered by a table of `origin`; or why we do not want it.
+    fn admit(&self, wire: &ShareMessage<'_>, origin: Origin) -> Result<KeySuite, AnswerStatus> {
         let terms = &wire.terms;
-        let initiator = ClientTag::new(wire.peer);
-        if !self.peers.contains(&initiator) {
+        if !self.peers.contains(&ClientTag::new(wire.peer)) {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
         let suite = suite_of(wire).ok_or(AnswerStatus::POLICY)?;
@@ -223,6 +271,12 @@ impl<P: Pad> Client<P> {
         {
             return Err(AnswerStatus::POLICY);
         }
+        Ok(suite)
+    }
+
+    /// The full context of what a hub delivered, from our own roster.
+    fn context(&self, wire: &ShareMessage<'_>, suite: KeySuite) -> Result<Context, AnswerStatus> {
+        let terms = &wire.terms;
         let mut hubs = Vec::with_capacity(terms.coordinates.len());
         for (i, &x) in (0..=u8::MAX).zip(terms.coordinates) {
             // A hub beside our roster: we could not tell its shares from those of a hub that is counted twice.
@@ -232,7 +286,7 @@ impl<P: Pad> Client<P> {
         }
         let agreement = Agreement {
             key_id: KeyId::new(wire.key_id),
-            initiator,
+            initiator: ClientTag::new(wire.peer),
             responder: self.tag,
             suite,
             threshold: terms.threshold,
@@ -323,8 +377,8 @@ impl<P: Pad> Client<P> {
                     let _ = self.inbound.remove(&id);
                     self.remember(id);
                 }
-                Stage::Collecting(arrived) => {
-                    let error = self.failure(arrived);
+                Stage::Collecting(collecting) => {
+                    let error = self.failure(collecting);
                     let _ = self.inbound.remove(&id);
                     self.tell(
                         Barrier::OPEN,
@@ -336,16 +390,17 @@ impl<P: Pad> Client<P> {
     }
 
     /// Why no key came of these shares: not enough of one kind were there, or they were worth too little, or wrong.
-    fn failure(&self, arrived: &[Arrived]) -> KeyError {
-        let alike = |share: &Arrived| arrived.iter().filter(|other| other.agrees_with(share)).count();
+    fn failure(&self, collecting: &Collecting) -> KeyError {
+        let contexts = collecting.stories.iter().map(|story| &story.context).enumerate();
+        let alike = |place: usize| collecting.arrived.iter().filter(|share| share.story == place).count();
         let mut enough =
-            arrived.iter().filter(|share| alike(share) >= usize::from(share.context.threshold)).peekable();
+            contexts.filter(|(place, context)| alike(*place) >= usize::from(context.threshold)).peekable();
         if enough.peek().is_none() {
             return KeyError::TooFewHubs;
         }
-        let falls_short = |share: &Arrived| {
-            let origins = self.downlink_origins(&share.context, arrived);
-            claimed(&origins, share.context.count()) < self.policy.minimum_assurance
+        let falls_short = |(_, context): (usize, &Context)| {
+            let origins = self.downlink_origins(context, &collecting.arrived);
+            claimed(&origins, context.count()) < self.policy.minimum_assurance
         };
         if enough.all(falls_short) { KeyError::Assurance } else { KeyError::Undecodable }
     }

@@ -11,13 +11,14 @@ use skex_wire::dske::{AnswerStatus, Confirmation};
 
 use super::judgement::{Effort, Judgement, work_limit};
 use super::stored::{encode, storage_key};
-use super::{Accepted, Arrived, Id, Inbound, Stage};
+use super::{Accepted, Arrived, Collecting, Id, Inbound, Stage, Story};
 use crate::client::Client;
 use crate::client::event::{ClientError, ClientEvent, Established, Role};
+use crate::client::hub_link::Connection;
+use crate::client::outlet::Outlet;
 use crate::id::{ClientTag, HubId};
-use crate::key::{Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
+use crate::key::{Bitmap, Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
 use crate::link::AnswerKey;
-use crate::onetime::Tag;
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, decode};
 
@@ -29,6 +30,69 @@ enum Tried {
     Briefly,
     /// Not to be found among these shares.
     InVain,
+}
+
+/// A key that was found.
+struct Found {
+    accepted: Box<Accepted>,
+    /// The place of its story.
+    story: usize,
+    /// The context of that.
+    encoded: Vec<u8>,
+    /// Hubs with another story, or that came too late.
+    strangers: Vec<Coordinate>,
+}
+
+/// A key that was accepted, for the application.
+pub(super) fn established(id: Id, accepted: &Accepted, pad_octets: u64) -> Option<ClientEvent> {
+    let secret = KeyBytes::on_heap(accepted.key.as_ref()?.expose())?;
+    Some(ClientEvent::KeyEstablished(Established {
+        key: OutputKey::new(id.1, 0, accepted.assurance, secret).confirmed(),
+        peer: id.0,
+        role: Role::Responder,
+        confirmed: true,
+        pad_octets,
+    }))
+}
+
+impl Arrived {
+    /// Whether it counts for the story in this place.
+    fn counts(&self, story: usize, now: Instant) -> bool {
+        self.story == story && now < self.expires
+    }
+}
+
+impl Inbound {
+    fn judgement(&mut self) -> Option<&mut Judgement> {
+        match &mut self.stage {
+            Stage::Accepted(accepted) => accepted.judgement.as_mut(),
+            Stage::Collecting(_) => None,
+        }
+    }
+
+    /// Answers that the key was accepted, with the confirmation, behind the checkpoint that holds the key.
+    fn answer<P: Pad>(
+        &mut self,
+        link: usize,
+        hub: &mut Connection<P>,
+        answer_key: AnswerKey,
+        outlet: &mut Outlet,
+    ) {
+        let Stage::Accepted(accepted) = &mut self.stage else { return };
+        let confirm = *accepted.confirm.as_bytes();
+        let Ok(confirmation) = Confirmation::new(&accepted.origins, &accepted.lying, confirm) else { return };
+        let slot = answer_key.slot();
+        let Some(inner) = hub.link.answer(answer_key, AnswerStatus::ACCEPTED, Some(confirmation)) else {
+            return;
+        };
+        accepted.awaited.retain(|&awaited| awaited != hub.coordinate.get());
+        if accepted.awaited.is_empty() {
+            self.expires = self.expires.min(accepted.over);
+        }
+        outlet.send(hub, &inner, accepted.after, TransmitClass::Reply);
+        self.answers.retain(|(to, ..)| *to != link);
+        self.answers.push((link, slot, inner));
+    }
 }
 
 impl<P: Pad> Client<P> {
@@ -62,8 +126,8 @@ impl<P: Pad> Client<P> {
     /// Looks for the key among the shares that agree with the newest one. Another share may make it easy: a long search waits
     /// until none comes any more.
     pub(super) fn try_accept(&mut self, now: Instant, id: Id) {
-        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
-        let newest = arrived.len().saturating_sub(1);
+        let Some(collecting) = self.collecting(&id) else { return };
+        let newest = collecting.arrived.len().saturating_sub(1);
         if self.try_group(now, id, newest, Effort::Brief) == Tried::Briefly {
             let search_at = Some(now.saturating_add(self.limits.settle));
             let _ = self.inbound.change(&id, |inbound| inbound.search_at = search_at);
@@ -72,171 +136,146 @@ impl<P: Pad> Client<P> {
 
     /// Looks for the key in each group of shares that agree, as long as the limits allow.
     pub(super) fn search(&mut self, now: Instant, id: Id) {
-        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else { return };
-        let leads = arrived.iter().enumerate().filter(|(i, share)| {
-            let first = arrived.iter().position(|other| other.agrees_with(share));
-            first == Some(*i)
-        });
-        let leads: Vec<usize> = leads.map(|(i, _)| i).collect();
+        let Some(collecting) = self.collecting(&id) else { return };
+        let first = |story| collecting.arrived.iter().position(|share| share.story == story);
+        let leads: Vec<usize> = (0..collecting.stories.len()).filter_map(first).collect();
         let _ = leads.into_iter().any(|lead| self.try_group(now, id, lead, Effort::Thorough) == Tried::Found);
+    }
+
+    fn collecting(&self, id: &Id) -> Option<&Collecting> {
+        match &self.inbound.get(id)?.stage {
+            Stage::Collecting(collecting) => Some(collecting),
+            Stage::Accepted(_) => None,
+        }
     }
 
     /// Looks for the key among the shares that agree with the one at `lead`.
     fn try_group(&mut self, now: Instant, id: Id, lead: usize, effort: Effort) -> Tried {
-        let Some(Inbound { stage: Stage::Collecting(arrived), .. }) = self.inbound.get(&id) else {
-            return Tried::InVain;
-        };
-        let Some(lead) = arrived.get(lead) else { return Tried::InVain };
-        let (context, secret_tag, expires) = (&lead.context, lead.secret_tag, lead.expires);
-        let alike = |share: &&Arrived| share.agrees_with(lead) && now < share.expires;
-        let group: Vec<&Arrived> = arrived.iter().filter(alike).collect();
-        if group.len() < usize::from(context.threshold) {
-            return Tried::InVain;
+        match self.find_key(now, &id, lead, effort) {
+            Ok(found) => {
+                self.accept(now, id, found);
+                Tried::Found
+            }
+            Err(tried) => tried,
+        }
+    }
+
+    /// The key among the shares that agree with the one at `lead`.
+    fn find_key(&self, now: Instant, id: &Id, lead: usize, effort: Effort) -> Result<Found, Tried> {
+        let collecting = self.collecting(id).ok_or(Tried::InVain)?;
+        let arrived = &collecting.arrived;
+        let lead = arrived.get(lead).ok_or(Tried::InVain)?;
+        let Story { context, secret_tag } = collecting.story_of(lead).ok_or(Tried::InVain)?;
+        let group = || arrived.iter().filter(|share| share.counts(lead.story, now));
+        if group().count() < usize::from(context.threshold) {
+            return Err(Tried::InVain);
         }
         // Another share may come by a better table than the one that is feared of its hub now.
         let origins = self.downlink_origins(context, arrived);
         let assurance = context.assurance().weakest(claimed(&origins, context.count()));
         if assurance < self.policy.minimum_assurance {
-            return Tried::InVain;
+            return Err(Tried::InVain);
         }
-        let (Some(encoded), Ok(key_len)) = (context.encode(), usize::try_from(context.key_len)) else {
-            return Tried::InVain;
-        };
+        let encoded = context.encode().ok_or(Tried::InVain)?;
+        let key_len = usize::try_from(context.key_len).map_err(|_| Tried::InVain)?;
         let shares: Vec<(Coordinate, &[u8])> =
-            group.iter().map(|share| (share.coordinate, share.share.expose())).collect();
-        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == secret_tag;
-        let all_came = group.len() == usize::from(context.count());
+            group().map(|share| (share.coordinate, share.share.expose())).collect();
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == *secret_tag;
+        let all_came = shares.len() == usize::from(context.count());
         let effort = if all_came { Effort::Thorough } else { effort };
         let work_limit = work_limit(self.limits.work_limit, &shares, effort);
         let Ok(decoded) = decode(context.threshold, &shares, work_limit, verify) else {
-            return if effort == Effort::Brief { Tried::Briefly } else { Tried::InVain };
+            return Err(if effort == Effort::Brief { Tried::Briefly } else { Tried::InVain });
         };
-        let culprits = decoded.culprits().to_vec();
-        let block = SecretBlock::from_shares(decoded.into_secret(), key_len);
-        let Some(block) = block else { return Tried::InVain };
-        let Some(key) = block.key() else { return Tried::InVain };
 
         // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
-        let known = |x: Coordinate| group.iter().any(|share| share.coordinate == x);
-        let strangers =
-            arrived.iter().map(|share| share.coordinate).filter(|&x| !known(x)).collect::<Vec<_>>();
-        let lies = |x: Coordinate| culprits.contains(&x) || strangers.contains(&x);
+        let strangers = arrived.iter().filter(|share| !share.counts(lead.story, now));
+        let strangers: Vec<Coordinate> = strangers.map(|share| share.coordinate).collect();
+        let lies = |x: Coordinate| decoded.culprits().contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
-        let Some(confirm) = block.confirm(&encoded, &origins, &lying) else { return Tried::InVain };
-        let kept = |share: &&Arrived| (share.coordinate, SecretVec::copied_from(share.share.expose()));
-        let shares = group.iter().map(kept).collect();
-        let count = context.count();
-        let settle_at = now.saturating_add(self.limits.settle);
-        let context = context.clone();
-        let judgement = Judgement { context, secret_tag, encoded, shares, strangers, settle_at };
+        let block = SecretBlock::from_shares(decoded.into_secret(), key_len).ok_or(Tried::InVain)?;
+        let key = block.key().ok_or(Tried::InVain)?;
+        let confirm = block.confirm(&encoded, &origins, &lying).ok_or(Tried::InVain)?;
         let silent = |link: &usize| !arrived.iter().any(|share| share.link == *link);
         let awaited = (0..self.links.len()).filter(silent).filter_map(|link| {
             let hub = self.links.get(link)?;
-            let of_key = judgement.context.hubs().any(|(id, _)| id == hub.link.keys.hub());
+            let of_key = context.hubs().any(|(id, _)| id == hub.link.keys.hub());
             let claimed = hub.link.unseen_origin() == Origin::OutOfBand;
             (of_key && claimed).then_some(hub.coordinate.get())
         });
-        let awaited: Vec<u8> = awaited.collect();
-        let lifetime = Duration::from_secs(u64::from(judgement.context.lifetime));
-        let kept_until = if awaited.is_empty() { expires } else { expires.saturating_add(lifetime) };
-        let (key, after, judgement) = (Some(key), self.journal.after(), Some(judgement));
-        let over = expires;
-        let accepted =
-            Accepted { key, assurance, count, origins, lying, confirm, awaited, over, after, judgement };
-        self.accept(now, id, kept_until, accepted);
-        Tried::Found
+        let accepted = Box::new(Accepted {
+            key: Some(key),
+            assurance,
+            count: context.count(),
+            origins,
+            lying,
+            confirm,
+            awaited: awaited.collect(),
+            over: lead.expires,
+            after: self.journal.after(),
+            judgement: None,
+        });
+        Ok(Found { accepted, story: lead.story, encoded, strangers })
     }
 
     /// Stores the key; behind that, gives it to the application and answers every hub.
-    fn accept(&mut self, now: Instant, id: Id, expires: Instant, accepted: Accepted) {
-        self.journal.set(storage_key(id.0, id.1), encode(&accepted, expires.saturating_since(now)));
-        let pad_octets = match self.inbound.get(&id) {
-            Some(Inbound { stage: Stage::Collecting(arrived), .. }) => {
-                let elements = arrived.iter().map(|share| share.elements).fold(0, u32::saturating_add);
-                u64::from(elements).saturating_mul(ELEMENT_LEN as u64)
-            }
-            _ => 0,
-        };
-        self.tell_key(id, &accepted, pad_octets);
-        let before = self.inbound.change(&id, |inbound| {
+    fn accept(&mut self, now: Instant, id: Id, found: Found) {
+        let Found { mut accepted, story: place, encoded, strangers } = found;
+        let Self { inbound, journal, links, outlet, limits, .. } = self;
+        let settle_at = now.saturating_add(limits.settle);
+        let _ = inbound.change(&id, |inbound| {
+            let Stage::Collecting(Collecting { arrived, stories }) = &mut inbound.stage else { return };
+            let (arrived, stories) = (core::mem::take(arrived), core::mem::take(stories));
+            let Some(story) = stories.into_iter().nth(place) else { return };
+            let lifetime = Duration::from_secs(u64::from(story.context.lifetime));
+            let over = accepted.over;
             // By the accepted terms: what liars said of the lifetime is over with them.
-            inbound.expires = expires;
-            core::mem::replace(&mut inbound.stage, Stage::Accepted(Box::new(accepted)))
-        });
-        if let Some(Stage::Collecting(arrived)) = before {
-            for share in arrived {
-                self.answer_accepted(id, share.link, share.answer_key);
+            inbound.expires = if accepted.awaited.is_empty() { over } else { over.saturating_add(lifetime) };
+            let left = inbound.expires.saturating_since(now);
+            journal.set(storage_key(id.0, id.1), encode(&accepted, left));
+            let elements = arrived.iter().map(|share| share.elements).fold(0, u32::saturating_add);
+            let pad_octets = u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
+            if let Some(event) = established(id, &accepted, pad_octets) {
+                outlet.tell(accepted.after, event);
             }
-        }
-    }
-
-    pub(super) fn tell_key(&mut self, id: Id, accepted: &Accepted, pad_octets: u64) {
-        let secret = accepted.key.as_ref().and_then(|key| KeyBytes::on_heap(key.expose()));
-        if let Some(secret) = secret {
-            self.tell(
-                accepted.after,
-                ClientEvent::KeyEstablished(Established {
-                    key: OutputKey::new(id.1, 0, accepted.assurance, secret).confirmed(),
-                    peer: id.0,
-                    role: Role::Responder,
-                    confirmed: true,
-                    pad_octets,
-                }),
-            );
-        }
-    }
-
-    /// Accepted, with the confirmation, behind the checkpoint that holds the key.
-    fn answer_accepted(&mut self, id: Id, link: usize, answer_key: AnswerKey) {
-        let Some(Inbound { stage: Stage::Accepted(accepted), .. }) = self.inbound.get(&id) else { return };
-        let after = accepted.after;
-        let Ok(confirmation) =
-            Confirmation::new(&accepted.origins, &accepted.lying, *accepted.confirm.as_bytes())
-        else {
-            return;
-        };
-        let Some(hub) = self.links.get(link) else { return };
-        let slot = answer_key.slot();
-        let Some(inner) = hub.link.answer(answer_key, AnswerStatus::ACCEPTED, Some(confirmation)) else {
-            return;
-        };
-        let coordinate = hub.coordinate.get();
-        let answer = (link, slot, inner.clone());
-        let _ = self.inbound.change(&id, |inbound| {
-            inbound.answers.retain(|(to, ..)| *to != link);
-            inbound.answers.push(answer);
-            if let Stage::Accepted(accepted) = &mut inbound.stage {
-                accepted.awaited.retain(|&awaited| awaited != coordinate);
-                if accepted.awaited.is_empty() {
-                    inbound.expires = inbound.expires.min(accepted.over);
+            let count = usize::from(accepted.count);
+            let shares = Vec::with_capacity(count);
+            accepted.judgement = Some(Judgement { story, encoded, shares, strangers, settle_at });
+            inbound.stage = Stage::Accepted(accepted);
+            inbound.answers.reserve_exact(count);
+            for share in arrived {
+                let counts = share.counts(place, now);
+                if let Some(hub) = links.get_mut(share.link) {
+                    inbound.answer(share.link, hub, share.answer_key, outlet);
+                }
+                if let Some(judgement) = inbound.judgement().filter(|_| counts) {
+                    judgement.shares.push((share.coordinate, share.share));
                 }
             }
         });
-        self.send(link, &inner, after, TransmitClass::Reply);
     }
 
-    /// A share for a key that is there already: judged, answered like the others.
+    /// A share for a key that is there already: judged, answered like the others. `is_same`: its story is that of the key.
     pub(super) fn on_late_share(
         &mut self,
         id: Id,
         link: usize,
-        coordinate: Coordinate,
         answer_key: AnswerKey,
-        share: &SecretVec,
-        claim: (&Context, Tag),
+        share: SecretVec,
+        is_same: bool,
     ) {
-        let _ = self.inbound.change(&id, |inbound| {
-            if let Stage::Accepted(accepted) = &mut inbound.stage
-                && let Some(judgement) = &mut accepted.judgement
-            {
-                judgement.hear(coordinate, share, claim);
+        let Self { inbound, links, outlet, .. } = self;
+        let Some(hub) = links.get_mut(link) else { return };
+        let _ = inbound.change(&id, |inbound| {
+            if let Some(judgement) = inbound.judgement() {
+                judgement.hear(hub.coordinate, share, is_same);
             }
+            inbound.answer(link, hub, answer_key, outlet);
         });
-        self.answer_accepted(id, link, answer_key);
     }
 
     /// Of each hub, in the order of the context: see [`Self::downlink_origin`].
-    pub(super) fn downlink_origins(&self, context: &Context, arrived: &[Arrived]) -> Vec<u8> {
+    pub(super) fn downlink_origins(&self, context: &Context, arrived: &[Arrived]) -> Bitmap {
         origin_bitmap(context.hubs().map(|(hub, _)| self.downlink_origin(hub, arrived)))
     }
 

@@ -6,15 +6,15 @@ use alloc::vec::Vec;
 use skex_core::SecretVec;
 use skex_core::machine::Instant;
 
+use super::Story;
 use crate::client::event::{Conduct, HubReport};
-use crate::key::{Context, SecretBlock};
-use crate::onetime::Tag;
+use crate::key::SecretBlock;
 use crate::share::{Coordinate, Decoded, decode};
 
 /// Every share of the accepted key, to be judged together once the last of them had its time.
 pub(super) struct Judgement {
-    pub(super) context: Context,
-    pub(super) secret_tag: Tag,
+    pub(super) story: Story,
+    /// Its context.
     pub(super) encoded: Vec<u8>,
     pub(super) shares: Vec<(Coordinate, SecretVec)>,
     /// Hubs that told another story than those that made the key.
@@ -23,19 +23,14 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// Takes down a share that came after the key was found.
-    pub(super) fn hear(
-        &mut self,
-        coordinate: Coordinate,
-        share: &SecretVec,
-        (context, secret_tag): (&Context, Tag),
-    ) {
+    /// Takes down a share that came after the key was found, with the same story or another.
+    pub(super) fn hear(&mut self, coordinate: Coordinate, share: SecretVec, is_same: bool) {
         let heard = self.shares.iter().map(|(x, _)| x).chain(&self.strangers).any(|&x| x == coordinate);
-        if heard || !self.context.hubs().any(|(_, x)| x == coordinate) {
+        if heard || !self.story.context.hubs().any(|(_, x)| x == coordinate) {
             return;
         }
-        if *context == self.context && secret_tag == self.secret_tag {
-            self.shares.push((coordinate, SecretVec::copied_from(share.expose())));
+        if is_same {
+            self.shares.push((coordinate, share));
         } else {
             self.strangers.push(coordinate);
         }
@@ -45,9 +40,10 @@ impl Judgement {
     pub(super) fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
         let shares: Vec<(Coordinate, &[u8])> =
             self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
-        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == self.secret_tag;
+        let Story { context, secret_tag } = &self.story;
+        let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == *secret_tag;
         let decoded =
-            decode(self.context.threshold, &shares, work_limit(limit, &shares, Effort::Thorough), verify);
+            decode(context.threshold, &shares, work_limit(limit, &shares, Effort::Thorough), verify);
         let certain = decoded.as_ref().is_ok_and(Decoded::blame_is_certain);
         let culprits = decoded.map_or_else(|_| Vec::new(), |decoded| decoded.culprits().to_vec());
         let conduct = |x: Coordinate| {
@@ -59,7 +55,7 @@ impl Judgement {
                 Conduct::Silent
             }
         };
-        let hubs = self.context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x)));
+        let hubs = context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x)));
         let hubs: Vec<HubReport> = hubs.collect();
         let blames = hubs.iter().any(|report| report.conduct == Conduct::Lying);
         (hubs, blames && certain)
@@ -93,7 +89,8 @@ mod tests {
 
     use super::*;
     use crate::id::{ClientTag, HubId};
-    use crate::key::{Agreement, ContextHub, Origin};
+    use crate::key::{Agreement, Context, ContextHub, Origin};
+    use crate::onetime::Tag;
 
     /// Where all shares together do not give the key again, nobody is blamed, and that is no proof that nobody lied.
     #[test]
@@ -117,8 +114,7 @@ mod tests {
         let shares = coordinates.iter().map(|x| (*x, SecretVec::copied_from(&[x.get().pow(2); 96])));
         let judgement = Judgement {
             encoded: context.encode().unwrap(),
-            context,
-            secret_tag: Tag::from_bytes([0; 16]),
+            story: Story { context, secret_tag: Tag::from_bytes([0; 16]) },
             shares: shares.collect(),
             strangers: Vec::new(),
             settle_at: Instant::from_millis(0),

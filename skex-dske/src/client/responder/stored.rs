@@ -9,9 +9,11 @@ use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
 use skex_wire::Reader;
 use skex_wire::dske::{TAG_LEN, bitmap_len};
 
+use super::accept::established;
 use super::{Accepted, Id, Inbound, Stage};
 use crate::client::Client;
 use crate::id::ClientTag;
+use crate::key::Bitmap;
 use crate::onetime::Tag;
 use crate::psrd::Pad;
 use crate::state::{Name, RestoreError, whole_seconds};
@@ -42,7 +44,9 @@ impl<P: Pad> Client<P> {
             return Ok(());
         }
         let (mut accepted, lifetime) = decode_stored(value)?;
-        self.tell_key(id, &accepted, 0);
+        if let Some(event) = established(id, &accepted, 0) {
+            self.tell(Barrier::OPEN, event);
+        }
         let expires = now.saturating_add(lifetime);
         accepted.over = expires;
         let stage = Stage::Accepted(Box::new(accepted));
@@ -109,8 +113,11 @@ fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
         1 => Assurance::Computational,
         _ => return Err(RestoreError::Content),
     };
-    let origins = reader.take(bitmap_len(count))?.to_vec();
-    let lying = reader.take(bitmap_len(count))?.to_vec();
+    let mut bitmap = || {
+        let bitmap = reader.take(bitmap_len(count))?;
+        Bitmap::copied_from(bitmap).ok_or(RestoreError::Content)
+    };
+    let (origins, lying) = (bitmap()?, bitmap()?);
     let confirm = Tag::from_bytes(reader.array()?);
     let awaited = reader.prefixed_u8()?.to_vec();
     let key = reader.rest();
