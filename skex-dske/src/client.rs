@@ -450,7 +450,7 @@ impl<P: Pad> Client<P> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let fresh = !hub.is_confirmed();
         // A refill's pads are in clear here.
-        let inner = zeroize::Zeroizing::new(hub.open(sealed)?);
+        let inner = SecretVec::from_vec(hub.open(sealed)?);
         if hub.proves_next_initial_key() {
             self.initial_key_proven(now, link);
         }
@@ -464,7 +464,7 @@ impl<P: Pad> Client<P> {
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         hub.heard(now, &self.limits);
-        let Ok(inner) = Inner::decode(&inner) else {
+        let Ok(inner) = Inner::decode(inner.expose()) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
         Ok(match &inner {

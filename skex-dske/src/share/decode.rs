@@ -206,6 +206,10 @@ impl<'a> Word<'a> {
     /// to be right. A set of wrong shares within half of the surplus is then the only one; any larger set is
     /// doubted, and located anew.
     fn accept(&self, secret: SecretVec, mut subset: Subset<'a>) -> Result<Decoded, DecodeError> {
+        if self.surplus() == 0 {
+            // Each was needed, and the secret is right.
+            return Ok(Decoded { secret, culprits: Vec::new(), blame_is_certain: true });
+        }
         let radius = self.surplus().saturating_add(1) / 2;
         // A share minus what the subset says it is: an error, or nothing. Either is the liars' own, and no
         // secret.

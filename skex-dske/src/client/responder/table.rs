@@ -14,6 +14,8 @@ use crate::id::ClientTag;
 pub(in crate::client) struct InboundTable {
     entries: BTreeMap<Id, Box<Inbound>>,
     deadlines: BTreeSet<(Instant, Id)>,
+    /// The first of them: it is asked for with every message.
+    first: Option<Instant>,
     held: BTreeMap<ClientTag, Box<Held>>,
 }
 
@@ -85,18 +87,30 @@ impl InboundTable {
 
     /// When the first of them is due.
     pub(in crate::client) fn deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.first
     }
 
     /// The first that is due at `now`.
     pub(super) fn due(&self, now: Instant) -> Option<Id> {
-        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+        self.first.filter(|at| *at <= now)?;
+        self.deadlines.first().map(|(_, id)| *id)
+    }
+
+    /// The deadline of a key is no longer the one, but the other.
+    fn move_deadline(&mut self, id: &Id, from: Option<Instant>, to: Option<Instant>) {
+        if let Some(from) = from {
+            self.deadlines.remove(&(from, *id));
+        }
+        if let Some(to) = to {
+            self.deadlines.insert((to, *id));
+        }
+        self.first = self.deadlines.first().map(|(at, _)| *at);
     }
 
     /// Adds a key that is not there yet.
     pub(super) fn insert(&mut self, id: Id, inbound: Inbound) {
         let _ = self.remove(&id);
-        self.deadlines.insert((inbound.deadline(), id));
+        self.move_deadline(&id, None, Some(inbound.deadline()));
         self.add(id.0, Kind::of(&inbound));
         self.entries.insert(id, Box::new(inbound));
     }
@@ -104,7 +118,7 @@ impl InboundTable {
     /// Takes a key out.
     pub(super) fn remove(&mut self, id: &Id) -> Option<Box<Inbound>> {
         let inbound = self.entries.remove(id)?;
-        self.deadlines.remove(&(inbound.deadline(), *id));
+        self.move_deadline(id, Some(inbound.deadline()), None);
         self.subtract(id.0, Kind::of(&inbound));
         Some(inbound)
     }
@@ -130,8 +144,7 @@ impl InboundTable {
         let result = change(inbound);
         let (new_deadline, new_kind) = (inbound.deadline(), Kind::of(inbound));
         if new_deadline != deadline {
-            self.deadlines.remove(&(deadline, *id));
-            self.deadlines.insert((new_deadline, *id));
+            self.move_deadline(id, Some(deadline), Some(new_deadline));
         }
         if new_kind != kind {
             self.subtract(id.0, kind);
