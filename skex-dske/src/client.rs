@@ -10,11 +10,11 @@ mod outlet;
 mod refill;
 mod responder;
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use rand_core::CryptoRng;
 use skex_core::machine::{
@@ -22,7 +22,7 @@ use skex_core::machine::{
     Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
+use skex_core::{SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
@@ -46,7 +46,7 @@ use crate::suite::Need;
 use command::Task;
 use config::RECENT;
 use hub_link::Connection;
-use initiator::Request;
+use initiator::RequestTable;
 use outlet::{Item, Outlet};
 use responder::{InboundTable, Remembered, STORED_KEY};
 
@@ -61,7 +61,7 @@ pub struct Client<P> {
     left_out: Vec<(Name, SecretVec)>,
     /// Found by their names, the oldest first.
     found: VecDeque<ClientTag>,
-    requests: BTreeMap<KeyId, Box<Request>>,
+    requests: RequestTable,
     tasks: Vec<Task>,
     inbound: InboundTable,
     /// Keys whose lifetime is over.
@@ -168,7 +168,7 @@ impl<P: Pad> Client<P> {
             links: connections,
             left_out: Vec::new(),
             found: VecDeque::new(),
-            requests: BTreeMap::new(),
+            requests: RequestTable::default(),
             tasks: Vec::new(),
             inbound: InboundTable::default(),
             remembered: Remembered::default(),
@@ -397,7 +397,9 @@ impl<P: Pad> Client<P> {
             match self.handle_outer(now, rng, link, &outer) {
                 Ok(disposition) => {
                     self.expire_inbound(now);
-                    self.advance_requests(now, rng);
+                    // Else no table of another link was used.
+                    let all = self.advance_requests(now, rng) || !self.tasks.is_empty();
+                    self.tell_failures(if all { 0..self.links.len() } else { link..link.saturating_add(1) });
                     self.advance_tasks(now, rng);
                     return Ok(disposition);
                 }
@@ -550,6 +552,7 @@ impl<P: Pad> Client<P> {
         self.repeat_lease_requests(now, rng);
         self.expire_inbound(now);
         self.advance_requests(now, rng);
+        self.tell_failures(0..self.links.len());
         self.advance_tasks(now, rng);
         Ok(())
     }
@@ -593,20 +596,11 @@ impl<P: Pad> Client<P> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let mut first = earlier(self.inbound.deadline(), self.journal.deadline());
-        for hub in &self.links {
-            let fetch = hub.is_open().then_some(hub.fetch_at);
-            for at in [hub.hello_at(), hub.lease_retry.as_ref().map(Backoff::due), fetch] {
-                first = earlier(first, at);
-            }
-        }
-        for request in self.requests.values() {
-            first = earlier(first, Some(request.deadline()));
-        }
-        for task in &self.tasks {
-            first = earlier(first, Some(task.deadline()));
-        }
-        first
+        // A loop of links and nothing else: it is asked after every message.
+        let links = self.links.iter().map(Connection::deadline).min();
+        let tasks = self.tasks.iter().map(Task::deadline).min();
+        let others = [self.inbound.deadline(), self.journal.deadline(), self.requests.deadline(), tasks];
+        others.into_iter().fold(links, earlier)
     }
 
     fn say_hello(&mut self, now: Instant) {
@@ -644,7 +638,7 @@ impl<P: Pad> Client<P> {
         }
     }
 
-    /// Asks for an uplink lease where there is no room for a block, and none was asked for.
+    /// Asks for an uplink lease where one can give room for a block, and none was asked for.
     fn ask_for_lease(
         &mut self,
         now: Instant,
@@ -655,7 +649,7 @@ impl<P: Pad> Client<P> {
     ) {
         let Some(pad_elements) = need.pad_elements() else { return };
         let Some(hub) = self.links.get(link) else { return };
-        if !hub.link.has_room(need, origins) && hub.link.could_have_room(need, origins) {
+        if hub.link.could_have_room(need, origins) {
             self.request_lease(now, rng, link, pad_elements, origins);
         }
     }
@@ -712,9 +706,9 @@ impl<P: Pad> Client<P> {
         self.outlet.tell(after, event);
     }
 
-    /// Tells of tables whose storage has failed, or is ahead of ours, as far as there is room.
-    fn tell_failures(&mut self) {
-        for hub in &mut self.links {
+    /// Tells of tables of these links whose storage has failed, or is ahead of ours, as far as there is room.
+    fn tell_failures(&mut self, links: Range<usize>) {
+        for hub in self.links.get_mut(links).unwrap_or_default() {
             if self.outlet.has_room() && hub.link.outgoing.is_behind() {
                 let event = ClientEvent::RolledBack { hub: hub.link.keys.hub() };
                 self.outlet.tell(Barrier::OPEN, event);

@@ -14,6 +14,7 @@ pub(super) use lookup::FOUND;
 
 use super::Client;
 use super::event::{ClientError, ClientEvent, CommandReport, HubCommand};
+use super::initiator::Request;
 use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Origin, Origins, encoded};
@@ -163,7 +164,7 @@ impl<P: Pad> Client<P> {
         key_id: KeyId,
     ) -> Result<(), ClientError> {
         self.may_begin(1)?;
-        let ends = self.requests.get(&key_id).map(|request| request.expires());
+        let ends = self.requests.get(key_id).map(Request::expires);
         self.forget_request(key_id);
         self.begin_until(now, rng, What::Withdraw(key_id), 1, ends)
     }

@@ -15,9 +15,11 @@ use super::config::ClientLimits;
 use super::refill::Gathering;
 use crate::backoff::{Backoff, Pace};
 use crate::envelope::{Initial, Session, Side};
+use crate::key::Origins;
 use crate::link::Link;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
+use crate::suite::Need;
 
 /// A link with what only its client knows of it.
 #[derive(Debug)]
@@ -101,6 +103,11 @@ impl<P: Pad> Connection<P> {
 
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.state, State::AwaitReply { .. })
+    }
+
+    /// Whether a share can be sent at once, by a table of `origins`.
+    pub(super) fn has_room(&self, need: Need, origins: Origins) -> bool {
+        self.is_open() && self.link.has_room(need, origins)
     }
 
     /// Whether the hub has answered under the envelope.
@@ -192,11 +199,14 @@ impl<P: Pad> Connection<P> {
         }
     }
 
-    pub(super) fn hello_at(&self) -> Option<Instant> {
-        match &self.state {
-            State::AwaitReply { retry, .. } => Some(retry.due()),
-            State::Fresh { .. } | State::Open => self.probe.as_ref().map(|(_, retry)| retry.due()),
-        }
+    /// When there is something to do: a hello, a fetch, a request for a lease.
+    pub(super) fn deadline(&self) -> Instant {
+        let first = match (&self.state, &self.probe) {
+            (State::AwaitReply { retry, .. }, _) => retry.due(),
+            (_, Some((_, retry))) => retry.due().min(self.fetch_at),
+            (_, None) => self.fetch_at,
+        };
+        self.lease_retry.as_ref().map_or(first, |retry| retry.due().min(first))
     }
 
     /// The hub's salt: the envelope opens.

@@ -1,9 +1,10 @@
 //! The initiator: makes a key, shares it among the hubs, waits for acceptance and confirmation
 //! (docs/draft-skex-dske.md, "Initiator").
 
+mod table;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ops::Bound;
 use core::time::Duration;
 
 use rand_core::CryptoRng;
@@ -26,6 +27,7 @@ use crate::onetime::{MessageVerificationKey, Tag};
 use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, Splitter};
 use crate::suite::{KeySuite, Need};
+pub(super) use table::RequestTable;
 
 /// When the initiator gets its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,12 +153,22 @@ impl Request {
         self.expires
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    fn deadline(&self) -> Instant {
         let stage = match &self.stage {
             Stage::Gathering { patience } => *patience,
             Stage::Sharing(sharing) => sharing.deadline(),
         };
         stage.min(self.expires)
+    }
+
+    /// Whether it waits for room in a table.
+    fn waits(&self) -> bool {
+        match &self.stage {
+            Stage::Gathering { .. } => true,
+            Stage::Sharing(sharing) => {
+                sharing.shares.iter().any(|share| share.is_pending() && share.sent.is_none())
+            }
+        }
     }
 }
 
@@ -246,28 +258,30 @@ impl<P: Pad> Client<P> {
         let expires = now.saturating_add(Duration::from_secs(u64::from(wanted.lifetime)));
         let patience = now.saturating_add(self.limits.grace);
         let request = Request { peer, wanted, expires, stage: Stage::Gathering { patience } };
-        self.requests.insert(key_id, Box::new(request));
+        self.requests.insert(key_id, request);
         let pace = self.limits.pace();
         for hub in &mut self.links {
             hub.hurry(now, pace);
         }
         self.say_hello(now);
         self.advance_requests(now, rng);
+        self.tell_failures(0..self.links.len());
         Ok(key_id)
     }
 
-    /// Does for every request what has become possible or due.
-    pub(super) fn advance_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let mut next = self.requests.keys().next().copied();
-        while let Some(key_id) = next {
-            if let Some(mut request) = self.requests.remove(&key_id)
-                && self.advance_request(now, rng, key_id, &mut request)
-            {
-                self.requests.insert(key_id, request);
+    /// Does for every request what has become possible or due. Whether something may have been sent, and so tables used.
+    pub(super) fn advance_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> bool {
+        let (mut last, mut sent) = (None, false);
+        while let Some((key_id, mut request)) = self.requests.take_next(last, now) {
+            last = Some(key_id);
+            sent |= request.waits() || request.deadline() <= now;
+            if self.advance_request(now, rng, key_id, &mut request) {
+                self.requests.put_back(key_id, request);
+            } else {
+                self.requests.remove(key_id);
             }
-            next = self.requests.range((Bound::Excluded(key_id), Bound::Unbounded)).next().map(|(id, _)| *id);
         }
-        self.tell_failures();
+        sent
     }
 
     /// `false`: the request is over.
@@ -279,18 +293,10 @@ impl<P: Pad> Client<P> {
         request: &mut Request,
     ) -> bool {
         if let Stage::Gathering { patience } = request.stage {
-            let need = request.wanted.need();
-            for link in 0..self.links.len() {
-                if self.links.get(link).is_some_and(|hub| request.wanted.hubs.contains(hub.coordinate)) {
-                    self.ask_for_lease(now, rng, link, need, request.wanted.origins());
-                }
-            }
-            let ready = self.ready(request.wanted).count();
+            let (ready, able) = self.gather(now, rng, request.wanted);
             let enough = ready >= usize::from(request.wanted.threshold);
-            let all = self.able(request.wanted, request.wanted.origins());
-            if enough && (ready == all || now >= patience) {
-                let ready: Vec<usize> = self.ready(request.wanted).collect();
-                match self.make_key(rng, key_id, request, &ready) {
+            if enough && (ready == able || now >= patience) {
+                match self.make_key(rng, key_id, request) {
                     Some(sharing) => request.stage = Stage::Sharing(Box::new(sharing)),
                     // A table's storage failed, or shrank meanwhile.
                     None => return self.fail(key_id, request, KeyError::Tables),
@@ -389,10 +395,10 @@ impl<P: Pad> Client<P> {
         self.fail(key_id, request, error)
     }
 
-    /// The request will send nothing any more.
+    /// The request will send nothing any more. What was answered is settled.
     fn settle_blocks(&mut self, request: &Request) -> bool {
         if let Stage::Sharing(sharing) = &request.stage {
-            for share in &sharing.shares {
+            for share in sharing.shares.iter().filter(|share| share.answer.is_none()) {
                 if let (Some((sent, _)), Some(hub)) = (&share.sent, self.links.get_mut(share.link)) {
                     hub.link.settle(sent);
                 }
@@ -403,7 +409,7 @@ impl<P: Pad> Client<P> {
 
     /// A request ends, and nothing is told.
     pub(super) fn forget_request(&mut self, key_id: KeyId) {
-        if let Some(request) = self.requests.remove(&key_id) {
+        if let Some(request) = self.requests.remove(key_id) {
             let _ = self.settle_blocks(&request);
         }
     }
@@ -439,24 +445,28 @@ impl<P: Pad> Client<P> {
         links.filter(move |(_, hub)| hubs.contains(hub.coordinate)).map(|(link, _)| link)
     }
 
-    /// The links on which a share can be sent at once.
-    fn ready(&self, wanted: KeyRequest) -> impl Iterator<Item = usize> {
+    /// Asks for leases where they are needed. On how many links a share can be sent at once, and on how many given leases.
+    fn gather(&mut self, now: Instant, rng: &mut dyn CryptoRng, wanted: KeyRequest) -> (usize, usize) {
         let (need, origins) = (wanted.need(), wanted.origins());
-        let ready = move |link: &usize| {
-            self.links.get(*link).is_some_and(|hub| hub.is_open() && hub.link.has_room(need, origins))
-        };
-        self.links_of(wanted.hubs).filter(ready)
+        let (mut ready, mut able) = (0_usize, 0_usize);
+        for link in 0..self.links.len() {
+            let Some(hub) = self.links.get(link).filter(|hub| wanted.hubs.contains(hub.coordinate)) else {
+                continue;
+            };
+            if hub.has_room(need, origins) {
+                ready = ready.saturating_add(1);
+                able = able.saturating_add(1);
+            } else if hub.link.could_have_room(need, origins) {
+                able = able.saturating_add(1);
+                self.ask_for_lease(now, rng, link, need, origins);
+            }
+        }
+        (ready, able)
     }
 
     /// Makes the key and its shares. Under one-time pads the first k - 1 ready hubs are direct: their pad bytes are their
     /// shares.
-    fn make_key(
-        &mut self,
-        rng: &mut dyn CryptoRng,
-        key_id: KeyId,
-        request: &Request,
-        ready: &[usize],
-    ) -> Option<Sharing> {
+    fn make_key(&mut self, rng: &mut dyn CryptoRng, key_id: KeyId, request: &Request) -> Option<Sharing> {
         let KeyRequest { suite, threshold, key_len, lifetime, .. } = request.wanted;
         let (initiator, responder) = (self.tag, request.peer);
         let agreement = Agreement { key_id, initiator, responder, suite, threshold, key_len, lifetime };
@@ -466,14 +476,14 @@ impl<P: Pad> Client<P> {
             Origins::Only(origin) => origin,
             Origins::Any => hub.link.next_origin(need),
         };
-        let links: Vec<usize> = self.links_of(request.wanted.hubs).collect();
-        let of_key = links.iter().filter_map(|&link| self.links.get(link));
-        let hubs = of_key.map(|hub| ContextHub {
+        let mut hubs = Vec::with_capacity(self.links.len());
+        let of_key = self.links_of(request.wanted.hubs).filter_map(|link| self.links.get(link));
+        hubs.extend(of_key.map(|hub| ContextHub {
             id: hub.link.keys.hub(),
             coordinate: hub.coordinate,
             origin: origin(hub),
-        });
-        let context = Context::new(agreement, hubs.collect());
+        }));
+        let context = Context::new(agreement, hubs);
         let encoded = context.encode()?;
         let block = SecretBlock::generate(usize::try_from(key_len).ok()?, rng);
         let secret_tag = block.tag(&encoded);
@@ -481,62 +491,57 @@ impl<P: Pad> Client<P> {
 
         // A block for each direct hub: what will carry the share is the share. A hub whose table gives no usable block (it
         // made the table, and may have made it badly) fails alone.
-        let wanted = usize::from(threshold.saturating_sub(1));
-        let mut made: Vec<(usize, SecretVec, Option<SentShare>)> = Vec::with_capacity(links.len());
+        let direct = usize::from(threshold.saturating_sub(1));
+        let (now, pace) = (self.clock.now(), self.limits.pace());
+        let mut shares: Vec<Outbound> = Vec::with_capacity(usize::from(context.count()));
         let mut broken = Vec::new();
+        let mut spent = 0_u32;
         let content =
             Content { key_id, peer: request.peer, terms: context.terms()?, secret_tag: &secret_tag };
-        let direct = ready.iter().filter(|_| suite == KeySuite::OneTime);
-        for &link in direct {
-            if made.len() == wanted {
+        for (link, hub) in self.links.iter_mut().enumerate().filter(|_| suite == KeySuite::OneTime) {
+            if shares.len() == direct {
                 break;
             }
-            let hub = self.links.get_mut(link)?;
+            let is_ready = hub.has_room(need, request.wanted.origins());
+            if !is_ready || !request.wanted.hubs.contains(hub.coordinate) {
+                continue;
+            }
             match hub.link.send_direct(&content, Origins::up_to(context.origin_of(hub.coordinate))) {
-                Ok((sent, share)) => made.push((link, share, Some(sent))),
+                Ok((sent, share)) => {
+                    spent = spent.saturating_add(sent.elements);
+                    let sent = Some((sent, Backoff::new(now, pace)));
+                    shares.push(Outbound { link, share: Some(share), sent, answer: None, broken: false });
+                }
                 Err(_) => broken.push(link),
             }
         }
-        // Where too few can be direct, and under an AEAD, shares of our own making stand in for pads.
-        for &link in &links {
-            if made.len() < wanted && !made.iter().any(|(used, ..)| *used == link) {
-                made.push((link, SecretVec::generate(rng, block.octets().len()), None));
+        // Where too few can be direct, and under an AEAD, shares of our own making stand in for pads. The others follow from these.
+        let len = block.octets().len();
+        for link in self.links_of(request.wanted.hubs) {
+            if shares.iter().any(|made| made.link == link) {
+                continue;
             }
+            let stands_in = shares.len() < direct;
+            let share = Some(if stands_in { SecretVec::generate(rng, len) } else { SecretVec::zeroed(len) });
+            let broken = broken.contains(&link);
+            shares.push(Outbound { link, share, sent: None, answer: None, broken });
         }
-        let is_made = |link: &usize| made.iter().any(|(used, ..)| used == link);
-        let following: Vec<usize> = links.into_iter().filter(|link| !is_made(link)).collect();
-        let sent_directly = made.iter().filter_map(|(.., sent)| Some(sent.as_ref()?.elements));
-        let spent = sent_directly.fold(0, u32::saturating_add);
-        let order = made.iter().map(|(link, ..)| link).chain(&following);
-        let coordinates: Option<Vec<Coordinate>> =
-            order.map(|&link| Some(self.links.get(link)?.coordinate)).collect();
-        let mut shares: Vec<SecretVec> =
-            following.iter().map(|_| SecretVec::zeroed(block.octets().len())).collect();
         {
-            let pads: Vec<&[u8]> = made.iter().map(|(_, pad, _)| pad.expose()).collect();
-            let mut out: Vec<&mut [u8]> = shares.iter_mut().map(SecretVec::expose_mut).collect();
-            let splitter = Splitter::new(threshold, &coordinates?).ok()?;
+            let coordinate = |share: &Outbound| Some(self.links.get(share.link)?.coordinate);
+            let coordinates: Vec<Coordinate> = shares.iter().filter_map(coordinate).collect();
+            let (direct, following) = shares.split_at_mut_checked(direct)?;
+            let pads = direct.iter().filter_map(|share| Some(share.share.as_ref()?.expose()));
+            let pads: Vec<&[u8]> = pads.collect();
+            let out = following.iter_mut().filter_map(|share| Some(share.share.as_mut()?.expose_mut()));
+            let mut out: Vec<&mut [u8]> = out.collect();
+            let splitter = Splitter::new(threshold, &coordinates).ok()?;
             splitter.split(block.octets().expose(), &pads, &mut out).ok()?;
         }
-        made.extend(following.into_iter().zip(shares).map(|(link, share)| (link, share, None)));
-        made.sort_unstable_by_key(|&(link, ..)| self.links.get(link).map(|hub| hub.coordinate));
-
-        let pad_octets = u64::from(spent).saturating_mul(ELEMENT_LEN as u64);
-        let now = self.clock.now();
-        let pace = self.limits.pace();
-        let mut outbound = Vec::with_capacity(made.len());
-        for (link, share, sent) in made {
-            let sent = sent.map(|sent| {
-                self.send(link, &sent.inner, sent.after, TransmitClass::Request);
-                (sent, Backoff::new(now, pace))
-            });
-            outbound.push(Outbound {
-                link,
-                share: Some(share),
-                sent,
-                answer: None,
-                broken: broken.contains(&link),
-            });
+        shares.sort_unstable_by_key(|share| self.links.get(share.link).map(|hub| hub.coordinate));
+        for share in &shares {
+            if let Some((sent, _)) = &share.sent {
+                self.send(share.link, &sent.inner, sent.after, TransmitClass::Request);
+            }
         }
         Some(Sharing {
             confirmation_key: block.confirmation_key(),
@@ -546,13 +551,13 @@ impl<P: Pad> Client<P> {
             encoded,
             secret_tag,
             key: Some(key),
-            shares: outbound,
+            shares,
             confirmed: false,
             confirmed_late: None,
             confirm_poll: None,
             settle_at: None,
             settled: false,
-            pad_octets,
+            pad_octets: u64::from(spent).saturating_mul(ELEMENT_LEN as u64),
         })
     }
 
@@ -584,9 +589,9 @@ impl<P: Pad> Client<P> {
             let Some(coordinate) = self.links.get(outbound.link).map(|hub| hub.coordinate) else { continue };
             // What the context claims for this hub is fixed: no worse table carries the share.
             let origins = Origins::up_to(sharing.context.origin_of(coordinate));
-            self.ask_for_lease(now, rng, outbound.link, need, origins);
             let Some(hub) = self.links.get_mut(outbound.link) else { continue };
-            if !hub.is_open() || !hub.link.has_room(need, origins) {
+            if !hub.has_room(need, origins) {
+                self.ask_for_lease(now, rng, outbound.link, need, origins);
                 continue;
             }
             let (Some(share), Some(terms)) = (&outbound.share, sharing.context.terms()) else { continue };
@@ -608,10 +613,11 @@ impl<P: Pad> Client<P> {
 
     /// A new session with a hub: blocks of the old one are void, unanswered shares go into new ones.
     pub(super) fn forget_sent_to(&mut self, link: usize) {
-        for request in self.requests.values_mut() {
+        for (request, due) in self.requests.iter_mut() {
             if let Stage::Sharing(sharing) = &mut request.stage {
                 let unanswered = sharing.shares.iter_mut().filter(|share| share.answer.is_none());
                 unanswered.filter(|share| share.link == link).for_each(|share| share.sent = None);
+                *due = Instant::ZERO;
             }
         }
     }
@@ -619,14 +625,14 @@ impl<P: Pad> Client<P> {
     /// A hub's answer to an upload.
     pub(super) fn on_answer(&mut self, link: usize, answer: &Tagged<'_, Answer<'_>>) -> Disposition {
         let slot = Slot::answered_by(&answer.message);
-        let sharing = self.requests.values_mut().filter_map(|request| match &mut request.stage {
-            Stage::Sharing(sharing) => Some(sharing.as_mut()),
+        let is_it = |share: &&mut Outbound| {
+            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.answer_key.slot() == slot)
+        };
+        let found = self.requests.iter_mut().find_map(|(request, due)| match &mut request.stage {
+            Stage::Sharing(sharing) => Some((sharing.shares.iter_mut().find(is_it)?, due)),
             Stage::Gathering { .. } => None,
         });
-        let found = sharing.flat_map(|sharing| &mut sharing.shares).find(|share| {
-            share.link == link && share.sent.as_ref().is_some_and(|(sent, _)| sent.answer_key.slot() == slot)
-        });
-        let Some(outbound) = found else { return self.discards.discard(DiscardReason::Stale) };
+        let Some((outbound, due)) = found else { return self.discards.discard(DiscardReason::Stale) };
         let (Some((sent, _)), Some(hub)) = (&outbound.sent, self.links.get_mut(link)) else {
             return self.discards.discard(DiscardReason::Stale);
         };
@@ -638,13 +644,15 @@ impl<P: Pad> Client<P> {
         }
         outbound.answer = Some(answer.message.status);
         outbound.share = None;
+        *due = Instant::ZERO;
         Disposition::Accepted
     }
 
     /// The responder's confirmation, by way of a hub.
     pub(super) fn on_confirm(&mut self, link: usize, confirm: &Confirm<'_>) -> Disposition {
-        let request = self.requests.get_mut(&KeyId::new(confirm.key_id));
-        let Some(request) = request.filter(|request| request.peer.as_bytes() == &confirm.peer) else {
+        let request = self.requests.get_mut(KeyId::new(confirm.key_id));
+        let Some((request, due)) = request.filter(|(request, _)| request.peer.as_bytes() == &confirm.peer)
+        else {
             return self.discards.discard(DiscardReason::Stale);
         };
         let Stage::Sharing(sharing) = &mut request.stage else {
@@ -679,6 +687,7 @@ impl<P: Pad> Client<P> {
         } else {
             sharing.confirmed_late = Some(sharing.context.assurance().weakest(assurance));
         }
+        *due = Instant::ZERO;
         Disposition::Accepted
     }
 }
