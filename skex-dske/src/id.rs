@@ -50,6 +50,9 @@ id!(
 pub struct ClientId(u32);
 
 impl ClientId {
+    /// Numbers are below this: a hub keeps a place for each that it gave, also that of a client that was revoked.
+    pub const LIMIT: u32 = 1 << 24;
+
     /// The client that the hub calls `number`.
     #[must_use]
     pub const fn new(number: u32) -> Self {

@@ -312,8 +312,8 @@ pub enum ConfigError {
     /// A name is taken, has not 1 to 64 octets, or is for a client that is not there.
     #[error("a name has 1 to 64 octets, is for one of the hub's clients, and no other has it")]
     Name,
-    /// A client id or tag twice, or ids that do not ascend.
-    #[error("client ids must ascend, and tags must differ")]
+    /// A client id or tag twice, ids that do not ascend, or one that is not below [`ClientId::LIMIT`](crate::ClientId::LIMIT).
+    #[error("client ids must ascend and be below 2^24, and tags must differ")]
     ClientIds,
 }
 

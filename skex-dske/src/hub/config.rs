@@ -128,7 +128,8 @@ impl<P> HubConfig<P> {
         let mut tags = alloc::collections::BTreeSet::new();
         let mut numbers = None;
         for client in &clients {
-            if numbers >= Some(client.client) || !tags.insert(client.tag) {
+            let is_number = client.client.number() < ClientId::LIMIT && numbers < Some(client.client);
+            if !is_number || !tags.insert(client.tag) {
                 return Err(ConfigError::ClientIds);
             }
             numbers = Some(client.client);

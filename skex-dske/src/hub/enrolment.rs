@@ -115,7 +115,7 @@ impl<P: Pad> Hub<P> {
     ///
     /// # Errors
     ///
-    /// [`HubError::Enrolment`] if the number is not the next one, the tag or a name is another client's, a name has not 1 to 64
+    /// [`HubError::Enrolment`] if the number is not the next one, or is [`ClientId::LIMIT`], the tag or a name is another client's, a name has not 1 to 64
     /// octets, or the suite is unknown. Nothing changed.
     pub fn enrol(&mut self, client: HubClient<P>, names: &[&[u8]]) -> Result<(), HubError> {
         let (id, tag) = (client.client, client.tag);
@@ -123,6 +123,7 @@ impl<P: Pad> Hub<P> {
             !name.is_empty() && name.len() <= MAX_NAME_LEN && self.roster.of_name(name).is_none()
         };
         if id != self.roster.next_number()
+            || id.number() >= ClientId::LIMIT
             || !self.shard.owns(id)
             || self.client_of(tag).is_some()
             || names.iter().filter(is_free).count() != names.len()

@@ -7,8 +7,8 @@ use rand_core::SeedableRng;
 use skex_core::machine::PeerHandle;
 use skex_core::{Assurance, SecretBytes};
 use skex_dske::{
-    Client, ClientConfig, ClientId, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError, HubEvent,
-    HubLink, KeyError, KeyRequest, Origin, Release, RestoreError, Table,
+    Client, ClientConfig, ClientId, ConfigError, Coordinate, Hub, HubClient, HubCommand, HubConfig, HubError,
+    HubEvent, HubLink, KeyError, KeyRequest, Origin, Release, RestoreError, Table,
 };
 use skex_sim::{Either, Link, PowerLoss, Receipts, Verdict};
 use skex_wire::SuiteId;
@@ -428,6 +428,20 @@ fn a_number_that_was_taken_from_one_client_is_not_another_ones() {
     };
     assert_eq!(restored(7), (Some(RestoreError::Configuration), false));
     assert_eq!(restored(1), (None, true), "its own tables are erased");
+}
+
+/// A slip in a configuration is an error and no end of the process: a hub keeps a place for each number up to the last.
+#[test]
+fn a_number_that_no_hub_comes_to_is_refused_and_takes_no_memory() {
+    let cast = cast(11, &Setup::new(2));
+    let config = |number| {
+        let client = cast.make_anew(0, 1, number).at_hub();
+        HubConfig::new(cast.hub_ids[0], Coordinate::new(1).unwrap(), vec![client]).map(drop)
+    };
+    assert_eq!(config(ClientId::LIMIT - 1), Ok(()));
+    for number in [ClientId::LIMIT, u32::MAX] {
+        assert_eq!(config(number), Err(ConfigError::ClientIds), "{number}");
+    }
 }
 
 /// Whoever has everything of a revoked client tries everything: hellos, old messages, all under its old keys.

@@ -38,10 +38,10 @@ impl TableConfig {
     }
 
     /// How many third messages with a wrong tag are looked at in a `window` of time from one path; further third messages
-    /// from there are discarded as busy. Default: 16 in 1 s.
+    /// from there are discarded as busy. At least one is looked at, or a right one would be neither. Default: 16 in 1 s.
     #[must_use]
     pub const fn forged_thirds(mut self, most: u16, window: Duration) -> Self {
-        self.forged_thirds = most;
+        self.forged_thirds = if most == 0 { 1 } else { most };
         self.source_window = millis(window);
         self
     }

@@ -184,6 +184,15 @@ fn forged_third_messages_are_looked_at_so_often_a_path_and_others_are_not_shut_o
 }
 
 #[test]
+fn a_table_that_is_to_look_at_no_forged_third_message_takes_those_that_are_not() {
+    let (mut hub, mut devices) = small(1);
+    devices.restart(TableConfig::new(2).forged_thirds(0, Duration::from_secs(1)));
+    hub.establish(id(0, 0));
+    settle(&mut hub, &mut devices);
+    assert_eq!((hub.epoch(id(0, 0)), devices.epoch(id(0, 0))), (1, 1));
+}
+
+#[test]
 fn junk_is_discarded_and_counted_and_wakes_nobody() {
     let (mut hub, mut devices) = sites(20, 1, false);
     for pair in 0..20 {
