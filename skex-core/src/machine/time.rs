@@ -38,21 +38,25 @@ impl Instant {
     }
 }
 
-/// The latest time that a machine has been told; it never goes back (law 5).
+/// The latest time that a machine has been told; it never goes back (law 5). It ends 2^63 milliseconds after zero: whatever is later is
+/// that, so that each deadline lies behind the time at which it is set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock(Instant);
+
+/// The last time that a machine knows, 292 million years after zero.
+const LAST: Instant = Instant(1 << 63);
 
 impl Clock {
     /// A clock that has seen `now`.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self(now)
+        Self(if now.0 > LAST.0 { LAST } else { now })
     }
 
     /// Takes the caller's `now` and gives the time to work with: `now`, or the last seen time if that is later.
     #[must_use]
     pub fn observe(&mut self, now: Instant) -> Instant {
-        self.0 = self.0.max(now);
+        self.0 = self.0.max(now.min(LAST));
         self.0
     }
 

@@ -152,7 +152,9 @@ impl ClientLimits {
     pub(super) fn events(&self, peers: usize) -> usize {
         let of_each = self.inbound_of_each(peers).saturating_mul(RECENT.saturating_add(2));
         let keys = self.requests.saturating_add(of_each.saturating_mul(peers));
-        keys.saturating_mul(3).saturating_add(TABLES).saturating_add(super::command::COMMANDS)
+        let events = keys.saturating_mul(3).saturating_add(TABLES).saturating_add(super::command::COMMANDS);
+        // Without bounds there is room for messages, too.
+        events.min(usize::MAX / 2)
     }
 
     pub(super) fn pace(&self) -> Pace {

@@ -1,8 +1,9 @@
 //! What users meet: policies, errors, rotation, and what a key costs.
 
 use core::time::Duration;
+use std::sync::mpsc;
 
-use skex_core::machine::DiscardReason;
+use skex_core::machine::{DiscardReason, Instant, Machine};
 use skex_core::{Assurance, KeyId};
 use skex_dske::{
     ClientError, ClientEvent, Conduct, Coordinate, HubEvent, HubId, KeyError, KeyRequest, Origin, PadError,
@@ -375,5 +376,50 @@ fn scenario_72_a_key_costs_the_pads_that_the_specification_says() {
         cast.settle(10);
         cast.assert_agreed(0, 1, id);
         assert_eq!(cast.keys(0)[0].pad_octets, 5 * of_each_hub, "{key_len}");
+    }
+}
+
+/// The embedder's clock says the last time that there is, once, by mistake. A machine may do nothing sensible then; it comes back.
+#[test]
+fn the_last_time_that_there_is_does_not_hang_a_machine() {
+    let hung = |at_hub: bool| {
+        let (done, came) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut cast = cast(4, &Setup::new(3));
+            let id = cast.request(0, 1, KeyRequest::new(2));
+            cast.settle(5);
+            assert!(cast.key(1, id).is_some());
+            let node = if at_hub { cast.hubs[0] } else { cast.clients[1] };
+            // The hub asks client 1 for a lease, longer than what it has left.
+            cast.world.kill(if at_hub { cast.clients[1] } else { cast.hubs[0] });
+            let mut long = KeyRequest::new(2);
+            long.key_len = 4096;
+            let _ = cast.request(0, 1, long);
+            cast.settle(1);
+            let last = Instant::from_millis(u64::MAX);
+            cast.world.call(node, |party, _, rng| match party {
+                Either::Left(client) => client.handle_timeout(last, rng).unwrap(),
+                Either::Right(hub) => {
+                    let _ = Machine::handle_timeout(hub, last, rng);
+                }
+            });
+            let _ = done.send(());
+        });
+        came.recv_timeout(Duration::from_secs(20)).is_err()
+    };
+    assert_eq!([hung(false), hung(true)], [false, false], "client, hub");
+}
+
+/// No bound of requests, or of keys that come in: the client speaks all the same.
+#[test]
+fn a_client_without_bounds_is_not_silent() {
+    for requests in [true, false] {
+        let mut setup = Setup::new(3);
+        let limits = &mut setup.client_limits;
+        *(if requests { &mut limits.requests } else { &mut limits.inbound }) = usize::MAX;
+        let mut cast = cast(7, &setup);
+        let id = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
     }
 }
