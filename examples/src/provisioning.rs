@@ -9,7 +9,7 @@ mod portion;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
@@ -20,10 +20,10 @@ use skex_dske::{
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
-use crate::store::{FilePad, TableIdentity, TablesIn, erase, table_name};
+use crate::store::{FilePad, TableIdentity, TablesIn, erase_all, table_name};
 
 pub(crate) use import::{Imported, check, import, waiting};
-pub(crate) use initial_key::{await_order, new_key_order, new_keys, ordered_key, orders, read_key};
+pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
 pub(crate) use make::{End, lay, make, next_number};
 pub(crate) use portion::cut;
 
@@ -135,19 +135,18 @@ pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<
     let mut secrets = waiting(directory)?;
     secrets.retain(|path| Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link)));
     secrets.push(directory.join(link_name(name)));
-    secrets.iter().try_for_each(|path| erase(path))?;
-    erase_tables(directory, name)
+    secrets.extend(tables_of(directory, name)?);
+    erase_all(secrets.iter().map(PathBuf::as_path))
 }
 
-/// Erases all tables of a link.
-fn erase_tables(directory: &Path, name: &str) -> Result<()> {
-    let tables = TablesIn::directory(directory)?;
+/// The files of all tables of a link.
+fn tables_of(directory: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let (there, mut files) = (TablesIn::directory(directory)?, Vec::new());
     for direction in [Direction::UPLINK, Direction::DOWNLINK] {
-        for &number in tables.numbers(name, direction) {
-            erase(&directory.join(table_name(name, direction, number)))?;
-        }
+        let numbers = there.numbers(name, direction).iter();
+        files.extend(numbers.map(|&number| directory.join(table_name(name, direction, number))));
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The tables of one direction of a link, of those that are `there`, the lowest number first; at least one.

@@ -13,7 +13,7 @@ mod table;
 
 pub(crate) use begun::check_begun;
 pub(crate) use committer::Committer;
-pub(crate) use erase::{erase, is_erased};
+pub(crate) use erase::{erase, erase_all, finish, finish_erasing, read_unspent};
 pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;

@@ -27,9 +27,7 @@ use crate::command::retire::{self, Which};
 use crate::config::{Accepts, HubClientFile, HubFile, coordinate, load, replace};
 use crate::control::{Orders, Read};
 use crate::driver::bind;
-use crate::provisioning::{
-    Enrolment, Known, Links, enrolment, import, new_keys, ordered_key, tables, waiting,
-};
+use crate::provisioning::{Enrolment, Known, Links, enrolment, import, new_keys, read_key, tables, waiting};
 use crate::report::{CountersReport, Report, Reporter};
 use crate::store::{DirectoryLock, FilePad, TablesIn, check_begun, erase, table_name};
 
@@ -443,7 +441,7 @@ impl Running {
         let (_, known) =
             known.with_context(|| format!("{} names no client of this hub: remove it", order.display()))?;
         let client = enrolment(&self.directory, name, known)?.link.client;
-        let Some(key) = ordered_key(order)? else { return Ok(()) };
+        let key = read_key(order)?;
         self.shards.call(client, move |hub, _, _| hub.replace_initial_key(client, key))??;
         erase(order)?;
         self.reporter.note(format!("{name} is to have another initial key: in force once it has proven it"))

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use skex_core::machine::Output;
 use skex_unmediated::{Peer, PeerConfig, Side};
-use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::config::{PeerFile, SideName, load, save};
@@ -21,7 +20,7 @@ use crate::feed::Feed;
 use crate::keys::KeyOutlet;
 use crate::report::{Report, Reporter};
 use crate::store::atomic::{create_private_directory, parent, sync_directory};
-use crate::store::{DirectoryLock, SlotContents, Slots, Store as _, erase, is_erased};
+use crate::store::{DirectoryLock, SlotContents, Slots, Store as _, erase, read_unspent};
 use mixing::Mixing;
 use running::Running;
 
@@ -184,25 +183,20 @@ fn config(file: &PeerFile) -> PeerConfig<'_> {
 
 /// Makes a directory. Its `skex.json` comes last: without it the directory is none.
 fn enrol(directory: &Path, file: &PeerFile, secret_file: &Path) -> Result<()> {
+    let secret = read_unspent(secret_file, LONGEST_SECRET.saturating_add(1))?.with_context(|| {
+        format!(
+            "the secret in {} was used before, and is erased: enrol both ends with a new one",
+            secret_file.display()
+        )
+    })?;
+    if secret.len() as u64 > LONGEST_SECRET {
+        bail!("{} is too long for a secret: give 32 random octets", secret_file.display());
+    }
     if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) || directory.is_file() {
         bail!(
             "{} exists already and is not overwritten: to enrol this end anew, name another directory, at the other end \
              too",
             directory.display()
-        );
-    }
-    let len = fs::metadata(secret_file).map(|metadata| metadata.len());
-    let len = len.with_context(|| format!("cannot read the secret {}", secret_file.display()))?;
-    if len > LONGEST_SECRET {
-        bail!("{} is too long for a secret: give 32 random octets", secret_file.display());
-    }
-    let secret =
-        fs::read(secret_file).with_context(|| format!("cannot read the secret {}", secret_file.display()))?;
-    let secret = Zeroizing::new(secret);
-    if is_erased(&secret) {
-        bail!(
-            "the secret in {} was used before, and erased: enrol both ends with a new one",
-            secret_file.display()
         );
     }
     let mut entropy = Entropy::open()?;

@@ -5,8 +5,8 @@
 //! DIR/link/<generation>.key             what the consumer takes of it, and the key of the statuses
 //! ```
 //!
-//! Of a key that has a generation nothing is kept but what was exported. What a crash left in there is erased: a key that was written or
-//! erased in part, and one that has its generation already.
+//! Of a key that has a generation nothing is kept but what was exported. What a crash left in there is erased: a key that was being written or
+//! erased, and one that has its generation already.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::consumer::{Consumer, Known, Material};
 use crate::store::atomic::{PARTIAL, create_private, create_private_directory};
-use crate::store::{erase, is_erased};
+use crate::store::{erase, erase_all, finish};
 
 /// Keys that wait for a generation, at most: the other end says soon which one they have, or lost them.
 const MOST_WAITING: usize = 4;
@@ -72,6 +72,7 @@ impl Keys {
                     directory.display()
                 );
             }
+            finish(directory);
             erase_unfinished(directory)?;
         }
         Ok(keys)
@@ -92,19 +93,13 @@ impl Keys {
             if !metadata.is_file() || origin(&entry.path()).is_none() {
                 continue;
             }
-            if is_erased(&read(&entry.path())?) {
-                erase(&entry.path())?;
-            } else {
-                files.push((metadata.modified().ok(), entry.path()));
-            }
+            files.push((metadata.modified().ok(), entry.path()));
         }
         files.sort();
-        while files.len() > MOST_WAITING {
-            let (_, oldest) = files.remove(0);
-            erase(&oldest)?;
-        }
+        let newest = files.split_off(files.len().saturating_sub(MOST_WAITING));
+        erase_all(files.iter().map(|(_, path)| path.as_path()))?;
         let mut waiting = Vec::new();
-        for (_, path) in files {
+        for (_, path) in newest {
             let status = Rc::new(DatagramKey::export(&mut self.exporter(&path)?)?);
             if held.iter().any(|held| held.status.name() == status.name()) {
                 erase(&path)?;
@@ -148,12 +143,7 @@ impl Keys {
         for entry in fs::read_dir(&self.directory).context("cannot read the directory of the link")? {
             let path = entry.context("cannot read the directory of the link")?.path();
             let Some(generation) = generation(&path) else { continue };
-            let octets = read(&path)?;
-            if is_erased(&octets) {
-                erase(&path)?;
-                continue;
-            }
-            let held = decode(generation, &octets);
+            let held = decode(generation, &read(&path)?);
             all.push(held.map_err(|_| {
                 anyhow!("{} is damaged: remove it, and the link makes another key", path.display())
             })?);
@@ -296,18 +286,41 @@ mod tests {
         (directory, keys, path)
     }
 
+    fn beside(path: &Path, kind: &str) -> PathBuf {
+        PathBuf::from(format!("{}.{kind}", path.display()))
+    }
+
     /// Else whoever knows the id could compute what the consumer gets, and number it.
     #[test]
-    fn a_key_that_a_crash_left_half_erased_is_nobodys_and_goes() {
-        let (_directory, keys, path) = link(&[0; 32]);
-        assert!(keys.waiting(&[]).unwrap().is_empty());
-        assert!(!path.exists());
-        let path = keys.path(7);
-        create_private(&path, &[0; 150]).unwrap();
-        assert!(keys.held().unwrap().is_empty());
-        assert!(!path.exists());
-        create_private(&path, b"neither a key nor erased").unwrap();
+    fn a_key_that_was_being_erased_when_a_crash_came_is_nobodys_and_goes() {
+        let (directory, keys, waiting) = link(&[7; 32]);
+        let held = keys.path(7);
+        create_private(&held, b"damaged").unwrap();
         assert!(keys.held().unwrap_err().to_string().contains("damaged"));
+        // Not overwritten yet, and overwritten.
+        for octets in [[7; 32], [0; 32]] {
+            for path in [&waiting, &held] {
+                let _ = fs::remove_file(path);
+                fs::write(beside(path, "erasing"), octets).unwrap();
+            }
+            assert!(keys.waiting(&[]).unwrap().is_empty() && keys.held().unwrap().is_empty());
+            let _keys = Keys::open(&directory.path().join("link"), End::A).unwrap();
+            assert_eq!(fs::read_dir(keys.inbox()).unwrap().count(), 0);
+            assert_eq!(fs::read_dir(&keys.directory).unwrap().count(), 1, "the inbox");
+        }
+    }
+
+    #[test]
+    fn of_too_many_keys_the_newest_wait() {
+        let (_directory, keys, first) = link(&[7; 32]);
+        for octet in 0..6_u8 {
+            std::thread::sleep(core::time::Duration::from_millis(20));
+            create_private(&keys.inbox().join(format!("{}-0.key", hex::encode([octet; 16]))), &[octet; 32])
+                .unwrap();
+        }
+        assert_eq!(keys.waiting(&[]).unwrap().len(), MOST_WAITING);
+        assert_eq!(fs::read_dir(keys.inbox()).unwrap().count(), MOST_WAITING);
+        assert!(!first.exists());
     }
 
     #[test]

@@ -7,11 +7,10 @@ use anyhow::{Context, Result, bail};
 use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
 use super::{
-    Enrolment, Known, Links, Opened, copied, erase_tables, identity_of_table, key, link_name,
-    stored_enrolment,
+    Enrolment, Known, Links, Opened, copied, identity_of_table, key, link_name, stored_enrolment, tables_of,
 };
 use crate::store::atomic::{create_private, sync_directory};
-use crate::store::{TableWriter, erase, overwrite, table_name};
+use crate::store::{TableWriter, erase, erase_all, finish_erasing, table_name};
 
 /// What a file brought.
 #[derive(Debug)]
@@ -62,14 +61,17 @@ fn verify(opened: &Opened, key: &ProvisionKey, path: &Path) -> Result<()> {
 }
 
 /// Takes a provisioning file into `directory`, whose lock the caller holds: everything is verified first, and nothing changes
-/// if anything is wrong. What was taken is overwritten in the file, and the file removed. After a crash in the middle,
+/// if anything is wrong. What was taken is erased. After a crash before that,
 /// the same file is taken again; what is there already is left as it is.
 ///
 /// A file that enrols anew, under a higher number than the one that is here, takes the place of everything: the tables of before
 /// are erased, then the initial key, and only then it is taken in.
 pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imported> {
     let shown = path.display();
-    let opened = Opened::open(path, true)?;
+    if !path.exists() && finish_erasing(path)? {
+        bail!("what {shown} held was taken before, and is erased");
+    }
+    let opened = Opened::open(path, false)?;
     let Some((name, _)) = links.iter().find(|(_, known)| known.is_of(&opened.provision.link)) else {
         bail!("{shown} is for another hub or client than those of {}", directory.display());
     };
@@ -77,7 +79,8 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     let key = key(&enrolment)?;
     verify(&opened, &key, path)?;
     if is_anew {
-        erase_tables(directory, name)?;
+        erase_all(tables_of(directory, name)?.iter().map(PathBuf::as_path))?;
+        // Last, and apart: without it, what a crash left of the tables would pass for those of the new enrolment.
         erase(&directory.join(link_name(name)))?;
     }
     let mut imported = Imported { link: name.clone(), enrolled: false, tables: Vec::new(), extended: 0 };
@@ -120,11 +123,7 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
         imported.enrolled = true;
     }
     sync_directory(directory)?;
-    let len = opened.provision.file_len();
-    overwrite(&opened.file, 0, len)
-        .and_then(|()| opened.file.sync_all())
-        .and_then(|()| fs::remove_file(path))
-        .with_context(|| format!("what {shown} held was taken, but the file cannot be erased: erase it"))?;
+    erase(path).with_context(|| format!("what {shown} held was taken"))?;
     Ok(imported)
 }
 

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use skex_core::SecretBytes;
-use zeroize::Zeroizing;
 
-use crate::store::{DirectoryLock, erase, is_erased};
+use crate::store::{DirectoryLock, read_unspent};
 
 const NEW_KEY: &str = "newkey";
 
@@ -71,32 +70,14 @@ pub(crate) fn new_keys(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
 
 /// A file of 32 octets and nothing else.
 pub(crate) fn read_key(path: &Path) -> Result<SecretBytes<32>> {
-    key_in(path)?.with_context(|| {
+    let octets = read_unspent(path, 33)?.with_context(|| {
         format!(
-            "the key in {} was taken before, and erased: carry it here again if it was not",
+            "the key in {} was taken before, and is erased: carry it here again if it was not",
             path.display()
         )
-    })
-}
-
-/// The key that an order gives. `None`: it was carried out, and a crash came while it was erased. Now it is gone.
-pub(crate) fn ordered_key(order: &Path) -> Result<Option<SecretBytes<32>>> {
-    let key = key_in(order)?;
-    if key.is_none() {
-        erase(order)?;
-    }
-    Ok(key)
-}
-
-/// `None`: what it was is erased.
-fn key_in(path: &Path) -> Result<Option<SecretBytes<32>>> {
-    let octets = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
-    if is_erased(&octets) {
-        return Ok(None);
-    }
+    })?;
     let key = SecretBytes::try_copied_from(&octets);
-    key.with_context(|| format!("{} has {} octets, and an initial key has 32", path.display(), octets.len()))
-        .map(Some)
+    key.with_context(|| format!("{} is no initial key, which has 32 octets", path.display()))
 }
 
 #[cfg(test)]
@@ -105,14 +86,22 @@ mod tests {
 
     /// Else the link would have an initial key that everybody knows.
     #[test]
-    fn an_order_that_a_crash_left_half_erased_gives_no_key_and_goes() {
+    fn an_order_that_was_being_erased_when_a_crash_came_gives_no_key() {
         let directory = tempfile::tempdir().unwrap();
         let order = new_key_order(directory.path(), "hub-1");
         fs::write(&order, [7; 32]).unwrap();
-        assert_eq!(ordered_key(&order).unwrap(), Some(SecretBytes::copied_from(&[7; 32])));
-        fs::write(&order, [0; 32]).unwrap();
-        assert!(read_key(&order).unwrap_err().to_string().contains("was taken before"));
-        assert_eq!(ordered_key(&order).unwrap(), None);
-        assert!(!order.exists());
+        assert_eq!(read_key(&order).unwrap(), SecretBytes::copied_from(&[7; 32]));
+        assert_eq!(new_keys(directory.path()).unwrap().len(), 1);
+        for octets in [[7; 32], [0; 32]] {
+            let _ = fs::remove_file(&order);
+            fs::write(directory.path().join("hub-1.newkey.erasing"), octets).unwrap();
+            assert!(new_keys(directory.path()).unwrap().is_empty());
+            drop(DirectoryLock::acquire(directory.path()).unwrap());
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the lock");
+        }
+        for octets in [&[7; 31][..], &[7; 33], &[]] {
+            fs::write(&order, octets).unwrap();
+            assert!(read_key(&order).unwrap_err().to_string().contains("has 32 octets"));
+        }
     }
 }

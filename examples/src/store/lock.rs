@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::atomic::private;
+use super::finish;
 
 const NAME: &str = "lock";
 
@@ -17,6 +18,7 @@ pub(crate) struct DirectoryLock {
 }
 
 impl DirectoryLock {
+    /// What a crash left in the directory is erased then.
     pub(crate) fn acquire(directory: &Path) -> Result<Self> {
         let Some(file) = lock(&directory.join(NAME))? else {
             bail!(
@@ -24,6 +26,7 @@ impl DirectoryLock {
                 directory.display()
             )
         };
+        finish(directory);
         Ok(Self { _file: file })
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod crash;
 mod damage;
 mod demo;
 mod enrolment;

@@ -19,7 +19,7 @@ use crate::config::{ClientFile, SuiteName};
 use crate::control::{Orders, Read};
 use crate::driver::Driver;
 use crate::keys::{KeyOutlet, assurance};
-use crate::provisioning::{Links, enrolment, new_keys, ordered_key};
+use crate::provisioning::{Links, enrolment, new_keys, read_key};
 use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
 use crate::store::atomic::sync_directory;
 use crate::store::{FilePad, TableIdentity, TableWriter, erase, table_name};
@@ -286,7 +286,7 @@ impl Running {
         let (_, known) =
             known.with_context(|| format!("{} names no hub of this client: remove it", order.display()))?;
         let hub = enrolment(directory, name, known)?.link.hub;
-        let Some(key) = ordered_key(order)? else { return Ok(()) };
+        let key = read_key(order)?;
         self.driver.call(|client, now, rng| client.replace_initial_key(now, rng, hub, key))??;
         erase(order)?;
         self.reporter.note(format!("the link with {name} is to have another initial key"))

@@ -1,14 +1,12 @@
 //! Fresh secret material for a pair: blocks from files, which heal it after a theft.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use skex_core::SecretBytes;
 use skex_unmediated::{MixBlock, MixPolicy};
-use zeroize::Zeroizing;
 
-use crate::store::{erase, is_erased};
+use crate::store::{erase_all, read_unspent};
 
 /// What a run of an end is told of fresh secret material.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -45,7 +43,7 @@ impl Mixing {
     /// Erases the files, if that is wished: the blocks are durable elsewhere. The names of those that are still there.
     pub(super) fn after_storing(&self) -> Result<&[PathBuf]> {
         if self.erase_blocks {
-            self.block.iter().try_for_each(|path| erase(path))?;
+            erase_all(self.block.iter().map(PathBuf::as_path))?;
             return Ok(&[]);
         }
         Ok(&self.block)
@@ -54,14 +52,13 @@ impl Mixing {
 
 fn read(path: &Path) -> Result<MixBlock> {
     let name = path.display();
-    let len = fs::metadata(path).with_context(|| format!("cannot read the block {name}"))?.len();
-    if len != 32 {
-        bail!("the block {name} has {len} octets: give a file of 32 random octets, the same at both ends");
-    }
-    let octets = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read the block {name}"))?);
-    if is_erased(&octets) {
-        bail!("the block {name} was stored before, and erased: leave it out, or give both ends another one");
-    }
+    let octets = read_unspent(path, 33)?.with_context(|| {
+        format!(
+            "the block {name} was stored before, and is erased: leave it out, or give both ends another one"
+        )
+    })?;
     let block = SecretBytes::try_copied_from(&octets);
-    Ok(MixBlock::new(block.with_context(|| format!("the block {name} does not have 32 octets any more"))?))
+    Ok(MixBlock::new(block.with_context(|| {
+        format!("{name} is no block: give a file of 32 random octets, the same at both ends")
+    })?))
 }
