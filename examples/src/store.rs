@@ -7,6 +7,7 @@ mod erase;
 mod lock;
 mod log;
 mod many;
+mod partial;
 mod pool;
 mod slots;
 mod table;
@@ -17,6 +18,7 @@ pub(crate) use erase::{erase, erase_all, finish, finish_erasing, read_unspent};
 pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;
+pub(crate) use partial::Partial;
 pub(crate) use slots::{SlotContents, Slots};
 pub(crate) use table::{FilePad, TableIdentity, TableWriter, TablesIn, overwrite, table_name};
 

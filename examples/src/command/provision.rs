@@ -273,22 +273,14 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
     let elements = elements(table_size);
     let origin = if out.is_some() { Origin::OutOfBand } else { Origin::Refill };
     let provision = Provision::new(own.link, None, both_tables(number, origin, elements))?;
-    // The hub's side takes its name last: a hub that runs looks for it.
-    let partial = directory.join(format!(".{name}.{number}.provision.partial"));
     if here.exists() {
         bail!("{} waits to be taken in: start the hub, or import it, first", here.display());
     }
-    let ends: Vec<&Path> = [partial.as_path()].into_iter().chain(out).collect();
-    let made = make(&provision, &own.initial_key, &ends, &mut entropy);
-    let made = made.and_then(|()| {
-        out.map_or(Ok(()), |out| sync_directory(parent(out)))?;
-        fs::rename(&partial, &here).with_context(|| format!("cannot give {} its name", here.display()))?;
-        sync_directory(directory)
-    });
-    if made.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    made?;
+    let made = make(&provision, &own.initial_key, &here, out, &mut entropy)?;
+    out.map_or(Ok(()), |out| sync_directory(parent(out)))?;
+    // The hub's side takes its name last: a hub that runs looks for it.
+    made.create().with_context(|| format!("cannot give {} its name", here.display()))?;
+    sync_directory(directory)?;
     println!("made table {number} in both directions, {table_size} octets each");
     match out {
         Some(out) => {

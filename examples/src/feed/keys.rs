@@ -21,7 +21,7 @@ use skex_wire::{DecodeError, EncodeError, Reader, Writer};
 use zeroize::Zeroizing;
 
 use crate::consumer::{Consumer, Known, Material};
-use crate::store::atomic::{PARTIAL, create_private, create_private_directory};
+use crate::store::atomic::{create_private, create_private_directory};
 use crate::store::{erase, erase_all, finish};
 
 /// Keys that wait for a generation, at most: the other end says soon which one they have, or lost them.
@@ -73,7 +73,6 @@ impl Keys {
                 );
             }
             finish(directory);
-            erase_unfinished(directory)?;
         }
         Ok(keys)
     }
@@ -192,17 +191,6 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     Ok(octets)
 }
 
-/// What a crash left of a key that was being written. Nobody else writes in there.
-fn erase_unfinished(directory: &Path) -> Result<()> {
-    for entry in fs::read_dir(directory).context("cannot read the directory of the link")? {
-        let path = entry.context("cannot read the directory of the link")?.path();
-        if path.extension().is_some_and(|extension| extension == PARTIAL) {
-            erase(&path)?;
-        }
-    }
-    Ok(())
-}
-
 fn encode(held: &Held) -> Result<Zeroizing<Vec<u8>>> {
     let mut octets = Zeroizing::new(vec![0; usize::try_from(LONGEST)?]);
     let mut writer = Writer::new(&mut octets);
@@ -308,6 +296,15 @@ mod tests {
             assert_eq!(fs::read_dir(keys.inbox()).unwrap().count(), 0);
             assert_eq!(fs::read_dir(&keys.directory).unwrap().count(), 1, "the inbox");
         }
+    }
+
+    #[test]
+    fn a_key_that_had_just_got_its_name_when_a_crash_came_stays() {
+        let (directory, keys, path) = link(&[7; 32]);
+        fs::hard_link(&path, beside(&path, "42.partial")).unwrap();
+        let _keys = Keys::open(&directory.path().join("link"), End::A).unwrap();
+        assert_eq!(fs::read_dir(keys.inbox()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), [7; 32]);
     }
 
     #[test]

@@ -14,19 +14,24 @@ use zeroize::Zeroizing;
 use super::{copied, identity_of_table, link_name};
 use crate::entropy::Entropy;
 use crate::store::atomic::{private, write_private};
-use crate::store::{TableWriter, TablesIn, table_name};
+use crate::store::{Partial, TableWriter, TablesIn, table_name};
 
-/// Writes a provisioning file with fresh pads to all of `paths`, which must not exist. Durable when this returns, except for the
-/// names of the files.
+/// Writes a provisioning file with fresh pads for the end `here`, which gets its name from the caller, and for the other end to `out`, which
+/// must not exist. Durable when this returns, except for the names of the files.
 pub(crate) fn make(
     provision: &Provision,
     initial_key: &SecretBytes<32>,
-    paths: &[&Path],
+    here: &Path,
+    out: Option<&Path>,
     entropy: &mut Entropy,
-) -> Result<()> {
-    let mut ends = paths.iter().map(|path| Receiving::file(path)).collect::<Result<Vec<_>>>()?;
+) -> Result<Partial> {
+    let partial = Partial::of(here).with_context(|| format!("cannot make {}", here.display()))?;
+    let own = partial.file().try_clone().with_context(|| format!("cannot make {}", here.display()))?;
+    let mut ends = vec![Receiving::File(own, here)];
+    ends.extend(out.map(Receiving::file).transpose()?);
     pour(provision, initial_key, &mut ends, entropy)?;
-    ends.iter().try_for_each(Receiving::sync)
+    ends.iter().try_for_each(Receiving::sync)?;
+    Ok(partial)
 }
 
 /// Where an end of a link gets its keys and tables.

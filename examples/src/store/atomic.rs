@@ -1,23 +1,23 @@
 //! Files that are there whole or not at all, and that nobody else can read.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::partial::Partial;
+
 /// Makes a file, readable by its owner alone, that must not exist yet. Durable when this returns.
 pub(crate) fn create_private(path: &Path, octets: &[u8]) -> Result<()> {
     refuse_existing(path)?;
-    let new = path.with_added_extension_for_writing();
-    let written = write_whole(&new, octets).and_then(|()| {
-        // Unlike a rename, a link never takes the place of a file that came meanwhile.
-        fs::hard_link(&new, path)
-    });
-    let removed = fs::remove_file(&new);
-    written.with_context(|| format!("cannot write {}", path.display()))?;
-    removed.with_context(|| format!("cannot remove {}", new.display()))?;
+    let created = || {
+        let mut new = Partial::of(path)?;
+        new.write(octets)?;
+        new.create()
+    };
+    created().with_context(|| format!("cannot write {}", path.display()))?;
     sync_directory(parent(path))
 }
 
@@ -33,18 +33,19 @@ pub(crate) fn write_private(path: &Path, octets: &[u8]) -> Result<()> {
 /// Puts a file, readable by its owner alone, in the place of another. Durable when this returns; after a crash it is one of the
 /// two.
 pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<()> {
-    let new = path.with_added_extension_for_writing();
-    write_whole(&new, octets)
-        .and_then(|()| fs::rename(&new, path))
-        .with_context(|| format!("cannot replace {}", path.display()))?;
+    let replaced = || {
+        let mut new = Partial::of(path)?;
+        new.write(octets)?;
+        new.replace()
+    };
+    replaced().with_context(|| format!("cannot replace {}", path.display()))?;
     sync_directory(parent(path))
 }
 
 /// Whether [`create_private`] would succeed now, as far as can be told without making the file.
 pub(crate) fn check_private(path: &Path) -> Result<()> {
     refuse_existing(path)?;
-    let new = path.with_added_extension_for_writing();
-    write_whole(&new, &[]).and_then(|()| fs::remove_file(&new)).with_context(|| {
+    Partial::of(path).map(drop).with_context(|| {
         format!("cannot write {}: name a file in a directory that you can write to", path.display())
     })
 }
@@ -54,12 +55,6 @@ fn refuse_existing(path: &Path) -> Result<()> {
         bail!("{} exists already and is not overwritten: name another file", path.display());
     }
     Ok(())
-}
-
-fn write_whole(path: &Path, octets: &[u8]) -> std::io::Result<()> {
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
-    file.write_all(octets)?;
-    file.sync_all()
 }
 
 /// With the permissions of a secret.
@@ -107,24 +102,10 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// What the name of a file ends with that is not there yet: a crash leaves one. Never of two processes.
-pub(crate) const PARTIAL: &str = "partial";
-
-trait WritingName {
-    fn with_added_extension_for_writing(&self) -> std::path::PathBuf;
-}
-
-impl WritingName for Path {
-    fn with_added_extension_for_writing(&self) -> std::path::PathBuf {
-        let mut name = self.as_os_str().to_owned();
-        name.push(format!(".{}.{PARTIAL}", std::process::id()));
-        name.into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

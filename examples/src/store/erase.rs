@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Result as IoResult};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::atomic::{parent, sync_directory};
 use super::overwrite;
+use super::partial::is_partial;
 
 /// What the name of a file ends with that is being erased. Nothing that is read has such a name.
 const ERASING: &str = ".erasing";
@@ -93,13 +94,14 @@ fn remove(path: &Path) -> IoResult<()> {
     }
 }
 
-/// Erases what a crash left in a directory of this program of files that were being erased. Nobody reads them: what cannot be erased is complained about, and nothing else waits for that.
+/// Erases what a crash left in a directory of this program: files that were being erased, and those that had no name yet. Nobody
+/// reads them: what cannot be erased is complained about, and nothing else waits for that.
 pub(crate) fn finish(directory: &Path) {
     let look = || -> IoResult<()> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            if is_erasing(&name) {
+            if is_erasing(&name) || is_partial(&name) {
                 let path = entry.path();
                 if let Err(error) = wipe_left(&path) {
                     eprintln!(
@@ -120,17 +122,28 @@ fn is_erasing(name: &OsStr) -> bool {
     name.as_bytes().ends_with(ERASING.as_bytes())
 }
 
-/// Erases a file under a name that nobody reads. Whether there was one. Where the same file has another name, it is in use under that,
-/// and only this one goes.
+/// Erases a file under a name that nobody reads, unless a process has it locked, and so is writing it. Whether there was one.
+///
+/// Where the same file has another name, it is in use under that: a crash came when it had just got it, and only this name goes.
 pub(super) fn wipe_left(path: &Path) -> IoResult<bool> {
-    if !path.is_file() {
-        return Ok(false);
-    }
+    let stands = || match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        metadata => metadata.map(|metadata| metadata.is_file().then_some((metadata.dev(), metadata.ino()))),
+    };
+    let Some(there) = stands()? else { return Ok(false) };
     let file = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         file => file?,
     };
-    if file.metadata()?.nlink() == 1 {
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Ok(false);
+    }
+    let metadata = file.metadata()?;
+    // Whoever had it locked may have given it its name since.
+    if (metadata.dev(), metadata.ino()) != there || stands()? != Some(there) {
+        return Ok(false);
+    }
+    if metadata.nlink() == 1 {
         wipe(&file)?;
     }
     remove(path)?;
@@ -169,6 +182,7 @@ fn is_zero(octets: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::partial::Partial;
 
     fn names(directory: &Path) -> Vec<String> {
         let name = |entry: IoResult<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
@@ -208,7 +222,7 @@ mod tests {
         assert_eq!(fs::read(directory.path().join("key")).unwrap(), whole);
         // Not overwritten, in part, and wholly; and one that never was whole.
         for octets in [whole, half, vec![0; 5000], Vec::new()] {
-            for name in ["key.erasing", "a.uplink.0.table.erasing"] {
+            for name in ["key.erasing", "key.42.partial", "a.uplink.0.table.partial"] {
                 let path = directory.path().join(name);
                 fs::write(&path, &octets).unwrap();
                 let seen = File::open(&path).unwrap();
@@ -222,16 +236,48 @@ mod tests {
     }
 
     #[test]
-    fn a_start_leaves_alone_what_is_in_use_and_what_is_no_file() {
+    fn a_start_leaves_alone_what_is_in_use_or_not_of_this_program() {
         let directory = tempfile::tempdir().unwrap();
         let place = |name: &str| directory.path().join(name);
-        fs::write(place("a"), [7]).unwrap();
-        fs::hard_link(place("a"), place("a.erasing")).unwrap();
+        // A live process writes it; a crash came when it had just got its name; somebody else's; no file.
+        let mut writing = Partial::of(&place("skex.json")).unwrap();
+        writing.write(&[7]).unwrap();
+        fs::write(place("order"), [7]).unwrap();
+        fs::hard_link(place("order"), place("order.42.partial")).unwrap();
+        fs::write(place("hub-1.provision.partial"), [7]).unwrap();
+        fs::create_dir(place("a.uplink.0.table.partial")).unwrap();
         fs::create_dir(place("b.erasing")).unwrap();
         std::os::unix::fs::symlink(place("nowhere"), place("c.erasing")).unwrap();
         finish(directory.path());
-        assert_eq!(names(directory.path()), ["a", "b.erasing", "c.erasing"]);
-        assert_eq!(fs::read(place("a")).unwrap(), [7]);
+        writing.create().unwrap();
+        let left = [
+            "a.uplink.0.table.partial",
+            "b.erasing",
+            "c.erasing",
+            "hub-1.provision.partial",
+            "order",
+            "skex.json",
+        ];
+        assert_eq!(names(directory.path()), left);
+        for name in ["order", "skex.json", "hub-1.provision.partial"] {
+            assert_eq!(fs::read(place(name)).unwrap(), [7], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_comes_while_a_file_gets_its_name_takes_nothing_from_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("key");
+        for _ in 0..300 {
+            let mut partial = Partial::of(&name).unwrap();
+            partial.write(&[7]).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| finish(directory.path()));
+                partial.replace().unwrap();
+            });
+            assert_eq!(fs::read(&name).unwrap(), [7]);
+            assert_eq!(names(directory.path()), ["key"]);
+        }
     }
 
     #[test]

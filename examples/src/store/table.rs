@@ -14,7 +14,7 @@ use skex_dske::{ClientTag, ELEMENT_LEN, HubId, Origin, Pad, PadError, Table};
 use skex_wire::dske::Direction;
 use zeroize::Zeroizing;
 
-use super::atomic::private;
+use super::partial::Partial;
 use super::pool::PooledFile;
 
 const MAGIC: &[u8; 8] = b"SKEXPAD2";
@@ -104,10 +104,25 @@ fn offset(index: u32) -> Option<u64> {
 /// A new one takes its name when it is whole; of an old one, what is appended counts once it is durable.
 #[derive(Debug)]
 pub(crate) struct TableWriter {
-    file: File,
+    file: Written,
     path: PathBuf,
-    partial: Option<PathBuf>,
     identity: TableIdentity,
+}
+
+#[derive(Debug)]
+enum Written {
+    /// Made anew from its beginning, if it does not become whole.
+    New(Partial),
+    Longer(File),
+}
+
+impl Written {
+    const fn file(&self) -> &File {
+        match self {
+            Self::New(partial) => partial.file(),
+            Self::Longer(file) => file,
+        }
+    }
 }
 
 impl TableWriter {
@@ -121,24 +136,20 @@ impl TableWriter {
 
     /// Goes on behind the `held` elements that are there.
     pub(crate) fn open(path: &Path, identity: TableIdentity, held: u32) -> Result<Self> {
-        let mut partial = None;
-        let mut options = OpenOptions::new();
         let file = if held == 0 {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".partial");
-            let name = partial.insert(PathBuf::from(name));
-            private(options.read(true).write(true).create(true).truncate(true)).open(name)
+            Partial::of_table(path).map(Written::New)
         } else {
-            options.read(true).write(true).open(path)
+            OpenOptions::new().read(true).write(true).open(path).map(Written::Longer)
         };
         let file = file.with_context(|| format!("cannot write the table {}", path.display()))?;
-        Ok(Self { file, path: path.to_owned(), partial, identity })
+        Ok(Self { file, path: path.to_owned(), identity })
     }
 
     /// Writes elements from `first` on.
     pub(crate) fn write(&self, first: u32, octets: &[u8]) -> Result<()> {
         let place = offset(first).context("the table is too long")?;
         self.file
+            .file()
             .write_all_at(octets, place)
             .with_context(|| format!("cannot write the table {}", self.path.display()))
     }
@@ -153,30 +164,16 @@ impl TableWriter {
         self.close(end, |_| Ok(()))
     }
 
-    fn close(mut self, end: u32, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
-        let written = sync(&self.file)
-            .and_then(|()| self.file.write_all_at(&self.identity.header(end), 0))
-            .and_then(|()| sync(&self.file))
-            .and_then(|()| match &self.partial {
-                Some(partial) => fs::rename(partial, &self.path),
-                None => Ok(()),
+    fn close(self, end: u32, sync: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
+        let file = self.file.file();
+        let written = sync(file)
+            .and_then(|()| file.write_all_at(&self.identity.header(end), 0))
+            .and_then(|()| sync(file))
+            .and_then(|()| match self.file {
+                Written::New(partial) => partial.replace(),
+                Written::Longer(_) => Ok(()),
             });
-        if written.is_ok() {
-            self.partial = None;
-        }
         written.with_context(|| format!("cannot write the table {}", self.path.display()))
-    }
-}
-
-impl Drop for TableWriter {
-    /// A new table that did not become whole is made anew from its beginning. What is there of it is secret, and takes the room that a
-    /// full disk lacks.
-    fn drop(&mut self) {
-        if let Some(partial) = &self.partial {
-            let len = self.file.metadata().map_or(0, |metadata| metadata.len());
-            let _ = overwrite(&self.file, 0, len).and_then(|()| self.file.sync_data());
-            let _ = fs::remove_file(partial);
-        }
     }
 }
 
@@ -347,14 +344,14 @@ mod tests {
 
     /// The disk is full in the middle of a new table: nothing of it stays, neither under a name nor as what the file had. Of a table that
     /// grows, what was there stays.
-    /// Carried by `Drop` of `TableWriter`.
+    /// Carried by `Drop` of `Partial`.
     #[test]
     fn a_table_that_did_not_become_whole_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("table");
         let writer = TableWriter::open(&path, identity(8), 0).unwrap();
         writer.write(0, &octets(0, 4)).unwrap();
-        let seen = writer.file.try_clone().unwrap();
+        let seen = writer.file.file().try_clone().unwrap();
         drop(writer);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         let mut left = vec![1; HEADER_LEN + 4 * 16];

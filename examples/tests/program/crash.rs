@@ -1,9 +1,9 @@
-//! What a crash leaves of secrets that were being erased: nobody takes it for anything, and the next start erases it.
+//! What a crash leaves of secrets that were being written or erased: nobody takes it for anything, and the next start erases it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::support::{Ended, Network, files, run, text};
+use crate::support::{Ended, Network, files, run, start, text};
 
 /// Octets as an erasure leaves them that has not begun, has come half the way, and has come to its end.
 fn half_erased(octets: &[u8]) -> [Vec<u8>; 3] {
@@ -50,6 +50,85 @@ fn a_provisioning_file_that_was_being_erased_keeps_no_client_from_starting() {
     run(import).refused(&["was taken before, and is erased"]);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     run(import).refused(&["cannot open", "elsewhere"]);
+}
+
+/// A directory, and how it is started.
+type Start<'a> = (PathBuf, &'a dyn Fn(&Path));
+
+/// At hubs, clients and peers.
+#[test]
+fn a_start_erases_what_a_crash_left_and_nothing_that_is_being_written() {
+    let network = Network::new(2, "4KiB");
+    let peer = network.beside("peer");
+    let secret = network.beside("secret");
+    fs::write(&secret, [7; 32]).unwrap();
+    let enrol = ["peer", "--dir", text(&peer), "enrol", "--role", "a", "--id", "a", "--peer-id", "b"];
+    run(enrol.iter().chain(&["--secret-file", text(&secret)])).succeeded();
+    let starts: [Start<'_>; 3] = [
+        (network.of("hub-1"), &|own| {
+            let mut hub = start(["hub", "--dir", text(own), "--listen", "127.0.0.1:0"]);
+            hub.line_with("listens on");
+        }),
+        (network.of("alice"), &|own| begins(own)),
+        (peer, &|own| {
+            let mut peer = start(["peer", "--dir", text(own), "listen", "--bind", "127.0.0.1:0"]);
+            peer.line_with("listens on");
+        }),
+    ];
+    for (own, start) in starts {
+        start(&own);
+        let before: Vec<PathBuf> = files(&own).into_keys().collect();
+        let left = [
+            "x.uplink.0.table.erasing",
+            "x.link.erasing",
+            "x.newkey.erasing",
+            "x.newkey.4242.partial",
+            "skex.json.4242.partial",
+            "x.1.provision.4242.partial",
+            "x.downlink.1.table.partial",
+            "state.log.4242.partial",
+        ];
+        let seen: Vec<File> = left
+            .iter()
+            .map(|name| {
+                fs::write(own.join(name), [7; 5000]).unwrap();
+                File::open(own.join(name)).unwrap()
+            })
+            .collect();
+        let writing = own.join("x.link.4243.partial");
+        fs::write(&writing, [7]).unwrap();
+        let lock = File::open(&writing).unwrap();
+        lock.lock().unwrap();
+        start(&own);
+        assert_eq!(fs::read(&writing).unwrap(), [7], "a live process writes it");
+        drop(lock);
+        start(&own);
+        assert!(files(&own).into_keys().eq(before), "{:?}", files(&own).keys());
+        for (name, mut file) in left.iter().zip(seen) {
+            let mut octets = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut octets).unwrap();
+            assert!(octets == vec![0; 5000], "{name} is overwritten");
+        }
+    }
+}
+
+#[test]
+fn more_tables_are_made_after_a_command_that_was_killed_in_the_middle() {
+    let network = Network::new(2, "4KiB");
+    let hub = network.of("hub-1");
+    let add = |out: &str| {
+        let command = ["provision", "add", "--dir", text(&hub), "--client", "alice", "--table-size", "4KiB"];
+        run(command.iter().chain(&["--out", text(&network.beside(out))]))
+    };
+    // In the middle of the hub's side, by any name that it had.
+    for left in ["alice.1.provision.4242.partial", ".alice.1.provision.partial"] {
+        fs::write(hub.join(left), [7; 1000]).unwrap();
+    }
+    add("first").succeeded();
+    let (mut started, _) = network.start_hub(1, &[]);
+    started.line_with("alice: not connected");
+    assert!(!hub.join("alice.1.provision.4242.partial").exists());
+    assert!(hub.join("alice.uplink.1.table").exists());
 }
 
 /// What a user names lies where no start looks: the same command erases it, and takes it for nothing.

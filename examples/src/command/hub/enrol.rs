@@ -86,14 +86,9 @@ fn write(link: &LinkIdentity, table_size: u64, order: &Path, out: &Path) -> Resu
     let own = SecretBytes::copied_from(initial_key.expose());
     let provision =
         Provision::new(*link, Some(own), both_tables(0, Origin::OutOfBand, elements(table_size)))?;
-    let mut partial = order.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    // What an earlier command left half written was never an order.
-    let _ = fs::remove_file(&partial);
-    make(&provision, &initial_key, &[&partial, out], &mut entropy)?;
+    let made = make(&provision, &initial_key, order, Some(out), &mut entropy)?;
     sync_directory(parent(out))?;
-    fs::rename(&partial, order).with_context(|| format!("cannot give {} its name", order.display()))?;
+    made.create().with_context(|| format!("cannot give {} its name", order.display()))?;
     sync_directory(parent(order))
 }
 
