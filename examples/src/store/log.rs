@@ -9,7 +9,6 @@
 
 use core::ops::Range;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +19,8 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::atomic::{parent, private, sync_directory};
+use super::erase::wipe;
+use super::partial::{Partial, of_process};
 
 /// The log of one machine, open for writing.
 #[derive(Debug)]
@@ -138,38 +139,27 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a new log with a snapshot; the old one is overwritten once the new one has taken its name.
+    /// Begins a new log with a snapshot; the old one is overwritten once the new one has taken its name. Until then it has another, by which
+    /// a start finds it after a crash.
     fn begin_anew(&mut self, snapshot: &[u8]) -> Result<()> {
-        let new = self.path.with_extension("log.new");
+        let aside = of_process(&self.path.with_extension("old"));
         let replace = || -> std::io::Result<File> {
-            let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
-            file.write_all(snapshot)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
+            let mut new = Partial::of(&self.path)?;
+            new.write(snapshot)?;
+            let file = new.file().try_clone()?;
+            // Without it, a crash may leave the old log where no name leads.
+            let _ = fs::hard_link(&self.path, &aside);
+            new.replace()?;
             Ok(file)
         };
         let file = replace().with_context(|| format!("cannot replace {}", self.path.display()))?;
         sync_directory(parent(&self.path))?;
         let old = core::mem::replace(&mut self.file, file);
-        let old_len = core::mem::replace(&mut self.len, snapshot.len() as u64);
-        overwrite(&old, old_len);
+        self.len = snapshot.len() as u64;
+        // What the file system or the medium keep beside it is out of reach, so a failure is no worse.
+        let _ = wipe(&old).and_then(|()| fs::remove_file(&aside));
         Ok(())
     }
-}
-
-/// Writes zeros over a file that has no name any more: it held secrets. What the file system or the medium keep beside it
-/// is out of reach, so a failure is no worse.
-fn overwrite(file: &File, len: u64) {
-    let zeros = [0; 4096];
-    let mut at = 0_u64;
-    while at < len {
-        let part = usize::try_from(len.saturating_sub(at)).unwrap_or(zeros.len()).min(zeros.len());
-        if file.write_all_at(zeros.get(..part).unwrap_or_default(), at).is_err() {
-            return;
-        }
-        at = at.saturating_add(part as u64);
-    }
-    let _ = file.sync_data();
 }
 
 impl Store<Record> for Log {
@@ -184,6 +174,7 @@ impl Store<Record> for Log {
 #[allow(clippy::arithmetic_side_effects, reason = "lengths of the test's own records")]
 mod tests {
     use super::*;
+    use crate::store::DirectoryLock;
     use skex_core::record::{RecordHeader, RecordKind, encode};
 
     fn record(sequence: u64, body: &[u8]) -> Vec<u8> {
@@ -261,15 +252,29 @@ mod tests {
         let mut kept = vec![1; 20];
         old.read_exact_at(&mut kept, 0).unwrap();
         assert_eq!(kept, [0; 20], "the old log is overwritten");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_snapshot_that_never_took_its_name_changes_nothing() {
-        let (_directory, path) = log_of(&[record(1, b"one")]);
-        fs::write(path.with_extension("log.new"), record(2, b"half")).unwrap();
-        let (mut log, contents) = Log::open(&path).unwrap();
-        assert_eq!(bodies(&contents), [b"one"]);
-        log.begin_anew(&record(2, b"all")).unwrap();
-        assert_eq!(bodies(&Log::open(&path).unwrap().1), [b"all"]);
+    fn a_snapshot_that_a_crash_broke_off_leaves_one_log_and_no_secret_beside_it() {
+        let (directory, path) = log_of(&[record(1, b"one")]);
+        let (new, old) = (path.with_extension("log.42.partial"), path.with_extension("old.42.partial"));
+        let start = || {
+            drop(DirectoryLock::acquire(directory.path()).unwrap());
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "the log and the lock");
+            bodies(&LogContents::read(&path).unwrap())
+        };
+        // Before the new one has its name.
+        fs::write(&new, record(2, b"half")).unwrap();
+        fs::hard_link(&path, &old).unwrap();
+        assert_eq!(start(), [b"one"]);
+        // After that, and before the old one is overwritten.
+        fs::rename(&path, &old).unwrap();
+        fs::write(&path, record(2, b"all")).unwrap();
+        let seen = File::open(&old).unwrap();
+        assert_eq!(start(), [b"all"]);
+        let mut left = [1; 20];
+        seen.read_exact_at(&mut left, 0).unwrap();
+        assert_eq!(left, [0; 20]);
     }
 }

@@ -83,7 +83,7 @@ impl Drop for Partial {
 }
 
 /// What this process calls a file beside `name`.
-fn of_process(name: &Path) -> PathBuf {
+pub(super) fn of_process(name: &Path) -> PathBuf {
     let mut path = name.as_os_str().to_owned();
     path.push(format!(".{}.{PARTIAL}", std::process::id()));
     path.into()
