@@ -182,6 +182,13 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
         self.events.pop_front()
     }
 
+    /// Those of the events that are wanted out of their turn.
+    pub(crate) fn events_that(&mut self, wanted: impl Fn(&M::Event) -> bool) -> VecDeque<M::Event> {
+        let (these, others) = core::mem::take(&mut self.events).into_iter().partition(wanted);
+        self.events = others;
+        these
+    }
+
     /// Carries out what the machine wants, until it waits. What is to be stored or sent is gathered; see
     /// [`hand_over`](Self::hand_over).
     fn drain(&mut self) -> Result<()> {

@@ -482,7 +482,9 @@ impl Running {
                 }
                 HubEvent::TableRetired { client, uplink, number, erased } => {
                     let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
-                    let (name, way) = (self.name_of(client), retire::way(way));
+                    let (name, table) = (self.name_of(client), (way, number));
+                    retire::note_erasure(&self.directory, name, table, erased)?;
+                    let way = retire::way(way);
                     let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
                     self.reporter.note(format!("{name}: {way} table {number} is out of service{failed}"))?;
                 }

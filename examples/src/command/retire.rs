@@ -2,6 +2,7 @@
 //!
 //! The order is an empty file in the directory, whose name says it all: whoever holds the directory's lock carries it out, and removes
 //! it once the machine has made it durable. After a crash between, the machine knows the table as retired, and that is as good.
+//! A table whose storage failed is told of in another empty file, until a start has erased it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,12 @@ use skex_wire::dske::Direction;
 
 use crate::provisioning::{await_order, orders};
 use crate::store::atomic::create_private;
-use crate::store::{DirectoryLock, TablesIn};
+use crate::store::{DirectoryLock, TablesIn, erase};
 
 const ORDER: &str = "retire";
+
+/// The end of the name of a file that says of a table that it was to be erased, and is not.
+const UNERASED: &str = "unerased";
 
 /// Which table of a link.
 #[derive(clap::Args)]
@@ -56,14 +60,41 @@ pub(super) fn order(
             if there.is_empty() { "none".to_owned() } else { there.join(", ") }
         );
     }
-    let order = directory.join(format!("{link}.{}.{number}.{ORDER}", way(direction)));
+    let order = about(directory, link, (direction, number), ORDER);
     if !order.exists() {
         create_private(&order, &[])?;
     }
     await_order(directory, &order, carry_out)?;
-    println!("{} table {number} of the link with {link} is out of service here, and erased", way(direction));
+    let table = format!("{} table {number} of the link with {link}", way(direction));
+    if about(directory, link, (direction, number), UNERASED).exists() {
+        bail!(
+            "{table} is out of service here, but not erased: its storage failed. A start erases it once the storage works; or destroy \
+             it by other means. Take it out of service at the other end of the link too"
+        );
+    }
+    println!("{table} is out of service here, and erased");
     println!("  do the same at the other end of the link");
     Ok(())
+}
+
+/// A file about a table.
+fn about(directory: &Path, link: &str, (direction, number): (Direction, u16), kind: &str) -> PathBuf {
+    directory.join(format!("{link}.{}.{number}.{kind}", way(direction)))
+}
+
+/// Notes down whether a table that is out of service is erased, for who gave the order.
+pub(super) fn note_erasure(
+    directory: &Path,
+    link: &str,
+    table: (Direction, u16),
+    erased: bool,
+) -> Result<()> {
+    let note = about(directory, link, table, UNERASED);
+    match (erased, note.exists()) {
+        (true, true) => erase(&note),
+        (false, false) => create_private(&note, &[]),
+        _ => Ok(()),
+    }
 }
 
 /// An order: link, table, and the file.

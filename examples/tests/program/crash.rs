@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::support::{Ended, Network, files, run, start, text};
+use crate::support::{Ended, Network, files, run, start, start_with_short_files, text};
 
 /// Octets as an erasure leaves them that has not begun, has come half the way, and has come to its end.
 fn half_erased(octets: &[u8]) -> [Vec<u8>; 3] {
@@ -163,4 +163,38 @@ fn a_secret_that_was_being_erased_is_erased_by_the_same_command() {
             assert!(!place(&format!("{name}.erasing")).exists());
         }
     }
+}
+
+fn is_erased(table: &Path) -> bool {
+    fs::read(table).unwrap()[64..].iter().all(|&octet| octet == 0)
+}
+
+#[test]
+fn a_table_that_cannot_be_erased_is_told_of_as_what_it_is_until_a_start_erases_it() {
+    let network = Network::new(2, "1MiB");
+    let (alice, hub) = (network.of("alice"), network.of("hub-1"));
+    let says = ["uplink table 0 of the link with", "out of service here, but not erased", "storage failed"];
+    for (own, party, link) in [(&alice, "client", "hub-1"), (&hub, "hub", "bob")] {
+        let command = [party, "--dir", text(own), "retire", link, "--uplink", "0"];
+        let table = own.join(format!("{link}.uplink.0.table"));
+        let note = own.join(format!("{link}.uplink.0.unerased"));
+        let told = start_with_short_files(command).end().refused(&says);
+        assert!(!told.out.contains("and erased"), "{}", told.out);
+        assert!(!is_erased(&table) && note.exists());
+        start_with_short_files(command).end().refused(&says);
+        let told = run(command).succeeded();
+        assert!(told.out.contains("is out of service here, and erased"), "{}", told.out);
+        assert!(is_erased(&table) && !note.exists());
+    }
+    // At a hub that runs.
+    let mut running = start_with_short_files(["hub", "--dir", text(&hub), "--listen", "127.0.0.1:0"]);
+    running.line_with("listens on");
+    let command = ["hub", "--dir", text(&hub), "retire", "alice", "--uplink", "0"];
+    run(command).refused(&says);
+    running.line_with("alice: uplink table 0 is out of service; its storage failed");
+    drop(running);
+    let (mut running, _) = network.start_hub(1, &[]);
+    running.line_with("alice: uplink table 0 is out of service");
+    assert!(run(command).succeeded().out.contains("and erased"));
+    assert!(is_erased(&hub.join("alice.uplink.0.table")));
 }

@@ -56,6 +56,12 @@ pub(crate) fn start_limited<A: AsRef<OsStr>>(files: u32, arguments: impl IntoIte
     spawn(Command::new("sh").args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_skex")]).args(arguments))
 }
 
+/// With files of 256 KiB at most: a longer one cannot be overwritten.
+pub(crate) fn start_with_short_files<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Running {
+    let limited = "trap '' XFSZ && ulimit -f 256 && exec \"$@\"";
+    spawn(Command::new("sh").args(["-c", limited, "sh", env!("CARGO_BIN_EXE_skex")]).args(arguments))
+}
+
 fn spawn(command: &mut Command) -> Running {
     let mut process =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -272,9 +272,15 @@ impl Running {
                 self.driver.call(|client, now, rng| client.retire_table(now, rng, hub, direction, number))?;
             match retired {
                 // A crash came between the machine's record and the order's end.
-                Ok(()) | Err(TableError::Absent(_)) => erase(&order)?,
+                Ok(()) | Err(TableError::Absent(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+            // Whether it is erased is noted down before the order goes.
+            let is_told = |event: &ClientEvent| matches!(event, ClientEvent::TableRetired { .. });
+            for told in self.driver.events_that(is_told) {
+                self.take(told)?;
+            }
+            erase(&order)?;
         }
         Ok(())
     }
@@ -363,6 +369,7 @@ impl Running {
             }
             ClientEvent::TableRetired { hub, direction, number, erased } => {
                 let (hub, way) = (self.names.hub(hub), retire::way(direction));
+                retire::note_erasure(&self.home.directory, &hub, (direction, number), erased)?;
                 let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
                 self.reporter
                     .note(format!("{way} table {number} of the link with {hub} is out of service{failed}"))?;
