@@ -188,6 +188,9 @@ impl<P: Pad> Link<P> {
                 return Err(if is_full { DiscardReason::Busy } else { DiscardReason::Exhausted });
             }
             Err(_) => {
+                if let Some(table) = self.incoming.get_mut(request.table) {
+                    table.deny();
+                }
                 let denied = LeaseDenied::new(request.table, request.nonce, high_water);
                 let inner = encoded(LeaseDenied::LEN, |out| denied.encode(out)).ok_or_else(none)?;
                 return Ok(LeaseAnswer::Denied { inner });
@@ -207,7 +210,11 @@ impl<P: Pad> Link<P> {
     /// Tables of one disk fail together, and a denial of each would leave none for the session.
     fn has_another(&self, number: u16, origin: Origin) -> bool {
         self.incoming.tables().any(|table| {
-            table.number() != number && table.origin() == origin && !table.is_used_up() && table.can_be_read()
+            table.number() != number
+                && table.origin() == origin
+                && !table.is_used_up()
+                && !table.is_denied()
+                && table.can_be_read()
         })
     }
 

@@ -287,6 +287,9 @@ pub(crate) struct Checked {
     pub(crate) settings: Settings,
 }
 
+/// The life of an attempt by default, in milliseconds.
+const LEAST_ANSWER_LIFE: u64 = 31_000;
+
 /// What a peer remembers of its configuration. Times in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
@@ -305,10 +308,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// How long an attempt lives: the sum of all its waits. A time slot of the responder is as long.
+    /// How long an attempt lives: the sum of all its waits.
     pub(crate) fn attempt_life(&self) -> u64 {
         let waits = (1_u64 << self.tries).saturating_sub(1);
         u64::from(self.retransmit).saturating_mul(waits)
+    }
+
+    /// How long an answer lives, and a time slot of the responder: as an own attempt, and not shorter for one that is impatient itself.
+    pub(crate) fn answer_life(&self) -> u64 {
+        self.attempt_life().max(LEAST_ANSWER_LIFE)
     }
 
     /// The first suite of our own order that `offered` has too.

@@ -544,9 +544,9 @@ impl Peer {
         session.status.has_keys().then_some(SessionStateView { id: session.id, role: session.role })
     }
 
-    /// Time, in units of the life of an attempt.
+    /// Time, in slots.
     fn slot(&self, now: Instant) -> u64 {
-        now.as_millis().checked_div(self.settings.attempt_life()).unwrap_or_default()
+        now.as_millis().checked_div(self.settings.answer_life()).unwrap_or_default()
     }
 
     fn forget_exchange(&mut self) {

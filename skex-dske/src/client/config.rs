@@ -97,6 +97,9 @@ pub struct ClientLimits {
     /// Keys of other initiators that are incomplete, and keys accepted that the application has not taken: each at most so
     /// many, shared evenly among the peers.
     pub inbound: usize,
+    /// Octets of the shares of one hub that wait for those of others, beside shares of up to 1 KiB, which are bounded by
+    /// [`inbound`](Self::inbound). One of any length is always taken.
+    pub incomplete_octets: usize,
     /// Ids of keys whose lifetime is over, so that no hub can deliver one of them once more: 32 octets each.
     pub remembered: usize,
     /// Subsets of shares that one key may cost (see `work_limit_covers`).
@@ -118,6 +121,7 @@ impl Default for ClientLimits {
             commands: Duration::from_secs(30),
             requests: 256,
             inbound: 1024,
+            incomplete_octets: 4 << 20,
             remembered: 65536,
             work_limit: 200_000,
             longest_refill: 65536,

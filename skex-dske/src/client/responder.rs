@@ -126,6 +126,12 @@ impl Inbound {
         settle.min(self.expires)
     }
 
+    /// Octets of the share from this hub that waits for others.
+    fn waiting_from(&self, link: usize) -> Option<usize> {
+        let Stage::Collecting(Collecting { arrived, .. }) = &self.stage else { return None };
+        arrived.iter().find(|share| share.link == link).map(|share| share.share.len())
+    }
+
     const fn is_accepted(&self) -> bool {
         matches!(self.stage, Stage::Accepted(_))
     }
@@ -191,8 +197,10 @@ impl<P: Pad> Client<P> {
         let inbound = self.inbound.get(&id);
         let (is_new, is_accepted) = (inbound.is_none(), inbound.is_some_and(Inbound::is_accepted));
         let place = inbound.map_or(Err(0), |inbound| inbound.place_of(&wire.terms, secret_tag));
-        // A new key needs room before its block is used: a full table must not burn what it cannot keep.
-        if is_new && !self.has_room_for_inbound(link, id.0) {
+        // Before its block is used: a full table must not burn what it cannot keep.
+        if is_new && !self.has_room_for_inbound(link, id.0)
+            || !self.has_room_for_share(link, id, wire.share.len())
+        {
             return self.discards.discard(DiscardReason::Busy);
         }
         let Some(hub) = self.links.get_mut(link) else {
@@ -307,6 +315,17 @@ impl<P: Pad> Client<P> {
             && held.recent < of_initiator.saturating_mul(RECENT)
     }
 
+    /// Whether a share of so many octets can wait for others of its key.
+    fn has_room_for_share(&self, link: usize, id: Id, octets: usize) -> bool {
+        if octets <= SHORT {
+            return true;
+        }
+        let others = self.inbound.iter().filter(|(other, _)| **other != id);
+        let waiting = others.filter_map(|(_, inbound)| inbound.waiting_from(link));
+        let waiting = waiting.filter(|octets| *octets > SHORT).fold(0, usize::saturating_add);
+        waiting == 0 || waiting.saturating_add(octets) <= self.limits.incomplete_octets
+    }
+
     fn refuse(&mut self, link: usize, answer_key: AnswerKey, status: AnswerStatus) -> Disposition {
         let slot = answer_key.slot();
         let answer = self.links.get(link).and_then(|hub| hub.link.answer(answer_key, status, None));
@@ -405,6 +424,9 @@ impl<P: Pad> Client<P> {
         if enough.all(falls_short) { KeyError::Assurance } else { KeyError::Undecodable }
     }
 }
+
+/// Octets of a share whose memory the number of keys bounds.
+const SHORT: usize = 1024;
 
 /// Refusals that are remembered, for their repetition.
 pub(super) const REFUSALS: usize = 64;

@@ -191,12 +191,16 @@ impl<P: Pad> Hub<P> {
         let table = refills.waiting.pop_front();
         self.end_refill_to(id);
         // Before its marks are durable a crash takes it back, and it is sent once more.
-        let after = self.journal.after();
-        if let (Some((_, table)), Some(client)) = (table, self.client_mut(id)) {
-            client.link.add_table(direction, table).map_err(|_| DiscardReason::Exhausted)?;
+        let (after, tag) = (self.journal.after(), self.roster.tag(id));
+        if let (Some((_, table)), Some(client), Some(tag)) = (table, self.client_mut(id), tag) {
             let uplink = direction == Direction::UPLINK;
-            if let Some(client) = self.roster.tag(id) {
-                self.events.push_back((after, HubEvent::Refilled { client, uplink, number }));
+            if client.link.has_passed(direction, number) {
+                // It waited while tables with higher numbers came, and were taken out of service at both ends.
+                let erased = erase_all([table]);
+                let event = HubEvent::TableRetired { client: tag, uplink, number, erased };
+                self.events.push_back((after, event));
+            } else if client.link.add_table(direction, table).is_ok() {
+                self.events.push_back((after, HubEvent::Refilled { client: tag, uplink, number }));
             }
         }
         self.table_added(id);

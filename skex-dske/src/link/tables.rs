@@ -196,10 +196,9 @@ impl<P: Pad> Link<P> {
             let marks = present.iter().find(|marks| marks.is_of(&table));
             let (direction, table) = table;
             let refill = position >= 2 && table.origin == Origin::Refill && self.side == Side::Hub;
-            let gone = self.gone.get(usize::from(direction.value())).copied().flatten();
             let added = match marks {
                 // Used up and taken away before. The configuration has it still, or again, from a backup perhaps.
-                None if gone.is_some_and(|gone| table.number <= gone) => Ok(()),
+                None if self.has_passed(direction, table.number) => Ok(()),
                 None if refill => {
                     waiting.push((direction, table));
                     Ok(())
@@ -214,11 +213,16 @@ impl<P: Pad> Link<P> {
 
     /// Adds a table that has never been used, at this end or the other.
     pub(crate) fn add_table(&mut self, direction: Direction, table: Table<P>) -> Result<(), TableError> {
-        let gone = self.gone.get(usize::from(direction.value())).copied().ok_or(TableError::Direction)?;
-        if gone.is_some_and(|gone| table.number <= gone) {
+        if self.has_passed(direction, table.number) {
             return Err(TableError::Number(table.number));
         }
         self.insert(direction, table, None)
+    }
+
+    /// Whether a table of this number, or a higher one, was taken out of service: another of it is never in use again.
+    pub(crate) fn has_passed(&self, direction: Direction, number: u16) -> bool {
+        let gone = self.gone.get(usize::from(direction.value())).copied().flatten();
+        gone.is_some_and(|gone| number <= gone)
     }
 
     /// Takes a table out of service: nothing of it is used any more. The session has to end, and once the marks are durable the
@@ -248,9 +252,9 @@ impl<P: Pad> Link<P> {
         outgoing.chain(incoming.map(|table| (receiving, table.number()))).collect()
     }
 
-    /// Whether the storage of a table has failed from which this end sends.
+    /// Whether the storage of a table fails from which this end sends.
     pub(crate) fn cannot_send(&self) -> bool {
-        self.outgoing.tables().any(|table| table.health().failure().is_some())
+        self.outgoing.tables().any(|table| table.health().fails())
     }
 
     /// A table whose storage has failed, and why. Each once.

@@ -19,8 +19,6 @@ pub(crate) struct Incoming<P> {
     pad: P,
     number: u16,
     origin: Origin,
-    /// Whether a lease of it was ever granted; durable where that says something of keys: of a refilled table.
-    leased: bool,
     /// Everything below was granted at some time. Durable before the grant leaves.
     high_water: u32,
     /// Where the first lease of this session began: nothing below is opened any more. Before there is one, [`NOTHING`].
@@ -35,7 +33,15 @@ pub(crate) struct Incoming<P> {
     /// Blocks whose tag did not verify since the start: for the operator, and to slow a flood down.
     failed_tags: u16,
     health: Health,
+    /// [`LEASED`] and [`DENIED`], in one octet: a hub has many tables.
+    standing: u8,
 }
+
+/// A lease of the table was granted at some time; durable where that says something of keys: of a refilled table.
+const LEASED: u8 = 1;
+
+/// A lease was denied: the sender asks for nothing of the table any more in this session.
+const DENIED: u8 = 2;
 
 /// A grant as it was given: repeated while the same request is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +82,6 @@ impl<P: Pad> Incoming<P> {
             pad,
             number,
             origin,
-            leased: false,
             high_water,
             opened_from,
             used,
@@ -85,17 +90,27 @@ impl<P: Pad> Incoming<P> {
             last_mark: 0,
             failed_tags: 0,
             health: Health::default(),
+            standing: 0,
         }
+    }
+
+    /// Takes down that a lease was denied.
+    pub(crate) const fn deny(&mut self) {
+        self.standing |= DENIED;
+    }
+
+    pub(crate) const fn is_denied(&self) -> bool {
+        self.standing & DENIED != 0
     }
 
     /// As it was stored: whether a lease of it was ever granted.
     pub(crate) const fn with_lease(mut self, leased: bool) -> Self {
-        self.leased = leased;
+        self.standing = if leased { LEASED } else { 0 };
         self
     }
 
     pub(crate) const fn is_leased(&self) -> bool {
-        self.leased
+        self.standing & LEASED != 0
     }
 
     pub(crate) const fn high_water(&self) -> u32 {
@@ -151,7 +166,7 @@ impl<P: Pad> Incoming<P> {
             return Err(NotGranted::Full);
         }
         self.opened_from = opened_from;
-        (self.high_water, self.leased) = (end, true);
+        (self.high_water, self.standing) = (end, LEASED);
         self.failed_tags = 0;
         let grant = Grant { nonce: *nonce, start, end, after };
         (self.last, self.last_mark) = (Some(Box::new(grant)), mark);
@@ -246,10 +261,10 @@ impl<P: Pad> Incoming<P> {
             return Err(OpenError::Full);
         }
         let block = self.health.of(keys.with_pad(&self.pad))?;
+        self.health.of(self.pad.erase(index, block.elements))?;
         if !self.used.insert(index, end) {
             return Err(OpenError::Full);
         }
-        self.health.of(self.pad.erase(index, block.elements))?;
         Ok(block)
     }
 
@@ -305,6 +320,7 @@ impl<P: Pad> Half for Incoming<P> {
         self.used.clear();
         self.last = None;
         self.failed_tags = 0;
+        self.standing &= LEASED;
     }
 
     fn retire(&mut self) {

@@ -30,6 +30,7 @@ mod semantics;
 mod sharded;
 mod shards;
 mod snapshots;
+mod storage;
 mod storm;
 mod suites;
 mod table;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use skex_core::Assurance;
-use skex_dske::{ClientError, HubEvent, KeyRequest, Origin, Release, Table, TableError};
+use skex_dske::{ClientError, ClientId, HubEvent, KeyRequest, Origin, Release, Table, TableError};
 use skex_sim::{Dice, Either, Link, PowerLoss, Receipts, for_each_seed};
 use skex_wire::dske::Direction;
 
@@ -184,14 +184,14 @@ fn what_is_no_refill_is_not_sent_or_taken_as_one() {
     let ids = cast.hub_ids.clone();
     cast.world.call(cast.hubs[0], |party, now, _| {
         let hub = party.right().unwrap();
-        let client = skex_dske::ClientId::new(0);
+        let client = ClientId::new(0);
         let mut send = |number, origin, client| {
             hub.refill(now, client, Direction::UPLINK, Table::new(number, origin, pad.clone()))
         };
         assert_eq!(send(2, Origin::OutOfBand, client), Err(TableError::Origin));
         assert_eq!(send(1, Origin::Refill, client), Err(TableError::Number(1)));
         assert_eq!(send(0, Origin::Refill, client), Err(TableError::Number(0)));
-        assert_eq!(send(2, Origin::Refill, skex_dske::ClientId::new(9)), Err(TableError::UnknownLink));
+        assert_eq!(send(2, Origin::Refill, ClientId::new(9)), Err(TableError::UnknownLink));
         assert_eq!(send(2, Origin::Refill, client), Ok(()));
         assert_eq!(send(2, Origin::Refill, client), Err(TableError::Number(2)));
     });
@@ -226,9 +226,50 @@ fn a_refill_ends_with_the_revocation_of_its_client() {
     cast.refill((0, 0), (true, 1), 3000);
     cast.settle(2);
     cast.world.call(cast.hubs[0], |party, now, _| {
-        party.right().unwrap().revoke(now, skex_dske::ClientId::new(0)).unwrap();
+        party.right().unwrap().revoke(now, ClientId::new(0)).unwrap();
     });
     cast.settle(30);
     assert!(cast.further.borrow()[0].at_hub.octets().iter().all(|octet| *octet == 0));
     assert_eq!(refilled(&cast), 0);
+}
+
+/// A refill waits for a client that is away, under a number lower than that of tables that come out of band meanwhile; one of these is taken out of
+/// service at both ends. What waits behind the refill is not held up for good.
+#[test]
+fn a_refill_whose_number_was_passed_holds_up_no_other() {
+    let mut cast = cast(5, &Setup::new(3));
+    cast.settle(1);
+    cast.world.kill(cast.clients[1]);
+    cast.refill((0, 1), (false, 1), 200);
+    cast.refill((0, 1), (false, 4), 200);
+    for number in [2, 3] {
+        cast.provision((0, 1), (false, number), Origin::OutOfBand, 200, false);
+        let table = cast.further.borrow().last().unwrap().at_hub.clone();
+        cast.world.call(cast.hubs[0], |party, _, _| {
+            let table = Table::new(number, Origin::OutOfBand, table);
+            let client = ClientId::new(1);
+            party.right().unwrap().add_table(client, Direction::DOWNLINK, table).unwrap();
+        });
+    }
+    cast.settle(1);
+    let (client, hub, id) = (cast.clients[1], cast.hubs[0], cast.hub_ids[0]);
+    let down = Direction::DOWNLINK;
+    cast.world.call(hub, |party, _, _| {
+        party.right().unwrap().retire_table(ClientId::new(1), down, 2).unwrap();
+    });
+    cast.settle(1);
+    cast.world.restart(client);
+    cast.world.call(client, |party, now, rng| {
+        party.left().unwrap().retire_table(now, rng, id, down, 2).unwrap();
+    });
+    for _ in 0..120 {
+        cast.settle(1);
+        let _ = cast.store_refills(0);
+    }
+    let told = cast.world.events().iter().filter_map(|happened| match &happened.event {
+        Either::Right(HubEvent::Refilled { number, .. }) => Some((*number, true)),
+        Either::Right(HubEvent::TableRetired { number, erased: true, .. }) => Some((*number, false)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(2, false), (1, false), (4, true)]);
 }

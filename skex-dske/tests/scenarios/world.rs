@@ -41,6 +41,8 @@ pub enum Lie {
     Octets(u64),
     /// The storage fails.
     Broken,
+    /// It can be read and not written: mounted read-only, or full.
+    Unwritable,
 }
 
 impl SharedPad {
@@ -94,7 +96,7 @@ impl Pad for SharedPad {
     }
 
     fn erase(&mut self, index: u32, elements: u32) -> Result<(), PadError> {
-        if matches!(*self.lies.borrow(), Lie::Broken) {
+        if matches!(*self.lies.borrow(), Lie::Broken | Lie::Unwritable) {
             return Err(PadError::Storage);
         }
         let mut octets = self.octets.borrow_mut();

@@ -146,7 +146,7 @@ impl Peer {
 
     /// An answer is kept as long as the attempt lives that it answers.
     pub(super) fn arm_answer(&mut self) {
-        let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.attempt_life()));
+        let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.answer_life()));
         self.timers.set(Timer::Exchange, end);
     }
 }

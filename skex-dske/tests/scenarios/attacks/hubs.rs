@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use skex_core::KeyId;
 use skex_core::machine::DiscardReason;
-use skex_dske::{ClientEvent, KeyRequest, Origin, Pad, Role};
+use skex_dske::{ClientEvent, KeyRequest, KeySuite, Origin, Pad, Role};
 use skex_sim::{Departed, Either, Receipts, Verdict};
 use skex_wire::Writer;
-use skex_wire::dske::{Direction, Refill};
+use skex_wire::dske::{Direction, DskeSuiteId, Refill, share_elements};
 
 use super::liar::{Liar, Share, pass};
+use crate::request_under;
 use crate::world::{Cast, Setup, cast};
 
 /// The responder's application takes key `id`.
@@ -96,6 +97,43 @@ fn scenario_21_a_hub_that_makes_up_keys_keeps_none_away() {
     let (node, busy) = (cast.clients[1], DiscardReason::Busy);
     let refused = cast.world.call(node, |party, _, _| party.left().unwrap().discards().count(busy)).unwrap();
     assert!(refused >= 30, "the table has no bound: {refused}");
+}
+
+/// One hub begins keys of the greatest length, with the longest lifetime; under an AEAD that costs it four elements each. The client keeps a
+/// few of them, and an honest key of that length comes by the other hubs.
+/// Carried by `Client::has_room_for_share`.
+#[test]
+fn a_hub_that_begins_long_keys_does_not_fill_the_memory() {
+    const LEN: u32 = 1 << 20;
+    let mut setup = Setup::new(3);
+    setup.client_limits.incomplete_octets = 4 * LEN as usize + 100;
+    let mut cast = cast(10, &setup);
+    cast.settle(1);
+    let mut liar = Liar::hub(&mut cast, 0, 1);
+    let mut long = Share::junk([0; 16], cast.tags[0]);
+    (long.suite, long.key_len, long.lifetime) = (DskeSuiteId::AES256GCM, LEN, u16::MAX);
+    (long.threshold, long.coordinates) = (2, vec![1, 2, 3]);
+    long.share = vec![9; share_elements(LEN).unwrap() as usize * 16];
+    for number in 0..20 {
+        long.key_id[0] = number;
+        liar.share(&mut cast, &long);
+        pass(&mut cast, 5);
+    }
+    let incomplete = |cast: &mut Cast| {
+        let held = cast.world.call(cast.clients[1], |party, _, _| {
+            let mut fills = party.left().unwrap().fill();
+            fills.find(|fill| fill.table == "keys that came in").unwrap().held
+        });
+        held.unwrap()
+    };
+    assert_eq!(incomplete(&mut cast), 3, "four and their tags are longer");
+    let mut request = request_under(KeySuite::Aes256Gcm, 2);
+    request.key_len = 65536;
+    for request in [request, KeyRequest::new(2)] {
+        let id = cast.request(0, 1, request);
+        cast.settle(10);
+        cast.assert_agreed(0, 1, id);
+    }
 }
 
 /// One hub is silent. Keys that are there and confirmed are over, whatever it may still say.
