@@ -148,8 +148,8 @@ impl<P: Pad> Link<P> {
         }
         let (block, after) = self.allocate(content, origins)?;
         let Block { place, elements, answer_key, tag_key, pad } = block;
-        let masked = pad.mask(share);
-        self.send_in_block((place, elements, after), answer_key, &tag_key, content, &masked)
+        let masked = pad.mask(share.expose());
+        self.send_in_block((place, elements, after), answer_key, &tag_key, content, masked.expose())
     }
 
     /// The message of a direct share, and the share: the pad itself. One-time suite only.
@@ -307,7 +307,7 @@ impl<P: Pad> Link<P> {
         let block = self.open_tagged(&share.position, elements, message.untagged, &message.tag)?;
         let Block { place, elements, answer_key, pad, .. } = block;
         let answer_key = AnswerKey::one_time(place, answer_key);
-        let share = if share.is_direct() { pad.into_share() } else { pad.unmask(share.share) };
+        let share = if share.is_direct() { pad.into_share() } else { pad.mask(share.share) };
         Ok(ReceivedShare { share, answer_key, elements })
     }
 

@@ -1,6 +1,5 @@
 //! One message's worth of a table; or, without a pad, the keys of an epoch.
 
-use alloc::vec::Vec;
 use core::fmt;
 
 use skex_core::{SecretBytes, SecretVec};
@@ -99,14 +98,9 @@ impl fmt::Debug for Block {
 pub(crate) struct PadBytes(SecretVec);
 
 impl PadBytes {
-    /// `share` under this pad, as it travels.
-    pub(crate) fn mask(self, share: &SecretVec) -> Vec<u8> {
-        self.0.expose().iter().zip(share.expose()).map(|(pad, octet)| pad ^ octet).collect()
-    }
-
-    /// The share that `masked` carries.
-    pub(crate) fn unmask(mut self, masked: &[u8]) -> SecretVec {
-        self.0.expose_mut().iter_mut().zip(masked).for_each(|(pad, octet)| *pad ^= octet);
+    /// A share under this pad, as it travels; or the share that travelled so.
+    pub(crate) fn mask(mut self, share: &[u8]) -> SecretVec {
+        self.0.expose_mut().iter_mut().zip(share).for_each(|(pad, octet)| *pad ^= octet);
         self.0
     }
 
