@@ -16,6 +16,7 @@ mod roster;
 mod session;
 mod shard;
 mod upload;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,6 +60,7 @@ use relay::{Relay, RelayId, STORED_RELAY, storage_key};
 use roster::Roster;
 use session::STORED_INITIAL;
 use shard::{Shard, shard_key};
+use waiting::Waiting;
 
 /// One hub and all its clients, or a shard of it and the clients of that ([`HubConfig::into_shards`]). `P` is where their
 /// tables lie.
@@ -85,7 +87,7 @@ pub struct Hub<P> {
     /// Keys that an initiator of another shard has taken back, and of which no share had come: until when none is taken.
     taken_back: BTreeMap<RelayId, Instant>,
     /// The relays whose share waits for a responder.
-    waiting: BTreeMap<ClientId, BTreeSet<RelayId>>,
+    waiting: Waiting,
     /// Elements of a responder's downlink for which shares were accepted, by part.
     spent: BTreeMap<(ClientId, u8), u32>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -306,7 +308,7 @@ impl<P: Pad> Hub<P> {
             relays: BTreeMap::new(),
             asked: BTreeMap::new(),
             taken_back: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             spent: BTreeMap::new(),
             timers: BTreeSet::new(),
             boot_key,
@@ -418,7 +420,7 @@ impl<P: Pad> Hub<P> {
         self.count_key(id.0);
         self.timers.insert((relay.expires, Timer::Expiry(id)));
         if relay.share.is_some() {
-            self.waiting.entry(relay.responder).or_default().insert(id);
+            self.waiting.insert(relay.responder, id);
         }
         self.relays.insert(id, Box::new(relay));
         Ok(())
@@ -443,7 +445,7 @@ impl<P: Pad> Hub<P> {
     ) -> Result<(), TableError> {
         self.client_mut(client).ok_or(TableError::UnknownLink)?.link.add_table(direction, table)?;
         self.table_added(client);
-        if self.waiting.contains_key(&client) {
+        if self.waiting.of(client).next().is_some() {
             // Nothing need come from the client that would remind of what waits. By then it has the table too.
             let due = self.clock.now().saturating_add(self.limits.pace().longest);
             self.timers.insert((due, Timer::Added(client)));
@@ -528,7 +530,7 @@ impl<P: Pad> Hub<P> {
                 connected: client.link.session.is_some(),
                 uplink_remaining: octets(client.link.incoming.remaining()),
                 downlink_remaining: octets(client.link.outgoing.remaining()),
-                waiting: self.waiting.get(&id).map_or(0, BTreeSet::len),
+                waiting: self.waiting.of(id).count(),
             })
         })
     }
@@ -541,7 +543,6 @@ impl<P: Pad> Hub<P> {
         let refusals = said().map(|said| said.refusals.len()).fold(0, usize::saturating_add);
         let outcomes = said().map(|said| said.outcomes.len()).fold(0, usize::saturating_add);
         let withdrawn = said().map(|said| said.withdrawn.len()).fold(0, usize::saturating_add);
-        let waiting = self.waiting.values().map(BTreeSet::len).fold(0, usize::saturating_add);
         let queue = self.limits.queue.saturating_sub(self.queue.free());
         let hand_overs = self.limits.queue.saturating_sub(self.hand_overs.free());
         let timers = keys.saturating_mul(3).saturating_add(clients.saturating_mul(4));
@@ -550,7 +551,11 @@ impl<P: Pad> Hub<P> {
             Fill::new("keys at other shards", self.asked.len(), keys),
             Fill::new("keys of other shards, taken back", self.taken_back.len(), keys),
             Fill::new("hand-overs", hand_overs, self.limits.queue),
-            Fill::new("shares that wait", waiting, self.limits.waiting_per_responder.saturating_mul(clients)),
+            Fill::new(
+                "shares that wait",
+                self.waiting.len(),
+                self.limits.waiting_per_responder.saturating_mul(clients),
+            ),
             Fill::new("timers", self.timers.len(), timers),
             Fill::new("refusals", refusals, upload::REFUSALS.saturating_mul(clients)),
             Fill::new("outcomes of commands", outcomes, command::OUTCOMES.saturating_mul(clients)),

@@ -74,9 +74,8 @@ impl<P: Pad> Hub<P> {
         if spent.saturating_add(block) <= own_part {
             return true;
         }
-        let undelivered = self.waiting.get(&responder).into_iter().flatten();
-        let undelivered =
-            undelivered.filter_map(|id| self.relays.get(id)).filter(|relay| relay.delivery.is_none());
+        let waiting = self.waiting.of(responder).filter_map(|id| self.relays.get(&id));
+        let undelivered = waiting.filter(|relay| relay.delivery.is_none());
         let promised = undelivered.filter_map(|relay| relay.need()?.elements()).fold(0, u32::saturating_add);
         let spent = self.spent_of(responder).filter(|(part, _)| *part != own);
         let used = spent.map(|(_, spent)| spent.min(own_part)).fold(0, u32::saturating_add);

@@ -237,7 +237,7 @@ impl<P: Pad> Hub<P> {
         self.journal.set(storage_key(id), relay.encode(now));
         let responder = relay.responder;
         let delivery = relay.delivery.take();
-        self.waits_no_more(responder, id);
+        self.waiting.remove(responder, id);
         if let Some(delivery) = delivery {
             let Delivery { sent, backoff } = *delivery;
             self.timers.remove(&(backoff.due(), Timer::Delivery(id)));
@@ -264,9 +264,8 @@ impl<P: Pad> Hub<P> {
         self.forget_spent(id);
         if !allowed {
             let initiator = self.client_of(tag);
-            let waiting = self.waiting.get(&id).into_iter().flatten();
             let theirs: Vec<RelayId> =
-                waiting.filter(|(from, _)| Some(*from) == initiator).copied().collect();
+                self.waiting.of(id).filter(|(from, _)| Some(*from) == initiator).collect();
             for relay in theirs {
                 let _ = self.drop_share(now, relay);
             }

@@ -1,6 +1,5 @@
 //! What a responder confirmed goes on to the initiator (docs/draft-skex-dske.md, "Hub").
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -23,7 +22,7 @@ const FETCH_CONFIRMATIONS: usize = 32;
 impl<P: Pad> Hub<P> {
     /// A client asks for what waits for it.
     pub(super) fn on_fetch(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: ClientId) {
-        let waiting = self.waiting.get(&id).map_or(0, BTreeSet::len);
+        let waiting = self.waiting.of(id).count();
         let fetched = Fetched::new(u16::try_from(waiting).unwrap_or(u16::MAX));
         if let Some(inner) = encoded(Fetched::LEN, |out| fetched.encode(out)) {
             self.send(id, &inner, Barrier::OPEN, TransmitClass::Reply);

@@ -88,7 +88,7 @@ impl<P: Pad> Hub<P> {
 
     /// The relays whose share waits for a responder, now.
     pub(super) fn waiting_for(&self, responder: ClientId) -> Vec<RelayId> {
-        self.waiting.get(&responder).into_iter().flatten().copied().collect()
+        self.waiting.of(responder).collect()
     }
 
     /// A responder's answer to a delivery: the share has done its work.
@@ -99,12 +99,11 @@ impl<P: Pad> Hub<P> {
         answer: &Tagged<'_, Answer<'_>>,
     ) -> Result<Disposition, DiscardReason> {
         let slot = Slot::answered_by(&answer.message);
-        let waiting = self.waiting.get(&responder).into_iter().flatten();
-        let sent = |id: &&RelayId| {
+        let sent = |id: &RelayId| {
             let delivery = self.relays.get(id).and_then(|relay| relay.delivery.as_ref());
             delivery.is_some_and(|delivery| delivery.sent.answer_key.slot() == slot)
         };
-        let id = *waiting.into_iter().find(sent).ok_or(DiscardReason::Stale)?;
+        let id = self.waiting.of(responder).find(sent).ok_or(DiscardReason::Stale)?;
         let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
         let client = self.clients.get_mut(responder);
         let client = client.ok_or(DiscardReason::UnknownPeer)?;
@@ -118,20 +117,10 @@ impl<P: Pad> Hub<P> {
         relay.confirmation = answer.message.confirmation.as_ref().map(StoredConfirmation::of);
         relay.after = self.journal.after();
         self.journal.set(storage_key(id), relay.encode(now));
-        self.waits_no_more(responder, id);
+        self.waiting.remove(responder, id);
         self.relayed = self.relayed.saturating_add(1);
         self.pass_on_confirmation(now, id);
         Ok(Disposition::Accepted)
-    }
-
-    /// The share of a relay does not wait for its responder any more.
-    pub(super) fn waits_no_more(&mut self, responder: ClientId, id: RelayId) {
-        if let Some(waiting) = self.waiting.get_mut(&responder) {
-            waiting.remove(&id);
-            if waiting.is_empty() {
-                self.waiting.remove(&responder);
-            }
-        }
     }
 
     pub(super) fn repeat_delivery(&mut self, now: Instant, rng: &mut dyn CryptoRng, id: RelayId) {

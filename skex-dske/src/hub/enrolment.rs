@@ -254,7 +254,7 @@ impl<P: Pad> Hub<P> {
                 client.link.settle(&sent);
             }
         }
-        self.waits_no_more(relay.responder, id);
+        self.waiting.remove(relay.responder, id);
         self.uncount_key(id.0);
     }
 

@@ -127,11 +127,11 @@ impl<P: Pad> Hub<P> {
 
     /// A new session with a responder: its deliveries need new blocks.
     pub(super) fn end_deliveries_to(&mut self, id: ClientId) {
-        for relay_id in self.waiting.get(&id).into_iter().flatten() {
-            if let Some(relay) = self.relays.get_mut(relay_id)
+        for relay_id in self.waiting.of(id) {
+            if let Some(relay) = self.relays.get_mut(&relay_id)
                 && let Some(delivery) = relay.delivery.take()
             {
-                self.timers.remove(&(delivery.backoff.due(), Timer::Delivery(*relay_id)));
+                self.timers.remove(&(delivery.backoff.due(), Timer::Delivery(relay_id)));
             }
         }
     }

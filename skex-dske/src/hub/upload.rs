@@ -1,7 +1,6 @@
 //! An initiator's share arrives: taken, or refused with a reason (docs/draft-skex-dske.md, "Hub").
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use rand_core::CryptoRng;
@@ -112,7 +111,7 @@ impl<P: Pad> Hub<P> {
         asked.origin = origin.unwrap_or(Origin::Refill);
         self.journal.set(storage_key(id), asked.encode(now));
         self.timers.insert((expires, Timer::Expiry(id)));
-        self.waiting.entry(responder).or_default().insert(id);
+        self.waiting.insert(responder, id);
         self.spend(id.0, responder, need.and_then(Need::elements).unwrap_or(0));
         self.count_key(id.0);
         let after = asked.after;
@@ -150,19 +149,23 @@ impl<P: Pad> Hub<P> {
             return Err(AnswerStatus::NOT_AUTHORISED);
         }
         self.check_terms(asked, suite)?;
-        let waiting = self.waiting.get(&responder);
-        let of_pair = waiting.into_iter().flatten().filter(|(from, _)| *from == initiator);
-        let lengths = of_pair.filter_map(|id| Some(self.relays.get(id)?.share.as_ref()?.len()));
-        let share = asked.share.as_ref().map_or(0, SecretVec::len);
-        let (of_pair, octets) = lengths
-            .fold((0_usize, share), |(count, sum), len| (count.saturating_add(1), sum.saturating_add(len)));
+        let (mut waiting, mut of_pair) = (0_usize, 0_usize);
+        let mut octets = asked.share.as_ref().map_or(0, SecretVec::len);
+        for id in self.waiting.of(responder) {
+            waiting = waiting.saturating_add(1);
+            if id.0 == initiator
+                && let Some(share) = self.relays.get(&id).and_then(|relay| relay.share.as_ref())
+            {
+                (of_pair, octets) = (of_pair.saturating_add(1), octets.saturating_add(share.len()));
+            }
+        }
         let is_within_budget =
             asked.need().is_some_and(|need| self.is_within_budget(initiator, responder, need));
         if !is_within_budget
             || of_pair > 0 && octets > self.limits.waiting_octets_per_pair
             || self.has_too_many_keys(initiator)
             || of_pair >= self.limits.waiting_per_pair
-            || waiting.map_or(0, BTreeSet::len) >= self.limits.waiting_per_responder
+            || waiting >= self.limits.waiting_per_responder
         {
             return Err(AnswerStatus::TOO_MANY_WAITING);
         }
