@@ -314,36 +314,45 @@ impl Session {
         self.next >= WORN_OUT
     }
 
-    /// `inner` as a datagram; `fresh` carries the client's salt along. `None` when the numbers have run out.
-    pub(crate) fn seal(&mut self, keys: &EnvelopeKeys, inner: &[u8], fresh: bool) -> Option<Vec<u8>> {
+    /// The message of `len` octets that `write` writes, as a datagram; `fresh` carries the client's salt along. `None` when the
+    /// numbers have run out.
+    pub(crate) fn seal(
+        &mut self,
+        keys: &EnvelopeKeys,
+        fresh: bool,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Option<Vec<u8>> {
         let sequence = self.next;
         self.next = sequence.checked_add(1)?;
         let header = SealedHeader::new(keys.client.number(), fresh.then_some(self.client_salt), sequence);
-        let (aad_len, len) = (header.len(), header.len().checked_add(inner.len())?.checked_add(TAG_LEN)?);
-        let mut datagram = Vec::with_capacity(len);
-        datagram.resize(aad_len, 0);
-        header.encode(&mut Writer::new(&mut datagram)).ok()?;
-        datagram.extend_from_slice(inner);
-        let (aad, body) = datagram.split_at_mut_checked(aad_len)?;
-        let tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
-        datagram.extend_from_slice(&tag);
+        // Written in clear, then sealed where it stands.
+        let mut datagram = encoded(header.sealed_len(len), |out| {
+            header.encode(out)?;
+            write(out)?;
+            out.bytes(&[0; TAG_LEN])
+        })?;
+        let (sealed, tag) = datagram.split_last_chunk_mut::<TAG_LEN>()?;
+        let (aad, body) = sealed.split_at_mut_checked(header.len())?;
+        *tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
         Some(datagram)
     }
 
-    /// What a datagram holds. Nothing changes unless it is authentic and new.
+    /// Writes what a datagram holds over what was in `inner`. Nothing else changes unless it is authentic and new.
     pub(crate) fn open(
         &mut self,
         keys: &EnvelopeKeys,
         sealed: &Sealed<'_>,
-    ) -> Result<Vec<u8>, DiscardReason> {
+        inner: &mut Vec<u8>,
+    ) -> Result<(), DiscardReason> {
         let sequence = u64::from(sealed.header.seq);
         self.window.check(sequence).map_err(|_| DiscardReason::Duplicate)?;
-        let mut inner = sealed.ciphertext.to_vec();
+        inner.clear();
+        inner.extend_from_slice(sealed.ciphertext);
         keys.suite
-            .open(&self.opening, &sealed.header.nonce(), sealed.aad, &mut inner, &sealed.tag)
+            .open(&self.opening, &sealed.header.nonce(), sealed.aad, inner, &sealed.tag)
             .map_err(|_| DiscardReason::Unauthentic)?;
-        self.window.update(sequence).map_err(|_| DiscardReason::Duplicate)?;
-        Ok(inner)
+        self.window.update(sequence).map_err(|_| DiscardReason::Duplicate)
     }
 }
 

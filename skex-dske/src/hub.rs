@@ -33,6 +33,7 @@ use skex_core::machine::{
 use skex_core::record::RecordKind;
 use skex_core::{SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Inner, Outer, Sealed};
+use skex_wire::{EncodeError, Writer};
 
 use asked::{Asked, STORED_ASKED, STORED_TAKEN_BACK};
 use budget::STORED_SPENT;
@@ -96,6 +97,8 @@ pub struct Hub<P> {
     clock: Clock,
     journal: Journal,
     queue: Queue<Transmit<Vec<u8>>>,
+    /// Where messages are opened, one after the other: none has an allocation of its own.
+    opened: Vec<u8>,
     hand_overs: Queue<HandOver>,
     /// Clients that were revoked, until that is durable.
     leaving: Queue<Leaving<P>>,
@@ -139,12 +142,24 @@ impl<P: Pad> Client<P> {
     /// Seals `inner` and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue, it is as good as lost
     /// on the way.
     fn send(&mut self, inner: &[u8], after: u64, class: TransmitClass, queue: &mut Queue<Transmit<Vec<u8>>>) {
+        self.send_written(inner.len(), |out| out.bytes(inner), after, class, queue);
+    }
+
+    /// The same of a message of `len` octets that `write` puts where it is sealed.
+    fn send_written(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+        after: u64,
+        class: TransmitClass,
+        queue: &mut Queue<Transmit<Vec<u8>>>,
+    ) {
         // The client's next message finds no session here, and it says hello anew.
         if self.link.is_worn_out() {
             self.link.end();
             return;
         }
-        if let Some(datagram) = self.link.seal(inner, false) {
+        if let Some(datagram) = self.link.seal_written(len, write) {
             let _ = queue.push(after, Transmit::new(Destination::Path(self.path), class, datagram));
         }
     }
@@ -161,6 +176,9 @@ enum Timer {
 }
 
 const STORED_MARKS: u8 = 1;
+
+/// Octets of the room for opened messages that are kept: a message of the longest key has more.
+const OPENED: usize = 4096;
 
 /// What a hub tells its operator. A hub has no application: everything else is in [`Hub::status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,6 +333,7 @@ impl<P: Pad> Hub<P> {
             clock: Clock::new(now),
             journal,
             queue: Queue::new(limits.queue),
+            opened: Vec::new(),
             hand_overs: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),
             retiring: VecDeque::new(),
@@ -650,14 +669,31 @@ impl<P: Pad> Hub<P> {
         from: PathId,
         sealed: &Sealed<'_>,
     ) -> Result<Disposition, DiscardReason> {
-        let inner = self.open(id, from, sealed)?;
+        let mut inner = core::mem::take(&mut self.opened);
+        let opened = self.open(id, from, sealed, &mut inner);
+        let confirms = sealed.header.salt.is_none();
+        let handled = opened.and_then(|()| self.on_opened(now, rng, id, from, confirms, &inner));
+        inner.shrink_to(OPENED);
+        self.opened = inner;
+        handled
+    }
+
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        id: ClientId,
+        from: PathId,
+        confirms: bool,
+        inner: &[u8],
+    ) -> Result<Disposition, DiscardReason> {
         let client = self.client_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         client.path = from;
-        if sealed.header.salt.is_none() && !core::mem::replace(&mut client.confirmed, true) {
+        if confirms && !core::mem::replace(&mut client.confirmed, true) {
             self.deliver_waiting(now, rng, id);
             self.send_refill(now, id);
         }
-        let inner = Inner::decode(&inner).map_err(|_| DiscardReason::Malformed)?;
+        let inner = Inner::decode(inner).map_err(|_| DiscardReason::Malformed)?;
         match &inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
             Inner::LeaseGrant(grant) => self.on_lease_grant(now, rng, id, grant),

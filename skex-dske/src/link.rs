@@ -14,6 +14,7 @@ use skex_core::machine::DiscardReason;
 use skex_wire::dske::{
     Direction, LeaseDenied, LeaseGrant, LeaseRequest, Sealed, TAG_PREFIX_LEN, Tagged, tag_prefix,
 };
+use skex_wire::{EncodeError, Writer};
 
 use crate::envelope::{EnvelopeKeys, Session, Side};
 use crate::epoch::{ReceivingEpochs, SendingEpochs};
@@ -112,12 +113,32 @@ impl<P: Pad> Link<P> {
 
     /// `inner` as a datagram. `None` without an envelope.
     pub(crate) fn seal(&mut self, inner: &[u8], fresh: bool) -> Option<Vec<u8>> {
-        self.session.as_mut()?.seal(&self.keys, inner, fresh)
+        self.session.as_mut()?.seal(&self.keys, fresh, inner.len(), |out| out.bytes(inner))
+    }
+
+    /// A message of `len` octets that `write` writes, as a datagram. `None` without an envelope.
+    pub(crate) fn seal_written(
+        &mut self,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) -> Option<Vec<u8>> {
+        self.session.as_mut()?.seal(&self.keys, false, len, write)
     }
 
     /// The inner message of a datagram.
     pub(crate) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
-        self.session.as_mut().ok_or(DiscardReason::Stale)?.open(&self.keys, sealed)
+        let mut inner = Vec::new();
+        self.open_into(sealed, &mut inner)?;
+        Ok(inner)
+    }
+
+    /// The same, over what was in `inner`. On an error that holds nothing that was decrypted.
+    pub(crate) fn open_into(
+        &mut self,
+        sealed: &Sealed<'_>,
+        inner: &mut Vec<u8>,
+    ) -> Result<(), DiscardReason> {
+        self.session.as_mut().ok_or(DiscardReason::Stale)?.open(&self.keys, sealed, inner)
     }
 
     const fn directions(&self) -> (Direction, Direction) {

@@ -17,7 +17,6 @@ use skex_wire::Reader;
 use skex_wire::dske::{AnswerStatus, Found, Offer, OutcomeStatus, ShareMessage};
 
 use super::command::OUTCOMES;
-use super::confirmation::confirm;
 use super::hand_over::{Body, Crossing};
 use super::relay::{GivenAnswer, Relay, RelayId, StoredConfirmation, Verdict, id_of};
 use super::upload::QUEUE_RESERVE;
@@ -212,8 +211,10 @@ impl<P: Pad> Hub<P> {
         confirmation: &StoredConfirmation,
     ) -> Result<(), DiscardReason> {
         let _ = self.asked.get(&id).ok_or(DiscardReason::Stale)?;
-        let inner = confirm(id.1, peer, confirmation).ok_or(DiscardReason::Malformed)?;
-        self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
+        let said = confirmation.wire().ok_or(DiscardReason::Malformed)?;
+        if let Some(client) = self.clients.get_mut(id.0) {
+            client.confirm(id.1, peer, said, &mut self.queue);
+        }
         Ok(())
     }
 

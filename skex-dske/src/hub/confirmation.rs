@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::KeyId;
-use skex_core::machine::{Barrier, Instant, TransmitClass};
-use skex_wire::dske::{Confirm, Fetched};
+use skex_core::machine::{Barrier, Instant, Queue, Transmit, TransmitClass};
+use skex_wire::Writer;
+use skex_wire::dske::{Confirm, Confirmation, Fetched};
 
-use super::Hub;
 use super::hand_over::Body;
-use super::relay::{Relay, RelayId, StoredConfirmation};
+use super::relay::{Relay, RelayId};
+use super::{Client, Hub};
 use crate::backoff::{Backoff, Pace};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
@@ -53,33 +54,40 @@ impl<P: Pad> Hub<P> {
     pub(super) fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
         // Nobody says that it came. Who has it asks for other keys, and hears this one ever more seldom.
         let pace = Pace { longest: Duration::MAX, ..self.limits.pace() };
-        let Some(relay) = self.relays.get(&id) else { return };
+        let Some(relay) = self.relays.get_mut(&id) else { return };
         let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.roster.tag(relay.responder)) else {
             return;
         };
-        if relay.confirmation_due.is_some_and(|backoff| backoff.due() > now) {
-            return;
+        match &mut relay.confirmation_due {
+            Some(backoff) => {
+                if !backoff.take_due(now, pace) {
+                    return;
+                }
+            }
+            None => relay.confirmation_due = Some(Backoff::new(now, pace)),
         }
         if self.shard.owns(id.0) {
-            let Some(inner) = confirm(id.1, peer, confirmation) else { return };
-            self.send(id.0, &inner, Barrier::OPEN, TransmitClass::Reply);
+            if let (Some(client), Some(said)) = (self.clients.get_mut(id.0), confirmation.wire()) {
+                client.confirm(id.1, peer, said, &mut self.queue);
+            }
         } else {
             let body = Body::Confirmation { key_id: id.1, peer, confirmation: confirmation.clone() };
             self.hand_over(self.shard.of(id.0), id.0, body, Barrier::OPEN);
         }
-        if let Some(relay) = self.relays.get_mut(&id) {
-            match &mut relay.confirmation_due {
-                Some(backoff) => {
-                    let _ = backoff.take_due(now, pace);
-                }
-                None => relay.confirmation_due = Some(Backoff::new(now, pace)),
-            }
-        }
     }
 }
 
-/// CONFIRM of what the responder `peer` said. `None`: it is no confirmation.
-pub(super) fn confirm(key_id: KeyId, peer: ClientTag, confirmation: &StoredConfirmation) -> Option<Vec<u8>> {
-    let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), confirmation.wire()?);
-    encoded(confirm.encoded_len(), |out| confirm.encode(out))
+impl<P: Pad> Client<P> {
+    /// Tells it what the responder `peer` said of a key.
+    pub(super) fn confirm(
+        &mut self,
+        key_id: KeyId,
+        peer: ClientTag,
+        said: Confirmation<'_>,
+        queue: &mut Queue<Transmit<Vec<u8>>>,
+    ) {
+        let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), said);
+        let (len, write) = (confirm.encoded_len(), |out: &mut Writer<'_>| confirm.encode(out));
+        self.send_written(len, write, Barrier::OPEN, TransmitClass::Reply, queue);
+    }
 }

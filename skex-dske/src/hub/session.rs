@@ -32,13 +32,14 @@ impl<P: Pad> Hub<P> {
         Ok(Disposition::Accepted)
     }
 
-    /// Opens an envelope; a fresh one whose client proves our salt replaces the old one.
+    /// Opens an envelope into `inner`; a fresh one whose client proves our salt replaces the old one.
     pub(super) fn open(
         &mut self,
         id: ClientId,
         from: PathId,
         sealed: &Sealed<'_>,
-    ) -> Result<Vec<u8>, DiscardReason> {
+        inner: &mut Vec<u8>,
+    ) -> Result<(), DiscardReason> {
         let client = self.clients.get_mut(id).ok_or(DiscardReason::UnknownPeer)?;
         let mut proven = false;
         let ours = client.link.session.as_ref().map(|session| *session.client_salt());
@@ -50,15 +51,14 @@ impl<P: Pad> Hub<P> {
                 let mut opened = Err(DiscardReason::Unauthentic);
                 for which in keys.candidates() {
                     let mut session = keys.session(which, Side::Hub, salt, &hub_salt);
-                    opened = session.open(keys, sealed).map(|inner| (inner, session));
+                    opened = session.open(keys, sealed, inner).map(|()| session);
                     if opened.is_ok() {
                         break;
                     }
                 }
-                let opened = opened.map(|(inner, mut session)| {
+                let opened = opened.map(|mut session| {
                     proven = session.proves_next() && client.link.keys.promote();
                     client.link.begin(session);
-                    inner
                 });
                 if opened.is_ok() {
                     client.generation = client.generation.saturating_add(1);
@@ -70,7 +70,7 @@ impl<P: Pad> Hub<P> {
                 }
                 opened
             }
-            _ => client.link.open(sealed),
+            _ => client.link.open_into(sealed, inner),
         };
         if proven {
             self.initial_key_proven(id);
