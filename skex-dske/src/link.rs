@@ -22,7 +22,7 @@ use crate::key::{Origin, Origins, encoded};
 use crate::psrd::{GrantError, Granted, Half, NotGranted, Pad, Receiving, Sending};
 
 pub(crate) use command::SentCommand;
-pub(crate) use share::{AnswerKey, Content, ReceivedShare, SentShare, Slot, suite_of};
+pub(crate) use share::{AnswerKey, Content, PlainAnswer, ReceivedShare, SentShare, Slot, suite_of};
 pub(crate) use tables::say_refilled;
 pub use tables::{TableError, TableStatus};
 

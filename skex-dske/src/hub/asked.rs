@@ -158,7 +158,7 @@ impl<P: Pad> Hub<P> {
             return true;
         }
         let Some(given) = asked.answer.as_ref().filter(|given| given.slot == slot) else { return false };
-        let (inner, responder) = (given.inner.clone(), asked.responder);
+        let (inner, responder) = (given.inner, asked.responder);
         if !too_soon {
             asked.told = Some(now);
             let fetch = Body::Fetch { key_id: Some(id.1) };

@@ -26,11 +26,19 @@ pub(super) struct Said {
     /// Refusals of uploads, for their repetition.
     pub(super) refusals: VecDeque<GivenAnswer>,
     /// Outcomes of commands, for their repetition.
-    pub(super) outcomes: VecDeque<GivenAnswer>,
+    pub(super) outcomes: VecDeque<GivenOutcome>,
     /// Keys that were withdrawn before a share of them came: one may still be on its way, in a block of this session.
     pub(super) withdrawn: BTreeSet<KeyId>,
     /// Commands that wait for another shard.
     pub(super) pending: Vec<PendingCommand>,
+}
+
+/// An outcome as it was given: the same command gets the same outcome again.
+pub(super) struct GivenOutcome {
+    slot: Slot,
+    inner: Vec<u8>,
+    /// It leaves behind this checkpoint.
+    after: u64,
 }
 
 /// Outcomes that are remembered of each client: more than it has commands under way.
@@ -118,7 +126,7 @@ impl<P: Pad> Hub<P> {
         let slot = Slot { block: Place { table, index }, number: None };
         let client = self.client(id).ok_or(DiscardReason::UnknownPeer)?;
         let given = client.said.iter().flat_map(|said| &said.outcomes).find(|given| given.slot == slot);
-        if let Some(GivenAnswer { inner, after, .. }) = given {
+        if let Some(GivenOutcome { inner, after, .. }) = given {
             let (inner, after) = (inner.clone(), *after);
             self.send(id, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
@@ -176,7 +184,7 @@ impl<P: Pad> Hub<P> {
         if let Some(client) = self.client_mut(id) {
             let outcomes = &mut client.said.get_or_insert_default().outcomes;
             outcomes.truncate(OUTCOMES.saturating_sub(1));
-            outcomes.push_front(GivenAnswer { slot, inner, after });
+            outcomes.push_front(GivenOutcome { slot, inner, after });
         }
     }
 

@@ -1,7 +1,6 @@
 //! A share on its way through the hub: from the upload to the responder's answer (docs/draft-skex-dske.md, "Hub").
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::machine::Instant;
@@ -16,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::few::Few;
 use crate::id::ClientId;
 use crate::key::Origin;
-use crate::link::{AnswerKey, SentShare, Slot};
+use crate::link::{AnswerKey, PlainAnswer, SentShare, Slot};
 use crate::onetime::Tag;
 use crate::state::{Name, RestoreError, whole_seconds};
 use crate::suite::{KeySuite, Need};
@@ -65,7 +64,7 @@ pub(super) struct Delivery {
 /// An answer as it was given: the same message gets the same answer again.
 pub(super) struct GivenAnswer {
     pub(super) slot: Slot,
-    pub(super) inner: Vec<u8>,
+    pub(super) inner: PlainAnswer,
     /// It leaves behind this checkpoint.
     pub(super) after: u64,
 }

@@ -38,7 +38,7 @@ impl<P: Pad> Hub<P> {
         if let Some(relay) = self.relays.get(&id)
             && let Some(given) = relay.answer.as_ref().filter(|given| given.slot == slot)
         {
-            let (inner, after) = (given.inner.clone(), relay.after);
+            let (inner, after) = (given.inner, relay.after);
             self.send(initiator, &inner, after, TransmitClass::Reply);
             self.pass_on_confirmation(now, id);
             return Err(DiscardReason::Duplicate);
@@ -50,7 +50,7 @@ impl<P: Pad> Hub<P> {
         if let Some(given) =
             client.said.iter().flat_map(|said| &said.refusals).find(|given| given.slot == slot)
         {
-            let (inner, after) = (given.inner.clone(), given.after);
+            let (inner, after) = (given.inner, given.after);
             self.send(initiator, &inner, after, TransmitClass::Reply);
             return Err(DiscardReason::Duplicate);
         }
@@ -224,7 +224,7 @@ impl<P: Pad> Hub<P> {
     ) -> Option<GivenAnswer> {
         let Verdict { answer_key, status } = verdict;
         let slot = answer_key.slot();
-        let inner = self.client(initiator)?.link.answer(answer_key, status, None)?;
+        let inner = self.client(initiator)?.link.plain_answer(answer_key, status)?;
         self.send(initiator, &inner, after, TransmitClass::Reply);
         Some(GivenAnswer { slot, inner, after })
     }

@@ -13,6 +13,7 @@ use skex_wire::{EncodeError, Writer};
 use super::{Epochs, Link};
 use crate::envelope::Side;
 use crate::epoch::{EpochAnswerKey, EpochKeys, Standing};
+use crate::few::Few;
 use crate::id::ClientTag;
 use crate::key::{Origin, Origins, encoded};
 use crate::onetime::{MessageTagKey, MessageVerificationKey, Tag};
@@ -43,6 +44,12 @@ pub(crate) fn suite_of(message: &ShareMessage<'_>) -> Option<KeySuite> {
     KeySuite::from_id(message.terms.suite).filter(|suite| (*suite != KeySuite::OneTime) == sealed)
 }
 
+/// An answer without a confirmation.
+pub(crate) type PlainAnswer = Few<PLAIN_ANSWER>;
+
+/// Octets of one in an epoch, which has one more than others.
+const PLAIN_ANSWER: usize = Answer::PLAIN_LEN + 1;
+
 /// For the one answer to the message in this slot.
 pub(crate) struct AnswerKey {
     slot: Slot,
@@ -62,6 +69,11 @@ impl AnswerKey {
     /// Of the message that it answers.
     pub(crate) const fn slot(&self) -> Slot {
         self.slot
+    }
+
+    fn answer<'a>(&self, status: AnswerStatus, confirmation: Option<Confirmation<'a>>) -> Option<Answer<'a>> {
+        let Slot { block, number } = self.slot;
+        Some(Answer::new(block.table, block.index, status, confirmation).ok()?.in_epoch(number))
     }
 
     /// The tag of the answer, once.
@@ -391,14 +403,28 @@ impl<P: Pad> Link<P> {
         status: AnswerStatus,
         confirmation: Option<Confirmation<'_>>,
     ) -> Option<Vec<u8>> {
-        let Slot { block, number } = key.slot();
-        let answer = Answer::new(block.table, block.index, status, confirmation).ok()?.in_epoch(number);
-        let prefix = self.sending();
-        encoded(answer.encoded_len(), |out: &mut Writer<'_>| {
-            answer.encode_untagged(out)?;
-            let tag = key.tag(&prefix, out.written());
-            out.bytes(tag.ok_or(EncodeError::BufferTooSmall)?.as_bytes())
-        })
+        let answer = key.answer(status, confirmation)?;
+        encoded(answer.encoded_len(), |out| self.write_answer(out, &answer, key))
+    }
+
+    /// The same where nothing was confirmed.
+    pub(crate) fn plain_answer(&self, key: AnswerKey, status: AnswerStatus) -> Option<PlainAnswer> {
+        let answer = key.answer(status, None)?;
+        let mut octets = [0; PLAIN_ANSWER];
+        let mut out = Writer::new(&mut octets);
+        self.write_answer(&mut out, &answer, key).ok()?;
+        PlainAnswer::copied_from(out.written())
+    }
+
+    fn write_answer(
+        &self,
+        out: &mut Writer<'_>,
+        answer: &Answer<'_>,
+        key: AnswerKey,
+    ) -> Result<(), EncodeError> {
+        answer.encode_untagged(out)?;
+        let tag = key.tag(&self.sending(), out.written());
+        out.bytes(tag.ok_or(EncodeError::BufferTooSmall)?.as_bytes())
     }
 
     /// Whether this is the answer to a share that was sent; it is settled then.
