@@ -718,8 +718,9 @@ impl<P: Pad> Hub<P> {
     pub fn handle_timeout(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), HubError> {
         let now = self.clock.observe(now);
         self.journal.handle_timeout(now);
-        while let Some((due, timer)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
-            self.timers.remove(&(due, timer));
+        while self.timers.first().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, timer)) = self.timers.pop_first()
+        {
             match timer {
                 Timer::Delivery(id) => self.repeat_delivery(now, rng, id),
                 Timer::Expiry(id) => self.expire(now, id),

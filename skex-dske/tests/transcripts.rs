@@ -65,7 +65,7 @@ impl Pad for SharedPad {
 
 enum Machine {
     Client(Client<SharedPad>),
-    Hub(Box<Hub<SharedPad>>),
+    Hub(Hub<SharedPad>),
 }
 
 /// Runs a method that both machines have.
@@ -245,7 +245,7 @@ impl<'a> Player<'a> {
         for (client, way, table) in further {
             config = config.with_table(client, way, table).unwrap();
         }
-        Hub::restore(config, &self.records, now, &mut self.tape).map(|hub| Machine::Hub(Box::new(hub)))
+        Hub::restore(config, &self.records, now, &mut self.tape).map(Machine::Hub)
     }
 
     fn client(&mut self) -> (&mut Client<SharedPad>, &mut Tape) {

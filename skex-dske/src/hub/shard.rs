@@ -40,6 +40,10 @@ impl Shard {
 
     /// How many clients with smaller numbers this shard has. `None`: the client is not its own.
     pub(super) fn place_of(self, client: ClientId) -> Option<usize> {
+        // Clients are looked up all the time, and a division takes long.
+        if self.is_whole() {
+            return usize::try_from(client.number()).ok();
+        }
         let place = client.number().checked_div(u32::from(self.count))?;
         usize::try_from(place).ok().filter(|_| self.owns(client))
     }
@@ -91,6 +95,9 @@ pub fn shard_of(datagram: &[u8], shards: u16) -> Option<u16> {
 
 /// The shard, of so many, of the client of this number.
 fn index_of(client: u32, shards: u16) -> u16 {
+    if shards == 1 {
+        return 0;
+    }
     let index = client.checked_rem(u32::from(shards)).unwrap_or(0);
     u16::try_from(index).unwrap_or(0)
 }

@@ -79,8 +79,10 @@ impl<P: Pad> Hub<P> {
         let given = self.answer(initiator, verdict, after);
         if let Some(relay) = self.relays.get_mut(&id) {
             relay.answer = given;
+            if relay.confirmation.is_some() {
+                self.pass_on_confirmation(now, id);
+            }
         }
-        self.pass_on_confirmation(now, id);
         self.deliver(now, rng, id);
         Ok(Disposition::Accepted)
     }
