@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod hub_link;
 mod initiator;
+mod links;
 mod negotiation;
 mod outlet;
 mod refill;
@@ -19,7 +20,7 @@ use core::ops::Range;
 use rand_core::CryptoRng;
 use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
-    Receipt, Transmit, TransmitClass,
+    PeerHandle, Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
 use skex_core::{SecretBytes, SecretVec, Suite};
@@ -47,6 +48,7 @@ use command::Task;
 use config::RECENT;
 use hub_link::Connection;
 use initiator::RequestTable;
+use links::Links;
 use outlet::{Item, Outlet};
 use responder::{InboundTable, Remembered, STORED_KEY};
 
@@ -56,7 +58,7 @@ pub struct Client<P> {
     peers: Vec<ClientTag>,
     policy: ResponderPolicy,
     limits: ClientLimits,
-    links: Vec<Connection<P>>,
+    links: Links<P>,
     /// What is stored of links with hubs that the configuration leaves out: should they come back.
     left_out: Vec<(Name, SecretVec)>,
     /// Found by their names, the oldest first.
@@ -165,7 +167,7 @@ impl<P: Pad> Client<P> {
             peers,
             policy,
             limits,
-            links: connections,
+            links: Links::new(connections),
             left_out: Vec::new(),
             found: VecDeque::new(),
             requests: RequestTable::default(),
@@ -383,15 +385,15 @@ impl<P: Pad> Client<P> {
         };
         // Hubs number their clients each on its own, so several links can have one number; the tag tells.
         let number = outer.client_id();
-        let hinted = |hub: &Connection<P>| u64::from(hub.handle.number()) == from.number();
         let count = self.links.len();
         let mut reason = DiscardReason::UnknownPeer;
         for (as_hinted, link) in
             [true, false].into_iter().flat_map(|hint| (0..count).map(move |link| (hint, link)))
         {
-            let is_meant =
-                |hub: &Connection<P>| hub.link.keys.client().number() == number && hinted(hub) == as_hinted;
-            if !self.links.get(link).is_some_and(is_meant) {
+            let is_meant = |(handle, client): (PeerHandle, ClientId)| {
+                client.number() == number && (u64::from(handle.number()) == from.number()) == as_hinted
+            };
+            if !self.links.names(link).is_some_and(is_meant) {
                 continue;
             }
             match self.handle_outer(now, rng, link, &outer) {
@@ -577,7 +579,10 @@ impl<P: Pad> Client<P> {
         match self.journal.release(&mut self.outlet.queue) {
             Some(Item::Transmit(transmit)) => Output::Transmit(transmit),
             Some(Item::Event(event)) => Output::Event(*event),
-            None => self.erase_retired().map_or_else(|| Output::Wait(self.deadline()), Output::Event),
+            None => match self.erase_retired() {
+                Some(event) => Output::Event(event),
+                None => Output::Wait(self.deadline()),
+            },
         }
     }
 
@@ -595,17 +600,15 @@ impl<P: Pad> Client<P> {
         Some(ClientEvent::TableRetired { hub, direction, number, erased })
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        // A loop of links and nothing else: it is asked after every message.
-        let links = self.links.iter().map(Connection::deadline).min();
+    fn deadline(&mut self) -> Option<Instant> {
         let tasks = self.tasks.iter().map(Task::deadline).min();
         let others = [self.inbound.deadline(), self.journal.deadline(), self.requests.deadline(), tasks];
-        others.into_iter().fold(links, earlier)
+        others.into_iter().fold(self.links.deadline(), earlier)
     }
 
     fn say_hello(&mut self, now: Instant) {
         let pace = self.limits.pace();
-        for hub in &mut self.links {
+        for hub in self.links.iter_mut() {
             if let Some((hello, after)) = hub.hello_due(now, pace) {
                 let transmit = Transmit::new(Destination::Peer(hub.handle), TransmitClass::Request, hello);
                 // A full queue is a lost datagram: the next interval repeats it.
@@ -616,10 +619,10 @@ impl<P: Pad> Client<P> {
 
     fn fetch_due(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         for link in 0..self.links.len() {
-            let Some(hub) = self.links.get_mut(link).filter(|hub| hub.is_open() && hub.fetch_at <= now)
-            else {
+            if !self.links.get(link).is_some_and(|hub| hub.is_open() && hub.fetch_at <= now) {
                 continue;
-            };
+            }
+            let Some(hub) = self.links.get_mut(link) else { continue };
             if hub.may_fetch() {
                 self.fetch(now, link);
             } else {
@@ -708,7 +711,7 @@ impl<P: Pad> Client<P> {
 
     /// Tells of tables of these links whose storage has failed, or is ahead of ours, as far as there is room.
     fn tell_failures(&mut self, links: Range<usize>) {
-        for hub in self.links.get_mut(links).unwrap_or_default() {
+        for hub in self.links.range_mut(links) {
             if self.outlet.has_room() && hub.link.outgoing.is_behind() {
                 let event = ClientEvent::RolledBack { hub: hub.link.keys.hub() };
                 self.outlet.tell(Barrier::OPEN, event);
@@ -741,7 +744,7 @@ impl<P: Pad> Client<P> {
 
     /// What a snapshot has to hold.
     fn store_everything(&mut self) {
-        for hub in &self.links {
+        for hub in self.links.iter() {
             let id = hub.link.keys.hub();
             self.journal.set(marks_key(id), hub.link.marks());
             let number = hub.link.keys.client().number().to_be_bytes();

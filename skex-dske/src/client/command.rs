@@ -223,7 +223,7 @@ impl<P: Pad> Client<P> {
         let asked = self.links.iter().map(|_| Asked::default()).collect();
         self.tasks.push(Task { what, expires, settle_at: None, asked });
         let pace = self.limits.pace();
-        for hub in &mut self.links {
+        for hub in self.links.iter_mut() {
             hub.hurry(now, pace);
         }
         self.say_hello(now);

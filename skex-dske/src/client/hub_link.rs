@@ -359,9 +359,9 @@ mod tests {
         let first = flood(&mut client, now);
         assert_eq!(first.len(), 1);
         // As if they were made of nothing but what is there.
-        client.links[0].last_tags[0] = [7; 16];
+        client.links.get_mut(0).unwrap().last_tags[0] = [7; 16];
         assert_eq!(flood(&mut client, now), first);
-        client.links[0].last_tags[0] = *sent[0].last_chunk().unwrap();
+        client.links.get_mut(0).unwrap().last_tags[0] = *sent[0].last_chunk().unwrap();
         now = now.saturating_add(core::time::Duration::from_millis(250));
         client.handle_timeout(now, &mut ChaCha20Rng::seed_from_u64(2)).unwrap();
         sent.extend(said(&mut client));

@@ -260,7 +260,7 @@ impl<P: Pad> Client<P> {
         let request = Request { peer, wanted, expires, stage: Stage::Gathering { patience } };
         self.requests.insert(key_id, request);
         let pace = self.limits.pace();
-        for hub in &mut self.links {
+        for hub in self.links.iter_mut() {
             hub.hurry(now, pace);
         }
         self.say_hello(now);
