@@ -41,6 +41,9 @@ impl<P: Pad> Links<P> {
 
     /// When the first of them is due.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
+        let is_right =
+            |(hub, noted): (&Connection<P>, &Noted)| noted.deadline.is_none_or(|at| at == hub.deadline());
+        debug_assert!(self.connections.iter().zip(&self.noted).all(is_right));
         let both = self.connections.iter().zip(&mut self.noted);
         both.map(|(hub, noted)| *noted.deadline.get_or_insert_with(|| hub.deadline())).min()
     }

@@ -33,6 +33,11 @@ impl RequestTable {
 
     /// When the first of them is due.
     pub(in crate::client) fn deadline(&self) -> Option<Instant> {
+        let is_right = |entry: &Entry| {
+            let request = entry.request.as_ref();
+            request.is_some_and(|request| (request.deadline(), request.waits()) == (entry.due, entry.waits))
+        };
+        debug_assert!(self.0.values().all(is_right));
         self.0.values().map(|entry| entry.due).min()
     }
 
