@@ -25,6 +25,7 @@ use skex_core::machine::{
 use skex_core::record::RecordKind;
 use skex_core::{SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
+use zeroize::Zeroize as _;
 
 pub use config::{ClientConfig, ClientLimits, ConfigError, HubLink, ResponderPolicy, Table};
 pub use event::{
@@ -78,8 +79,13 @@ pub struct Client<P> {
     clock: Clock,
     journal: Journal,
     outlet: Outlet,
+    /// Room for the message that is looked at, wiped.
+    opened: Vec<u8>,
     discards: DiscardCounters,
 }
+
+/// Octets that are kept of the room for a message: as long as most are.
+const OPENED: usize = 512;
 
 const STORED_MARKS: u8 = 1;
 /// The number by which the hub knows this client.
@@ -181,6 +187,7 @@ impl<P: Pad> Client<P> {
             clock: Clock::new(now),
             journal,
             outlet,
+            opened: Vec::new(),
             discards: DiscardCounters::new(),
         };
         for (key, value) in &stored.values {
@@ -453,8 +460,25 @@ impl<P: Pad> Client<P> {
     ) -> Result<Disposition, DiscardReason> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         let fresh = !hub.is_confirmed();
+        let mut inner = core::mem::take(&mut self.opened);
+        let opened = hub.open(sealed, &mut inner);
+        let handled = opened.and_then(|()| self.on_opened(now, link, fresh, &inner));
         // A refill's pads are in clear here.
-        let inner = SecretVec::from_vec(hub.open(sealed)?);
+        inner.as_mut_slice().zeroize();
+        inner.clear();
+        inner.shrink_to(OPENED);
+        self.opened = inner;
+        handled
+    }
+
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        link: usize,
+        fresh: bool,
+        inner: &[u8],
+    ) -> Result<Disposition, DiscardReason> {
+        let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         if hub.proves_next_initial_key() {
             self.initial_key_proven(now, link);
         }
@@ -468,7 +492,7 @@ impl<P: Pad> Client<P> {
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         hub.heard(now, &self.limits);
-        let Ok(inner) = Inner::decode(inner.expose()) else {
+        let Ok(inner) = Inner::decode(inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
         Ok(match &inner {

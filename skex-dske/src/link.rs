@@ -125,19 +125,8 @@ impl<P: Pad> Link<P> {
         self.session.as_mut()?.seal(&self.keys, false, len, write)
     }
 
-    /// The inner message of a datagram.
-    pub(crate) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
-        let mut inner = Vec::new();
-        self.open_into(sealed, &mut inner)?;
-        Ok(inner)
-    }
-
-    /// The same, over what was in `inner`. On an error that holds nothing that was decrypted.
-    pub(crate) fn open_into(
-        &mut self,
-        sealed: &Sealed<'_>,
-        inner: &mut Vec<u8>,
-    ) -> Result<(), DiscardReason> {
+    /// Writes the inner message of a datagram over what was in `inner`. On an error that holds nothing that was decrypted.
+    pub(crate) fn open(&mut self, sealed: &Sealed<'_>, inner: &mut Vec<u8>) -> Result<(), DiscardReason> {
         self.session.as_mut().ok_or(DiscardReason::Stale)?.open(&self.keys, sealed, inner)
     }
 

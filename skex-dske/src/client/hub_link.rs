@@ -264,14 +264,14 @@ impl<P: Pad> Connection<P> {
         replaced
     }
 
-    /// The inner message of a datagram under the envelope.
-    pub(super) fn open(&mut self, sealed: &Sealed<'_>) -> Result<Vec<u8>, DiscardReason> {
+    /// Writes the inner message of a datagram under the envelope over what was in `inner`.
+    pub(super) fn open(&mut self, sealed: &Sealed<'_>, inner: &mut Vec<u8>) -> Result<(), DiscardReason> {
         if sealed.header.salt.is_some() {
             return Err(DiscardReason::Unexpected);
         }
-        let inner = self.link.open(sealed)?;
+        self.link.open(sealed, inner)?;
         self.state = State::Open;
-        Ok(inner)
+        Ok(())
     }
 
     /// Whether what was just opened proves that the hub has the next initial key: the older one goes then.

@@ -70,7 +70,7 @@ impl<P: Pad> Hub<P> {
                 }
                 opened
             }
-            _ => client.link.open_into(sealed, inner),
+            _ => client.link.open(sealed, inner),
         };
         if proven {
             self.initial_key_proven(id);
