@@ -55,7 +55,8 @@ pub enum ClientEvent {
         /// was given.
         assurance: Assurance,
     },
-    /// A key did not come about. Nothing of it is left.
+    /// A key did not come about, and nothing of it is left. A responder may be told so too early, by a hub that gave the key less time
+    /// than others do: then it can still come.
     KeyFailed {
         /// Which key.
         key_id: KeyId,
@@ -209,7 +210,7 @@ pub enum LookupError {
         /// Those that said something.
         answered: Vec<HubId>,
     },
-    /// As many hubs as the threshold say one thing, and as many another: more of them lie than the threshold allows for.
+    /// As many hubs as the threshold say one thing, and as many another: so many lie, or have the name unknown or squatted.
     #[error("so many hubs contradict each other on this name that neither is to be believed")]
     Contradiction {
         /// Who says each of these things: a tag, in ascending order, or at the end that nobody has the name.

@@ -22,7 +22,8 @@ pub trait Pad {
     /// [`PadError`] if the range is not in the table or the storage fails. `out` is then unspecified.
     fn read(&self, index: u32, out: &mut [u8]) -> Result<(), PadError>;
 
-    /// Overwrites `elements` elements from `index` on with zeros, for good.
+    /// Overwrites `elements` elements from `index` on with zeros, for good. What a loss of power brings back of them is never used again, and can
+    /// be read by whoever takes the medium then: the sooner it is durable, the better.
     ///
     /// # Errors
     ///

@@ -90,7 +90,7 @@ impl<P: Pad> Client<P> {
         let said = votes.iter().map(|(tag, links)| (Some(*tag), links)).chain([(None, &nobody)]);
         let believable: Vec<_> = said.filter(|(_, links)| links.len() >= threshold).collect();
         let &[(tag, agreed)] = believable.as_slice() else {
-            // Fewer liars than the threshold cannot bring about two.
+            // Two take as many hubs as the threshold that lie, or at which the name is unknown or squatted.
             let camps: Vec<_> = believable.iter().map(|(_, links)| hub_ids(links)).collect();
             return Err(if camps.is_empty() {
                 LookupError::NoAgreement { answered: hub_ids(&links(task)) }
