@@ -29,11 +29,11 @@ BOUNDS = {
     "heap_initiator": 12288,
     "heap_responder": 18432,
     "stack_start": 7168,
-    "stack_connecting": 7168,
+    "stack_connecting": 7552,
     "stack_key": 8448,
     "flash_parts": 6272,
     "flash_peer": 30208,
-    "flash_both": 156160,
+    "flash_both": 158720,
 }
 
 
