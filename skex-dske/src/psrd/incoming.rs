@@ -261,11 +261,22 @@ impl<P: Pad> Incoming<P> {
             return Err(OpenError::Full);
         }
         let block = self.health.of(keys.with_pad(&self.pad))?;
-        self.health.of(self.pad.erase(index, block.elements))?;
+        // A block of which something is gone would never come again: it counts, though it may not be erased for good.
+        if let Err(error) = self.health.of(self.pad.erase(index, block.elements))
+            && !self.is_gone(&block)
+        {
+            return Err(error.into());
+        }
         if !self.used.insert(index, end) {
             return Err(OpenError::Full);
         }
         Ok(block)
+    }
+
+    /// Whether an erasure that failed has erased of a block what the same message would need.
+    fn is_gone(&self, block: &Block) -> bool {
+        let pad_elements = block.elements.saturating_sub(KEY_ELEMENTS);
+        matches!(Block::read(&self.pad, block.place, pad_elements), Err(PadError::Erased))
     }
 
     /// The sender will not use anything below `floor` any more.

@@ -31,6 +31,16 @@ fn receiving(cast: &Cast, at_hubs: bool, lie: Lie) {
 /// storage works again: it is taken then.
 #[test]
 fn a_share_that_comes_while_nothing_can_be_erased_is_taken_later() {
+    a_share_comes_while_erasing_fails(Lie::Unwritable);
+}
+
+/// The same where zeros are written, and only the flush fails: the block is gone, and the share that it carried cannot come again.
+#[test]
+fn a_share_whose_block_was_erased_by_an_erasure_that_failed_is_taken() {
+    a_share_comes_while_erasing_fails(Lie::Unflushed);
+}
+
+fn a_share_comes_while_erasing_fails(lie: Lie) {
     let mut lost = Vec::new();
     for suite in KeySuite::ALL {
         for at_hubs in [true, false] {
@@ -46,7 +56,7 @@ fn a_share_that_comes_while_nothing_can_be_erased_is_taken_later() {
                     cast.assert_agreed(0, 1, id);
                 }
             }
-            receiving(&cast, at_hubs, Lie::Unwritable);
+            receiving(&cast, at_hubs, lie);
             let held_up = cast.request(0, 1, request_under(suite, 2));
             cast.settle(1);
             receiving(&cast, at_hubs, Lie::None);

@@ -43,6 +43,8 @@ pub enum Lie {
     Broken,
     /// It can be read and not written: mounted read-only, or full.
     Unwritable,
+    /// What is written stands there, and the flush behind it fails.
+    Unflushed,
 }
 
 impl SharedPad {
@@ -102,7 +104,7 @@ impl Pad for SharedPad {
         let mut octets = self.octets.borrow_mut();
         let range = index as usize * 16..(index as usize + elements as usize) * 16;
         octets.get_mut(range).ok_or(PadError::OutOfRange)?.fill(0);
-        Ok(())
+        if matches!(*self.lies.borrow(), Lie::Unflushed) { Err(PadError::Storage) } else { Ok(()) }
     }
 }
 
