@@ -98,7 +98,7 @@ pub struct ClientLimits {
     /// many, shared evenly among the peers.
     pub inbound: usize,
     /// Octets of the shares of one hub that wait for those of others, beside shares of up to 1 KiB, which are bounded by
-    /// [`inbound`](Self::inbound). One of any length is always taken.
+    /// [`inbound`](Self::inbound). One of each initiator is always taken, of any length.
     pub incomplete_octets: usize,
     /// Ids of keys whose lifetime is over, so that no hub can deliver one of them once more: 32 octets each.
     pub remembered: usize,

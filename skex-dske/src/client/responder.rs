@@ -199,7 +199,7 @@ impl<P: Pad> Client<P> {
         let place = inbound.map_or(Err(0), |inbound| inbound.place_of(&wire.terms, secret_tag));
         // Before its block is used: a full table must not burn what it cannot keep.
         if is_new && !self.has_room_for_inbound(link, id.0)
-            || !self.has_room_for_share(link, id, wire.share.len())
+            || !is_accepted && !self.has_room_for_share(link, id, wire.share.len())
         {
             return self.discards.discard(DiscardReason::Busy);
         }
@@ -315,15 +315,21 @@ impl<P: Pad> Client<P> {
             && held.recent < of_initiator.saturating_mul(RECENT)
     }
 
-    /// Whether a share of so many octets can wait for others of its key.
+    /// Whether a share of so many octets can wait for others of its key: there is room for it, or no other of its initiator waits, who must not pay
+    /// for what others leave.
     fn has_room_for_share(&self, link: usize, id: Id, octets: usize) -> bool {
         if octets <= SHORT {
             return true;
         }
-        let others = self.inbound.iter().filter(|(other, _)| **other != id);
-        let waiting = others.filter_map(|(_, inbound)| inbound.waiting_from(link));
-        let waiting = waiting.filter(|octets| *octets > SHORT).fold(0, usize::saturating_add);
-        waiting == 0 || waiting.saturating_add(octets) <= self.limits.incomplete_octets
+        let (mut waiting, mut of_initiator) = (0_usize, 0_usize);
+        for (other, inbound) in self.inbound.iter().filter(|(other, _)| **other != id) {
+            let octets = inbound.waiting_from(link).filter(|octets| *octets > SHORT).unwrap_or(0);
+            waiting = waiting.saturating_add(octets);
+            if other.0 == id.0 {
+                of_initiator = of_initiator.saturating_add(octets);
+            }
+        }
+        of_initiator == 0 || waiting.saturating_add(octets) <= self.limits.incomplete_octets
     }
 
     fn refuse(&mut self, link: usize, answer_key: AnswerKey, status: AnswerStatus) -> Disposition {

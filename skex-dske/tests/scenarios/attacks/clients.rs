@@ -1,12 +1,15 @@
 //! Clients that are enrolled and authorised, and mean ill: what they can spoil for others.
 
-use skex_dske::{Authorised, KeyError, KeyRequest};
+use skex_dske::{Authorised, Conduct, KeyError, KeyRequest, KeySuite};
 use skex_sim::{Link, Receipts};
 use skex_wire::Writer;
-use skex_wire::dske::{AnswerStatus, CommandBody, Direction, DskeSuiteId, Inner, InnerType, Refilled};
+use skex_wire::dske::{
+    AnswerStatus, CommandBody, Direction, DskeSuiteId, Inner, InnerType, Refilled, share_elements,
+};
 
 use super::liar::{Liar, Share, lease_request_in, pass};
 use crate::oracle::Oracle;
+use crate::request_under;
 use crate::world::{Cast, Setup, cast, tag};
 
 /// Three clients: 0 is honest, 1 responds, 2 means ill.
@@ -405,4 +408,38 @@ fn a_lease_that_cannot_be_granted_has_no_table_read() {
         assert_eq!(liar.ask(&mut cast, [nonce; 16], mark, 2500), None);
     }
     assert_eq!(table.octets_read() - before, 0);
+}
+
+/// One initiator sends shares of long keys by one hub or by all, of each key one, so that none is ever complete. What the responder keeps of them holds up no long key of
+/// another initiator, and no honest hub of such a key seems silent.
+/// Carried by `Client::has_room_for_share`.
+#[test]
+fn an_initiator_that_leaves_long_keys_incomplete_holds_up_no_other() {
+    const LEN: u32 = 4096;
+    for hubs in [1, 3] {
+        let mut setup = Setup::new(3);
+        setup.clients = 3;
+        setup.client_limits.incomplete_octets = 4 * LEN as usize;
+        let mut cast = cast(31, &setup);
+        cast.settle(1);
+        let mut long = Share::junk([0; 16], cast.tags[1]);
+        (long.suite, long.key_len, long.lifetime) = (DskeSuiteId::AES256GCM, LEN, 3600);
+        (long.threshold, long.coordinates) = (2, vec![1, 2, 3]);
+        long.share = vec![9; share_elements(LEN).unwrap() as usize * 16];
+        for hub in 0..hubs {
+            let mut liar = Liar::client(&mut cast, 2, hub);
+            for number in 0..6 {
+                (long.key_id[0], long.key_id[1]) = (number, hub as u8);
+                liar.share(&mut cast, &long);
+                pass(&mut cast, 50);
+            }
+        }
+        cast.settle(5);
+        let mut request = request_under(KeySuite::Aes256Gcm, 2);
+        request.key_len = LEN;
+        let id = cast.request(0, 1, request);
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
+        assert_eq!(cast.conducts(1, id), Some(vec![Conduct::Good; 3]), "{hubs}");
+    }
 }
