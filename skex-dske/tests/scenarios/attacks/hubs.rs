@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use skex_core::KeyId;
 use skex_core::machine::DiscardReason;
-use skex_dske::{ClientEvent, KeyRequest, KeySuite, Origin, Pad, Role};
+use skex_dske::{ClientEvent, Conduct, KeyRequest, KeySuite, Origin, Pad, Role};
 use skex_sim::{Departed, Either, Receipts, Verdict};
 use skex_wire::Writer;
 use skex_wire::dske::{Direction, DskeSuiteId, Refill, share_elements};
@@ -133,6 +133,44 @@ fn a_hub_that_begins_long_keys_does_not_fill_the_memory() {
         let id = cast.request(0, 1, request);
         cast.settle(10);
         cast.assert_agreed(0, 1, id);
+    }
+}
+
+/// Two of five hubs tell stories of their own of a key that comes: before the others, again, and otherwise. The shares of the others count for theirs, and they alone are
+/// not blamed.
+#[test]
+fn hubs_that_tell_other_stories_first_spoil_nothing_and_are_named() {
+    for delay in [0, 1, 20, 200] {
+        for suite in [KeySuite::OneTime, KeySuite::Aes256Gcm] {
+            let mut cast = cast(77 + delay, &Setup::new(5));
+            cast.settle(1);
+            let mut liars = [0, 1].map(|hub| Liar::hub(&mut cast, hub, 1));
+            for liar in &mut liars {
+                let _ = liar.ask(&mut cast, [9; 16], 0, 300);
+            }
+            let id = cast.request(0, 1, request_under(suite, 3));
+            pass(&mut cast, delay);
+            for round in 0..3 {
+                for (number, liar) in (0..).zip(&mut liars) {
+                    let mut story = Share::junk(*id.as_bytes(), cast.tags[0]);
+                    if suite != KeySuite::OneTime {
+                        story.suite = DskeSuiteId::AES256GCM;
+                    }
+                    story.secret_tag = [number + 1; 16];
+                    story.lifetime = if round == 1 { 1 } else { 600 };
+                    story.threshold = if round == 2 { 2 } else { 3 };
+                    liar.share(&mut cast, &story);
+                }
+                pass(&mut cast, delay);
+            }
+            cast.settle(30);
+            let key = cast.key(1, id);
+            assert!(key.is_some(), "{suite:?} {delay}");
+            assert_eq!(key, cast.key(0, id), "{suite:?} {delay}");
+            let conducts = cast.conducts(1, id).unwrap();
+            let expected = [Conduct::Lying, Conduct::Lying, Conduct::Good, Conduct::Good, Conduct::Good];
+            assert_eq!(conducts, expected, "{suite:?} {delay}");
+        }
     }
 }
 
