@@ -192,6 +192,7 @@ impl<P: Pad> Link<P> {
         let (high_water, origin) = (table.high_water(), table.origin());
         let (grant, key) = match granted {
             Ok(granted) => granted,
+            Err(NotGranted::Late) => return Err(DiscardReason::Stale),
             // The sender asks again: a denial would hold for the session.
             Err(why @ (NotGranted::Full | NotGranted::Pad)) if !self.has_another(request.table, origin) => {
                 let is_full = why == NotGranted::Full;

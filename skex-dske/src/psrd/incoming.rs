@@ -138,7 +138,12 @@ impl<P: Pad> Incoming<P> {
         after: u64,
     ) -> Result<(Grant, MessageTagKey), NotGranted> {
         if let Some(last) = self.last.as_deref().filter(|last| last.nonce == *nonce).copied() {
-            return Ok((last, self.head(last.start)?));
+            return match self.head(last.start) {
+                Ok(key) => Ok((last, key)),
+                // The sender has used the grant, and is beyond its head.
+                Err(PadError::Erased) => Err(NotGranted::Late),
+                Err(error) => Err(error.into()),
+            };
         }
         // No room to remember what lies before it, and its head: known before the table is looked through.
         if self.is_open() && !self.used.has_room_for(self.high_water, self.high_water) {
@@ -375,6 +380,8 @@ pub(crate) enum NotGranted {
     Spent,
     /// No room to remember another gap: there is, once what is missing has come.
     Full,
+    /// It was, and the grant is used.
+    Late,
     /// The table's storage failed.
     Pad,
 }

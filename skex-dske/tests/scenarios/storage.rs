@@ -127,8 +127,13 @@ fn ask(cast: &mut Cast, liar: &mut Liar, (number, nonce): (u16, u8), mark: u32, 
 
 /// A command in the block at `index` of table `number`, the `floor` below all.
 fn command(cast: &mut Cast, liar: &mut Liar, (number, index): (u16, u32), table: &[u8]) {
+    command_above(cast, liar, (number, index, 0), table);
+}
+
+/// The same with this floor.
+fn command_above(cast: &mut Cast, liar: &mut Liar, (number, index, floor): (u16, u32, u32), table: &[u8]) {
     let body = CommandBody::Lookup(b"nobody");
-    let message = Command::new(BlockPosition::new(number, index, 0), body).unwrap();
+    let message = Command::new(BlockPosition::new(number, index, floor), body).unwrap();
     let mut octets = vec![0; message.encoded_len()];
     let mut out = Writer::new(&mut octets);
     message.encode_untagged(&mut out).unwrap();
@@ -167,6 +172,24 @@ fn two_tables_without_memory_for_gaps_are_not_both_denied() {
         assert_eq!(ask(&mut cast, &mut liar, (number, 3), 2250, 200), Some(true), "table {number}");
     }
     assert_ne!(answers, [Some(false), Some(false)], "an honest client asks for neither any more");
+}
+
+/// A request for a lease comes once more, late: its grant is used, and the key of its tag erased. The table is not taken for one that was denied, so that another, whose
+/// storage fails now, is denied for its sake.
+#[test]
+fn a_request_that_comes_again_when_its_grant_is_used_denies_no_table() {
+    let mut setup = Setup::new(2);
+    setup.clients = 3;
+    let mut cast = cast(6, &setup);
+    cast.provision((0, 2), (true, 1), Origin::OutOfBand, 4096, true);
+    cast.settle(1);
+    let octets = cast.enrolments[0][2].uplink.clone();
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    assert_eq!(ask(&mut cast, &mut liar, (0, 1), 0, 200), Some(true));
+    command_above(&mut cast, &mut liar, (0, 6, 6), &octets);
+    assert_eq!(ask(&mut cast, &mut liar, (0, 1), 0, 200), None, "nothing is denied");
+    cast.further.borrow()[0].at_hub.set_lie(Lie::Broken);
+    assert_eq!(ask(&mut cast, &mut liar, (1, 2), 0, 200), Some(false), "the other works");
 }
 
 /// Tables fail and come back at both ends, by reading or by writing, while keys are made and machines start anew. Once every storage works again, each pair
