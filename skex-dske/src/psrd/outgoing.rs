@@ -119,6 +119,10 @@ impl<P: Pad> Outgoing<P> {
             let index = lease.next;
             let end = index.saturating_add(elements);
             if end <= lease.end {
+                if self.health.fails() {
+                    // What lies before it is erased. While that cannot be said once more, each block would be lost that is tried.
+                    self.health.of(self.pad.erase(index.saturating_sub(1), 1))?;
+                }
                 let after = lease.after;
                 lease.next = end;
                 let block = Block::read(&self.pad, Place { table: self.number, index }, pad_elements);
@@ -228,13 +232,22 @@ impl<P: Pad> Outgoing<P> {
         }
         // What lies between the last lease and this one was granted to an earlier start of this end, or asked for in vain; what
         // lies behind it was asked for and not granted. Both are lost: the mark above them is durable, or there were no grant.
-        self.health.of(self.pad.erase(self.erased, first.saturating_sub(self.erased)))?;
+        let mut erased = self.health.of(self.pad.erase(self.erased, first.saturating_sub(self.erased)));
         // Of a table that comes in portions, what is here.
         let end = grant.end.min(self.pad.elements());
         let usable = end.saturating_sub(first) >= SMALLEST_BLOCK;
         let lost = if usable { end } else { first };
         let rest = self.mark.max(end).min(self.pad.elements()).saturating_sub(lost);
-        self.health.of(self.pad.erase(lost, rest))?;
+        if erased.is_ok() {
+            erased = self.health.of(self.pad.erase(lost, rest));
+        }
+        // Without the key at its head the grant could not be taken when it is repeated, and each that is asked for instead is lost like it. None of
+        // what was to be erased was ever used.
+        if let Err(error) = erased
+            && !self.is_erased(grant.start)
+        {
+            return Err(error.into());
+        }
         let whole = grant.end.saturating_sub(grant.start) == asked.want || grant.end >= self.pad.elements();
         self.mark = self.mark.max(grant.end);
         (self.asked, self.erased) = (None, self.mark);
@@ -246,6 +259,13 @@ impl<P: Pad> Outgoing<P> {
             self.leases = leases.into_boxed_slice();
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
+    }
+
+    /// Whether the key that begins here is gone.
+    fn is_erased(&self, start: u32) -> bool {
+        let mut key = SecretBytes::<32>::zeroed();
+        let read = self.pad.read(start, key.expose_mut());
+        read == Err(PadError::Erased) || read.is_ok() && MessageTagKey::from_pad(key.expose()).is_err()
     }
 
     /// Whether this end's store is older than what the receiver knows; said once.

@@ -174,6 +174,57 @@ fn two_tables_without_memory_for_gaps_are_not_both_denied() {
     assert_ne!(answers, [Some(false), Some(false)], "an honest client asks for neither any more");
 }
 
+/// The storage that an end sends from writes and cannot flush, for two minutes in which it has something to send. It does not use its table up meanwhile, and goes on when
+/// that works again.
+#[test]
+fn a_table_is_not_used_up_by_trying_while_it_cannot_be_flushed() {
+    for (at_hubs, lie) in
+        [(true, Lie::Unflushed), (false, Lie::Unflushed), (true, Lie::Unwritable), (false, Lie::Unwritable)]
+    {
+        let mut cast = cast(12, &Setup::new(3));
+        let sending = |cast: &Cast, lie| {
+            for hub in 0..3 {
+                let own = &cast.client_tables[0][hub].0;
+                if at_hubs { &cast.hub_downlinks[hub][1] } else { own }.set_lie(lie);
+            }
+        };
+        let first = cast.request(0, 1, KeyRequest::new(2));
+        cast.settle(5);
+        cast.assert_agreed(0, 1, first);
+        let left = |cast: &mut Cast| {
+            let node = cast.clients[usize::from(at_hubs)];
+            let left = cast.world.call(node, |party, _, _| {
+                let of = |link: skex_dske::LinkStatus| {
+                    if at_hubs { link.downlink_remaining } else { link.uplink_remaining }
+                };
+                party.left().unwrap().status().map(of).collect::<Vec<_>>()
+            });
+            left.unwrap()
+        };
+        let before = left(&mut cast);
+        sending(&cast, lie);
+        // Longer than the rest of the lease.
+        let mut long = KeyRequest::new(2);
+        long.key_len = 2048;
+        let waits = cast.request(0, 1, long);
+        for _ in 0..20 {
+            let _ = cast.try_request(0, 1, KeyRequest::new(2));
+            cast.settle(6);
+        }
+        let after = left(&mut cast);
+        let most = before.iter().zip(&after).map(|(before, after)| (before - after) / 16).max();
+        assert!(most < Some(900), "{most:?} elements at the hubs {at_hubs}");
+        sending(&cast, Lie::None);
+        cast.settle(60);
+        if at_hubs {
+            cast.assert_agreed(0, 1, waits);
+        }
+        let id = cast.request(0, 1, KeyRequest::new(3));
+        cast.settle(20);
+        cast.assert_agreed(0, 1, id);
+    }
+}
+
 /// A request for a lease comes once more, late: its grant is used, and the key of its tag erased. The table is not taken for one that was denied, so that another, whose
 /// storage fails now, is denied for its sake.
 #[test]
@@ -219,7 +270,7 @@ fn whatever_storage_failed_nothing_stays_out_of_use() {
         };
         cast.settle(2);
         for _ in 0..40 {
-            let lie = [Lie::None, Lie::Unwritable, Lie::Broken][roll(3) as usize];
+            let lie = [Lie::None, Lie::Unwritable, Lie::Broken, Lie::Unflushed][roll(4) as usize];
             let (hub, client) = (roll(3) as usize, roll(3) as usize);
             match roll(4) {
                 0 => cast.hub_uplinks[hub][client].set_lie(lie),
@@ -230,7 +281,7 @@ fn whatever_storage_failed_nothing_stays_out_of_use() {
             if seed % 2 == 0 {
                 let further = cast.further.borrow();
                 let table = &further[roll(further.len() as u64) as usize];
-                let lie = [Lie::None, Lie::Unwritable, Lie::Broken][roll(3) as usize];
+                let lie = [Lie::None, Lie::Unwritable, Lie::Broken, Lie::Unflushed][roll(4) as usize];
                 if roll(2) == 0 { &table.at_hub } else { &table.at_client }.set_lie(lie);
             }
             let suite = KeySuite::ALL[roll(3) as usize];
