@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Result as IoResult};
+use std::io::{Error as IoError, ErrorKind, Read as _, Result as IoResult};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::atomic::{parent, sync_directory};
@@ -44,7 +45,11 @@ pub(crate) fn erase_all<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result
             Err(error) => failed = failed.and(Err(error)),
         }
     }
-    directories.into_iter().try_for_each(sync_directory)?;
+    for directory in directories {
+        // All of it is spent: where this fails, a loss of power may leave a part of a file under its name. That is the lesser harm.
+        let synced = sync_directory(directory);
+        failed = failed.and(synced);
+    }
     for (file, aside) in leaving {
         let erased = wipe(&file).and_then(|()| remove(&aside)).with_context(|| cannot_erase(&aside));
         failed = failed.and(erased);
@@ -65,8 +70,11 @@ fn leave(path: &Path) -> IoResult<Option<(File, PathBuf)>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    fs::rename(path, &aside)?;
-    Ok(Some((file, aside)))
+    match fs::rename(path, &aside) {
+        // Another process erases it, too.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        renamed => renamed.map(|()| Some((file, aside))),
+    }
 }
 
 /// What a file is called while it is erased. Of the longest names the end gives way.
@@ -126,11 +134,7 @@ fn is_erasing(name: &OsStr) -> bool {
 ///
 /// Where the same file has another name, it is in use under that: a crash came when it had just got it, and only this name goes.
 pub(super) fn wipe_left(path: &Path) -> IoResult<bool> {
-    let stands = || match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        metadata => metadata.map(|metadata| metadata.is_file().then_some((metadata.dev(), metadata.ino()))),
-    };
-    let Some(there) = stands()? else { return Ok(false) };
+    let Some(there) = standing(path)? else { return Ok(false) };
     let file = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         file => file?,
@@ -140,14 +144,32 @@ pub(super) fn wipe_left(path: &Path) -> IoResult<bool> {
     }
     let metadata = file.metadata()?;
     // Whoever had it locked may have given it its name since.
-    if (metadata.dev(), metadata.ino()) != there || stands()? != Some(there) {
+    if (metadata.dev(), metadata.ino()) != there || standing(path)? != Some(there) {
         return Ok(false);
     }
     if metadata.nlink() == 1 {
+        // A process that was killed may not have made it durable that the file has left its name, or another has taken it.
+        File::open(parent(path))?.sync_all()?;
         wipe(&file)?;
     }
     remove(path)?;
     Ok(true)
+}
+
+/// The file to which a name leads; `None`: there is none. A link that another user made is not followed: where others may write, it could
+/// lead to any file.
+fn standing(path: &Path) -> IoResult<Option<(u64, u64)>> {
+    let look = || {
+        let name = fs::symlink_metadata(path)?;
+        if name.is_symlink() && name.uid() != geteuid().as_raw() {
+            return Err(IoError::new(ErrorKind::PermissionDenied, "a link that another user made is there"));
+        }
+        fs::metadata(path)
+    };
+    match look() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        metadata => metadata.map(|metadata| metadata.is_file().then_some((metadata.dev(), metadata.ino()))),
+    }
 }
 
 /// Finishes what a crash left of the erasure of a file that somebody names: no start looks for it. Whether there was something.
@@ -183,6 +205,7 @@ fn is_zero(octets: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::store::partial::Partial;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn names(directory: &Path) -> Vec<String> {
         let name = |entry: IoResult<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
@@ -261,6 +284,69 @@ mod tests {
         assert_eq!(names(directory.path()), left);
         for name in ["order", "skex.json", "hub-1.provision.partial"] {
             assert_eq!(fs::read(place(name)).unwrap(), [7], "{name}");
+        }
+    }
+
+    /// Who runs as root meets links of others here.
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, precious) = (directory.path().join("key"), elsewhere.path().join("precious"));
+        fs::write(&precious, [7; 32]).unwrap();
+        let left = aside(&path);
+        std::os::unix::fs::symlink(&precious, &left).unwrap();
+        if std::os::unix::fs::lchown(&left, Some(geteuid().as_raw().wrapping_add(1)), None).is_err() {
+            return;
+        }
+        assert!(finish_erasing(&path).is_err());
+        assert!(read_unspent(&path, 32).is_err());
+        finish(directory.path());
+        fs::write(&path, [7; 32]).unwrap();
+        assert!(format!("{:#}", erase(&path).unwrap_err()).contains("another user"));
+        let name = directory.path().join("order");
+        let partial = crate::store::partial::of_process(&name);
+        fs::rename(&left, &partial).unwrap();
+        assert!(Partial::of(&name).is_err());
+        assert_eq!(fs::read(&precious).unwrap(), [7; 32]);
+        assert_eq!(fs::read(&path).unwrap(), [7; 32]);
+        // One's own is what an erasure left that began at a link.
+        fs::remove_file(&partial).unwrap();
+        std::os::unix::fs::symlink(&precious, &left).unwrap();
+        assert!(finish_erasing(&path).unwrap());
+        assert_eq!(fs::read(&precious).unwrap(), [0; 32]);
+    }
+
+    /// Root may look into every directory.
+    #[test]
+    fn also_behind_a_directory_that_cannot_be_synced_nothing_stays_readable() {
+        let (blind, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let paths = [blind.path().join("key"), other.path().join("key")];
+        paths.iter().for_each(|path| fs::write(path, [7; 32]).unwrap());
+        let seen = paths.each_ref().map(|path| File::open(path).unwrap());
+        fs::set_permissions(blind.path(), fs::Permissions::from_mode(0o300)).unwrap();
+        let is_root = File::open(blind.path()).is_ok();
+        assert_eq!(erase_all(paths.iter().map(PathBuf::as_path)).is_err(), !is_root);
+        fs::set_permissions(blind.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        for mut file in seen {
+            let mut left = Vec::new();
+            file.read_to_end(&mut left).unwrap();
+            assert_eq!(left, [0; 32]);
+        }
+        assert!(names(blind.path()).is_empty() && names(other.path()).is_empty());
+    }
+
+    #[test]
+    fn two_that_erase_the_same_file_both_succeed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        for _ in 0..300 {
+            fs::write(&path, [7; 32]).unwrap();
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| erase(&path));
+                erase(&path).unwrap();
+                other.join().unwrap().unwrap();
+            });
+            assert!(names(directory.path()).is_empty());
         }
     }
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::atomic::{parent, private, sync_directory};
-use super::erase::wipe;
+use super::erase::{wipe, wipe_left};
 use super::partial::{Partial, of_process};
 
 /// The log of one machine, open for writing.
@@ -147,8 +147,8 @@ impl Log {
             let mut new = Partial::of(&self.path)?;
             new.write(snapshot)?;
             let file = new.file().try_clone()?;
-            // Without it, a crash may leave the old log where no name leads.
-            let _ = fs::hard_link(&self.path, &aside);
+            // Without it, a crash may leave the old log where no name leads. One may have it that could not be overwritten.
+            let _ = wipe_left(&aside).and_then(|_| fs::hard_link(&self.path, &aside));
             new.replace()?;
             Ok(file)
         };
@@ -253,6 +253,27 @@ mod tests {
         old.read_exact_at(&mut kept, 0).unwrap();
         assert_eq!(kept, [0; 20], "the old log is overwritten");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_old_log_that_could_not_be_overwritten_is_with_the_next_snapshot() {
+        let (directory, path) = log_of(&[record(1, b"one")]);
+        let (mut log, _) = Log::open(&path).unwrap();
+        let before = of_process(&path.with_extension("old"));
+        fs::write(&before, [7; 20]).unwrap();
+        let both = [File::open(&before).unwrap(), File::open(&path).unwrap()];
+        log.begin_anew(&record(2, b"all")).unwrap();
+        for old in both {
+            let mut left = [1; 20];
+            old.read_exact_at(&mut left, 0).unwrap();
+            assert_eq!(left, [0; 20]);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        // It is the log itself: a snapshot failed when it had got its second name.
+        fs::hard_link(&path, &before).unwrap();
+        log.begin_anew(&record(3, b"anew")).unwrap();
+        assert_eq!(bodies(&Log::open(&path).unwrap().1), [b"anew"]);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
