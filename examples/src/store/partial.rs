@@ -4,7 +4,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Result, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+#[cfg(target_os = "linux")]
+use rustix::fs::{CWD, RenameFlags};
 
 use super::atomic::private;
 use super::erase::{wipe, wipe_left};
@@ -38,11 +42,11 @@ impl Partial {
     fn under(path: PathBuf, name: &Path) -> Result<Self> {
         wipe_left(&path)?;
         let file = private(OpenOptions::new().read(true).write(true).create_new(true)).open(&path)?;
-        match file.try_lock() {
-            // A start took it for what a crash had left, before it was locked.
-            Err(TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
-            // Some file systems lock nothing. There are no directories of this program on those.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
+        // Some file systems lock nothing. There are no directories of this program on those.
+        let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        // A start took it for what a crash had left, before it was locked; and may be through with it.
+        if is_taken || file.metadata()?.nlink() == 0 {
+            return Err(ErrorKind::WouldBlock.into());
         }
         Ok(Self { file, path, name: name.to_owned(), is_named: false })
     }
@@ -66,9 +70,21 @@ impl Partial {
 
     /// Takes its name, which must be nobody's: unlike a rename, a link never takes the place of a file that came meanwhile.
     pub(crate) fn create(mut self) -> Result<()> {
-        fs::hard_link(&self.path, &self.name)?;
-        self.is_named = true;
-        fs::remove_file(&self.path)
+        match fs::hard_link(&self.path, &self.name) {
+            // Some file systems have no second names, those of sticks above all.
+            #[cfg(target_os = "linux")]
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                let (from, to) = (self.path.as_path(), self.name.as_path());
+                rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+                self.is_named = true;
+                Ok(())
+            }
+            linked => {
+                linked?;
+                self.is_named = true;
+                fs::remove_file(&self.path)
+            }
+        }
     }
 }
 
@@ -100,6 +116,8 @@ pub(super) fn is_partial(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::sync::atomic::AtomicBool;
+    use core::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn a_file_that_gets_no_name_leaves_nothing_behind_not_even_what_it_had() {
@@ -119,6 +137,34 @@ mod tests {
         assert!(partial.create().is_err());
         assert_eq!(fs::read(&name).unwrap(), [8]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    /// Else the name would be looked for when the file is to get its own, and another of that name would be taken for it.
+    #[test]
+    fn a_file_that_a_start_erased_before_it_was_locked_is_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("key");
+        let (is_over, is_lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    crate::store::finish(directory.path());
+                }
+            });
+            let begun: Vec<Result<()>> = (0..2000)
+                .map(|_| {
+                    Partial::of(&name)
+                        .map(|partial| partial.replace().unwrap_or_else(|_| is_lost.store(true, Relaxed)))
+                })
+                .collect();
+            is_over.store(true, Relaxed);
+            // The start is at it still.
+            let known = [ErrorKind::WouldBlock, ErrorKind::AlreadyExists];
+            assert!(
+                begun.iter().all(|one| one.as_ref().err().is_none_or(|error| known.contains(&error.kind())))
+            );
+        });
+        assert!(!is_lost.into_inner());
     }
 
     #[test]
