@@ -276,11 +276,7 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
     if here.exists() {
         bail!("{} waits to be taken in: start the hub, or import it, first", here.display());
     }
-    let made = make(&provision, &own.initial_key, &here, out, &mut entropy)?;
-    out.map_or(Ok(()), |out| sync_directory(parent(out)))?;
-    // The hub's side takes its name last: a hub that runs looks for it.
-    made.create().with_context(|| format!("cannot give {} its name", here.display()))?;
-    sync_directory(directory)?;
+    make(&provision, &own.initial_key, &here, out, &mut entropy)?.take_names()?;
     println!("made table {number} in both directions, {table_size} octets each");
     match out {
         Some(out) => {

@@ -13,25 +13,41 @@ use zeroize::Zeroizing;
 
 use super::{copied, identity_of_table, link_name};
 use crate::entropy::Entropy;
-use crate::store::atomic::{private, write_private};
+use crate::store::atomic::{parent, private, sync_directory, write_private};
 use crate::store::{Partial, TableWriter, TablesIn, table_name};
 
-/// Writes a provisioning file with fresh pads for the end `here`, which gets its name from the caller, and for the other end to `out`, which
-/// must not exist. Durable when this returns, except for the names of the files.
-pub(crate) fn make(
+/// The two ends of a provisioning file that have no names yet.
+pub(crate) struct Made<'a>(Vec<(Partial, &'a Path)>);
+
+impl Made<'_> {
+    /// Gives them their names, durably. That of this end comes last: a hub that runs looks for it.
+    pub(crate) fn take_names(self) -> Result<()> {
+        self.0.into_iter().rev().try_for_each(|(partial, name)| {
+            partial.create().with_context(|| format!("cannot give {} its name", name.display()))?;
+            sync_directory(parent(name))
+        })
+    }
+}
+
+/// Writes a provisioning file with fresh pads for the end `here`, and for the other end to `out`; neither may exist. Where that fails,
+/// nothing of them stays.
+pub(crate) fn make<'a>(
     provision: &Provision,
     initial_key: &SecretBytes<32>,
-    here: &Path,
-    out: Option<&Path>,
+    here: &'a Path,
+    out: Option<&'a Path>,
     entropy: &mut Entropy,
-) -> Result<Partial> {
-    let partial = Partial::of(here).with_context(|| format!("cannot make {}", here.display()))?;
-    let own = partial.file().try_clone().with_context(|| format!("cannot make {}", here.display()))?;
-    let mut ends = vec![Receiving::File(own, here)];
-    ends.extend(out.map(Receiving::file).transpose()?);
+) -> Result<Made<'a>> {
+    let (mut made, mut ends) = (Vec::new(), Vec::new());
+    for path in [here].into_iter().chain(out) {
+        let cannot = || format!("cannot make {}", path.display());
+        let partial = Partial::of(path).with_context(cannot)?;
+        ends.push(Receiving::File(partial.file().try_clone().with_context(cannot)?, path));
+        made.push((partial, path));
+    }
     pour(provision, initial_key, &mut ends, entropy)?;
     ends.iter().try_for_each(Receiving::sync)?;
-    Ok(partial)
+    Ok(Made(made))
 }
 
 /// Where an end of a link gets its keys and tables.

@@ -131,6 +131,24 @@ fn more_tables_are_made_after_a_command_that_was_killed_in_the_middle() {
     assert!(hub.join("alice.uplink.1.table").exists());
 }
 
+#[test]
+fn without_room_nothing_stays_of_a_provisioning_file_and_the_command_can_be_given_again() {
+    let network = Network::new(2, "4KiB");
+    let (hub, out) = (network.of("hub-1"), network.beside("out"));
+    let beside = || fs::read_dir(network.beside("")).unwrap().count();
+    let add = ["provision", "add", "--dir", text(&hub), "--client", "alice", "--table-size", "1MiB"];
+    let tag = "ab".repeat(16);
+    let enrol = ["hub", "--dir", text(&hub), "enrol", "carol", "--tag", &tag, "--table-size", "1MiB"];
+    for command in [&add[..], &enrol] {
+        let before = (beside(), files(&hub).len());
+        let command = || command.iter().copied().chain(["--out", text(&out)]);
+        start_with_short_files(command()).end().refused(&["cannot write"]);
+        assert_eq!((beside(), files(&hub).len()), before);
+        run(command()).succeeded();
+        fs::remove_file(&out).unwrap();
+    }
+}
+
 /// What a user names lies where no start looks: the same command erases it, and takes it for nothing.
 #[test]
 fn a_secret_that_was_being_erased_is_erased_by_the_same_command() {

@@ -19,7 +19,7 @@ use crate::entropy::Entropy;
 use crate::provisioning::{Known, await_order, check, import, make, orders};
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
-use crate::store::atomic::{check_private, parent, sync_directory};
+use crate::store::atomic::{check_private, sync_directory};
 
 const ORDER: &str = "enrol";
 
@@ -86,10 +86,7 @@ fn write(link: &LinkIdentity, table_size: u64, order: &Path, out: &Path) -> Resu
     let own = SecretBytes::copied_from(initial_key.expose());
     let provision =
         Provision::new(*link, Some(own), both_tables(0, Origin::OutOfBand, elements(table_size)))?;
-    let made = make(&provision, &initial_key, order, Some(out), &mut entropy)?;
-    sync_directory(parent(out))?;
-    made.create().with_context(|| format!("cannot give {} its name", order.display()))?;
-    sync_directory(parent(order))
+    make(&provision, &initial_key, order, Some(out), &mut entropy)?.take_names()
 }
 
 /// The machine finds the client at its next start.
