@@ -6,6 +6,7 @@ use skex_core::{SecretBytes, SecretVec};
 
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::tables::Place;
+use crate::onetime::MessageTagKey;
 
 /// Elements at the head of a block that are keys: two for the answer's tag, two for the message's.
 pub(crate) const KEY_ELEMENTS: u32 = 4;
@@ -73,6 +74,13 @@ impl Block {
     pub(super) fn read<P: Pad>(table: &P, place: Place, pad_elements: u32) -> Result<Self, PadError> {
         BlockKeys::read(table, place, pad_elements)?.with_pad(table)
     }
+}
+
+/// The key at the head of a lease, that of its grant's tag. [`PadError::Erased`] where it is gone.
+pub(super) fn head<P: Pad>(table: &P, start: u32) -> Result<MessageTagKey, PadError> {
+    let mut key = SecretBytes::<32>::zeroed();
+    table.read(start, key.expose_mut())?;
+    MessageTagKey::from_pad(key.expose()).map_err(|_| PadError::Erased)
 }
 
 /// Whether an element of these octets is all zero, which no unused element is but for a chance of 2^-128.

@@ -6,7 +6,7 @@ use core::fmt;
 use skex_core::{SecretBytes, SecretVec};
 use skex_wire::dske::{MAX_DSKE_KEY_LEN, block_elements};
 
-use super::block::{Block, BlockKeys, KEY_ELEMENTS, has_erased_element};
+use super::block::{Block, BlockKeys, KEY_ELEMENTS, has_erased_element, head};
 use super::health::Health;
 use super::pad::{ELEMENT_LEN, Pad, PadError};
 use super::ranges::Ranges;
@@ -226,9 +226,7 @@ impl<P: Pad> Incoming<P> {
 
     /// The key at the head of a lease, for the tag of its grant.
     pub(super) fn head(&mut self, start: u32) -> Result<MessageTagKey, PadError> {
-        let mut key = SecretBytes::<32>::zeroed();
-        self.health.of(self.pad.read(start, key.expose_mut()))?;
-        MessageTagKey::from_pad(key.expose()).map_err(|_| PadError::Erased)
+        self.health.of(head(&self.pad, start))
     }
 
     /// Reads the keys of the block at `index` without using it: the caller verifies its tag, then calls [`Self::take`].

@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use skex_core::SecretBytes;
 use skex_wire::dske::{LeaseGrant, Tagged};
 
-use super::block::{Block, KEY_ELEMENTS};
+use super::block::{Block, KEY_ELEMENTS, head};
 use super::health::Health;
 use super::pad::{Pad, PadError};
 use super::tables::{Half, Place, RETIRED};
@@ -244,7 +244,7 @@ impl<P: Pad> Outgoing<P> {
         // Without the key at its head the grant could not be taken when it is repeated, and each that is asked for instead is lost like it. None of
         // what was to be erased was ever used.
         if let Err(error) = erased
-            && !self.is_erased(grant.start)
+            && !matches!(head(&self.pad, grant.start), Err(PadError::Erased))
         {
             return Err(error.into());
         }
@@ -259,13 +259,6 @@ impl<P: Pad> Outgoing<P> {
             self.leases = leases.into_boxed_slice();
         }
         Ok(if whole { Granted::Whole } else { Granted::Part })
-    }
-
-    /// Whether the key that begins here is gone.
-    fn is_erased(&self, start: u32) -> bool {
-        let mut key = SecretBytes::<32>::zeroed();
-        let read = self.pad.read(start, key.expose_mut());
-        read == Err(PadError::Erased) || read.is_ok() && MessageTagKey::from_pad(key.expose()).is_err()
     }
 
     /// Whether this end's store is older than what the receiver knows; said once.
