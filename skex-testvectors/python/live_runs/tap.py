@@ -28,6 +28,8 @@ class Tap:
         # The elements of blocks of shares, which are erased at both ends when they were used.
         self.shares: set[Element] = set()
         self.faults: list[str] = []
+        # How many messages were in each envelope with several, by direction.
+        self.several: dict[bool, list[int]] = {True: [], False: []}
 
     def lose(self, there: bool, octets: bytes) -> bool:
         """For a relay: nothing is lost."""
@@ -49,7 +51,11 @@ class Tap:
             case wire.Hello():
                 self._hellos.insert(0, message.salt)
             case wire.Sealed():
-                self._look_inside(there, self._open(there, message))
+                messages = wire.each(self._open(there, message))
+                if len(messages) > 1:
+                    self.several[there].append(len(messages))
+                for inner in messages:
+                    self._look_inside(there, inner)
 
     def _open(self, there: bool, message: wire.Sealed) -> bytes:
         for keys in self._sessions:

@@ -321,15 +321,14 @@ class Client:
                         task.new_session(hub)
                 elif self._fetch_due[hub] > now + FIRST_WAIT:
                     self._fetch_due[hub] = max(self._fetch_due[hub], min(now + FETCH_EVERY, self._fetch_by[hub]))
-                try:
-                    self._inner(now, hub, inner)
-                except DecodeError:
-                    pass
+                for octets, number, one in link.messages(inner):
+                    self._inner(now, hub, octets, number, one)
+                    # Before the next one: a key that is confirmed hears no more.
+                    self._step(now)
         self._step(now)
 
-    def _inner(self, now: float, hub: int, octets: bytes) -> None:
+    def _inner(self, now: float, hub: int, octets: bytes, number: int | None, message: wire.Inner) -> None:
         ends = self.ends[hub]
-        number, message = link.decode_inner(octets)
         match message:
             case wire.LeaseRequest():
                 receiver = ends.receivers.get(message.table)

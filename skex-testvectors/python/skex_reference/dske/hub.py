@@ -303,10 +303,8 @@ class Hub:
                 if seal.proves_next():
                     self._persist()
                     self.effects.append(InitialKeyReplaced(client_id))
-            try:
-                self._inner(now, client_id, inner)
-            except DecodeError:
-                pass
+            for octets, number, one in link.messages(inner):
+                self._inner(now, client_id, octets, number, one)
             return client_id
         if isinstance(message, wire.Hello) and not isinstance(message, wire.HelloReply):
             reply = seal.hello(message)
@@ -326,9 +324,8 @@ class Hub:
         for refill in self._refills[client_id]:
             refill.acknowledged, refill.sent, refill.backoff = 0, 0, Backoff(now)
 
-    def _inner(self, now: float, client_id: int, octets: bytes) -> None:
+    def _inner(self, now: float, client_id: int, octets: bytes, number: int | None, message: wire.Inner) -> None:
         ends = self._ends[client_id]
-        number, message = link.decode_inner(octets)
         match message:
             case wire.LeaseRequest():
                 answer = ends.grant(message)

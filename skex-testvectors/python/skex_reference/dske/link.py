@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..octets import xor
+from ..octets import DecodeError, xor
 from ..suites import SUITES, NotAuthentic, Suite, equal
 from . import envelope, epochs, ledger, wire
 from .envelope import ReplayWindow, SessionKeys
@@ -501,6 +501,20 @@ def ends_of(config: LinkConfig, sends: int, stored: dict[str, Any]) -> Ends:
         granted_refilled=stored.get("grantedRefilled", False),
         granted_before=stored.get("grantedBefore", False),
     )
+
+
+def messages(inner: bytes) -> Iterator[tuple[bytes, int | None, wire.Inner]]:
+    """What an envelope brought: the octets of each message, its number in an epoch, and what it says. What is refused is left out: one
+    message, or all of a SEVERAL whose frame is wrong."""
+    try:
+        several = wire.each(inner)
+    except DecodeError:
+        return
+    for octets in several:
+        try:
+            yield octets, *decode_inner(octets)
+        except DecodeError:
+            pass
 
 
 def decode_inner(octets: bytes) -> tuple[int | None, wire.Inner]:

@@ -62,7 +62,8 @@ class Observer:
         link = self._links[hub]
         message = wire.decode_outer(octets)
         if isinstance(message, wire.Sealed):
-            self._look_inside(link, direction, self._open(link, direction, message))
+            for inner in wire.each(self._open(link, direction, message)):
+                self._look_inside(link, direction, inner)
         elif isinstance(message, wire.HelloReply):
             link.salts[1] = message.salt
         elif isinstance(message, wire.Hello):

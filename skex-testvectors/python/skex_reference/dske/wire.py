@@ -447,6 +447,25 @@ class Refilled:
         return u8(self.TYPE) + u8(self.direction) + u16(self.table) + u32(self.next)
 
 
+@dataclass(frozen=True)
+class Several:
+    """Messages about keys that share an envelope. What is in each of them is for its own decoder to judge."""
+
+    TYPE: ClassVar[int] = 14
+    LONGEST: ClassVar[int] = 8192
+    FRAME: ClassVar[int] = 2
+    # UPLOAD, DELIVERY, ANSWER, BUSY, CONFIRM, and what is sealed in epochs.
+    ADMITTED: ClassVar[frozenset[int]] = frozenset((4, 5, 6, 7, 8, 11, 12, 13))
+    messages: tuple[bytes, ...]
+
+    @staticmethod
+    def admits(message: bytes) -> bool:
+        return bool(message) and message[0] in Several.ADMITTED
+
+    def encode(self) -> bytes:
+        return u8(self.TYPE) + b"".join(u16(len(message)) + message for message in self.messages)
+
+
 Inner = (
     LeaseRequest
     | LeaseGrant
@@ -461,6 +480,7 @@ Inner = (
     | Refilled
     | Command
     | Outcome
+    | Several
 )
 
 
@@ -523,6 +543,8 @@ def decode_inner(octets: bytes) -> Inner:
         message = _decode_command(kind, reader)
     elif kind == Outcome.TYPE:
         message = _decode_outcome(reader)
+    elif kind == Several.TYPE:
+        message = _decode_several(reader)
     else:
         raise DecodeError("unknown type")
     reader.end()
@@ -622,6 +644,28 @@ def _decode_outcome(reader: Reader) -> Outcome:
         found = Found(rest.take(16), _decode_offer(rest) if rest.left else None)
     rest.end()
     return Outcome(table, index, status, found, reader.take(TAG))
+
+
+def _decode_several(reader: Reader) -> Several:
+    if 1 + reader.left > Several.LONGEST:
+        raise DecodeError("more than 8192 octets")
+    messages = []
+    while reader.left:
+        messages.append(reader.take(reader.number(Several.FRAME)))
+    if len(messages) < 2:
+        raise DecodeError("two messages at least")
+    if not all(map(Several.admits, messages)):
+        raise DecodeError("nothing, or a message that may not be there")
+    return Several(tuple(messages))
+
+
+def each(octets: bytes) -> tuple[bytes, ...]:
+    """The messages in an envelope, none of which is decoded: one, or those of a SEVERAL."""
+    if octets[:1] != u8(Several.TYPE):
+        return (octets,)
+    several = decode_inner(octets)
+    assert isinstance(several, Several)
+    return several.messages
 
 
 def _decode_refill(reader: Reader) -> Refill:

@@ -138,6 +138,8 @@ def inner_to(message: wire.Inner) -> Json:
                 "found": found,
                 "tag": message.tag.hex(),
             }
+        case wire.Several():
+            return {"type": "SEVERAL", "messages": [octets.hex() for octets in message.messages]}
 
 
 def _command_to(message: wire.Command) -> Json:
@@ -276,6 +278,8 @@ def inner_from(fields: Json, tag: bytes) -> wire.Inner:
                 bytes.fromhex(fields["found"]["client"]), _offer_from(fields["found"]["offer"])
             )
             return wire.Outcome(fields["table"], fields["index"], fields["status"], found, tag)
+        case "SEVERAL":
+            return wire.Several(tuple(map(bytes.fromhex, fields["messages"])))
     raise DecodeError("no such type")
 
 
