@@ -11,6 +11,7 @@ from typing import Any
 from skex_reference.dske import client as clients
 from skex_reference.dske import hub as hubs
 from skex_reference.dske import wire
+from skex_reference.dske.leaving import Persist
 from skex_reference.dske.link import LinkConfig
 from skex_reference.suites import SUITES
 
@@ -48,8 +49,10 @@ Datagram = tuple[str, str, bytes]
 class World:
     """Three hubs, and two clients of each. Whatever is to be durable is at once, and what is sent arrives at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, datagram: int = 0) -> None:
+        """Messages share a datagram of so many octets; or each has its own, so that its length tells what it is."""
         self.now = 0.0
+        self._datagram = datagram
         self._random = Random(1)
         self._links = {(hub, client): self._made(hub, client, client) for hub in range(3) for client in (ALICE, BOB)}
         self._stored: dict[str, dict[str, Any]] = {}
@@ -81,12 +84,14 @@ class World:
     def hub_config(self, hub: int) -> hubs.HubConfig:
         links = [self._links[hub, client][0] for client in (ALICE, BOB)]
         served = {link.client_id: hubs.ClientConfig(link, frozenset(TAGS)) for link in links}
-        return hubs.HubConfig(bytes([hub]) * 16, hub + 1, served)
+        return hubs.HubConfig(bytes([hub]) * 16, hub + 1, served, datagram=self._datagram)
 
     def _client(self, client: int) -> clients.Client:
         own = tuple(clients.HubOfClient(self._links[hub, client][1], hub + 1) for hub in range(3))
         demands = client in self.demanding
-        config = clients.ClientConfig(TAGS[client], own, frozenset(TAGS), information_theoretic=demands)
+        config = clients.ClientConfig(
+            TAGS[client], own, frozenset(TAGS), information_theoretic=demands, datagram=self._datagram
+        )
         return clients.Client(config, self._stored.get(f"client {client}", {}), self._octets, self.now)
 
     def restart_client(self, client: int) -> None:
@@ -130,22 +135,20 @@ class World:
 
     def _do(self) -> None:
         for hub, machine in enumerate(self.hubs):
-            for effect in machine.effects:
-                if isinstance(effect, hubs.Persist):
+            for effect in machine.take_effects():
+                if isinstance(effect, Persist):
                     self._stored[f"hub {hub}"] = effect.stored
                 elif isinstance(effect, hubs.Send):
                     owner = next(client for client in (ALICE, BOB) if self._links[hub, client][0].client_id == effect.client_id)
                     self._on_the_way.append((f"hub {hub}", f"client {owner}", effect.octets))
-            machine.effects.clear()
         for client, ours in enumerate(self.clients):
-            for told in ours.effects:
-                if isinstance(told, clients.Persist):
+            for told in ours.take_effects():
+                if isinstance(told, Persist):
                     self._stored[f"client {client}"] = told.stored
                 elif isinstance(told, clients.Send):
                     self._on_the_way.append((f"client {client}", f"hub {told.hub}", told.octets))
                 else:
                     self.told[client].append(told)
-            ours.effects.clear()
 
     def request(self, lifetime: int = 600) -> bytes:
         return self.clients[ALICE].request_key(self.now, TAGS[BOB], 2, 32, lifetime)
@@ -212,7 +215,7 @@ class Revocations(unittest.TestCase):
             hub.revoke(world.now, BOB)
         world.deliver()
         config = world.hub_config(0)
-        self.assertIn(hubs.Revoked(BOB), hubs.Hub(config, world.stored(0), bytes, world.now).effects)
+        self.assertIn(hubs.Revoked(BOB), hubs.Hub(config, world.stored(0), bytes, world.now).take_effects())
         own = config.clients[BOB]
         other = replace(own, link=replace(own.link, client_tag=b"\xc0" * 16))
         config = replace(config, clients={**config.clients, BOB: other})

@@ -1,11 +1,18 @@
-"""Several messages in one datagram."""
+"""Several messages in one datagram: the frame, what shares one, and clients and hubs that make and take them."""
 
 from __future__ import annotations
 
 import unittest
+from collections.abc import Callable
+from unittest import mock
 
+from skex_reference.dske import client as clients
+from skex_reference.dske import hub as hubs
 from skex_reference.dske import link, wire
+from skex_reference.dske.leaving import DATAGRAM, Persist, Unsealed, leaving
 from skex_reference.octets import DecodeError, u16
+
+from .test_dske import ALICE, BOB, TAGS, World
 
 BUSY = [wire.Busy(0, index).encode() for index in range(4)]
 FETCH = wire.Fetch().encode()
@@ -56,6 +63,169 @@ class Frame(unittest.TestCase):
             return isinstance(wire.decode_inner(octets), wire.Several)
         except DecodeError:
             return False
+
+
+def unsealed(message: bytes, to: int = 0, session: str = "now", room: int = 100) -> Unsealed:
+    return Unsealed(to, session, room, [message])
+
+
+class Gathering(unittest.TestCase):
+    def left(self, *wanted: Unsealed | Persist) -> list[bytes | Persist]:
+        def seal(one: Unsealed) -> bytes | None:
+            return one.inner if one.session == "now" else None
+
+        return leaving(wanted, seal)
+
+    def test_messages_for_one_end_share_a_datagram_in_their_order(self) -> None:
+        here, there = [unsealed(message) for message in BUSY[:3]], unsealed(BUSY[3], to=1)
+        self.assertEqual(self.left(here[0], there, here[1], here[2]), [framed(*BUSY[:3]), BUSY[3]])
+
+    def test_what_is_about_no_key_goes_alone(self) -> None:
+        left = self.left(unsealed(FETCH), unsealed(BUSY[0]), unsealed(FETCH), unsealed(BUSY[1]))
+        self.assertEqual(left, [FETCH, framed(BUSY[0], BUSY[1]), FETCH])
+
+    def test_what_waits_for_the_store_goes_with_that_alone(self) -> None:
+        """Of several states the last one is stored, before whatever waits for any."""
+        first, last = Persist({"state": 1}), Persist({"state": 2})
+        left = self.left(unsealed(BUSY[0]), first, unsealed(BUSY[1]), last, unsealed(BUSY[2]))
+        self.assertEqual(left, [BUSY[0], last, framed(BUSY[1], BUSY[2])])
+        same = Persist({"state": 2})
+        self.assertEqual(self.left(same, last), [last])
+
+    def test_a_datagram_has_room(self) -> None:
+        both = len(framed(BUSY[0], BUSY[1]))
+        for room, shared in ((both, True), (both - 1, False), (-25, False)):
+            left = self.left(*(unsealed(message, room=room) for message in BUSY[:2]))
+            self.assertEqual(left, [framed(*BUSY[:2])] if shared else BUSY[:2])
+        long = UPLOAD.ljust(5000, b"\0")
+        left = self.left(*(unsealed(message, room=60000) for message in (long, long, BUSY[0])))
+        self.assertEqual(left, [long, framed(long, BUSY[0])])
+
+    def test_nothing_leaves_under_another_session(self) -> None:
+        earlier = [unsealed(message, session="before") for message in BUSY[:2]]
+        self.assertEqual(self.left(*earlier, unsealed(BUSY[2])), [BUSY[2]])
+
+
+class Keys(unittest.TestCase):
+    def setUp(self) -> None:
+        self.world = World(DATAGRAM)
+        self.lengths: list[int] = []
+
+        def is_lost(datagram: tuple[str, str, bytes]) -> bool:
+            if isinstance(wire.decode_outer(datagram[2]), wire.Sealed):
+                self.lengths.append(len(datagram[2]))
+            return False
+
+        self.world.is_lost = is_lost
+
+    def ask(self, count: int, suite: int = 1) -> set[bytes]:
+        """Their ids."""
+        alice = self.world.clients[ALICE]
+        return {alice.request_key(self.world.now, TAGS[BOB], 2, 32, suite=suite) for _ in range(count)}
+
+    def keys(self, client: int) -> dict[bytes, bytes]:
+        told = self.world.told[client]
+        return {one.key_id: one.key for one in told if isinstance(one, clients.Confirmed | clients.Received)}
+
+    def have(self, asked: set[bytes]) -> None:
+        self.assertEqual(self.keys(ALICE), self.keys(BOB))
+        self.assertEqual(set(self.keys(ALICE)), asked)
+        self.assertEqual(len(set(self.keys(ALICE).values())), len(asked))
+
+    def spoil(self, client: int, change: Callable[[list[bytes]], list[bytes]]) -> None:
+        """Whatever this client puts together."""
+        machine = self.world.clients[client]
+        sealed = machine._sealed
+
+        def changed(unsealed: Unsealed) -> clients.Send | None:
+            if len(unsealed.messages) > 1:
+                unsealed.messages = change(unsealed.messages)
+            return sealed(unsealed)
+
+        machine._sealed = changed  # type: ignore[method-assign]
+
+    def test_many_keys_at_once_take_fewer_datagrams_than_messages(self) -> None:
+        for suite in (1, 2):
+            self.setUp()
+            messages = 0
+
+            def counted(inner: bytes) -> list[tuple[bytes, int | None, wire.Inner]]:
+                nonlocal messages
+                came = list(read(inner))
+                messages += len(came)
+                return came
+
+            read = link.messages
+            with mock.patch.object(link, "messages", counted):
+                asked = self.ask(16, suite)
+                self.world.run(5)
+            self.have(asked)
+            self.assertLess(len(self.lengths), messages // 2)
+            self.assertLessEqual(max(self.lengths), DATAGRAM)
+
+    def test_a_message_that_is_refused_disturbs_no_other(self) -> None:
+        """One that is no message, one that goes the other way, one that answers nothing, one of a tag that is wrong, and one twice."""
+        confirm = wire.Confirm(bytes(16), bytes(16), wire.Confirmation(b"\0", b"\0", bytes(16))).encode()
+        answer = wire.Answer(9, 9, 0, None, bytes(16)).encode()
+
+        def among(messages: list[bytes]) -> list[bytes]:
+            forged = messages[0][:-1] + bytes([messages[0][-1] ^ 1])
+            return [UPLOAD, forged, *messages[:1], BUSY[0] + b"\0", confirm, *messages, answer, bytes([13])]
+
+        self.spoil(ALICE, among)
+        self.spoil(BOB, among)
+        asked = self.ask(16)
+        self.world.run(5)
+        self.have(asked)
+
+    def test_of_a_frame_that_is_wrong_nothing_is_handled(self) -> None:
+        """With a SEVERAL in it, or a message of no octets. What it held is there once it comes as it should."""
+        for is_nested in (True, False):
+            self.setUp()
+            wrong = True
+
+            def spoilt(messages: list[bytes]) -> list[bytes]:
+                behind = framed(*messages) if is_nested else b""
+                return [*messages, behind] if wrong else messages
+
+            self.spoil(ALICE, spoilt)
+            asked = self.ask(16)
+            self.world.run(3)
+            self.assertLess(len(self.keys(ALICE)), 16)
+            wrong = False
+            self.world.run(20)
+            self.have(asked)
+
+    def test_what_was_gathered_leaves_under_no_other_session(self) -> None:
+        """Uploads that a client has made and not sent when its session ends come in the next one, in other blocks."""
+        alice, ended = self.world.clients[ALICE], 0
+        take = alice.take_effects
+
+        def take_later() -> list[clients.Effect]:
+            nonlocal ended
+            made = [one.to for one in alice.effects if isinstance(one, Unsealed) and one.messages[0][:1] == UPLOAD]
+            if ended or 0 not in made:
+                return take()
+            ended = made.count(0)
+            alice.restart(self.world.now, 0)
+            left = take()
+            self.assertEqual({one.hub for one in left if isinstance(one, clients.Send)}, set(made) - {0})
+            return left
+
+        alice.take_effects = take_later  # type: ignore[method-assign]
+        asked = self.ask(4)
+        self.world.run(5)
+        self.assertGreater(ended, 1)
+        self.have(asked)
+
+    def test_a_hub_drops_what_it_gathered_for_who_is_revoked(self) -> None:
+        self.world.run(1)
+        hub = self.world.hubs[0]
+        hub._send(BOB, BUSY[0])
+        hub._send(ALICE, BUSY[1])
+        hub.revoke(self.world.now, BOB)
+        left = [one.client_id for one in hub.take_effects() if isinstance(one, hubs.Send)]
+        self.assertEqual(left, [ALICE])
 
 
 if __name__ == "__main__":

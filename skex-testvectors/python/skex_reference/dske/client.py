@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..octets import DecodeError
-from . import link, look_up, wire
+from . import leaving, link, look_up, wire
 from .commands import Task
 from .initiator import Request
+from .leaving import Persist, Unsealed
 from .link import AWAIT_REPLY, FETCH_BY, FETCH_EVERY, FIRST_WAIT, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
 from .ledger import Table
 from .responder import Responder
@@ -43,11 +44,8 @@ class ClientConfig:
     maximum_lifetime: int = 65535
     # The suites that are accepted of others.
     suites: tuple[int, ...] = (1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Persist:
-    stored: dict[str, Any]
+    # Octets of a datagram up to which messages for one hub share it; with 0 each has its own.
+    datagram: int = leaving.DATAGRAM
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class Client:
     def __init__(
         self, config: ClientConfig, stored: Mapping[str, Any], random: Callable[[int], bytes], now: float
     ) -> None:
-        self.effects: list[Effect] = []
+        self.effects: list[Effect | Unsealed] = []
         self.config = config
         self.random = random
         random(8)
@@ -249,6 +247,15 @@ class Client:
         self.effects.append(Retired(hub, direction, table))
         self.restart(now, hub)
 
+    def take_effects(self) -> list[Effect]:
+        """What is to be done since somebody asked last."""
+        wanted, self.effects = self.effects, []
+        return leaving.leaving(wanted, self._sealed)
+
+    def _sealed(self, unsealed: Unsealed) -> Send | None:
+        seal = self._envelopes[unsealed.to]
+        return Send(unsealed.to, seal.seal(unsealed.inner)) if seal.session is unsealed.session else None
+
     # ---- what the two roles use
 
     def persist(self) -> None:
@@ -262,9 +269,10 @@ class Client:
         return self._envelopes[hub].state == OPEN
 
     def send(self, hub: int, inner: bytes) -> None:
-        """Seals and sends, if there is a session."""
-        if self._envelopes[hub].state != AWAIT_REPLY:
-            self.effects.append(Send(hub, self._envelopes[hub].seal(inner)))
+        """Sends, if there is a session."""
+        seal = self._envelopes[hub]
+        if seal.session is not None:
+            self.effects.append(Unsealed(hub, seal.session, self.config.datagram - seal.overhead, [inner]))
 
     def ask_for_lease(self, now: float, hub: int, elements: int, worst: int = 1) -> None:
         """Asks, or asks again; only where the hub has answered under the envelope."""

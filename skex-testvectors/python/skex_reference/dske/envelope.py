@@ -81,6 +81,11 @@ def seal(suite: Suite, key: bytes, client_id: int, salt: bytes | None, seq: int,
     return aad + suite.seal(key, nonce(seq), aad, inner)
 
 
+def overhead(salt: bytes | None) -> int:
+    """Octets of a SEALED, or with a salt a SEALED_FRESH, without what it carries."""
+    return len(wire.Sealed(0, salt, 0, b"", bytes(wire.TAG)).encode())
+
+
 def open_sealed(suite: Suite, key: bytes, message: wire.Sealed) -> bytes:
     return suite.open(key, nonce(message.seq), message.aad(), message.ciphertext + message.tag)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..octets import DecodeError
 from . import key as keys
-from . import link, wire
+from . import leaving, link, wire
+from .leaving import Persist, Unsealed
 from .ledger import Table
 from .link import EPOCH_BLOCK, Backoff, Ends, HubEnvelope, LinkConfig, Sending
 
@@ -43,11 +44,8 @@ class HubConfig:
     clients: Mapping[int, ClientConfig]
     # The suites of keys that it relays.
     suites: tuple[int, ...] = (1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Persist:
-    stored: dict[str, Any]
+    # Octets of a datagram up to which messages for one client share it; with 0 each has its own.
+    datagram: int = leaving.DATAGRAM
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class Hub:
     def __init__(
         self, config: HubConfig, stored: Mapping[str, Any], random: Callable[[int], bytes], now: float
     ) -> None:
-        self.effects: list[Effect] = []
+        self.effects: list[Effect | Unsealed] = []
         self._config = config
         self._random = random
         random(8)
@@ -368,9 +366,21 @@ class Hub:
         busy = any(key.share is not None for key in self._keys.values()) or any(self._refills.values())
         return now + 0.1 if busy else now + 1.0
 
+    def take_effects(self) -> list[Effect]:
+        """What is to be done since somebody asked last."""
+        wanted, self.effects = self.effects, []
+        return leaving.leaving(wanted, self._sealed)
+
+    def _sealed(self, unsealed: Unsealed) -> Send | None:
+        seal = self._envelopes.get(unsealed.to)
+        if seal is None or seal.session is not unsealed.session:
+            return None
+        return Send(unsealed.to, seal.seal(unsealed.inner))
+
     def _send(self, client_id: int, inner: bytes) -> None:
-        if self._envelopes[client_id].session is not None:
-            self.effects.append(Send(client_id, self._envelopes[client_id].seal(inner)))
+        seal = self._envelopes[client_id]
+        if seal.session is not None:
+            self.effects.append(Unsealed(client_id, seal.session, self._config.datagram - seal.overhead, [inner]))
 
     # ---- uploads
 

@@ -558,7 +558,7 @@ class ClientEnvelope:
 
     def _forget(self) -> None:
         """What there was of a session."""
-        self._session: SessionKeys | None = None
+        self.session: SessionKeys | None = None
         # The initial key of the session.
         self._under: bytes | None = None
         self._window = ReplayWindow()
@@ -606,7 +606,7 @@ class ClientEnvelope:
         for k0, salt in asked:
             if envelope.hello_verifies(self._config.suite, self._keys(k0).reply, salt, message):
                 self._forget()
-                self._session = envelope.session_keys(
+                self.session = envelope.session_keys(
                     self._config.suite, k0, salt, message.salt, self._config.client_id, self._config.hub_id
                 )
                 self._under, self.salt = k0, salt
@@ -629,19 +629,24 @@ class ClientEnvelope:
             for tag in self._sent_tags
         )
 
+    @property
+    def overhead(self) -> int:
+        """Octets of a datagram beside what is sealed in it now."""
+        return envelope.overhead(self.salt if self.state == FRESH else None)
+
     def seal(self, inner: bytes) -> bytes:
-        assert self._session is not None
+        assert self.session is not None
         salt = self.salt if self.state == FRESH else None
-        octets = envelope.seal(self._config.suite, self._session.uplink, self._config.client_id, salt, self._seq, inner)
+        octets = envelope.seal(self._config.suite, self.session.uplink, self._config.client_id, salt, self._seq, inner)
         self._seq += 1
         self._sent_tags = [*self._sent_tags[-63:], octets[-wire.TAG :]]
         return octets
 
     def open(self, message: wire.Sealed) -> bytes | None:
-        if self._session is None or message.salt is not None or not self._window.fresh(message.seq):
+        if self.session is None or message.salt is not None or not self._window.fresh(message.seq):
             return None
         try:
-            inner = envelope.open_sealed(self._config.suite, self._session.downlink, message)
+            inner = envelope.open_sealed(self._config.suite, self.session.downlink, message)
         except NotAuthentic:
             return None
         self._window.mark(message.seq)
@@ -738,6 +743,11 @@ class HubEnvelope:
         k0 = keys[0] if message.tag[0] & 1 else keys[-1]
         tag = envelope.hello_tag(self._config.suite, self._keys(k0).request, message.tag, request.body())
         return request.body() + tag
+
+    @property
+    def overhead(self) -> int:
+        """Octets of a datagram beside what is sealed in it."""
+        return envelope.overhead(None)
 
     def seal(self, inner: bytes) -> bytes:
         session = self.session

@@ -20,6 +20,7 @@ from ..octets import Reader, u8, u16, u32
 from . import client as clients
 from . import hub as hubs
 from . import look_up, orders, provision, wire
+from .leaving import Persist
 from .ledger import Table
 from .link import LinkConfig, suite_of
 from .orders import WAYS
@@ -328,10 +329,9 @@ def run_hub(arguments: argparse.Namespace) -> int:
         for path_of_order, order in orders.waiting(folder):
             _try(order, operator.carry_out)
             given.append(path_of_order)
-        while machine.effects:
-            effect = machine.effects.pop(0)
+        for effect in machine.take_effects():
             match effect:
-                case hubs.Persist():
+                case Persist():
                     store.write(effect.stored)
                 case hubs.InitialKeyReplaced():
                     print(f"the initial key of {operator.name(effect.client_id)} is replaced", flush=True)
@@ -508,10 +508,13 @@ class _ClientRunner:
                 raise ValueError(f"{other} is nothing for a client")
 
     def _perform(self) -> None:
-        while self._machine.effects:
-            effect = self._machine.effects.pop(0)
+        while effects := self._machine.take_effects():
+            self._perform_all(effects)
+
+    def _perform_all(self, effects: list[clients.Effect]) -> None:
+        for effect in effects:
             match effect:
-                case clients.Persist():
+                case Persist():
                     self._store.write(effect.stored)
                 case clients.Send():
                     self._endpoint.send(effect.octets, self._addresses[effect.hub])
