@@ -18,11 +18,6 @@ HEADER = 64
 
 
 class Crashes(Network):
-    def tap(self, client: str, hub: int) -> Tap:
-        tap = Tap(self.folder / "net" / f"hub-{hub}" / f"{client}.link")
-        self.relayed.setdefault(client, {})[hub] = self.relay(self.addresses[hub], tap.lose).port
-        return tap
-
     def killed_client(self, name: str, *action: str) -> Process:
         how = ("--linger", "0.3", "--out-dir", name, "--timeout", str(SECONDS))
         return self.killed("client", "--dir", f"net/{name}", *self.reach(name), *how, *action)

@@ -75,6 +75,25 @@ class Dske(Network):
         self.assertEqual(waits.ended(), 0, waits.output)
         self.same_fingerprints(gets, waits, 3)
 
+    def test_many_keys_at_once_share_datagrams(self) -> None:
+        """Who asks is the reference. Both programs put messages together, and take what the other has put together."""
+        for bob in (True, False):
+            self.provision()
+            hubs = [self.hub(number, ours=number == 1) for number in (1, 2, 3)]
+            taps = {(client, number): self.tap(client, number) for client in ("alice", "bob") for number in (1, 2)}
+            waits = self.client("bob", bob, f"bob-{bob}", "wait", "--count", "12")
+            gets = self.client("alice", True, f"alice-{bob}", "get", "bob", "--threshold", "2", "--count", "12", "--at-once")
+            self.assertEqual(gets.ended(), 0, gets.output + waits.output)
+            self.assertEqual(waits.ended(), 0, waits.output)
+            keys = self.keys(f"alice-{bob}").values()
+            self.assertEqual(set(keys), set(self.keys(f"bob-{bob}").values()))
+            self.assertEqual(len(set(keys)), 12)
+            for (client, number), tap in taps.items():
+                self.assertEqual(tap.faults, [])
+                for there in (True, False):
+                    self.assertGreater(len(tap.several[there]), 0, f"{client}, hub {number}, to the hub: {there}")
+            self.stop(hubs)
+
     def commands(self, ours: bool, hubs_ours: Callable[[int], bool]) -> None:
         """Everything that a client of one program can ask of hubs of the other."""
         self.provision()

@@ -7,6 +7,7 @@ import os
 import shutil
 
 from .process import SECONDS, Live, Process
+from .tap import Tap
 
 
 class Network(Live):
@@ -37,6 +38,11 @@ class Network(Live):
     def reach(self, name: str) -> list[str]:
         addresses = self.addresses | self.relayed.get(name, {})
         return [f"--hub-address=hub-{number}=127.0.0.1:{port}" for number, port in addresses.items()]
+
+    def tap(self, client: str, hub: int) -> Tap:
+        tap = Tap(self.folder / "net" / f"hub-{hub}" / f"{client}.link")
+        self.relayed.setdefault(client, {})[hub] = self.relay(self.addresses[hub], tap.lose).port
+        return tap
 
     def client(self, name: str, ours: bool, out: str, *action: str, seconds: int = SECONDS) -> Process:
         """The reference writes to a folder, and so does a program that waits; one that gets, to a file."""

@@ -389,6 +389,7 @@ def add_client_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("--threshold", type=int, default=3)
     get.add_argument("--key-len", type=int, default=32)
     get.add_argument("--count", type=int, default=1)
+    get.add_argument("--at-once", action="store_true", help="ask for all of them before the first is there")
     get.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0])
     wait = actions.add_parser("wait", help="await keys of other clients")
     wait.add_argument("--count", type=int, default=1)
@@ -441,9 +442,11 @@ class _ClientRunner:
     def run(self) -> int:
         end = time.monotonic() + self._arguments.timeout
         count = getattr(self._arguments, "count", 1)
+        at_once = getattr(self._arguments, "at_once", False)
         for number in range(count):
             if self._arguments.action == "get":
-                self._request()
+                for _ in range(count if at_once and number == 0 else not at_once):
+                    self._request()
             elif self._arguments.action not in ("wait", "tables"):
                 self._command()
             while self._done <= number and not self._failed and time.monotonic() < end:
