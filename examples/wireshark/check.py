@@ -30,6 +30,8 @@ K0, HUB, CLIENT, SALT_C, SALT_H = bytes(range(32)), b"\xa1" * 16, 7, b"\x5c" * 1
 AEADS = {1: AESGCM, 2: ChaCha20Poly1305, 3: AESGCM, 4: ChaCha20Poly1305, 5: AESGCM}
 # Of a message in an envelope; what a datagram over IPv4 holds is a little more.
 LONGEST = 60000
+# Of a SEVERAL; and what may be in it.
+LONGEST_SEVERAL, ABOUT_KEYS = 8192, {4, 5, 6, 7, 8, 11, 12, 13}
 
 INNER, OUTER = spec.inner_types(), spec.outer_types()
 ANSWERS, OUTCOMES = spec.answer_statuses(), spec.outcome_statuses()
@@ -53,15 +55,22 @@ def check_named(row: Dissected, octets: bytes, inner: bytes | None) -> None:
         assert row.outer.only("type").shown == f"{OUTER[kind]} ({kind})", row.outer.only("type").shown
         assert (row.inner is None) == (inner is None), "opened, or not, otherwise than it should be"
         if row.inner is not None:
-            assert row.inner.octets == inner, "octets of the inner message in no field"
-            shown = row.inner.only("inner").shown
-            assert shown == f"{INNER[inner[0]]} ({inner[0]})", shown
-            for status in row.inner.named("status") + row.inner.named("outcome"):
-                names = OUTCOMES if status.name == "outcome" else ANSWERS
-                name = names.get(status.number, "Unknown")
-                assert status.shown == f"{name} ({status.number})", status.shown
+            check_inner(row.inner, inner)
     else:
         check_unmediated(row.outer, octets)
+
+
+def check_inner(layer: Layer, inner: bytes) -> None:
+    assert layer.octets == inner, "octets of the inner message in no field"
+    shown = layer.only("inner").shown
+    assert shown == f"{INNER[inner[0]]} ({inner[0]})", shown
+    for status in layer.named("status") + layer.named("outcome"):
+        names = OUTCOMES if status.name == "outcome" else ANSWERS
+        name = names.get(status.number, "Unknown")
+        assert status.shown == f"{name} ({status.number})", status.shown
+    for message, octets in zip(layer.messages, layer.named("message"), strict=True):
+        if not message.malformed:
+            check_inner(message, octets.octets)
 
 
 def check_unmediated(layer: Layer, octets: bytes) -> None:
@@ -91,11 +100,12 @@ def check_demo(demo: Path) -> None:
     for row, payload in zip(rows, packets(demo.read_bytes()), strict=True):
         assert row.protocol and not row.malformed and not row.closed, "of neither protocol, malformed, or closed"
         check_named(row, payload, None if row.inner is None else row.inner.octets)
-    opened = [row.inner.only("inner").number for row in rows if row.inner]
-    assert set(opened) >= {1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13}
+    opened = [layer for row in rows if row.inner for layer in (row.inner, *row.inner.messages)]
+    assert not any(layer.malformed for layer in opened)
+    assert {layer.only("inner").number for layer in opened} >= {1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13}
     blind = dissect(demo)
     assert not any(row.malformed or row.inner for row in blind), "without keys, envelopes stay closed"
-    print(f"demo: {len(rows)} datagrams, all dissected, {len(opened)} envelopes opened")
+    print(f"demo: {len(rows)} datagrams, all dissected, {sum(row.inner is not None for row in rows)} envelopes opened")
 
 
 def check_damage(demo: Path, scratch: Path) -> None:
@@ -142,6 +152,7 @@ FIELD_NAMES = {
     "client": "client_tag",
     "direction": "table_direction",
     "confirmation.tag": "confirmation_tag",
+    "messages": "message",
     "OUTCOME.status": "outcome",
     "HELLO.salt": "salt_c",
     "HELLO_REPLY.salt": "salt_h",
@@ -162,7 +173,7 @@ def stated(message, kind: str, within: str = ""):
 
 
 def check_fields(layer: Layer, message) -> None:
-    claimed = {"version", "type", "inner", "hubs", "suite_count"}
+    claimed = {"version", "type", "inner", "hubs", "suite_count", "message_length"}
     for name, value in stated(message, message["type"]):
         found = layer.named(name)
         claimed.add(name)
@@ -170,17 +181,41 @@ def check_fields(layer: Layer, message) -> None:
             assert (not value and not found) or bytes.fromhex(value) in [field.octets for field in found], name
         else:
             values = value if isinstance(value, list) else [value]
+            values = [int(one, 16) if isinstance(one, str) else one for one in values]
             assert [field.number for field in found] == values, f"{name}: {values}"
     unknown = [field.name for field in layer.fields if field.name not in claimed]
     assert not unknown, f"the vectors have no {unknown}"
 
 
+def sealed(key: bytes, sequence: int, inner: bytes) -> bytes:
+    aad = b"\x13" + struct.pack(">II", CLIENT, sequence)
+    return aad + AESGCM(key).encrypt(bytes(8) + struct.pack(">I", sequence), inner, aad)
+
+
+def messages_alone(vectors: Path):
+    yield from cases(vectors, "dske-wire")
+    yield from (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
+
+
+def check_message(layer: Layer, case) -> None:
+    if "message" in case:
+        check_fields(layer, case["message"])
+    if "number" in case:
+        assert layer.only("number").number == case["number"]
+
+
+def dissect_session(scratch: Path, datagrams: list[bytes]) -> list[Dissected]:
+    write(scratch, [(DSKE, octets) for octets in datagrams])
+    key_file = scratch.with_suffix(".keys")
+    key_file.write_text(f"{CLIENT} {HUB.hex()} 1 {K0.hex()}\n")
+    return dissect(scratch, key_file, ports=True)
+
+
 def check_wire(vectors: Path, scratch: Path) -> None:
     hellos, keys = session()
-    datagrams, inners, kept = [(DSKE, octets) for octets in hellos], [None, None], [None, None]
+    datagrams, inners, kept = hellos[:], [None, None], [None, None]
     left_out = 0
-    epochs = (("Inner", case) for group, case in cases(vectors, "dske-epochs") if group == "Sealed")
-    for group, case in [*cases(vectors, "dske-wire"), *epochs]:
+    for group, case in messages_alone(vectors):
         octets = bytes.fromhex(case["octets"])
         if not octets or len(octets) > LONGEST:
             # No datagram holds it.
@@ -188,20 +223,15 @@ def check_wire(vectors: Path, scratch: Path) -> None:
             continue
         if group == "Inner":
             sequence = len(datagrams)
-            aad = b"\x13" + struct.pack(">II", CLIENT, sequence)
-            nonce = bytes(8) + struct.pack(">I", sequence)
             inners.append(octets)
-            octets = aad + AESGCM(keys[sequence % 2]).encrypt(nonce, octets, aad)
+            octets = sealed(keys[sequence % 2], sequence, octets)
         else:
             inners.append(None)
-        datagrams.append((DSKE, octets))
+        datagrams.append(octets)
         kept.append(case)
-    write(scratch, datagrams)
-    key_file = scratch.with_suffix(".keys")
-    key_file.write_text(f"{CLIENT} {HUB.hex()} 1 {K0.hex()}\n")
-    rows = dissect(scratch, key_file, ports=True)
+    rows = dissect_session(scratch, datagrams)
     malformed, types = 0, set()
-    for row, (_, octets), inner, case in zip(rows, datagrams, inners, kept, strict=True):
+    for row, octets, inner, case in zip(rows, datagrams, inners, kept, strict=True):
         try:
             # What a tag, a ledger or a policy refuses is well formed.
             wanted = case is not None and case["refusedBy"] == "decode"
@@ -210,14 +240,45 @@ def check_wire(vectors: Path, scratch: Path) -> None:
             if not wanted:
                 check_named(row, octets, inner)
                 types.add(INNER[inner[0]] if inner else OUTER[octets[0] & 15])
-                if case is not None and "message" in case:
-                    check_fields(row.inner or row.outer, case["message"])
-                if case is not None and "number" in case:
-                    assert row.inner.only("number").number == case["number"]
+                if case is not None:
+                    check_message(row.inner or row.outer, case)
         except AssertionError as wrong:
             raise AssertionError(f"{case and (case['name'], case['comment'])}: {wrong}") from None
     assert types == {*INNER.values(), *OUTER.values()}, f"without a vector: {types}"
     print(f"wire: {len(rows)} messages of all {len(types)} types, {malformed} of them malformed and marked; {left_out} not in datagrams")
+
+
+def several(*messages: bytes) -> bytes:
+    return b"\x0e" + b"".join(struct.pack(">H", len(octets)) + octets for octets in messages)
+
+
+def check_several(vectors: Path, scratch: Path) -> None:
+    """The messages of the vectors that may be in one, put together: each is what it is alone, and marked alone. Of a frame that is wrong
+    nothing is shown."""
+    found = [(bytes.fromhex(case["octets"]), case) for group, case in messages_alone(vectors) if group == "Inner"]
+    found = [one for one in found if one[0] and one[0][0] in ABOUT_KEYS and len(one[0]) < 1000]
+    bunches = [found[at : at + 7] for at in range(0, len(found) - 1, 6)]
+    busy = b"\x07" + bytes(6)
+    longest = several(busy, b"\4".ljust(LONGEST_SEVERAL - len(several(busy, b"")), b"\0"))
+    right = [several(*(octets for octets, _ in bunch)) for bunch in bunches]
+    right += [several(busy, bytes([kind])) for kind in ABOUT_KEYS] + [longest]
+    wrong = [several(busy, bytes([kind])) for kind in {*range(256)} - ABOUT_KEYS]
+    wrong += [several(busy), several(busy, several(busy, busy)), several(busy, busy, b""), several(b"", b"")]
+    wrong += [several(busy, longest[len(several(busy, b"")) :] + b"\0"), several(busy, busy) + b"\0", several(busy, busy) + b"\0\xff"]
+    wrong += [several(busy, busy)[:end] for end in range(1, len(several(busy, busy)))]
+    hellos, keys = session()
+    rows = dissect_session(scratch, hellos + [sealed(keys[0], number, inner) for number, inner in enumerate(right + wrong)])[2:]
+    for row, inner, bunch in zip(rows, right, bunches):
+        assert not row.malformed, inner.hex()
+        check_inner(row.inner, inner)
+        for layer, (octets, case) in zip(row.inner.messages, bunch, strict=True):
+            assert layer.malformed == (case["refusedBy"] == "decode"), case["name"]
+            if not layer.malformed:
+                check_message(layer, case)
+    for row, inner in zip(rows, right + wrong, strict=True):
+        assert row.malformed == (inner in wrong), inner.hex()
+        assert not row.malformed or not row.inner.messages, inner.hex()
+    print(f"several: {len(bunches)} with {len(found)} messages, each as alone; {len(wrong)} wrong frames, all marked")
 
 
 # ---- exchanges
@@ -356,6 +417,7 @@ def main() -> None:
         check_demo(demo)
         check_damage(demo, Path(folder) / "damage.pcap")
         check_wire(vectors, Path(folder) / "wire.pcap")
+        check_several(vectors, Path(folder) / "several.pcap")
         check_unmediated_exchanges(vectors, Path(folder) / "unmediated.pcap")
         check_dske_exchanges(vectors, Path(folder))
 

@@ -15,7 +15,7 @@ local suites = assert(loadfile(folder .. "crypto.lua"))(folder)
 local skexu = Proto("skexu", "SKEX Unmediated Key Establishment")
 local skexd = Proto("skexd", "SKEX Distributed Key Establishment")
 
-local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576, name = 64, refill = 64 }
+local LIMIT = { unmediated = 256, dske = 2097152, suites = 8, extension = 56, hubs = 31, key = 1048576, name = 64, refill = 64, several = 8192 }
 
 -- Fields ------------------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,7 @@ local INNER_TYPES = {
     [11] = "UPLOAD_SEALED",
     [12] = "DELIVERY_SEALED",
     [13] = "ANSWER_SEALED",
+    [14] = "SEVERAL",
     [20] = "REFILL",
     [21] = "REFILLED",
     [30] = "LOOKUP",
@@ -71,6 +72,8 @@ local INNER_TYPES = {
     [33] = "AUTHORISE",
     [34] = "OUTCOME",
 }
+-- What may be in a SEVERAL.
+local ABOUT_KEYS = { [4] = true, [5] = true, [6] = true, [7] = true, [8] = true, [11] = true, [12] = true, [13] = true }
 local KEY_SUITES = { [1] = "ITS", [2] = "AES-256-GCM", [3] = "ChaCha20-Poly1305" }
 local STATUSES = {
     [0] = "ACCEPTED",
@@ -160,6 +163,8 @@ local d = fields(skexd, "skexd", {
     maximum_lifetime = { U16, "Longest lifetime, seconds" },
     suite_count = { U8, "Number of suites" },
     waiting = { U16, "Shares that wait" },
+    message_length = { U16, "Length of the message" },
+    message = { OCTETS, "Message" },
 })
 
 local function malformed(name)
@@ -616,9 +621,36 @@ local INNER_READERS = {
     end,
 }
 
-local function d_inner(octets, pinfo, tree)
-    local bytes = ByteArray.new(octets, true)
-    local tvb = bytes:tvb("SKEX inner message")
+local d_message
+
+-- A frame that is wrong is refused before anything in it is looked at. Of the messages, each is refused alone.
+local function d_several(c, pinfo)
+    if c.tvb:len() > LIMIT.several then
+        refuse("more than 8192 octets")
+    end
+    local messages, at = {}, c.at
+    while at < c.tvb:len() do
+        local length = at + 2 <= c.tvb:len() and c.tvb(at, 2):uint() or refuse("octets are left over")
+        if length == 0 or at + 2 + length > c.tvb:len() then
+            refuse("a message of no octets, or one that is not whole")
+        end
+        if not ABOUT_KEYS[c.tvb(at + 2, 1):uint()] then
+            refuse("a message that may not be among several")
+        end
+        messages[#messages + 1] = length
+        at = at + 2 + length
+    end
+    if #messages < 2 then
+        refuse("fewer than two messages")
+    end
+    for _, length in ipairs(messages) do
+        c:number(d.message_length, 2)
+        local _, item = c:take(d.message, length)
+        d_message(c.tvb(c.at - length, length):tvb(), pinfo, item)
+    end
+end
+
+function d_message(tvb, pinfo, tree)
     local kind = tvb(0, 1):uint()
     local name = INNER_TYPES[kind] or "unknown"
     local inner = tree:add(skexd, tvb(), "Inner message, " .. name)
@@ -628,10 +660,12 @@ local function d_inner(octets, pinfo, tree)
         local read = INNER_READERS[kind] or refuse("unknown inner type")
         local c = Cursor.new(tvb, inner)
         c.at = 1
-        read(c)
+        read(c, pinfo)
         c:finish()
     end)
 end
+
+INNER_READERS[14] = d_several
 
 -- DSKE: envelopes ------------------------------------------------------------------------------------------------------
 
@@ -770,7 +804,7 @@ local function d_sealed(c, client, raw, pinfo)
     end
     add_link(c.tree, found.link)
     c.tree:add(d.direction, found.direction):set_generated()
-    d_inner(found.inner, pinfo, c.tree)
+    d_message(ByteArray.new(found.inner, true):tvb("SKEX inner message"), pinfo, c.tree)
 end
 
 D_READERS[3] = d_sealed

@@ -30,11 +30,13 @@ class Field:
 
 @dataclass
 class Layer:
-    """A message as it was dissected: its fields in order, and those inside of them."""
+    """A message as it was dissected: its fields in order, and those inside of them. Each message of a SEVERAL is a field and a layer."""
 
     fields: list[Field] = field(default_factory=list)
     inside: list[Field] = field(default_factory=list)
     generated: list[Field] = field(default_factory=list)
+    messages: list[Layer] = field(default_factory=list)
+    malformed: bool = False
 
     def named(self, name: str) -> list[Field]:
         return [found for found in self.fields + self.inside + self.generated if found.name == name]
@@ -60,8 +62,11 @@ class Dissected:
     protocol: str | None
     outer: Layer
     inner: Layer | None
-    malformed: bool
     closed: bool
+
+    @property
+    def malformed(self) -> bool:
+        return self.outer.malformed or (self.inner is not None and self.inner.malformed)
 
 
 def dissect(capture: Path, keys: Path | None = None, ports: bool = False) -> list[Dissected]:
@@ -82,16 +87,14 @@ def _dissected(packet: ElementTree.Element) -> Dissected:
     assert not any("Lua Error" in (item.get("showname") or "") for item in packet.iter()), "the dissector stumbled"
     assert len(found) <= 1
     if not found:
-        return Dissected(None, Layer(), None, False, False)
+        return Dissected(None, Layer(), None, False)
     (proto,) = found
-    experts = {item.get("name") for item in proto.iter("field")}
     inner = proto.find("proto")
     return Dissected(
         proto.get("name"),
         _layer(proto, IP_AND_UDP),
         None if inner is None else _layer(inner, 0),
-        bool(experts & {"skexu.malformed", "skexd.malformed"}),
-        "skexd.closed" in experts,
+        "skexd.closed" in _names(proto),
     )
 
 
@@ -102,7 +105,14 @@ def _layer(proto: ElementTree.Element, base: int) -> Layer:
         if made is not None:
             (layer.generated if made.name in GENERATED else layer.fields).append(made)
             layer.inside += [sub for sub in (_field(child, base) for child in item.findall("field")) if sub is not None]
+            layer.messages += [_layer(message, base + made.at) for message in item.findall("proto")]
+        layer.malformed = layer.malformed or bool(_names(item) & {"skexu.malformed", "skexd.malformed"})
     return layer
+
+
+def _names(item: ElementTree.Element) -> set[str | None]:
+    """Of a field and all within, but for those of a message in it."""
+    return {item.get("name")}.union(*(_names(child) for child in item.findall("field")))
 
 
 def _field(item: ElementTree.Element, base: int) -> Field | None:
