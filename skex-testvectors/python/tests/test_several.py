@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 from skex_reference.dske import client as clients
@@ -12,7 +13,7 @@ from skex_reference.dske import link, wire
 from skex_reference.dske.leaving import DATAGRAM, Persist, Unsealed, leaving
 from skex_reference.octets import DecodeError, u16
 
-from .test_dske import ALICE, BOB, TAGS, World
+from .test_dske import ALICE, BOB, TAGS, World, lengths
 
 BUSY = [wire.Busy(0, index).encode() for index in range(4)]
 FETCH = wire.Fetch().encode()
@@ -218,14 +219,44 @@ class Keys(unittest.TestCase):
         self.assertGreater(ended, 1)
         self.have(asked)
 
-    def test_a_hub_drops_what_it_gathered_for_who_is_revoked(self) -> None:
+    def test_a_hub_drops_what_it_gathered_when_a_session_ends(self) -> None:
         self.world.run(1)
-        hub = self.world.hubs[0]
-        hub._send(BOB, BUSY[0])
-        hub._send(ALICE, BUSY[1])
-        hub.revoke(self.world.now, BOB)
-        left = [one.client_id for one in hub.take_effects() if isinstance(one, hubs.Send)]
-        self.assertEqual(left, [ALICE])
+        for is_revoked in (True, False):
+            hub = self.world.hubs[is_revoked]
+            hub._send(BOB, BUSY[0])
+            hub._send(ALICE, BUSY[1])
+            if is_revoked:
+                hub.revoke(self.world.now, BOB)
+            else:
+                hub.retire_table(BOB, wire.DOWNLINK, 0)
+            left = [one.client_id for one in hub.take_effects() if isinstance(one, hubs.Send)]
+            self.assertEqual(left, [ALICE])
+
+    def test_a_key_that_is_confirmed_is_not_refused_by_what_comes_behind(self) -> None:
+        """A hub that lies has both in one datagram. Without its share there is no key."""
+        self.world = World()
+        hub, said = self.world.hubs[0], []
+        judge, send = hub._judge, hub._send
+
+        def refusing(*upload: Any) -> wire.Status:
+            judge(*upload)
+            return wire.Status.POLICY
+
+        def held_back(client_id: int, inner: bytes) -> None:
+            if client_id == ALICE and inner[0] in (wire.Answer.TYPE, wire.Confirm.TYPE):
+                said.append(inner)
+            else:
+                send(client_id, inner)
+
+        hub._judge = refusing  # type: ignore[method-assign, assignment]
+        hub._send = held_back  # type: ignore[method-assign]
+        self.world.is_lost = lengths(("hub", "client 0", 51 + 25))
+        self.world.clients[ALICE].request_key(self.world.now, TAGS[BOB], 3, 32)
+        self.world.run(5)
+        answer = next(inner for inner in said if inner[0] == wire.Answer.TYPE)
+        confirm = next(inner for inner in said if inner[0] == wire.Confirm.TYPE)
+        self.world.arrives(("hub 0", "client 0", hub._envelopes[ALICE].seal(framed(confirm, answer))))
+        self.assertEqual([type(one) for one in self.world.told[ALICE]], [clients.Confirmed])
 
 
 if __name__ == "__main__":
