@@ -1,5 +1,5 @@
 """What a machine wants done, until somebody asks. Its inner messages wait unsealed; those for the same other end that wait for the same
-state to be stored then share datagrams (D "Inner messages", SEVERAL)."""
+state to be stored then share datagrams (D "Several messages in one")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .wire import Several
 
 Effect = TypeVar("Effect")
 
-# D "Inner messages": octets that every path of IPv6 carries whole.
+# D "Several messages in one": octets that every path of IPv6 carries whole.
 DATAGRAM = 1232
 
 
