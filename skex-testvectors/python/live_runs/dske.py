@@ -77,16 +77,17 @@ class Dske(Network):
 
     def test_many_keys_at_once_share_datagrams(self) -> None:
         """Who asks is the reference. Both programs put messages together, and take what the other has put together."""
-        for bob in (True, False):
+        many = ("--threshold", "2", "--count", "12", "--at-once")
+        for bob, suite in ((True, "one-time"), (False, "one-time"), (True, "chacha20-poly1305"), (False, "aes-256-gcm")):
             self.provision()
             hubs = [self.hub(number, ours=number == 1) for number in (1, 2, 3)]
             taps = {(client, number): self.tap(client, number) for client in ("alice", "bob") for number in (1, 2)}
-            waits = self.client("bob", bob, f"bob-{bob}", "wait", "--count", "12")
-            gets = self.client("alice", True, f"alice-{bob}", "get", "bob", "--threshold", "2", "--count", "12", "--at-once")
+            waits = self.client("bob", bob, f"bob-{bob}-{suite}", "wait", "--count", "12")
+            gets = self.client("alice", True, f"alice-{bob}-{suite}", "get", "bob", *many, "--suite", suite)
             self.assertEqual(gets.ended(), 0, gets.output + waits.output)
             self.assertEqual(waits.ended(), 0, waits.output)
-            keys = self.keys(f"alice-{bob}").values()
-            self.assertEqual(set(keys), set(self.keys(f"bob-{bob}").values()))
+            keys = self.keys(f"alice-{bob}-{suite}").values()
+            self.assertEqual(set(keys), set(self.keys(f"bob-{bob}-{suite}").values()))
             self.assertEqual(len(set(keys)), 12)
             for (client, number), tap in taps.items():
                 self.assertEqual(tap.faults, [])
