@@ -60,6 +60,7 @@ fn write_inner(inner: &Inner<'_>, writer: &mut Writer<'_>) -> Result<(), EncodeE
         Inner::Fetched(message) => message.encode(writer),
         Inner::Refill(message) => message.encode(writer),
         Inner::Refilled(message) => message.encode(writer),
+        Inner::Several(message) => message.encode(writer),
         _ => panic!("a message that this target does not know: {inner:?}"),
     }
 }

@@ -17,7 +17,8 @@
 //! Each law has a test, in `tests/laws.rs` for a machine made of this module's parts and, through the same checks, in
 //! the protocol crates for their machines.
 //!
-//! 1. **Drain.** After each input, poll until [`Output::Wait`] before the next one.
+//! 1. **Drain.** After each input, poll until [`Output::Wait`] before the next one. A machine whose messages share datagrams says so, and
+//!    takes several inputs that came together before it is polled.
 //! 2. **Barrier.** A message or a key that depends on a durable change leaves the machine only after the [`Receipt`]
 //!    for that change came back. The caller cannot send early: it does not hold the bytes. A receipt cannot be made,
 //!    copied or used twice.
@@ -54,9 +55,9 @@ mod timers;
 pub use barrier::Barrier;
 pub use checkpoint::{Checkpoint, PendingReceipt, Receipt, ReceiptError};
 pub use disposition::{DiscardCounters, DiscardReason, Disposition};
-#[cfg(feature = "alloc")]
-pub use outbox::Queue;
 pub use outbox::{Outbox, OutboxFull};
+#[cfg(feature = "alloc")]
+pub use outbox::{Place, Queue};
 pub use output::{Destination, Output, PathId, PeerHandle, Transmit, TransmitClass};
 pub use time::{Clock, Instant};
 pub use timers::Timers;

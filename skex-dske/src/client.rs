@@ -42,7 +42,9 @@ use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::key::{LONGEST_LIFETIME, Origin, Origins, encoded};
 use crate::link::{LeaseAnswer, Link, Slot, TableError, TableStatus, say_refilled};
+use crate::outbox::{Messages, Unsent};
 use crate::psrd::{ELEMENT_LEN, Granted, Half, Pad};
+use crate::several::each_of;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::Need;
 use command::Task;
@@ -167,7 +169,8 @@ impl<P: Pad> Client<P> {
             connection.key_replaced = initial.is_some();
             connections.push(connection);
         }
-        let outlet = Outlet::new(limits.queue, limits.events(peers.len()));
+        let events = limits.events(peers.len());
+        let outlet = Outlet::new(limits.queue, events, connections.len(), limits.datagram);
         let mut client = Self {
             tag,
             peers,
@@ -268,12 +271,8 @@ impl<P: Pad> Client<P> {
         let link = link.ok_or(TableError::UnknownLink)?;
         let connection = self.links.get_mut(link).ok_or(TableError::UnknownLink)?;
         connection.link.retire_table(direction, number)?;
+        // What waits for the store is of the session that ends here, and leaves no more.
         connection.restart(now, pace, rng);
-        // What is sealed under it and waits for the store leaves no more.
-        let to = Destination::Peer(connection.handle);
-        self.outlet.queue.discard(|item| {
-            matches!(item, Item::Transmit(transmit) if transmit.to == to) && !cfg!(skex_without = "unsent")
-        });
         self.retiring.push_back((self.journal.after(), link, direction, number));
         self.store_marks(link);
         self.say_hello(now);
@@ -352,7 +351,7 @@ impl<P: Pad> Client<P> {
             Fill::new("keys that came in", self.inbound.len(), keys),
             Fill::new("ids remembered", self.remembered.len(), self.limits.remembered),
             Fill::new("refusals", self.refusals.len(), responder::REFUSALS),
-            Fill::new("queue", queue.saturating_sub(self.outlet.queue.free()), queue),
+            Fill::new("queue", queue.saturating_sub(self.outlet.outbox.free()), queue),
             Fill::new("changes", self.journal.waiting(), stored),
         ]
         .into_iter()
@@ -375,6 +374,10 @@ impl<P: Pad> Client<P> {
     /// Takes one whole message. See [`Machine::handle_message`](skex_core::machine::Machine::handle_message).
     ///
     /// `from` is a hint: if its number is the handle of a hub, that hub's keys are tried first.
+    ///
+    /// Messages that came together may be given one after the other before [`Self::poll_output`] is asked, and calls of the application
+    /// beside them, such as requests for many keys: what they have the client say to one hub then shares datagrams and a checkpoint
+    /// ([`ClientLimits::datagram`]).
     ///
     /// # Errors
     ///
@@ -495,7 +498,19 @@ impl<P: Pad> Client<P> {
         let Ok(inner) = Inner::decode(inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
-        Ok(match &inner {
+        let Inner::Several(several) = &inner else { return Ok(self.on_inner(now, link, &inner)) };
+        Ok(each_of(several, |inner| match inner {
+            Ok(inner) => self.on_inner(now, link, &inner),
+            Err(reason) => self.discards.discard(reason),
+        }))
+    }
+
+    /// One inner message.
+    fn on_inner(&mut self, now: Instant, link: usize, inner: &Inner<'_>) -> Disposition {
+        let Some(hub) = self.links.get_mut(link) else {
+            return self.discards.discard(DiscardReason::UnknownPeer);
+        };
+        match inner {
             Inner::LeaseRequest(request) => self.on_lease_request(link, request),
             Inner::LeaseGrant(grant) => {
                 let after = self.journal.after();
@@ -526,7 +541,7 @@ impl<P: Pad> Client<P> {
             // Advisory: the retransmission comes anyway.
             Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
             _ => self.discards.discard(DiscardReason::Unexpected),
-        })
+        }
     }
 
     /// The hub wants to send: grant it a lease of the downlink table.
@@ -600,14 +615,29 @@ impl<P: Pad> Client<P> {
         if let Some(checkpoint) = self.journal.checkpoint() {
             return Output::Persist(checkpoint);
         }
-        match self.journal.release(&mut self.outlet.queue) {
-            Some(Item::Transmit(transmit)) => Output::Transmit(transmit),
-            Some(Item::Event(event)) => Output::Event(*event),
-            None => match self.erase_retired() {
-                Some(event) => Output::Event(event),
-                None => Output::Wait(self.deadline()),
-            },
+        while let Some(unsent) = self.journal.release(&mut self.outlet.outbox.queue) {
+            match unsent {
+                Unsent::Other(Item::Transmit(transmit)) => return Output::Transmit(transmit),
+                Unsent::Other(Item::Event(event)) => return Output::Event(*event),
+                Unsent::Messages(messages) => {
+                    if let Some(transmit) = self.seal(messages) {
+                        return Output::Transmit(transmit);
+                    }
+                }
+            }
         }
+        match self.erase_retired() {
+            Some(event) => Output::Event(event),
+            None => Output::Wait(self.deadline()),
+        }
+    }
+
+    /// What is ready to leave, if the session that it is of is still there.
+    fn seal(&mut self, messages: Messages) -> Option<Transmit<Vec<u8>>> {
+        let Messages { link, session, class, unsealed } = messages;
+        let hub = self.links.get_mut(usize::try_from(link).ok()?)?;
+        let datagram = hub.seal(session, unsealed)?;
+        Some(Transmit::new(Destination::Peer(hub.handle), class, datagram))
     }
 
     /// Erases a table that was taken out of service, once that is durable.
@@ -636,7 +666,7 @@ impl<P: Pad> Client<P> {
             if let Some((hello, after)) = hub.hello_due(now, pace) {
                 let transmit = Transmit::new(Destination::Peer(hub.handle), TransmitClass::Request, hello);
                 // A full queue is a lost datagram: the next interval repeats it.
-                let _ = self.outlet.queue.push(after, Item::Transmit(transmit));
+                self.outlet.outbox.push(after, Item::Transmit(transmit));
             }
         }
     }
@@ -724,8 +754,8 @@ impl<P: Pad> Client<P> {
 
     /// Lets `inner` leave for a hub behind checkpoint `after`.
     fn send(&mut self, link: usize, inner: &[u8], after: u64, class: TransmitClass) {
-        if let Some(hub) = self.links.get_mut(link) {
-            self.outlet.send(hub, inner, after, class);
+        if let Some(hub) = self.links.get(link) {
+            self.outlet.send((link, hub), inner, after, class);
         }
     }
 

@@ -15,6 +15,7 @@ use skex_wire::{EncodeError, Writer, limits::TAG_LEN};
 use crate::id::{ClientId, HubId};
 use crate::key::encoded;
 use crate::state::RestoreError;
+use crate::unsealed::Unsealed;
 
 /// Which end of a link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,26 +315,16 @@ impl Session {
         self.next >= WORN_OUT
     }
 
-    /// The message of `len` octets that `write` writes, as a datagram; `fresh` carries the client's salt along. `None` when the
-    /// numbers have run out.
-    pub(crate) fn seal(
-        &mut self,
-        keys: &EnvelopeKeys,
-        fresh: bool,
-        len: usize,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-    ) -> Option<Vec<u8>> {
+    /// Seals a datagram where it stands. `None` when the numbers have run out.
+    pub(crate) fn seal(&mut self, keys: &EnvelopeKeys, unsealed: Unsealed) -> Option<Vec<u8>> {
         let sequence = self.next;
         self.next = sequence.checked_add(1)?;
-        let header = SealedHeader::new(keys.client.number(), fresh.then_some(self.client_salt), sequence);
-        // Written in clear, then sealed where it stands.
-        let mut datagram = encoded(header.sealed_len(len), |out| {
-            header.encode(out)?;
-            write(out)?;
-            out.bytes(&[0; TAG_LEN])
-        })?;
+        let salt = unsealed.is_fresh().then_some(self.client_salt);
+        let header = SealedHeader::new(keys.client.number(), salt, sequence);
+        let mut datagram = unsealed.into_octets();
         let (sealed, tag) = datagram.split_last_chunk_mut::<TAG_LEN>()?;
         let (aad, body) = sealed.split_at_mut_checked(header.len())?;
+        header.encode(&mut Writer::new(aad)).ok()?;
         *tag = keys.suite.seal(&self.sealing, &header.nonce(), aad, body).ok()?;
         Some(datagram)
     }

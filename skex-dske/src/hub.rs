@@ -52,7 +52,9 @@ use crate::id::{ClientId, ClientTag, HubId};
 use crate::journal::Journal;
 use crate::key::LONGEST_LIFETIME;
 use crate::link::{Link, TableError, TableStatus};
+use crate::outbox::{Messages, Outbox, Unsent};
 use crate::psrd::{ELEMENT_LEN, Pad, PadError};
+use crate::several::each_of;
 use crate::share::Coordinate;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
@@ -96,7 +98,7 @@ pub struct Hub<P> {
     boot_key: SecretBytes<32>,
     clock: Clock,
     journal: Journal,
-    queue: Queue<Transmit<Vec<u8>>>,
+    outbox: Outbox<Transmit<Vec<u8>>>,
     /// Where messages are opened, one after the other: none has an allocation of its own.
     opened: Vec<u8>,
     hand_overs: Queue<HandOver>,
@@ -120,8 +122,6 @@ struct Client<P> {
     link: Link<P>,
     /// Whose keys it accepts; none: everybody's.
     allowed: Option<Box<Allowed>>,
-    /// Sessions that were opened since the start.
-    generation: u32,
     /// Where its last authentic message came from, once it has a session.
     path: PathId,
     /// Whether it has sent a message without its salt: it has heard us under this envelope.
@@ -139,28 +139,23 @@ struct Client<P> {
 }
 
 impl<P: Pad> Client<P> {
-    /// Seals `inner` and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue, it is as good as lost
-    /// on the way.
-    fn send(&mut self, inner: &[u8], after: u64, class: TransmitClass, queue: &mut Queue<Transmit<Vec<u8>>>) {
-        self.send_written(inner.len(), |out| out.bytes(inner), after, class, queue);
+    /// Lets `inner` leave behind checkpoint `after`. Without an envelope, or with a full queue, it is as good as lost on the way.
+    fn send(&self, inner: &[u8], after: u64, class: TransmitClass, outbox: &mut Outbox<Transmit<Vec<u8>>>) {
+        self.send_written(inner.len(), |out| out.bytes(inner), after, class, outbox);
     }
 
     /// The same of a message of `len` octets that `write` puts where it is sealed.
     fn send_written(
-        &mut self,
+        &self,
         len: usize,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+        write: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
         after: u64,
         class: TransmitClass,
-        queue: &mut Queue<Transmit<Vec<u8>>>,
+        outbox: &mut Outbox<Transmit<Vec<u8>>>,
     ) {
-        // The client's next message finds no session here, and it says hello anew.
-        if self.link.is_worn_out() {
-            self.link.end();
-            return;
-        }
-        if let Some(datagram) = self.link.seal_written(len, write) {
-            let _ = queue.push(after, Transmit::new(Destination::Path(self.path), class, datagram));
+        if let Some(session) = self.link.session_number() {
+            let link = (self.link.keys.client().number(), session);
+            outbox.send(link, false, (after, class), len, write);
         }
     }
 }
@@ -332,7 +327,7 @@ impl<P: Pad> Hub<P> {
             boot_key,
             clock: Clock::new(now),
             journal,
-            queue: Queue::new(limits.queue),
+            outbox: Outbox::new(limits.queue, clients.len(), limits.datagram),
             opened: Vec::new(),
             hand_overs: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),
@@ -413,7 +408,6 @@ impl<P: Pad> Hub<P> {
                 Authorised::Everyone => None,
                 Authorised::Only(tags) => Some(Box::new(Allowed::only(tags))),
             },
-            generation: 0,
             path: PathId::new(0),
             confirmed: false,
             lease_retry: None,
@@ -494,26 +488,15 @@ impl<P: Pad> Hub<P> {
             own.link.add_table(direction, table)?;
         }
         own.link.retire_table(direction, number)?;
+        // What waits for the store is of the session that ends here, and leaves no more.
         own.link.end();
         (own.confirmed, own.lease_retry) = (false, None);
-        self.drop_unsent(client);
         self.end_deliveries_to(client);
         self.end_refill_to(client);
         self.end_answers_to(client);
         self.retiring.push_back((self.journal.after(), client, direction, number));
         self.store_marks(client);
         Ok(())
-    }
-
-    /// Drops the datagrams to a client that wait for the store: one that is sealed leaves no more.
-    fn drop_unsent(&mut self, client: ClientId) {
-        // Test switch: what was sealed under a table leaves although the table was taken out of service, and tests must then fail.
-        if cfg!(skex_without = "unsent") {
-            return;
-        }
-        let is_to =
-            |datagram: &[u8]| Outer::decode(datagram).is_ok_and(|outer| outer.client_id() == client.number());
-        self.queue.discard(|transmit| is_to(&transmit.payload));
     }
 
     /// Erases a table that was taken out of service, once that is durable.
@@ -562,7 +545,7 @@ impl<P: Pad> Hub<P> {
         let refusals = said().map(|said| said.refusals.len()).fold(0, usize::saturating_add);
         let outcomes = said().map(|said| said.outcomes.len()).fold(0, usize::saturating_add);
         let withdrawn = said().map(|said| said.withdrawn.len()).fold(0, usize::saturating_add);
-        let queue = self.limits.queue.saturating_sub(self.queue.free());
+        let queue = self.limits.queue.saturating_sub(self.outbox.free());
         let hand_overs = self.limits.queue.saturating_sub(self.hand_overs.free());
         let timers = keys.saturating_mul(3).saturating_add(clients.saturating_mul(4));
         [
@@ -623,6 +606,9 @@ impl<P: Pad> Hub<P> {
     }
 
     /// Takes one whole message. See [`Machine::handle_message`](skex_core::machine::Machine::handle_message).
+    ///
+    /// Messages that came together may be given one after the other before [`Self::poll_output`] is asked, and calls of the application
+    /// beside them: what they have the hub say to one client then shares datagrams and a checkpoint ([`HubLimits::datagram`]).
     ///
     /// # Errors
     ///
@@ -694,7 +680,22 @@ impl<P: Pad> Hub<P> {
             self.send_refill(now, id);
         }
         let inner = Inner::decode(inner).map_err(|_| DiscardReason::Malformed)?;
-        match &inner {
+        let Inner::Several(several) = &inner else { return self.on_inner(now, rng, id, &inner) };
+        Ok(each_of(several, |inner| {
+            let handled = inner.and_then(|inner| self.on_inner(now, rng, id, &inner));
+            handled.unwrap_or_else(|reason| self.discards.discard(reason))
+        }))
+    }
+
+    /// One inner message.
+    fn on_inner(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        id: ClientId,
+        inner: &Inner<'_>,
+    ) -> Result<Disposition, DiscardReason> {
+        match inner {
             Inner::LeaseRequest(request) => self.on_lease_request(id, request),
             Inner::LeaseGrant(grant) => self.on_lease_grant(now, rng, id, grant),
             Inner::LeaseDenied(denied) => self.on_lease_denied(now, rng, id, denied),
@@ -771,8 +772,14 @@ impl<P: Pad> Hub<P> {
         if let Some(checkpoint) = self.journal.checkpoint() {
             return Output::Persist(checkpoint);
         }
-        if let Some(transmit) = self.journal.release(&mut self.queue) {
-            return Output::Transmit(transmit);
+        while let Some(unsent) = self.journal.release(&mut self.outbox.queue) {
+            let transmit = match unsent {
+                Unsent::Messages(messages) => self.seal(messages),
+                Unsent::Other(transmit) => Some(transmit),
+            };
+            if let Some(transmit) = transmit {
+                return Output::Transmit(transmit);
+            }
         }
         if let Some(leaving) = self.journal.release(&mut self.leaving) {
             return Output::Event(leaving.go());
@@ -799,16 +806,28 @@ impl<P: Pad> Hub<P> {
         self.journal.release(&mut self.hand_overs)
     }
 
-    /// Seals `inner` for a client and lets it leave behind checkpoint `after`.
+    /// Lets `inner` leave for a client behind checkpoint `after`.
     fn send(&mut self, id: ClientId, inner: &[u8], after: u64, class: TransmitClass) {
-        if let Some(client) = self.clients.get_mut(id) {
-            client.send(inner, after, class, &mut self.queue);
+        if let Some(client) = self.clients.get(id) {
+            client.send(inner, after, class, &mut self.outbox);
         }
+    }
+
+    /// What is ready to leave, if the session that it is of is still there.
+    fn seal(&mut self, messages: Messages) -> Option<Transmit<Vec<u8>>> {
+        let Messages { link, session, class, unsealed } = messages;
+        let client = self.clients.get_mut(ClientId::new(link))?;
+        // The client's next message finds no session here, and it says hello anew.
+        if client.link.is_worn_out() {
+            client.link.end();
+        }
+        let datagram = client.link.seal(session, unsealed)?;
+        Some(Transmit::new(Destination::Path(client.path), class, datagram))
     }
 
     fn reply(&mut self, to: PathId, after: u64, datagram: Vec<u8>) {
         let transmit = Transmit::new(Destination::Path(to), TransmitClass::Reply, datagram);
-        let _ = self.queue.push(after, transmit);
+        self.outbox.push(after, transmit);
     }
 
     fn store_marks(&mut self, id: ClientId) {

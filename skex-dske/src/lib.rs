@@ -17,11 +17,14 @@ mod journal;
 mod key;
 mod link;
 mod onetime;
+mod outbox;
 mod provision;
 mod psrd;
+mod several;
 mod share;
 mod state;
 mod suite;
+mod unsealed;
 
 pub use client::{
     Client, ClientConfig, ClientError, ClientEvent, ClientLimits, CommandReport, Conduct, ConfigError,

@@ -126,6 +126,8 @@ pub enum Message {
     Fetch {},
     /// Inner message 10.
     Fetched { waiting: u16 },
+    /// Inner message 14: the messages in it, not decoded.
+    Several { messages: Vec<Hex> },
     /// Inner message 20.
     Refill { direction: u8, table: u16, elements: u32, first: u32, pad: Hex },
     /// Inner message 21.

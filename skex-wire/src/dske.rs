@@ -50,13 +50,15 @@ mod outer;
 mod refill;
 mod refilled;
 mod sealed;
+mod several;
 mod share;
 mod size;
 mod tagged;
 mod terms;
 
 pub use crate::limits::{
-    ELEMENT_LEN, MAX_DSKE_KEY_LEN, MAX_DSKE_MESSAGE_LEN, MAX_HUBS, MAX_NAME_LEN, MIN_DSKE_KEY_LEN, TAG_LEN,
+    ELEMENT_LEN, MAX_DSKE_KEY_LEN, MAX_DSKE_MESSAGE_LEN, MAX_HUBS, MAX_NAME_LEN, MAX_SEVERAL_LEN,
+    MIN_DSKE_KEY_LEN, TAG_LEN,
 };
 pub use answer::Answer;
 pub use bitmap::{bitmap_bit, bitmap_fits, bitmap_len};
@@ -80,6 +82,7 @@ pub use outer::Outer;
 pub use refill::Refill;
 pub use refilled::Refilled;
 pub use sealed::{Sealed, SealedHeader};
+pub use several::Several;
 pub use share::{BlockPosition, ShareMessage};
 pub use size::{block_elements, share_elements};
 pub use tagged::{TAG_PREFIX_LEN, Tagged, tag_prefix};

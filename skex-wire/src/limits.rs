@@ -29,3 +29,6 @@ pub const MAX_DSKE_MESSAGE_LEN: usize = 2 << 20;
 
 /// Octets of the longest name of a client of DSKE: docs/draft-skex-dske.md, "Commands".
 pub const MAX_NAME_LEN: usize = 64;
+
+/// Octets of a SEVERAL of DSKE, at most: docs/draft-skex-dske.md, "Inner messages".
+pub const MAX_SEVERAL_LEN: usize = 8192;

@@ -104,6 +104,7 @@ impl Case {
             "ANSWER_SEALED, confirming" => answer(Some(confirmation()), Some(255)),
             "BUSY" => Busy::LEN,
             "CONFIRM" => Confirm::new([0; 16], [0; 16], confirmation()).encoded_len(),
+            "SEVERAL, of two BUSY" => Several::HEAD_LEN + 2 * (Several::FRAME_LEN + Busy::LEN),
             "FETCH" => Fetch::LEN,
             "FETCHED" => Fetched::LEN,
             "LOOKUP" => command(CommandBody::Lookup(&vec![b'a'; self.name])),

@@ -43,6 +43,7 @@ fn encode_inner(inner: &Inner<'_>, room: usize) -> Bytes {
         Inner::Outcome(tagged) => with_tag(written(room, |w| tagged.message.encode_untagged(w)), tagged.tag),
         Inner::Refill(message) => written(room, |w| message.encode(w)),
         Inner::Refilled(message) => written(room, |w| message.encode(w)),
+        Inner::Several(message) => written(room, |w| message.encode(w)),
         other => panic!("a message that the tests do not know: {other:?}"),
     }
 }
@@ -325,6 +326,24 @@ proptest! {
     fn an_inner_message_comes_back_the_same(bytes in inner()) {
         let read = Inner::decode(&bytes).unwrap();
         prop_assert_eq!(encode_inner(&read, bytes.len()), bytes);
+    }
+
+    #[test]
+    fn messages_about_keys_share_an_envelope_and_come_out_as_they_were(messages in vec(inner(), 2..6)) {
+        let framed: Vec<Bytes> = messages
+            .iter()
+            .map(|message| written(message.len() + 2, |w| w.prefixed_u16(message, MAX_SEVERAL_LEN)))
+            .collect();
+        let bytes = [vec![InnerType::SEVERAL.value()], framed.concat()].concat();
+        let fits = bytes.len() <= MAX_SEVERAL_LEN && messages.iter().all(|message| Several::admits(message));
+        match Inner::decode(&bytes) {
+            Ok(Inner::Several(several)) => {
+                prop_assert!(fits);
+                prop_assert!(several.messages().eq(messages.iter().map(Vec::as_slice)));
+                prop_assert_eq!(encode_inner(&Inner::Several(several), bytes.len()), bytes);
+            }
+            other => prop_assert!(!fits, "{other:?}"),
+        }
     }
 
     #[test]

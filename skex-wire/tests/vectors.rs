@@ -13,7 +13,7 @@ fn array(octets: &Hex) -> [u8; 16] {
 }
 
 fn written(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut buffer = vec![0; 4096];
+    let mut buffer = vec![0; MAX_SEVERAL_LEN];
     let mut writer = Writer::new(&mut buffer);
     write(&mut writer);
     writer.written().to_vec()
@@ -101,6 +101,14 @@ fn encode(message: &Message) -> Vec<u8> {
         }),
         Message::Fetch {} => written(|w| Fetch::new().encode(w).unwrap()),
         Message::Fetched { waiting } => written(|w| Fetched::new(*waiting).encode(w).unwrap()),
+        Message::Several { messages } => {
+            let framed = messages.iter().map(|message| {
+                let length = u16::try_from(message.as_bytes().len()).unwrap();
+                [&length.to_be_bytes(), message.as_bytes()].concat()
+            });
+            let octets = [InnerType::SEVERAL.value()].into_iter().chain(framed.flatten()).collect::<Vec<_>>();
+            written(|w| Several::decode(&octets).unwrap().encode(w).unwrap())
+        }
         Message::Refill { direction, table, elements, first, pad } => written(|w| {
             let direction = Direction::new(*direction);
             Refill::new(direction, *table, *elements, *first, pad.as_bytes()).unwrap().encode(w).unwrap();
@@ -264,6 +272,10 @@ fn inner_fields(octets: &[u8]) -> Result<Message, String> {
         ),
         Inner::Fetch(_) => from_json("FETCH", &[]),
         Inner::Fetched(m) => from_json("FETCHED", &[("waiting", number(m.waiting.into()))]),
+        Inner::Several(m) => {
+            let messages: Vec<String> = m.messages().map(quoted).collect();
+            from_json("SEVERAL", &[("messages", format!("[{}]", messages.join(",")))])
+        }
         Inner::Refill(m) => from_json(
             "REFILL",
             &[

@@ -92,6 +92,17 @@ pub struct Queue<T> {
     // Their numbers never fall from front to back, because a barrier's never do.
     gated: alloc::collections::VecDeque<(u64, T)>,
     bound: usize,
+    // The numbers of the places of the first of each.
+    first: (u64, u64),
+}
+
+/// Where something waits in a [`Queue`].
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `None`: it waits for nothing.
+    after: Option<u64>,
+    number: u64,
 }
 
 #[cfg(feature = "alloc")]
@@ -99,7 +110,9 @@ impl<T> Queue<T> {
     /// An empty one for at most `bound` things. Nothing is allocated yet.
     #[must_use]
     pub const fn new(bound: usize) -> Self {
-        Self { open: alloc::collections::VecDeque::new(), gated: alloc::collections::VecDeque::new(), bound }
+        let open = alloc::collections::VecDeque::new();
+        let gated = alloc::collections::VecDeque::new();
+        Self { open, gated, bound, first: (0, 0) }
     }
 
     /// How many more it takes.
@@ -114,29 +127,46 @@ impl<T> Queue<T> {
         self.open.is_empty() && self.gated.is_empty()
     }
 
-    /// Adds `item`, which may leave once checkpoint `after` is durable ([`Barrier::after`], [`Barrier::OPEN`]).
+    /// Adds `item`, which may leave once checkpoint `after` is durable ([`Barrier::after`], [`Barrier::OPEN`]). Gives where it
+    /// waits.
     ///
     /// # Errors
     ///
     /// [`OutboxFull`]; nothing changed.
-    pub fn push(&mut self, after: u64, item: T) -> Result<(), OutboxFull> {
+    pub fn push(&mut self, after: u64, item: T) -> Result<Place, OutboxFull> {
         if self.free() == 0 {
             return Err(OutboxFull);
         }
-        if after == Barrier::OPEN {
+        let (first, before) = if after == Barrier::OPEN {
             self.open.push_back(item);
+            (self.first.0, self.open.len())
         } else {
             self.gated.push_back((after, item));
+            (self.first.1, self.gated.len())
+        };
+        let number = first.wrapping_add(before as u64).wrapping_sub(1);
+        Ok(Place { after: (after != Barrier::OPEN).then_some(after), number })
+    }
+
+    /// What waits at a place for checkpoint `after`. `None` if it waits there for another, has left, or anything was discarded since
+    /// it came.
+    pub fn waiting_mut(&mut self, place: Place, after: u64) -> Option<&mut T> {
+        let index = |first: u64| usize::try_from(place.number.wrapping_sub(first)).ok();
+        match place.after {
+            None if after == Barrier::OPEN => self.open.get_mut(index(self.first.0)?),
+            Some(own) if own == after => Some(&mut self.gated.get_mut(index(self.first.1)?)?.1),
+            _ => None,
         }
-        Ok(())
     }
 
     /// The first that may leave.
     pub fn pop(&mut self, barrier: &Barrier) -> Option<T> {
         if let Some(item) = self.open.pop_front() {
+            self.first.0 = self.first.0.wrapping_add(1);
             return Some(item);
         }
         if self.gated.front().is_some_and(|(after, _)| barrier.has_reached(*after)) {
+            self.first.1 = self.first.1.wrapping_add(1);
             return self.gated.pop_front().map(|(_, item)| item);
         }
         None
@@ -144,6 +174,9 @@ impl<T> Queue<T> {
 
     /// Drops everything that waits and `unwanted` says so of.
     pub fn discard(&mut self, mut unwanted: impl FnMut(&T) -> bool) {
+        // What is left has other places now, beyond those that were given.
+        self.first.0 = self.first.0.wrapping_add(self.open.len() as u64);
+        self.first.1 = self.first.1.wrapping_add(self.gated.len() as u64);
         self.open.retain(|item| !unwanted(item));
         self.gated.retain(|(_, item)| !unwanted(item));
     }

@@ -143,17 +143,21 @@ proptest! {
     #[test]
     fn a_queue_gives_what_is_open_first_and_the_rest_in_order(
         bound in 0..6_usize,
-        steps in vec((0..4_u8, any::<bool>()), 0..60),
+        steps in vec((0..5_u8, any::<bool>()), 0..60),
     ) {
         let mut barrier = barrier(1);
         let mut queue = Queue::new(bound);
         let (mut open, mut gated) = (VecDeque::<u32>::new(), VecDeque::<(u64, u32)>::new());
+        // Where each item waits: with what it waits for, until something is discarded.
+        let mut places = Vec::new();
         for (item, (step, is_open)) in (0..).zip(steps) {
             match step {
                 0 | 1 => {
                     let after = if is_open { Barrier::OPEN } else { barrier.after() };
                     let has_room = open.len() + gated.len() < bound;
-                    prop_assert_eq!(queue.push(after, item).is_ok(), has_room);
+                    let place = queue.push(after, item);
+                    prop_assert_eq!(place.is_ok(), has_room);
+                    places.extend(place.map(|place| (place, after, item)));
                     match (has_room, is_open) {
                         (true, true) => open.push_back(item),
                         (true, false) => gated.push_back((after, item)),
@@ -168,7 +172,20 @@ proptest! {
                     };
                     prop_assert_eq!(queue.pop(&barrier), expected);
                 }
+                3 => {
+                    queue.discard(|item| item % 3 == 0);
+                    open.retain(|item| item % 3 != 0);
+                    gated.retain(|(_, item)| item % 3 != 0);
+                    for (place, after, _) in places.drain(..) {
+                        prop_assert_eq!(queue.waiting_mut(place, after), None);
+                    }
+                }
                 _ => pass(&mut barrier),
+            }
+            for (place, after, mut item) in places.iter().copied() {
+                let waits = open.contains(&item) || gated.contains(&(after, item));
+                prop_assert_eq!(queue.waiting_mut(place, after), waits.then_some(&mut item));
+                prop_assert_eq!(queue.waiting_mut(place, after + 1), None);
             }
             prop_assert_eq!(queue.free(), bound - open.len() - gated.len());
             prop_assert_eq!(queue.is_empty(), open.is_empty() && gated.is_empty());

@@ -11,6 +11,7 @@ use skex_wire::dske::Direction;
 use crate::backoff::Pace;
 use crate::id::{ClientId, ClientTag, HubId};
 use crate::key::Origin;
+use crate::outbox::DATAGRAM;
 use crate::share::Coordinate;
 
 /// A table at one end of a link.
@@ -106,8 +107,11 @@ pub struct ClientLimits {
     pub work_limit: u64,
     /// The longest table that is taken over the network, in elements: it is held in memory until it is stored.
     pub longest_refill: u32,
-    /// Messages that wait to leave, beside the events: less than 64 counts as 64.
+    /// Datagrams that wait to leave, beside the events: less than 64 counts as 64.
     pub queue: usize,
+    /// Octets of a datagram up to which messages for one hub share it, the envelope included: what the paths to hubs carry whole,
+    /// without the headers of IP and UDP. 0: each has its own.
+    pub datagram: usize,
 }
 
 impl Default for ClientLimits {
@@ -126,6 +130,7 @@ impl Default for ClientLimits {
             work_limit: 200_000,
             longest_refill: 65536,
             queue: 4096,
+            datagram: DATAGRAM,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::link::Link;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
 use crate::suite::Need;
+use crate::unsealed::Unsealed;
 
 /// A link with what only its client knows of it.
 #[derive(Debug)]
@@ -283,10 +284,9 @@ impl<P: Pad> Connection<P> {
         proven
     }
 
-    /// `inner` as a datagram, with our salt until the hub has answered.
-    pub(super) fn seal(&mut self, inner: &[u8]) -> Option<Vec<u8>> {
-        let fresh = !self.is_confirmed();
-        let datagram = self.link.seal(inner, fresh)?;
+    /// Seals what is ready to leave, if the session that it is of is still there.
+    pub(super) fn seal(&mut self, session: u32, unsealed: Unsealed) -> Option<Vec<u8>> {
+        let datagram = self.link.seal(session, unsealed)?;
         self.last_tags.truncate(LAST_TAGS - 1);
         self.last_tags.push_front(*datagram.last_chunk()?);
         self.pleas.clear();

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use skex_core::machine::{Destination, Queue, Transmit, TransmitClass};
+use skex_core::machine::{Transmit, TransmitClass};
 
 use super::event::ClientEvent;
 use super::hub_link::Connection;
+use crate::outbox::Outbox;
 use crate::psrd::Pad;
 
 pub(super) enum Item {
@@ -16,42 +17,42 @@ pub(super) enum Item {
 }
 
 pub(super) struct Outlet {
-    pub(super) queue: Queue<Item>,
-    /// Room in the queue that only events use.
+    pub(super) outbox: Outbox<Item>,
+    /// Room in it that only events use.
     pub(super) events: usize,
 }
 
 impl Outlet {
-    /// With room for so many messages, and so many events.
-    pub(super) const fn new(messages: usize, events: usize) -> Self {
-        Self { queue: Queue::new(messages.saturating_add(events)), events }
+    /// With room for so many datagrams, and so many events, and datagrams of so many octets that several messages for one of `links`
+    /// hubs share.
+    pub(super) fn new(datagrams: usize, events: usize, links: usize, longest: usize) -> Self {
+        Self { outbox: Outbox::new(datagrams.saturating_add(events), links, longest), events }
     }
 
     /// Whether there is room beside that for events.
     pub(super) fn has_room(&self) -> bool {
-        self.queue.free() > self.events
+        self.outbox.free() > self.events
     }
 
-    /// Seals `inner` for a hub and lets it leave behind checkpoint `after`. Without an envelope, or with a full queue,
-    /// it is as good as lost on the way.
+    /// Lets `inner` leave for the hub of a link behind checkpoint `after`, with our salt until the hub has answered. Without an
+    /// envelope, or with a full queue, it is as good as lost on the way.
     pub(super) fn send<P: Pad>(
         &mut self,
-        hub: &mut Connection<P>,
+        (link, hub): (usize, &Connection<P>),
         inner: &[u8],
         after: u64,
         class: TransmitClass,
     ) {
-        if !self.has_room() {
-            return;
-        }
-        if let Some(datagram) = hub.seal(inner) {
-            let transmit = Transmit::new(Destination::Peer(hub.handle), class, datagram);
-            let _ = self.queue.push(after, Item::Transmit(transmit));
+        if let (true, Some(session), Ok(link)) =
+            (self.has_room(), hub.link.session_number(), u32::try_from(link))
+        {
+            let fresh = !hub.is_confirmed();
+            self.outbox.send((link, session), fresh, (after, class), inner.len(), |out| out.bytes(inner));
         }
     }
 
     /// The queue keeps room for every event that requests and keys within their bounds can give at once.
     pub(super) fn tell(&mut self, after: u64, event: ClientEvent) {
-        let _ = self.queue.push(after, Item::Event(Box::new(event)));
+        self.outbox.push(after, Item::Event(Box::new(event)));
     }
 }

@@ -213,7 +213,7 @@ impl<P: Pad> Hub<P> {
         let _ = self.asked.get(&id).ok_or(DiscardReason::Stale)?;
         let said = confirmation.wire().ok_or(DiscardReason::Malformed)?;
         if let Some(client) = self.clients.get_mut(id.0) {
-            client.confirm(id.1, peer, said, &mut self.queue);
+            client.confirm(id.1, peer, said, &mut self.outbox);
         }
         Ok(())
     }

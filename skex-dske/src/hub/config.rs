@@ -15,6 +15,7 @@ use super::shard::Shard;
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
 use crate::id::{ClientId, ClientTag, HubId};
+use crate::outbox::DATAGRAM;
 use crate::suite::KeySuite;
 
 /// Who may have keys made with a client, until that says otherwise itself (`Client::authorise`).
@@ -67,8 +68,11 @@ pub struct HubLimits {
     pub longest_key: u32,
     /// The longest lifetime, in seconds.
     pub longest_lifetime: u16,
-    /// Messages that wait to leave: less than 64 counts as 64.
+    /// Datagrams that wait to leave: less than 64 counts as 64.
     pub queue: usize,
+    /// Octets of a datagram up to which messages for one client share it, the envelope included: what the paths to clients carry
+    /// whole, without the headers of IP and UDP. 0: each has its own.
+    pub datagram: usize,
     /// Changes that one checkpoint gathers at most, one at least; beyond, uploads are answered busy.
     pub changes: usize,
 }
@@ -85,6 +89,7 @@ impl Default for HubLimits {
             longest_key: 65536,
             longest_lifetime: u16::MAX,
             queue: 65536,
+            datagram: DATAGRAM,
             changes: 65536,
         }
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::KeyId;
-use skex_core::machine::{Barrier, Instant, Queue, Transmit, TransmitClass};
+use skex_core::machine::{Barrier, Instant, Transmit, TransmitClass};
 use skex_wire::Writer;
 use skex_wire::dske::{Confirm, Confirmation, Fetched};
 
@@ -15,6 +15,7 @@ use super::{Client, Hub};
 use crate::backoff::{Backoff, Pace};
 use crate::id::{ClientId, ClientTag};
 use crate::key::encoded;
+use crate::outbox::Outbox;
 use crate::psrd::Pad;
 
 /// Confirmations that one fetch brings.
@@ -68,7 +69,7 @@ impl<P: Pad> Hub<P> {
         }
         if self.shard.owns(id.0) {
             if let (Some(client), Some(said)) = (self.clients.get_mut(id.0), confirmation.wire()) {
-                client.confirm(id.1, peer, said, &mut self.queue);
+                client.confirm(id.1, peer, said, &mut self.outbox);
             }
         } else {
             let body = Body::Confirmation { key_id: id.1, peer, confirmation: confirmation.clone() };
@@ -80,14 +81,14 @@ impl<P: Pad> Hub<P> {
 impl<P: Pad> Client<P> {
     /// Tells it what the responder `peer` said of a key.
     pub(super) fn confirm(
-        &mut self,
+        &self,
         key_id: KeyId,
         peer: ClientTag,
         said: Confirmation<'_>,
-        queue: &mut Queue<Transmit<Vec<u8>>>,
+        outbox: &mut Outbox<Transmit<Vec<u8>>>,
     ) {
         let confirm = Confirm::new(*key_id.as_bytes(), *peer.as_bytes(), said);
         let (len, write) = (confirm.encoded_len(), |out: &mut Writer<'_>| confirm.encode(out));
-        self.send_written(len, write, Barrier::OPEN, TransmitClass::Reply, queue);
+        self.send_written(len, write, Barrier::OPEN, TransmitClass::Reply, outbox);
     }
 }

@@ -57,7 +57,7 @@ impl<P: Pad> Hub<P> {
         sent.after = sent.after.max(relay.after);
         let backoff = Backoff::new(now, pace);
         self.timers.insert((backoff.due(), Timer::Delivery(id)));
-        client.send(&sent.inner, sent.after, TransmitClass::Request, &mut self.queue);
+        client.send(&sent.inner, sent.after, TransmitClass::Request, &mut self.outbox);
         relay.was_sent = true;
         relay.delivery = Some(Box::new(Delivery { sent, backoff }));
     }
@@ -138,7 +138,7 @@ impl<P: Pad> Hub<P> {
         if due {
             let class = TransmitClass::Retransmission;
             if let Some(client) = self.clients.get_mut(relay.responder) {
-                client.send(&sent.inner, sent.after, class, &mut self.queue);
+                client.send(&sent.inner, sent.after, class, &mut self.outbox);
             }
         }
     }

@@ -91,7 +91,6 @@ impl<P: Pad> Hub<P> {
             let _ = self.drop_share(now, id);
         }
         self.end_asking_for(client);
-        self.drop_unsent(client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
         if let Some(own) = self.client_mut(client) {

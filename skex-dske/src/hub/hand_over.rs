@@ -172,7 +172,7 @@ impl<P: Pad> Hub<P> {
             return Err(DiscardReason::Stale);
         }
         let full = self.journal.waiting() >= self.limits.changes
-            || self.queue.free() < QUEUE_RESERVE
+            || self.outbox.free() < QUEUE_RESERVE
             || self.hand_overs.free() < QUEUE_RESERVE;
         if full { Err(DiscardReason::Busy) } else { Ok(()) }
     }

@@ -26,7 +26,7 @@ impl<P: Pad> Hub<P> {
         let keys = &client.link.keys;
         let which = keys.key_of_hello(hello).ok_or(DiscardReason::Unauthentic)?;
         let after = keys.after(which);
-        let salt = hub_salt(&self.boot_key, id, &hello.message.salt, client.generation);
+        let salt = hub_salt(&self.boot_key, id, &hello.message.salt, client.link.sessions);
         let reply = salt.and_then(|salt| keys.hello_reply(which, &hello.message.salt, salt));
         self.reply(from, after, reply.ok_or(DiscardReason::Exhausted)?);
         Ok(Disposition::Accepted)
@@ -45,8 +45,8 @@ impl<P: Pad> Hub<P> {
         let ours = client.link.session.as_ref().map(|session| *session.client_salt());
         let opened = match sealed.header.salt {
             Some(salt) if ours != Some(salt) => {
-                let hub_salt =
-                    hub_salt(&self.boot_key, id, &salt, client.generation).ok_or(DiscardReason::Exhausted)?;
+                let hub_salt = hub_salt(&self.boot_key, id, &salt, client.link.sessions)
+                    .ok_or(DiscardReason::Exhausted)?;
                 let keys = &client.link.keys;
                 let mut opened = Err(DiscardReason::Unauthentic);
                 for which in keys.candidates() {
@@ -61,7 +61,6 @@ impl<P: Pad> Hub<P> {
                     client.link.begin(session);
                 });
                 if opened.is_ok() {
-                    client.generation = client.generation.saturating_add(1);
                     client.lease_retry = None;
                     client.confirmed = false;
                     self.end_deliveries_to(id);

@@ -89,7 +89,7 @@ impl<P: Pad> Hub<P> {
 
     /// Whether nothing more can be kept now. Nothing is opened then.
     pub(super) fn is_full(&self) -> bool {
-        self.journal.waiting() >= self.limits.changes || self.queue.free() < QUEUE_RESERVE
+        self.journal.waiting() >= self.limits.changes || self.outbox.free() < QUEUE_RESERVE
     }
 
     /// Says that a message cannot be kept now. That spends nothing.

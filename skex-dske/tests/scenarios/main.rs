@@ -27,6 +27,7 @@ mod oracle;
 mod refill;
 mod retirement;
 mod semantics;
+mod several;
 mod sharded;
 mod shards;
 mod snapshots;

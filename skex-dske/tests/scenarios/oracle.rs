@@ -30,7 +30,10 @@ use skex_wire::dske::{
 };
 use skex_wire::{Reader, SuiteId};
 
-use crate::world::{Cast, Further};
+use crate::world::{Cast, Further, each_alone};
+
+/// Octets that several messages share, at most: the limits that clients and hubs begin with.
+const DATAGRAM: usize = 1232;
 
 /// A client and a hub, by their numbers in the cast.
 type Pair = (usize, usize);
@@ -103,7 +106,8 @@ struct Session {
     salts: [[u8; 16]; 2],
     to_hub: SecretBytes<32>,
     to_client: SecretBytes<32>,
-    used: BTreeSet<(bool, u32)>,
+    /// The number of the last datagram to the hub, and to the client.
+    last: [Option<u32>; 2],
 }
 
 /// An epoch of a computational suite.
@@ -353,10 +357,16 @@ impl Oracle {
                     return self.charge(format!("{pair:?}: a datagram under an unknown envelope"));
                 };
                 let salts = session.salts;
-                if !session.used.insert((from_client, sealed.header.seq)) {
-                    self.charge(format!("{pair:?}: two datagrams under one key and number"));
+                let last = &mut session.last[usize::from(!from_client)];
+                if last.replace(sealed.header.seq) >= Some(sealed.header.seq) {
+                    self.charge(format!("{pair:?}: two datagrams under one key and number, or out of order"));
                 }
-                self.on_inner(cast, pair, from_client, &inner, salts);
+                let length = sealed.header.sealed_len(inner.len());
+                let each = each_alone(&inner);
+                if each.len() > 1 && length > DATAGRAM {
+                    self.charge(format!("{pair:?}: several messages in {length} octets"));
+                }
+                each.iter().for_each(|inner| self.on_inner(cast, pair, from_client, inner, salts));
             }
             _ => {}
         }
@@ -762,7 +772,7 @@ impl Session {
             salts,
             to_hub: expander.secret(Label::DSKE_ENVELOPE_TO_HUB, &context),
             to_client: expander.secret(Label::DSKE_ENVELOPE_TO_CLIENT, &context),
-            used: BTreeSet::new(),
+            last: [None; 2],
         }
     }
 

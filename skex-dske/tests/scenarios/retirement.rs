@@ -375,7 +375,7 @@ fn a_table_that_is_used_up_is_retired_without_a_false_alarm() {
     }
 }
 
-/// A store is slow, and what an end has sealed under a table waits for it, when the table is taken out of service there: by its number, or with the
+/// A store is slow, and what an end has taken from a table waits for it, when the table is taken out of service there: by its number, or with the
 /// client, which the hub revokes. It leaves no more. Without that it does leave.
 #[test]
 fn what_waits_for_the_store_leaves_no_more_by_a_table_that_is_retired() {
@@ -413,6 +413,8 @@ fn what_waits_for_the_store_leaves_no_more_by_a_table_that_is_retired() {
                 assert_eq!(revoked, Some(Ok(())));
             }
         }
+        // The link has another session before the store is done.
+        cast.settle(20);
         cast.world.set_receipts(node, Receipts::AtOnce);
         cast.world.release_receipts(node);
         cast.settle(10);

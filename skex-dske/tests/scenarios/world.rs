@@ -14,7 +14,7 @@ use skex_dske::{
 };
 use skex_sim::{Boot, Either, Layout, NodeId, World};
 use skex_wire::SuiteId;
-use skex_wire::dske::Direction;
+use skex_wire::dske::{Direction, Inner};
 
 use crate::sharded::{Between, ShardedHub, usual_shards};
 
@@ -712,5 +712,13 @@ impl Cast {
 
     pub fn now(&self) -> Instant {
         self.world.now()
+    }
+}
+
+/// The messages in an envelope.
+pub fn each_alone(inner: &[u8]) -> Vec<Vec<u8>> {
+    match Inner::decode(inner) {
+        Ok(Inner::Several(several)) => several.messages().map(<[u8]>::to_vec).collect(),
+        _ => vec![inner.to_vec()],
     }
 }

@@ -14,6 +14,7 @@ mod commands;
 mod leases;
 mod outer;
 mod refills;
+mod several;
 mod shares;
 
 use serde_json::{Value, json};
@@ -76,7 +77,8 @@ pub(crate) fn file() -> (&'static str, String) {
     let link_of_31 = json!({ "clientId": CLIENT_ID, "hubId": hex(&HUB_ID), "hubs": 31 });
     file.group("Inner", "answers, 31 hubs", link_of_31, answers::answers_of_31);
     file.group("Inner", "commands", link.clone(), commands::commands);
-    file.group("Inner", "refills", link, refills::refills);
+    file.group("Inner", "refills", link.clone(), refills::refills);
+    file.group("Inner", "several", link, several::several);
     file.finish::<TestGroup>()
 }
 

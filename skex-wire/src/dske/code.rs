@@ -45,6 +45,8 @@ crate::codepoint! {
         DELIVERY_SEALED = 12;
         /// The one final answer to a sealed upload or delivery.
         ANSWER_SEALED = 13;
+        /// Several messages about keys.
+        SEVERAL = 14;
         /// A part of a new table.
         REFILL = 20;
         /// How much of it has come.

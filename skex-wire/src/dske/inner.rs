@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Busy, Command, Confirm, Fetch, Fetched, InnerType, LeaseDenied, LeaseGrant, LeaseRequest,
-    Outcome, Refill, Refilled, ShareMessage, Tagged,
+    Outcome, Refill, Refilled, Several, ShareMessage, Tagged,
 };
 use crate::{DecodeError, DecodeErrorKind, Reader};
 
@@ -36,6 +36,8 @@ pub enum Inner<'a> {
     Refill(Refill<'a>),
     /// REFILLED.
     Refilled(Refilled),
+    /// SEVERAL.
+    Several(Several<'a>),
 }
 
 impl<'a> Inner<'a> {
@@ -64,6 +66,7 @@ impl<'a> Inner<'a> {
             InnerType::OUTCOME => Outcome::decode(bytes).map(Self::Outcome),
             InnerType::REFILL => Refill::decode(bytes).map(Self::Refill),
             InnerType::REFILLED => Refilled::decode(bytes).map(Self::Refilled),
+            InnerType::SEVERAL => Several::decode(bytes).map(Self::Several),
             _ => Err(start.error(DecodeErrorKind::UnknownType)),
         }
     }

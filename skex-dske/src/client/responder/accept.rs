@@ -74,7 +74,7 @@ impl Inbound {
     fn answer<P: Pad>(
         &mut self,
         link: usize,
-        hub: &mut Connection<P>,
+        hub: &Connection<P>,
         answer_key: AnswerKey,
         outlet: &mut Outlet,
     ) {
@@ -89,7 +89,7 @@ impl Inbound {
         if accepted.awaited.is_empty() {
             self.expires = self.expires.min(accepted.over);
         }
-        outlet.send(hub, &inner, accepted.after, TransmitClass::Reply);
+        outlet.send((link, hub), &inner, accepted.after, TransmitClass::Reply);
         self.answers.retain(|(to, ..)| *to != link);
         self.answers.push((link, slot, inner));
     }

@@ -13,7 +13,7 @@ use skex_wire::dske::{
 use skex_wire::{SuiteId, Writer};
 
 use crate::oracle::{aead, epoch_key, nonce};
-use crate::world::Cast;
+use crate::world::{Cast, each_alone};
 
 pub struct Liar {
     client: usize,
@@ -268,7 +268,7 @@ impl Liar {
             suite().open(&self.opening, &sealed.header.nonce(), sealed.aad, &mut inner, &sealed.tag).ok()?;
             Some(inner)
         };
-        sent.iter().filter_map(open).collect()
+        sent.iter().filter_map(open).flat_map(|inner| each_alone(&inner)).collect()
     }
 
     /// Asks for `want` elements. The grant as it came, if there was one.
