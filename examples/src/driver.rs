@@ -79,6 +79,8 @@ pub(crate) struct Driver<M: Machine> {
     events: VecDeque<M::Event>,
     capture: Option<Capture>,
     part: Option<Part<M>>,
+    /// Whether the machine takes all messages of a batch before it is asked what it wants.
+    gathers: bool,
 }
 
 /// What a driver of one part of a machine has of the others.
@@ -112,10 +114,18 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
             events: VecDeque::new(),
             capture,
             part: None,
+            gathers: false,
         };
         driver.drain()?;
         driver.settle()?;
         Ok(driver)
+    }
+
+    /// Gives the machine all messages of a batch before it is asked what it wants: what it says to one other end then shares datagrams,
+    /// and a checkpoint. For machines that take that.
+    pub(crate) const fn gathering(mut self) -> Self {
+        self.gathers = true;
+        self
     }
 
     /// Goes on as the driver of a part of a machine. It reads nothing from its socket any more, and sends by it.
@@ -317,8 +327,11 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                 let handled = self.machine.handle_message(now, &mut self.entropy, from, message);
                 let handled = handled.map_err(|error| anyhow!("{error}"))?;
                 self.traffic.count(message, matches!(handled, Disposition::Discarded(_)));
-                self.drain()?;
+                if !self.gathers {
+                    self.drain()?;
+                }
             }
+            self.drain()?;
             self.hand_over();
             if count < BATCH {
                 break;
@@ -344,14 +357,18 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
                     let handled = self.machine.handle_message(now, &mut self.entropy, from, &message);
                     let handled = handled.map_err(|error| anyhow!("{error}"))?;
                     self.traffic.count(&message, matches!(handled, Disposition::Discarded(_)));
-                    self.drain()?;
+                    if !self.gathers {
+                        self.drain()?;
+                    }
                 }
                 Incoming::Call(call) | Incoming::FromPart(_, call) => call(self)?,
             }
             if number % BATCH == 0 {
+                self.drain()?;
                 self.hand_over();
             }
         }
+        self.drain()?;
         self.hand_over();
         Ok(())
     }

@@ -347,7 +347,7 @@ fn drive(
         .context("the stored state of this client cannot be used")?;
     let log = Log::behind(&place, &contents)?;
     drop(contents);
-    let driver = Driver::start(client, log, socket, paths, clock, entropy)?;
+    let driver = Driver::start(client, log, socket, paths, clock, entropy)?.gathering();
     // The log has a record. What was sent meanwhile used nothing.
     if !has_started {
         replace(directory, &ClientFile { started: true, ..load(directory)? })?;

@@ -121,8 +121,8 @@ struct Plan {
     rate: u64,
 }
 
-/// Elements of a table of the load test: half a mebibyte.
-const ELEMENTS: u32 = 1 << 15;
+/// Elements of a table of the load test: two mebibytes.
+const ELEMENTS: u32 = 1 << 17;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let &Arguments { clients, hubs, threshold, keys, loss, seed, shards, .. } = arguments;
@@ -180,13 +180,15 @@ fn more_than_none(text: &str) -> Result<f64> {
 }
 
 /// Clients of the comparison.
-const COMPARED_CLIENTS: u32 = 1000;
+const COMPARED_CLIENTS: u32 = 5;
 
 impl Plan {
     /// The defaults, but for how often clients ask for what waits: so often that nobody waits for long after a hub's restart, and
     /// so seldom that it is not most of what a hub does.
     fn client_limits(&self) -> ClientLimits {
         let mut limits = ClientLimits::default();
+        // One pair may have as many under way as the whole network.
+        limits.requests = 4096;
         limits.fetch = Duration::from_millis(u64::from(self.roster.clients) / 4).max(Duration::from_secs(3));
         limits
     }

@@ -191,7 +191,7 @@ impl<P: Pad + Send + 'static> Shards<P> {
             return Ok(Self::Many(Box::new(Many::start(parts, socket, clock)?)));
         }
         let (machine, log) = parts.pop().context("a hub has one shard at least")?;
-        let driver = Driver::start(machine, log, socket, Paths::new(Vec::new()), clock, entropy)?;
+        let driver = Driver::start(machine, log, socket, Paths::new(Vec::new()), clock, entropy)?.gathering();
         Ok(Self::One(Box::new(driver)))
     }
 
@@ -316,7 +316,7 @@ impl<P: Pad + Send + 'static> Many<P> {
             let own = TellingOfEnd(telling.clone(), Arc::clone(&is_ending));
             let serve = move || {
                 let (paths, entropy) = (Paths::new(Vec::new()), Entropy::open()?);
-                let mut driver = Driver::start(machine, log, own_socket, paths, clock, entropy)?;
+                let mut driver = Driver::start(machine, log, own_socket, paths, clock, entropy)?.gathering();
                 driver.become_part(Part { inbox, hand_over: Box::new(hand_over) })?;
                 loop {
                     own.0.tell(&mut driver);

@@ -169,6 +169,7 @@ impl<'a> World<'a> {
 
     /// Stores what clients want stored, and sends what they want sent.
     fn carry_out(&mut self) -> Result<()> {
+        self.swarm.gather(self.now())?;
         while !self.swarm.checkpoints.is_empty() {
             for ((client, life), checkpoint) in core::mem::take(&mut self.swarm.checkpoints) {
                 let (record, pending) = checkpoint.into_parts();
@@ -240,8 +241,8 @@ impl<'a> World<'a> {
                 let node = &mut self.hubs[hub];
                 let from = PathId::new(message.client.into());
                 let _ = node.hub.handle_message(now, self.dice.rng(), from, &message.octets)?;
-                node.drain(&mut sent)?;
             }
+            self.hubs[hub].drain(&mut sent)?;
             self.settle(hub, &mut sent)?;
         }
         if due {

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use skex_core::SecretBytes;
 use skex_core::machine::PeerHandle;
 use skex_dske::{
-    Authorised, ClientConfig, ClientId, ClientTag, Coordinate, HubClient, HubConfig, HubId, HubLink, Origin,
-    Table,
+    Authorised, ClientConfig, ClientId, ClientTag, Coordinate, HubClient, HubConfig, HubId, HubLimits,
+    HubLink, Origin, Table,
 };
 use skex_wire::SuiteId;
 
@@ -69,7 +69,10 @@ impl Roster {
             authorised: Authorised::Everyone,
         };
         let clients = (0..self.clients).map(client).collect();
-        Ok(HubConfig::new(Self::hub_id(hub), Self::coordinate(hub)?, clients)?)
+        let mut limits = HubLimits::default();
+        // Few clients make as many keys as many do, and all live for a while.
+        limits.keys_per_initiator = 1 << 20;
+        Ok(HubConfig::new(Self::hub_id(hub), Self::coordinate(hub)?, clients)?.with_limits(limits))
     }
 
     pub(super) fn client_config(self, client: u32) -> Result<ClientConfig<SeededPad>> {

@@ -20,6 +20,9 @@ pub(super) struct Swarm {
     pub(super) roster: Roster,
     clients: Vec<Option<Client<SeededPad>>>,
     lives: Vec<u32>,
+    /// Those that may want something. They are asked once all has happened that happened together: what one says to a hub then
+    /// shares datagrams.
+    touched: BTreeSet<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
     due: Vec<Option<Instant>>,
     pub(super) ledger: Ledger,
@@ -52,6 +55,7 @@ impl Swarm {
             roster,
             clients: (0..roster.clients).map(|_| None).collect(),
             lives: vec![0; roster.clients as usize],
+            touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             due: vec![None; roster.clients as usize],
             ledger: Ledger::default(),
@@ -111,7 +115,8 @@ impl Swarm {
         let client = outer.client_id();
         let Some(Some(machine)) = self.clients.get_mut(client as usize) else { return Ok(()) };
         let _ = machine.handle_message(now.instant, rng, PathId::new(hub.into()), octets)?;
-        self.drain(client, now)
+        self.touched.insert(client);
+        Ok(())
     }
 
     /// A checkpoint of a client is durable. One of an earlier life concerns nobody.
@@ -132,7 +137,7 @@ impl Swarm {
             self.due[client as usize] = None;
             if let Some(machine) = &mut self.clients[client as usize] {
                 machine.handle_timeout(now.instant, rng)?;
-                self.drain(client, now)?;
+                self.touched.insert(client);
             }
         }
         Ok(())
@@ -155,15 +160,25 @@ impl Swarm {
         match machine.request_key(now.instant, rng, Roster::tag(responder), self.request) {
             Ok(key) => {
                 self.ledger.asked(key, initiator, responder, now.fine);
-                self.drain(initiator, now)?;
+                self.touched.insert(initiator);
                 Ok(true)
             }
             Err(error @ (ClientError::UnknownPeer | ClientError::Threshold)) => Err(error.into()),
             Err(_) => {
                 self.refused += 1;
+                // It may have asked for more of its tables.
+                self.touched.insert(initiator);
                 Ok(false)
             }
         }
+    }
+
+    /// Asks everybody to whom something has happened what it wants.
+    pub(super) fn gather(&mut self, now: Now) -> Result<()> {
+        while let Some(client) = self.touched.pop_first() {
+            self.drain(client, now)?;
+        }
+        Ok(())
     }
 
     fn drain(&mut self, client: u32, now: Now) -> Result<()> {

@@ -143,6 +143,9 @@ const ALONE: u64 = 200;
 /// Keys of each client with the next before a comparison.
 const WARM: u32 = 2;
 
+/// Requests that are refused one after the other, with nothing under way, before it is given up: longer than a lease takes to come.
+const REFUSALS: u64 = 100;
+
 /// Microseconds after which keys are looked at that should have come to an end.
 const LOOK_EVERY: u64 = 1_000_000;
 
@@ -277,6 +280,8 @@ impl<'a> World<'a> {
 
     /// Gives what clients want stored to the store, and what they want sent to the socket.
     fn carry_out(&mut self) -> Result<()> {
+        let now = self.now();
+        self.swarm.gather(now)?;
         for (life, checkpoint) in core::mem::take(&mut self.swarm.checkpoints) {
             self.committer()?.add(life, checkpoint);
         }
@@ -348,7 +353,7 @@ impl<'a> World<'a> {
     /// Makes so many keys, `window` under way at once, and waits until both ends have them all. What the window is then.
     fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<Window> {
         let clients = u64::from(self.plan.roster.clients);
-        let (mut asked, mut seen) = (0, self.swarm.ledger.latencies());
+        let (mut asked, mut refused, mut seen) = (0, 0, self.swarm.ledger.latencies());
         while asked < keys || self.swarm.ledger.open() > 0 {
             self.look_for_overdue()?;
             self.swarm.ledger.latencies_since(&mut seen).iter().for_each(|micros| window.learn(*micros));
@@ -360,8 +365,15 @@ impl<'a> World<'a> {
                     }
                 };
                 let (responder, now) = (self.plan.roster.peer(initiator, way), self.now());
-                self.swarm.ask(initiator, responder, now, &mut self.entropy)?;
-                asked += 1;
+                if !self.swarm.ask(initiator, responder, now, &mut self.entropy)? {
+                    // Others have to end before, or a lease to come.
+                    refused += 1;
+                    break;
+                }
+                (asked, refused) = (asked + 1, 0);
+            }
+            if refused > REFUSALS && self.swarm.ledger.open() == 0 {
+                bail!("every request is refused, of {asked} that were not: the tables are used up");
             }
             self.step(Some(Duration::from_millis(100)))?;
         }
@@ -414,6 +426,7 @@ impl<'a> World<'a> {
         }
         totals.swarm_nanos = process_cpu().as_nanos() as u64;
         totals.client_syncs = self.syncs + self.committer()?.batches();
+        totals.keys = self.swarm.ledger.counts().equal;
         totals.processors = Processors::now();
         Ok(totals)
     }
@@ -440,13 +453,14 @@ impl<'a> World<'a> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
         let window = self.make(keys, Who::Random, window)?;
-        Ok((self.finished(keys, before, began)?, window))
+        Ok((self.finished(before, began)?, window))
     }
 
-    fn finished(&mut self, keys: u64, before: Totals, began: std::time::Instant) -> Result<Phase> {
+    fn finished(&mut self, before: Totals, began: std::time::Instant) -> Result<Phase> {
         let seconds = began.elapsed().as_secs_f64();
         let after = self.totals()?;
         let of = |count: fn(&Totals) -> u64| count(&after) - count(&before);
+        let keys = of(|totals| totals.keys);
         let hub_nanos = of(|totals| totals.hub_nanos);
         let cpu_nanos = hub_nanos + of(|totals| totals.swarm_nanos);
         let relays = of(|totals| totals.relays);
@@ -493,7 +507,7 @@ impl<'a> World<'a> {
         }
         self.restart_clients()?;
         self.make(keys - half, Who::Random, window)?;
-        self.finished(keys, before, began)
+        self.finished(before, began)
     }
 
     /// A tenth of the clients loses power, and starts again from what the log holds.
@@ -534,6 +548,8 @@ impl<'a> World<'a> {
 /// What all parties have done since their start.
 #[derive(Clone, Copy, Default)]
 struct Totals {
+    /// That are at both ends, and the same.
+    keys: u64,
     relays: u64,
     hub_nanos: u64,
     swarm_nanos: u64,
