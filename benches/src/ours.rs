@@ -67,6 +67,8 @@ pub struct DskeKey {
     hubs: usize,
     key_len: u32,
     loss: u32,
+    /// Keys that are made at once.
+    at_once: usize,
     mesh: Option<Mesh>,
 }
 
@@ -80,7 +82,14 @@ impl DskeKey {
     /// A key of so many octets.
     #[must_use]
     pub const fn of_length(threshold: u8, hubs: usize, key_len: u32) -> Self {
-        Self { threshold, hubs, key_len, loss: 0, mesh: None }
+        Self { threshold, hubs, key_len, loss: 0, at_once: 1, mesh: None }
+    }
+
+    /// So many keys at once.
+    #[must_use]
+    pub fn at_once(mut self, keys: usize) -> Self {
+        self.at_once = keys;
+        self
     }
 
     /// Of a hundred messages, so many are lost.
@@ -96,17 +105,20 @@ impl Work for DskeKey {
     const LIMIT: u64 = 64;
 
     fn prepare(&mut self) {
-        let elements = (self.key_len as usize / 16 + 16) * 70;
+        let elements = (self.key_len as usize / 16 + 16) * 70 * self.at_once;
         let mesh = self.mesh.insert(Mesh::connected(self.threshold, self.hubs, elements));
         mesh.key_len = self.key_len;
         mesh.loss = self.loss;
-        mesh.key();
+        // Leases become long enough.
+        for keys in (0..).map(|power| 1 << power).take_while(|keys| *keys <= self.at_once) {
+            mesh.keys_of(&vec![0; keys], 60);
+        }
     }
 
     fn once(&mut self) -> usize {
         let mesh = self.mesh.as_mut().unwrap();
         let before = mesh.sent;
-        mesh.key();
+        mesh.keys_of(&[0; 64][..self.at_once], 60);
         mesh.sent - before
     }
 }

@@ -17,6 +17,9 @@ pub const EXPORT: &str = "unmediated, one exported key";
 /// A name.
 pub const DSKE: &str = "DSKE 3 of 5, all seven parties";
 /// A name.
+pub const DSKE_AT_ONCE: &str = "DSKE 3 of 5, all seven parties, 16 keys at once";
+
+/// A name.
 pub const DSKE_LARGE: &str = "DSKE 16 of 31, all 33 parties";
 /// A name.
 pub const SNOW: &str = "snow NNpsk0";
@@ -40,6 +43,7 @@ pub fn subjects() -> Vec<Subject> {
         Subject::new(HANDSHAKE_SHA3, Handshake::new(suite(SuiteId::SHA3_256_AES256GCM))),
         Subject::new(EXPORT, Export::new(suite(SuiteId::SHA256_AES256GCM))),
         Subject::new(DSKE, DskeKey::new(3, 5)),
+        Subject::new(DSKE_AT_ONCE, DskeKey::new(3, 5).at_once(16)),
         Subject::new(DSKE_LARGE, DskeKey::new(16, 31)),
     ];
     all.extend(peers());
