@@ -1,7 +1,6 @@
 //! The durable side of a machine: it gathers changes, numbers them, and gates what depends on them. The client and the
 //! hub write their state through one each (docs/draft-skex-dske.md, "Records").
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use rand_core::CryptoRng;
@@ -66,9 +65,14 @@ impl Journal {
         self.changes.set(name, None);
     }
 
-    /// Changes that wait for the next checkpoint.
+    /// Values whose change waits for the next checkpoint.
     pub(crate) fn waiting(&self) -> usize {
-        self.changes.len()
+        self.changes.names()
+    }
+
+    /// Whether as many values wait for it.
+    pub(crate) fn has_waiting(&mut self, values: usize) -> bool {
+        self.changes.reach(values)
     }
 
     /// The next checkpoint is a snapshot.
@@ -99,7 +103,7 @@ impl Journal {
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let begins = self.snapshot_due && !self.barrier.is_pending();
         if begins {
-            self.changes = Changes::Whole(Vec::new());
+            self.changes = Changes::whole();
             self.wipe_at = None;
         }
         begins
@@ -142,6 +146,8 @@ impl Journal {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
+    use alloc::vec::Vec;
+
     use chacha20::ChaCha20Rng;
     use chacha20::rand_core::SeedableRng;
     use skex_core::record::RecordKind;

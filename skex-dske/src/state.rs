@@ -93,55 +93,82 @@ pub(crate) struct Owner {
     pub(crate) machine: [u8; 8],
 }
 
-/// What waits for the next checkpoint.
-pub(crate) enum Changes {
-    /// The last word for each name, so that there are never more than names.
-    Since(BTreeMap<Name, Option<SecretVec>>),
-    /// A whole state: gathered without a search for each value, of which there are very many.
-    Whole(Vec<(Name, Option<SecretVec>)>),
-}
-
 /// The name of a value: what it is, then whose; at most that, a client tag and a key id.
 pub(crate) type Name = Few<33>;
 
+/// What waits for the next checkpoint.
+pub(crate) struct Changes {
+    /// Of one name the last word counts.
+    changes: Vec<(Name, Option<SecretVec>)>,
+    /// So many come first that are in the order of their names, each once.
+    settled: usize,
+    /// Whether these are a whole state.
+    whole: bool,
+}
+
+/// Changes that are gathered before it is looked for those that later ones have overtaken, beside twice as many as there are names.
+const UNSETTLED: usize = 1024;
+
 impl Changes {
     pub(crate) const fn none() -> Self {
-        Self::Since(BTreeMap::new())
+        Self { changes: Vec::new(), settled: 0, whole: false }
+    }
+
+    /// A whole state that is to come.
+    pub(crate) fn whole() -> Self {
+        Self { whole: true, ..Self::none() }
     }
 
     pub(crate) fn set(&mut self, name: Name, value: Option<SecretVec>) {
-        match self {
-            Self::Since(changes) => drop(changes.insert(name, value)),
-            Self::Whole(values) => values.push((name, value)),
+        // What waits is bounded by what there is, however often it changes.
+        if self.changes.len() >= self.settled.saturating_mul(2).saturating_add(UNSETTLED) {
+            self.settle();
+        }
+        self.changes.push((name, value));
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether so many names wait.
+    pub(crate) fn reach(&mut self, names: usize) -> bool {
+        self.changes.len() >= names && {
+            self.settle();
+            self.settled >= names
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Names that wait.
+    pub(crate) fn names(&self) -> usize {
+        let mut names: Vec<&Name> = self.changes.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.len()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Since(changes) => changes.len(),
-            Self::Whole(values) => values.len(),
+    /// Puts them in the order of their names, and leaves the last word for each.
+    fn settle(&mut self) {
+        if self.changes.len() == self.settled {
+            return;
         }
+        // Those of one name stay in the order in which they were made.
+        self.changes.sort_by(|(a, _), (b, _)| Name::cmp(a, b));
+        self.changes.dedup_by(|(later, value), (earlier, last)| {
+            let again = later == earlier;
+            if again {
+                core::mem::swap(value, last);
+            }
+            again
+        });
+        self.settled = self.changes.len();
     }
 
     /// The record of these changes, or of this whole state: a snapshot.
-    pub(crate) fn into_record(self, owner: Owner, sequence: u64) -> Record {
-        match self {
-            Self::Since(changes) => record_of(
-                changes.iter().map(|(name, value)| (name, value.as_ref())),
-                (owner, sequence, false),
-            ),
-            Self::Whole(mut values) => {
-                // The last word for each name, as it is in a map. They come in long runs that are in order already.
-                values.reverse();
-                values.sort_by_key(|(name, _)| *name);
-                values.dedup_by(|(a, _), (b, _)| a == b);
-                record_of(values.iter().map(|(name, value)| (name, value.as_ref())), (owner, sequence, true))
-            }
-        }
+    pub(crate) fn into_record(mut self, owner: Owner, sequence: u64) -> Record {
+        self.settle();
+        let values = self.changes.iter().map(|(name, value)| (name, value.as_ref()));
+        record_of(values, (owner, sequence, self.whole))
     }
 }
 
@@ -227,5 +254,51 @@ impl Stored {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWNER: Owner = Owner { kind: RecordKind::DSKE_HUB, machine: [0; 8] };
+
+    proptest! {
+        /// Names short enough to come again and again; no length is that of a removal.
+        #[test]
+        fn a_record_holds_the_last_word_for_each_name_in_their_order(
+            made in proptest::collection::vec((proptest::collection::vec(0_u8..3, 0..3), 0_usize..40), 0..4000),
+            asked in proptest::collection::vec(1_usize..20, 0..9),
+            whole: bool,
+        ) {
+            let mut changes = if whole { Changes::whole() } else { Changes::none() };
+            let mut model: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+            for (count, (name, len)) in made.iter().enumerate() {
+                let value = len.checked_sub(1).map(|len| alloc::vec![count as u8; len]);
+                let secret = value.as_ref().map(|value| SecretVec::copied_from(value));
+                changes.set(Name::copied_from(name).unwrap(), secret);
+                model.insert(name.clone(), value);
+                prop_assert!(changes.changes.len() <= 2 * model.len() + UNSETTLED);
+                if let Some(names) = asked.get(count) {
+                    prop_assert_eq!(changes.reach(*names), model.len() >= *names);
+                }
+            }
+            prop_assert_eq!(changes.names(), model.len());
+            let record = changes.into_record(OWNER, 1);
+            prop_assert_eq!(record.is_snapshot(), whole);
+            let (_, body) = record::decode_own(record.as_ref(), OWNER.kind, OWNER.machine).unwrap();
+            let mut expected = alloc::vec![u8::from(whole)];
+            for (name, value) in model {
+                expected.push(name.len() as u8);
+                expected.extend(name);
+                let len = value.as_ref().map_or(REMOVED, |value| value.len() as u32);
+                expected.extend(len.to_be_bytes());
+                expected.extend(value.unwrap_or_default());
+            }
+            prop_assert_eq!(body, expected);
+        }
     }
 }

@@ -166,12 +166,12 @@ impl<P: Pad> Hub<P> {
 
     /// Whether something that was handed over may still be done. Once its key is forgotten here, it comes too late; and without
     /// room it is as good as lost.
-    fn check_hand_over(&self, now: Instant, expires: Instant) -> Result<(), DiscardReason> {
+    fn check_hand_over(&mut self, now: Instant, expires: Instant) -> Result<(), DiscardReason> {
         // Test switch: what was handed over is taken however late, and tests of shards must then fail.
         if expires <= now && !cfg!(skex_without = "lifetime") {
             return Err(DiscardReason::Stale);
         }
-        let full = self.journal.waiting() >= self.limits.changes
+        let full = self.journal.has_waiting(self.limits.changes)
             || self.outbox.free() < QUEUE_RESERVE
             || self.hand_overs.free() < QUEUE_RESERVE;
         if full { Err(DiscardReason::Busy) } else { Ok(()) }

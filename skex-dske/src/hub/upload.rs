@@ -88,8 +88,8 @@ impl<P: Pad> Hub<P> {
     }
 
     /// Whether nothing more can be kept now. Nothing is opened then.
-    pub(super) fn is_full(&self) -> bool {
-        self.journal.waiting() >= self.limits.changes || self.outbox.free() < QUEUE_RESERVE
+    pub(super) fn is_full(&mut self) -> bool {
+        self.journal.has_waiting(self.limits.changes) || self.outbox.free() < QUEUE_RESERVE
     }
 
     /// Says that a message cannot be kept now. That spends nothing.
