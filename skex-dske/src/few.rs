@@ -1,10 +1,11 @@
 //! A few octets that need no place of their own on the heap: a hub has very many of these.
 
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::ops::Deref;
 
 /// At most `N` octets, in place. Public ones: they are neither wiped nor compared in constant time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Few<const N: usize> {
     /// Zeros behind the last one.
     octets: [u8; N],
@@ -30,6 +31,22 @@ impl<const N: usize> Few<N> {
     /// These octets, unless there are more than `N`.
     pub(crate) fn copied_from(octets: &[u8]) -> Option<Self> {
         (octets.len() <= N).then(|| Self::of(&[octets]))
+    }
+}
+
+impl<const N: usize> Ord for Few<N> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Most differ at their beginning, and two numbers are compared at once.
+        let beginning =
+            |few: &Self| few.octets.first_chunk::<16>().map(|octets| u128::from_be_bytes(*octets));
+        let rest = || self.octets.cmp(&other.octets).then_with(|| self.len.cmp(&other.len));
+        beginning(self).cmp(&beginning(other)).then_with(rest)
+    }
+}
+
+impl<const N: usize> PartialOrd for Few<N> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
