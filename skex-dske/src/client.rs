@@ -300,7 +300,7 @@ impl<P: Pad> Client<P> {
         let link = link.ok_or(ClientError::UnknownHub)?;
         if link.replace_initial_key(key, after) {
             let stored = link.link.keys.stored();
-            self.journal.set(initial_key(hub), stored);
+            self.journal.set(initial_key(hub), stored.expose());
             self.begin_probes(now, rng);
             self.say_hello(now);
         }
@@ -317,7 +317,7 @@ impl<P: Pad> Client<P> {
         let Some(own) = self.links.get(link) else { return };
         let (hub, stored) = (own.link.keys.hub(), own.link.keys.stored());
         let after = self.journal.after();
-        self.journal.set(initial_key(hub), stored);
+        self.journal.set(initial_key(hub), stored.expose());
         self.journal.wipe_soon(now);
         self.tell(after, ClientEvent::InitialKeyReplaced { hub });
     }
@@ -783,7 +783,7 @@ impl<P: Pad> Client<P> {
     fn store_marks(&mut self, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
         let id = hub.link.keys.hub();
-        self.journal.set(marks_key(id), hub.link.marks());
+        hub.link.store_marks(marks_key(id), &mut self.journal);
         for (direction, reported) in
             [(Direction::UPLINK, &mut hub.low_reported.0), (Direction::DOWNLINK, &mut hub.low_reported.1)]
         {
@@ -800,15 +800,15 @@ impl<P: Pad> Client<P> {
     fn store_everything(&mut self) {
         for hub in self.links.iter() {
             let id = hub.link.keys.hub();
-            self.journal.set(marks_key(id), hub.link.marks());
+            hub.link.store_marks(marks_key(id), &mut self.journal);
             let number = hub.link.keys.client().number().to_be_bytes();
-            self.journal.set(number_key(id), SecretVec::copied_from(&number));
+            self.journal.set(number_key(id), &number);
             if hub.key_replaced {
-                self.journal.set(initial_key(id), hub.link.keys.stored());
+                self.journal.set(initial_key(id), hub.link.keys.stored().expose());
             }
         }
         for (key, value) in &self.left_out {
-            self.journal.set(*key, SecretVec::copied_from(value.expose()));
+            self.journal.set(*key, value.expose());
         }
         self.store_inbound();
     }

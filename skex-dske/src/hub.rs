@@ -59,7 +59,7 @@ use crate::share::Coordinate;
 use crate::state::{Name, Owner, Record, RestoreError, Stored};
 use crate::suite::KeySuite;
 use enrolment::Leaving;
-use relay::{Relay, RelayId, STORED_RELAY, storage_key};
+use relay::{Relay, RelayId, STORED_RELAY};
 use roster::Roster;
 use session::STORED_INITIAL;
 use shard::{Shard, shard_key};
@@ -834,7 +834,7 @@ impl<P: Pad> Hub<P> {
         let (Some(tag), Some(client)) = (self.roster.tag(id), self.clients.get_mut(id)) else {
             return;
         };
-        self.journal.set(marks_key(id), client.link.marks());
+        client.link.store_marks(marks_key(id), &mut self.journal);
         for (direction, reported) in
             [Direction::UPLINK, Direction::DOWNLINK].into_iter().zip(&mut client.low_reported)
         {
@@ -850,10 +850,10 @@ impl<P: Pad> Hub<P> {
     fn store_everything(&mut self) {
         let now = self.clock.now();
         for client in self.clients.iter() {
-            self.journal.set(marks_key(client.link.keys.client()), client.link.marks());
+            client.link.store_marks(marks_key(client.link.keys.client()), &mut self.journal);
         }
         if !self.shard.is_whole() {
-            self.journal.set(shard_key(), self.shard.stored());
+            self.journal.set(shard_key(), &self.shard.stored());
         }
         self.store_asked(now);
         self.store_spent();
@@ -861,7 +861,7 @@ impl<P: Pad> Hub<P> {
         self.store_revoked();
         self.store_initial_keys();
         for (id, relay) in &self.relays {
-            self.journal.set(storage_key(*id), relay.encode(now));
+            relay.store(now, *id, &mut self.journal);
         }
     }
 }

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use rand_core::CryptoRng;
-use skex_core::SecretVec;
 use skex_core::machine::{Barrier, Checkpoint, Instant, Queue, Receipt, ReceiptError};
+use skex_wire::{EncodeError, Writer};
 
 use crate::state::{Changes, Name, Owner, Record};
 
@@ -56,13 +56,23 @@ impl Journal {
     }
 
     /// Sets a value, from the next checkpoint on.
-    pub(crate) fn set(&mut self, name: Name, value: SecretVec) {
-        self.changes.set(name, Some(value));
+    pub(crate) fn set(&mut self, name: Name, value: &[u8]) {
+        self.set_written(name, value.len(), |out| out.bytes(value));
+    }
+
+    /// The same of a value of `len` octets, which `write` writes.
+    pub(crate) fn set_written(
+        &mut self,
+        name: Name,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) {
+        self.changes.set(name, len, write);
     }
 
     /// Removes a value, from the next checkpoint on.
     pub(crate) fn remove(&mut self, name: Name) {
-        self.changes.set(name, None);
+        self.changes.remove(name);
     }
 
     /// Values whose change waits for the next checkpoint.
@@ -103,7 +113,7 @@ impl Journal {
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let begins = self.snapshot_due && !self.barrier.is_pending();
         if begins {
-            self.changes = Changes::whole();
+            self.changes.begin_whole();
             self.wipe_at = None;
         }
         begins
@@ -115,8 +125,7 @@ impl Journal {
             return None;
         }
         let (owner, sequence) = (self.owner, self.after());
-        let changes = core::mem::replace(&mut self.changes, Changes::none());
-        let checkpoint = self.barrier.issue(|| changes.into_record(owner, sequence))?;
+        let checkpoint = self.barrier.issue(|| self.changes.take_record(owner, sequence))?;
         let (octets, snapshot) = (checkpoint.record().as_ref().len(), checkpoint.record().is_snapshot());
         self.written =
             if snapshot { (octets, 0) } else { (self.written.0, self.written.1.saturating_add(octets)) };
@@ -172,14 +181,14 @@ mod tests {
         }
 
         fn change(&mut self, key: u32) {
-            self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), SecretVec::zeroed(1000));
+            self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), &[0; 1000]);
             self.write();
         }
 
         fn write(&mut self) {
             if self.journal.begin_snapshot() {
                 for key in 0..self.state {
-                    self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), SecretVec::zeroed(1000));
+                    self.journal.set(Name::of(&[&[0], &key.to_be_bytes()]), &[0; 1000]);
                 }
             }
             let Some(checkpoint) = self.journal.checkpoint() else { return };

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use skex_core::SecretVec;
 use skex_core::record::{self, RECORD_OVERHEAD, RecordError, RecordHeader, RecordKind};
-use skex_wire::{DecodeError, Reader};
+use skex_wire::{DecodeError, EncodeError, Reader, Writer};
 
 use crate::few::Few;
 
@@ -99,32 +99,136 @@ pub(crate) type Name = Few<33>;
 /// What waits for the next checkpoint.
 pub(crate) struct Changes {
     /// Of one name the last word counts.
-    changes: Vec<(Name, Option<SecretVec>)>,
+    changes: Vec<Change>,
     /// So many come first that are in the order of their names, each once.
     settled: usize,
+    values: Values,
+    /// Octets of values and names at which it is looked for what later changes have overtaken.
+    settle_at: usize,
     /// Whether these are a whole state.
     whole: bool,
 }
 
-/// Changes that are gathered before it is looked for those that later ones have overtaken, beside twice as many as there are names.
-const UNSETTLED: usize = 1024;
+#[derive(Clone, Copy)]
+struct Change {
+    name: Name,
+    /// None: it is removed.
+    value: Option<Place>,
+}
+
+/// Where a value lies.
+#[derive(Clone, Copy)]
+struct Place {
+    piece: u32,
+    start: u32,
+    len: u32,
+}
+
+/// Values one after the other, in pieces that stay where they are: what grows would leave copies behind.
+#[derive(Default)]
+struct Values {
+    pieces: Vec<SecretVec>,
+    /// Octets of the last piece that are taken.
+    taken: usize,
+    /// Octets of all values.
+    octets: usize,
+}
+
+/// The first piece; each has twice as many octets, up to the last of these, or as many as its first value.
+const PIECES: (usize, usize) = (256, 1024);
+
+impl Values {
+    /// A value of `len` octets, as `write` puts it in its place.
+    fn add(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> Option<Place> {
+        let last = self.pieces.last().map_or(0, SecretVec::len);
+        if self.pieces.is_empty() || last.saturating_sub(self.taken) < len {
+            let usual = last.saturating_mul(2).clamp(PIECES.0, PIECES.1);
+            self.pieces.push(SecretVec::zeroed(usual.max(len)));
+            self.taken = 0;
+        }
+        let (start, end) = (self.taken, self.taken.saturating_add(len));
+        write(self.pieces.last_mut()?.expose_mut().get_mut(start..end)?);
+        self.taken = end;
+        self.octets = self.octets.saturating_add(len);
+        let [piece, start, len] = [self.pieces.len().saturating_sub(1), start, len].map(u32::try_from);
+        Some(Place { piece: piece.ok()?, start: start.ok()?, len: len.ok()? })
+    }
+
+    /// Wipes all; the first piece is kept.
+    fn clear(&mut self) {
+        self.pieces.truncate(usize::from(self.pieces.first().is_some_and(|first| first.len() <= PIECES.0)));
+        self.pieces.shrink_to(KEPT);
+        self.pieces.iter_mut().for_each(SecretVec::wipe);
+        (self.taken, self.octets) = (0, 0);
+    }
+
+    fn get(&self, Place { piece, start, len }: Place) -> Option<&[u8]> {
+        let [piece, start, len] = [piece, start, len].map(usize::try_from);
+        let (start, len) = (start.ok()?, len.ok()?);
+        self.pieces.get(piece.ok()?)?.expose().get(start..start.saturating_add(len))
+    }
+}
+
+/// Octets of what was overtaken that are not looked for, beside as many as there are of what was not.
+const OVERTAKEN: usize = 1 << 16;
+
+/// Changes for which room is kept.
+const KEPT: usize = 4;
 
 impl Changes {
-    pub(crate) const fn none() -> Self {
-        Self { changes: Vec::new(), settled: 0, whole: false }
+    pub(crate) fn none() -> Self {
+        let (changes, values) = (Vec::new(), Values::default());
+        Self { changes, settled: 0, values, settle_at: OVERTAKEN, whole: false }
     }
 
-    /// A whole state that is to come.
-    pub(crate) fn whole() -> Self {
-        Self { whole: true, ..Self::none() }
+    /// A whole state comes next: what was gathered is dropped.
+    pub(crate) fn begin_whole(&mut self) {
+        self.clear();
+        self.whole = true;
     }
 
-    pub(crate) fn set(&mut self, name: Name, value: Option<SecretVec>) {
-        // What waits is bounded by what there is, however often it changes.
-        if self.changes.len() >= self.settled.saturating_mul(2).saturating_add(UNSETTLED) {
-            self.settle();
+    /// Room for a few is kept for the next ones: mostly there are no more.
+    fn clear(&mut self) {
+        self.changes.clear();
+        self.changes.shrink_to(KEPT);
+        self.values.clear();
+        (self.settled, self.settle_at, self.whole) = (0, OVERTAKEN, false);
+    }
+
+    /// Sets a value of `len` octets, which `write` writes.
+    pub(crate) fn set(
+        &mut self,
+        name: Name,
+        len: usize,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+    ) {
+        let value = self.values.add(len, |octets| {
+            let mut out = Writer::new(octets);
+            let written = write(&mut out);
+            debug_assert!(written.is_ok() && out.remaining() == 0);
+        });
+        debug_assert!(value.is_some());
+        if value.is_some() {
+            self.push(Change { name, value });
         }
-        self.changes.push((name, value));
+    }
+
+    pub(crate) fn remove(&mut self, name: Name) {
+        self.push(Change { name, value: None });
+    }
+
+    fn push(&mut self, change: Change) {
+        self.changes.push(change);
+        // What waits is bounded by what there is, however often it changes.
+        if self.octets() >= self.settle_at {
+            self.settle();
+            self.drop_overtaken();
+            self.settle_at = self.octets().saturating_mul(2).saturating_add(OVERTAKEN);
+        }
+    }
+
+    fn octets(&self) -> usize {
+        self.changes.len().saturating_mul(size_of::<Change>()).saturating_add(self.values.octets)
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -141,7 +245,7 @@ impl Changes {
 
     /// Names that wait.
     pub(crate) fn names(&self) -> usize {
-        let mut names: Vec<&Name> = self.changes.iter().map(|(name, _)| name).collect();
+        let mut names: Vec<&Name> = self.changes.iter().map(|change| &change.name).collect();
         names.sort_unstable();
         names.dedup();
         names.len()
@@ -153,31 +257,45 @@ impl Changes {
             return;
         }
         // Those of one name stay in the order in which they were made.
-        self.changes.sort_by(|(a, _), (b, _)| Name::cmp(a, b));
-        self.changes.dedup_by(|(later, value), (earlier, last)| {
-            let again = later == earlier;
+        self.changes.sort_by(|a, b| Name::cmp(&a.name, &b.name));
+        self.changes.dedup_by(|later, earlier| {
+            let again = later.name == earlier.name;
             if again {
-                core::mem::swap(value, last);
+                *earlier = *later;
             }
             again
         });
         self.settled = self.changes.len();
     }
 
+    /// Leaves no other values than those of the changes.
+    fn drop_overtaken(&mut self) {
+        let all = core::mem::take(&mut self.values);
+        for change in &mut self.changes {
+            let value = change.value.and_then(|place| all.get(place));
+            change.value =
+                value.and_then(|value| self.values.add(value.len(), |octets| octets.copy_from_slice(value)));
+        }
+    }
+
     /// The record of these changes, or of this whole state: a snapshot.
-    pub(crate) fn into_record(mut self, owner: Owner, sequence: u64) -> Record {
+    /// Nothing waits any more.
+    pub(crate) fn take_record(&mut self, owner: Owner, sequence: u64) -> Record {
         self.settle();
-        let values = self.changes.iter().map(|(name, value)| (name, value.as_ref()));
-        record_of(values, (owner, sequence, self.whole))
+        let Self { changes, values, whole, .. } = &*self;
+        let values = changes.iter().map(|change| (&change.name, change.value.and_then(|at| values.get(at))));
+        let record = record_of(values, (owner, sequence, *whole));
+        self.clear();
+        record
     }
 }
 
 fn record_of<'a>(
-    values: impl Iterator<Item = (&'a Name, Option<&'a SecretVec>)> + Clone,
+    values: impl Iterator<Item = (&'a Name, Option<&'a [u8]>)> + Clone,
     (owner, sequence, snapshot): (Owner, u64, bool),
 ) -> Record {
-    let entry_len = |(name, value): (&Name, Option<&SecretVec>)| {
-        5_usize.saturating_add(name.len()).saturating_add(value.map_or(0, SecretVec::len))
+    let entry_len = |(name, value): (&Name, Option<&[u8]>)| {
+        5_usize.saturating_add(name.len()).saturating_add(value.map_or(0, <[u8]>::len))
     };
     let body_len = values.clone().map(entry_len).fold(1, usize::saturating_add);
     let header = RecordHeader::new(owner.kind, owner.machine, sequence);
@@ -192,7 +310,7 @@ fn record_of<'a>(
                     continue;
                 };
                 out.u32(u32::try_from(value.len()).map_err(|_| RecordError::TooLong)?).map_err(too_long)?;
-                out.bytes(value.expose()).map_err(too_long)?;
+                out.bytes(value).map_err(too_long)?;
             }
             Ok::<(), RecordError>(())
         });
@@ -274,20 +392,29 @@ mod tests {
             asked in proptest::collection::vec(1_usize..20, 0..9),
             whole: bool,
         ) {
-            let mut changes = if whole { Changes::whole() } else { Changes::none() };
+            let mut changes = Changes::none();
+            if whole {
+                changes.set(Name::of(&[b"dropped"]), 1, |out| out.u8(1));
+                changes.begin_whole();
+            }
             let mut model: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
             for (count, (name, len)) in made.iter().enumerate() {
                 let value = len.checked_sub(1).map(|len| alloc::vec![count as u8; len]);
-                let secret = value.as_ref().map(|value| SecretVec::copied_from(value));
-                changes.set(Name::copied_from(name).unwrap(), secret);
+                let own = Name::copied_from(name).unwrap();
+                match &value {
+                    Some(value) => changes.set(own, value.len(), |out| out.bytes(value)),
+                    None => changes.remove(own),
+                }
                 model.insert(name.clone(), value);
-                prop_assert!(changes.changes.len() <= 2 * model.len() + UNSETTLED);
+                prop_assert!(changes.octets() <= 2 * model.len() * (size_of::<Change>() + 40) + OVERTAKEN);
                 if let Some(names) = asked.get(count) {
                     prop_assert_eq!(changes.reach(*names), model.len() >= *names);
                 }
             }
             prop_assert_eq!(changes.names(), model.len());
-            let record = changes.into_record(OWNER, 1);
+            let record = changes.take_record(OWNER, 1);
+            prop_assert!(changes.is_empty() && changes.values.pieces.len() <= 1);
+            prop_assert!(changes.values.pieces.iter().all(|piece| piece.expose().iter().all(|octet| *octet == 0)));
             prop_assert_eq!(record.is_snapshot(), whole);
             let (_, body) = record::decode_own(record.as_ref(), OWNER.kind, OWNER.machine).unwrap();
             let mut expected = alloc::vec![u8::from(whole)];

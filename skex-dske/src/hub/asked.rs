@@ -106,7 +106,7 @@ impl<P: Pad> Hub<P> {
         if !self.asked.contains_key(&id) {
             let after = self.journal.after();
             let asked = Asked { responder, expires, after, told: None, pending: None, answer: None };
-            self.journal.set(asked_key(id), asked.encode(now));
+            self.journal.set(asked_key(id), &asked.encode(now));
             self.timers.insert((expires, Timer::Expiry(id)));
             self.asked.insert(id, asked);
             self.count_key(id.0);
@@ -353,18 +353,19 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold of all this.
     pub(super) fn store_asked(&mut self, now: Instant) {
         for (id, asked) in &self.asked {
-            self.journal.set(asked_key(*id), asked.encode(now));
+            self.journal.set(asked_key(*id), &asked.encode(now));
         }
         for (id, expires) in &self.taken_back {
-            self.journal.set(taken_back_key(*id), until(now, *expires));
+            self.journal.set(taken_back_key(*id), &until(now, *expires));
         }
     }
 }
 
 impl Asked {
     /// responder 4, seconds left 4
-    fn encode(&self, now: Instant) -> SecretVec {
-        SecretVec::copied_from(&[self.responder.number().to_be_bytes(), left(now, self.expires)].concat())
+    fn encode(&self, now: Instant) -> [u8; 8] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.responder.number().to_be_bytes(), until(now, self.expires));
+        [a, b, c, d, e, f, g, h]
     }
 }
 
@@ -384,10 +385,6 @@ pub(super) fn taken_back_key(id: RelayId) -> Name {
 }
 
 /// seconds left 4
-pub(super) fn until(now: Instant, expires: Instant) -> SecretVec {
-    SecretVec::copied_from(&left(now, expires))
-}
-
-fn left(now: Instant, expires: Instant) -> [u8; 4] {
+pub(super) fn until(now: Instant, expires: Instant) -> [u8; 4] {
     whole_seconds(expires.saturating_since(now)).to_be_bytes()
 }

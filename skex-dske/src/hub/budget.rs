@@ -5,7 +5,6 @@
 
 use alloc::vec::Vec;
 
-use skex_core::SecretVec;
 use skex_wire::Reader;
 
 use super::Hub;
@@ -91,7 +90,7 @@ impl<P: Pad> Hub<P> {
         let number = self.client(responder).map_or(0, |client| client.link.outgoing.newest());
         let spent = self.spent.entry((responder, part)).or_default();
         *spent = spent.saturating_add(block);
-        self.journal.set(spent_key(responder, part), stored(number, *spent));
+        self.journal.set(spent_key(responder, part), &stored(number, *spent));
     }
 
     /// The parts are divided anew, and every count begins anew; or the client is gone.
@@ -121,7 +120,7 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_spent(&mut self) {
         for (&(responder, part), &spent) in &self.spent {
             let number = self.clients.get(responder).map_or(0, |client| client.link.outgoing.newest());
-            self.journal.set(spent_key(responder, part), stored(number, spent));
+            self.journal.set(spent_key(responder, part), &stored(number, spent));
         }
     }
 }
@@ -132,10 +131,10 @@ pub(super) const fn has_own_parts(clients: usize) -> bool {
 }
 
 /// number of the table 2, elements 4
-fn stored(number: u16, elements: u32) -> SecretVec {
+fn stored(number: u16, elements: u32) -> [u8; 6] {
     let [n, m] = number.to_be_bytes();
     let [a, b, c, d] = elements.to_be_bytes();
-    SecretVec::copied_from(&[n, m, a, b, c, d])
+    [n, m, a, b, c, d]
 }
 
 fn spent_key(responder: ClientId, part: u8) -> Name {

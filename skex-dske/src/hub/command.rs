@@ -5,13 +5,13 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use skex_core::KeyId;
 use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
-use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::{Command, CommandBody, Found, Offer, OutcomeStatus, Tagged};
 
 use super::asked::PendingCommand;
 use super::hand_over::Crossing;
-use super::relay::{Delivery, GivenAnswer, RelayId, storage_key};
+use super::relay::{Delivery, GivenAnswer, RelayId};
 use super::upload::QUEUE_RESERVE;
 use super::{Client, Hub, Timer};
 use crate::id::{ClientId, ClientTag};
@@ -87,10 +87,10 @@ impl Allowed {
     }
 
     /// all but these 1, tags 16 each
-    fn encode(&self) -> SecretVec {
+    fn encode(&self) -> Vec<u8> {
         let flag = [u8::from(self.all_but)];
         let tags = self.tags.iter().flat_map(|tag| tag.as_bytes());
-        SecretVec::copied_from(&flag.iter().chain(tags).copied().collect::<Vec<u8>>())
+        flag.iter().chain(tags).copied().collect()
     }
 
     fn decode(value: &[u8]) -> Result<Self, RestoreError> {
@@ -204,7 +204,7 @@ impl<P: Pad> Hub<P> {
         let encoded = offer.and_then(|offer| encoded(offer.encoded_len(), |out| offer.encode(out)));
         match encoded {
             Some(octets) => {
-                self.journal.set(key(STORED_OFFER, id), SecretVec::copied_from(&octets));
+                self.journal.set(key(STORED_OFFER, id), &octets);
                 self.offers.insert(id, octets);
             }
             None => {
@@ -242,7 +242,7 @@ impl<P: Pad> Hub<P> {
         (relay.share, relay.withdrawn) = (None, Some(status));
         relay.after = self.journal.after();
         self.journal.wipe_soon(now);
-        self.journal.set(storage_key(id), relay.encode(now));
+        relay.store(now, id, &mut self.journal);
         let responder = relay.responder;
         let delivery = relay.delivery.take();
         self.waiting.remove(responder, id);
@@ -267,7 +267,7 @@ impl<P: Pad> Hub<P> {
             return OutcomeStatus::TOO_MANY;
         }
         let value = own.encode();
-        self.journal.set(key(STORED_ALLOWED, id), value);
+        self.journal.set(key(STORED_ALLOWED, id), &value);
         // The parts of the downlink are divided anew.
         self.forget_spent(id);
         if !allowed {
@@ -299,11 +299,11 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_commands(&mut self) {
         for client in self.clients.iter() {
             if let Some(allowed) = client.allowed.as_ref().filter(|allowed| allowed.changed) {
-                self.journal.set(key(STORED_ALLOWED, client.link.keys.client()), allowed.encode());
+                self.journal.set(key(STORED_ALLOWED, client.link.keys.client()), &allowed.encode());
             }
         }
         for (id, offer) in &self.offers {
-            self.journal.set(key(STORED_OFFER, *id), SecretVec::copied_from(offer));
+            self.journal.set(key(STORED_OFFER, *id), offer);
         }
     }
 }

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
 use skex_wire::dske::{Answer, Tagged};
 
-use super::relay::{Delivery, RelayId, StoredConfirmation, storage_key};
+use super::relay::{Delivery, RelayId, StoredConfirmation};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
@@ -38,7 +38,7 @@ impl<P: Pad> Hub<P> {
         if origin != relay.origin {
             relay.origin = origin;
             relay.after = self.journal.after();
-            self.journal.set(storage_key(id), relay.encode(now));
+            relay.store(now, id, &mut self.journal);
         }
         let origins = Origins::Only(origin);
         let Some(terms) = relay.terms() else { return };
@@ -116,7 +116,7 @@ impl<P: Pad> Hub<P> {
         self.journal.wipe_soon(now);
         relay.confirmation = answer.message.confirmation.as_ref().map(StoredConfirmation::of);
         relay.after = self.journal.after();
-        self.journal.set(storage_key(id), relay.encode(now));
+        relay.store(now, id, &mut self.journal);
         self.waiting.remove(responder, id);
         self.relayed = self.relayed.saturating_add(1);
         self.pass_on_confirmation(now, id);

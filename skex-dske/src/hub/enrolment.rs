@@ -5,7 +5,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use skex_core::SecretVec;
 use skex_core::machine::{Barrier, Instant};
 use skex_wire::dske::MAX_NAME_LEN;
 
@@ -73,7 +72,7 @@ impl<P: Pad> Hub<P> {
         self.revoked.insert(client, tag);
         self.forgotten.insert(tag, now.saturating_add(LONGEST_LIFETIME));
         let after = self.journal.after();
-        self.journal.set(key(STORED_REVOKED, client), SecretVec::copied_from(tag.as_bytes()));
+        self.journal.set(key(STORED_REVOKED, client), tag.as_bytes());
         self.journal.remove(marks_key(client));
         self.journal.remove(key(STORED_ALLOWED, client));
         self.journal.remove(key(STORED_OFFER, client));
@@ -231,7 +230,7 @@ impl<P: Pad> Hub<P> {
     /// What a snapshot has to hold of it.
     pub(super) fn store_revoked(&mut self) {
         for (id, tag) in &self.revoked {
-            self.journal.set(key(STORED_REVOKED, *id), SecretVec::copied_from(tag.as_bytes()));
+            self.journal.set(key(STORED_REVOKED, *id), tag.as_bytes());
         }
     }
 

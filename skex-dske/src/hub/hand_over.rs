@@ -10,7 +10,7 @@ use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::{AnswerStatus, OutcomeStatus};
 
 use super::asked::{taken_back_key, until};
-use super::relay::{Relay, RelayId, StoredConfirmation, storage_key};
+use super::relay::{Relay, RelayId, StoredConfirmation};
 use super::shard::Shard;
 use super::upload::QUEUE_RESERVE;
 use super::{Hub, Timer};
@@ -181,7 +181,7 @@ impl<P: Pad> Hub<P> {
     fn keep_until(&mut self, now: Instant, id: RelayId, expires: Instant) {
         if let Some(relay) = self.relays.get_mut(&id).filter(|relay| relay.expires < expires) {
             (relay.expires, relay.after) = (expires, self.journal.after());
-            self.journal.set(storage_key(id), relay.encode(now));
+            relay.store(now, id, &mut self.journal);
         }
         if self.taken_back.get(&id).is_some_and(|end| *end < expires) {
             self.take_back(now, id, expires);
@@ -191,7 +191,7 @@ impl<P: Pad> Hub<P> {
     /// No share of this key is taken until then: it may still be on its way here.
     fn take_back(&mut self, now: Instant, id: RelayId, expires: Instant) {
         self.taken_back.insert(id, expires);
-        self.journal.set(taken_back_key(id), until(now, expires));
+        self.journal.set(taken_back_key(id), &until(now, expires));
         self.timers.insert((expires, Timer::Expiry(id)));
     }
 

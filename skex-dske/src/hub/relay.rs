@@ -5,15 +5,16 @@ use core::time::Duration;
 
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretBytes, SecretVec};
-use skex_wire::Reader;
 use skex_wire::dske::{
     AnswerStatus, Confirmation, DskeSuiteId, OutcomeStatus, ShareMessage, Terms, bitmap_len,
 };
 use skex_wire::limits::MAX_HUBS;
+use skex_wire::{EncodeError, Reader, Writer};
 
 use crate::backoff::Backoff;
 use crate::few::Few;
 use crate::id::ClientId;
+use crate::journal::Journal;
 use crate::key::Origin;
 use crate::link::{AnswerKey, PlainAnswer, SentShare, Slot};
 use crate::onetime::Tag;
@@ -143,44 +144,52 @@ impl Relay {
             && same_share
     }
 
-    /// responder 4, seconds left 4, suite 1, threshold 1, n 1, key length 4, lifetime 2, coordinates, origins,
-    /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16; or 128 and the status of a
-    /// withdrawal 1; and 64 if the share leaves by refilled tables), share (to the end; none once it was answered)
+    /// Stores it, from the next checkpoint on.
+    pub(super) fn store(&self, now: Instant, id: RelayId, journal: &mut Journal) {
+        journal.set_written(storage_key(id), self.encoded_len(), |out| self.write(now, out));
+    }
+
     pub(super) fn encode(&self, now: Instant) -> SecretVec {
-        let share = self.share.as_ref().map_or(&[][..], SecretVec::expose);
+        SecretVec::from_fn(self.encoded_len(), |octets| {
+            let written = self.write(now, &mut Writer::new(octets));
+            debug_assert!(written.is_ok());
+        })
+    }
+
+    fn encoded_len(&self) -> usize {
         let confirmation =
             self.confirmation.as_ref().map_or(0, |c| c.origins.len().saturating_mul(2).saturating_add(16));
         let fixed = 34_usize.saturating_add(self.coordinates.len()).saturating_add(self.origins.len());
-        let len = fixed.saturating_add(confirmation).saturating_add(share.len());
-        SecretVec::from_fn(len, |octets| {
-            let mut out = skex_wire::Writer::new(octets);
-            let mut write = || {
-                out.u32(self.responder.number())?;
-                out.u32(whole_seconds(self.expires.saturating_since(now)))?;
-                out.bytes(&[self.suite.value(), self.threshold])?;
-                out.u8(u8::try_from(self.coordinates.len()).unwrap_or(u8::MAX))?;
-                out.u32(self.key_len)?;
-                out.u16(self.lifetime)?;
-                out.bytes(&self.coordinates)?;
-                out.bytes(&self.origins)?;
-                out.bytes(self.secret_tag.as_bytes())?;
-                let refilled = if self.origin == Origin::Refill { REFILLED } else { 0 };
-                match &self.confirmation {
-                    None => {
-                        out.u8(refilled | self.withdrawn.map_or(0, |status| WITHDRAWN | status.value()))?;
-                    }
-                    Some(confirmation) => {
-                        out.u8(refilled | u8::try_from(confirmation.origins.len()).unwrap_or(REFILLED - 1))?;
-                        out.bytes(&confirmation.origins)?;
-                        out.bytes(&confirmation.lying)?;
-                        out.bytes(&confirmation.tag)?;
-                    }
-                }
-                out.bytes(share)
-            };
-            let written: Result<(), skex_wire::EncodeError> = write();
-            debug_assert!(written.is_ok());
-        })
+        let share = self.share.as_ref().map_or(0, SecretVec::len);
+        fixed.saturating_add(confirmation).saturating_add(share)
+    }
+
+    /// responder 4, seconds left 4, suite 1, threshold 1, n 1, key length 4, lifetime 2, coordinates, origins,
+    /// secret tag 16, confirmation (length of a bitmap 1, and if not 0 origins, lying, tag 16; or 128 and the status of a
+    /// withdrawal 1; and 64 if the share leaves by refilled tables), share (to the end; none once it was answered)
+    fn write(&self, now: Instant, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.u32(self.responder.number())?;
+        out.u32(whole_seconds(self.expires.saturating_since(now)))?;
+        out.bytes(&[self.suite.value(), self.threshold])?;
+        out.u8(u8::try_from(self.coordinates.len()).unwrap_or(u8::MAX))?;
+        out.u32(self.key_len)?;
+        out.u16(self.lifetime)?;
+        out.bytes(&self.coordinates)?;
+        out.bytes(&self.origins)?;
+        out.bytes(self.secret_tag.as_bytes())?;
+        let refilled = if self.origin == Origin::Refill { REFILLED } else { 0 };
+        match &self.confirmation {
+            None => {
+                out.u8(refilled | self.withdrawn.map_or(0, |status| WITHDRAWN | status.value()))?;
+            }
+            Some(confirmation) => {
+                out.u8(refilled | u8::try_from(confirmation.origins.len()).unwrap_or(REFILLED - 1))?;
+                out.bytes(&confirmation.origins)?;
+                out.bytes(&confirmation.lying)?;
+                out.bytes(&confirmation.tag)?;
+            }
+        }
+        out.bytes(self.share.as_ref().map_or(&[][..], SecretVec::expose))
     }
 
     pub(super) fn decode(value: &[u8], now: Instant) -> Result<Self, RestoreError> {

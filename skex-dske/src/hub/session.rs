@@ -99,7 +99,7 @@ impl<P: Pad> Hub<P> {
         if own.link.keys.replace(key, after) {
             own.key_replaced = true;
             let stored = own.link.keys.stored();
-            self.journal.set(super::command::key(STORED_INITIAL, client), stored);
+            self.journal.set(super::command::key(STORED_INITIAL, client), stored.expose());
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl<P: Pad> Hub<P> {
         let stored = own.link.keys.stored();
         // Before that is durable, a crash brings the older key back.
         let after = self.journal.after();
-        self.journal.set(super::command::key(STORED_INITIAL, client), stored);
+        self.journal.set(super::command::key(STORED_INITIAL, client), stored.expose());
         self.journal.wipe_soon(now);
         self.events.push_back((after, HubEvent::InitialKeyReplaced { client, tag }));
     }
@@ -120,7 +120,7 @@ impl<P: Pad> Hub<P> {
     pub(super) fn store_initial_keys(&mut self) {
         for client in self.clients.iter().filter(|client| client.key_replaced) {
             let key = super::command::key(STORED_INITIAL, client.link.keys.client());
-            self.journal.set(key, client.link.keys.stored());
+            self.journal.set(key, client.link.keys.stored().expose());
         }
     }
 

@@ -1,6 +1,5 @@
 //! A hub in several parts, so that each can run on a thread of its own (docs/draft-skex-dske.md, "Sharded hubs").
 
-use skex_core::SecretVec;
 use skex_wire::dske::Outer;
 
 use crate::id::{ClientId, HubId};
@@ -59,8 +58,9 @@ impl Shard {
     }
 
     /// index 2, count 2
-    pub(super) fn stored(self) -> SecretVec {
-        SecretVec::copied_from(&[self.index.to_be_bytes(), self.count.to_be_bytes()].concat())
+    pub(super) fn stored(self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.index.to_be_bytes(), self.count.to_be_bytes());
+        [a, b, c, d]
     }
 
     /// Takes out of what was stored whose it is: this shard's, or a new one's.
@@ -69,7 +69,7 @@ impl Shard {
     pub(super) fn check(self, stored: &mut Stored) -> Result<(), RestoreError> {
         let is_new = stored.values.is_empty();
         match stored.values.remove(&*shard_key()) {
-            Some(value) if value == self.stored() && !self.is_whole() => Ok(()),
+            Some(value) if value.expose() == self.stored() && !self.is_whole() => Ok(()),
             None if self.is_whole() || is_new => Ok(()),
             _ => Err(RestoreError::Shard),
         }

@@ -8,7 +8,7 @@ use skex_core::machine::{Barrier, DiscardReason, Disposition, Instant, TransmitC
 use skex_core::{KeyId, SecretVec};
 use skex_wire::dske::{AnswerStatus, Busy, ShareMessage, Tagged};
 
-use super::relay::{GivenAnswer, Relay, RelayId, Verdict, storage_key};
+use super::relay::{GivenAnswer, Relay, RelayId, Verdict};
 use super::{Hub, Timer};
 use crate::id::{ClientId, ClientTag};
 use crate::key::{Origin, encoded};
@@ -111,7 +111,7 @@ impl<P: Pad> Hub<P> {
         asked.after = self.journal.after();
         let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
         asked.origin = origin.unwrap_or(Origin::Refill);
-        self.journal.set(storage_key(id), asked.encode(now));
+        asked.store(now, id, &mut self.journal);
         self.timers.insert((expires, Timer::Expiry(id)));
         self.waiting.insert(responder, id);
         self.spend(id.0, responder, need.and_then(Need::elements).unwrap_or(0));

@@ -9,9 +9,10 @@ use skex_wire::{EncodeError, Reader, Writer};
 use super::Link;
 use crate::client::Table;
 use crate::envelope::Side;
+use crate::journal::Journal;
 use crate::key::Origin;
 use crate::psrd::{ELEMENT_LEN, Half, Incoming, Outgoing, Pad, PadError};
-use crate::state::RestoreError;
+use crate::state::{Name, RestoreError};
 
 /// A table and the way in which it serves.
 pub(crate) type Directed<P> = (Direction, Table<P>);
@@ -362,8 +363,8 @@ impl<P: Pad> Link<P> {
         (self.side == Side::Client) == (direction == Direction::UPLINK)
     }
 
-    /// What is durable of the tables.
-    pub(crate) fn marks(&self) -> SecretVec {
+    /// Stores what is durable of the tables, from the next checkpoint on.
+    pub(crate) fn store_marks(&self, name: Name, journal: &mut Journal) {
         let (sending, receiving) = self.directions();
         let outgoing = self.outgoing.tables().map(|table| TableMarks::of(sending, table, false));
         let is_out_of_band = |origin: Origin| origin == Origin::OutOfBand;
@@ -384,11 +385,8 @@ impl<P: Pad> Link<P> {
             Some(TableMarks { direction, refilled, number: number?, mark: 0, erased: 0, elements: 0 })
         });
         let mut entries = outgoing.chain(incoming).chain(gone);
-        SecretVec::from_fn(entries.clone().count().saturating_mul(ENTRY_LEN), |octets| {
-            let mut out = Writer::new(octets);
-            let written = entries.try_for_each(|entry| entry.encode(&mut out));
-            debug_assert!(written.is_ok());
-        })
+        let len = entries.clone().count().saturating_mul(ENTRY_LEN);
+        journal.set_written(name, len, |out| entries.try_for_each(|entry| entry.encode(out)));
     }
 }
 

@@ -10,7 +10,7 @@ use skex_core::{KeyBytes, KeyId, OutputKey, SecretVec};
 use skex_wire::dske::{AnswerStatus, Confirmation};
 
 use super::judgement::{Effort, Judgement, work_limit};
-use super::stored::{encode, storage_key};
+use super::stored::store;
 use super::{Accepted, Arrived, Collecting, Id, Inbound, Stage, Story};
 use crate::client::Client;
 use crate::client::event::{ClientError, ClientEvent, Established, Role};
@@ -104,13 +104,14 @@ impl<P: Pad> Client<P> {
     /// [`ClientError::NoSuchKey`] if no such key waits to be taken.
     pub fn taken(&mut self, peer: ClientTag, key_id: KeyId) -> Result<(), ClientError> {
         let now = self.clock.now();
-        let value = self.inbound.change(&(peer, key_id), |inbound| {
+        let (id, journal) = ((peer, key_id), &mut self.journal);
+        let taken = self.inbound.change(&id, |inbound| {
             let Stage::Accepted(accepted) = &mut inbound.stage else { return None };
             accepted.key.take()?;
-            Some(encode(accepted, inbound.expires.saturating_since(now)))
+            store(id, accepted, inbound.expires.saturating_since(now), journal);
+            Some(())
         });
-        let value = value.flatten().ok_or(ClientError::NoSuchKey)?;
-        self.journal.set(storage_key(peer, key_id), value);
+        taken.flatten().ok_or(ClientError::NoSuchKey)?;
         // The key still stands in an earlier record: a snapshot lets the store drop that. It costs as much as there is to
         // write, so where there is much, several keys share one.
         self.taken_since_snapshot = self.taken_since_snapshot.saturating_add(1);
@@ -232,7 +233,7 @@ impl<P: Pad> Client<P> {
             // By the accepted terms: what liars said of the lifetime is over with them.
             inbound.expires = if accepted.awaited.is_empty() { over } else { over.saturating_add(lifetime) };
             let left = inbound.expires.saturating_since(now);
-            journal.set(storage_key(id.0, id.1), encode(&accepted, left));
+            store(id, &accepted, left, journal);
             let elements = arrived.iter().map(|share| share.elements).fold(0, u32::saturating_add);
             let pad_octets = u64::from(elements).saturating_mul(ELEMENT_LEN as u64);
             if let Some(event) = established(id, &accepted, pad_octets) {

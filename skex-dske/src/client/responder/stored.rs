@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use skex_core::machine::{Barrier, Instant};
-use skex_core::{Assurance, KeyBytes, KeyId, SecretVec};
+use skex_core::{Assurance, KeyBytes, KeyId};
 use skex_wire::Reader;
 use skex_wire::dske::{TAG_LEN, bitmap_len};
 
@@ -13,6 +13,7 @@ use super::accept::established;
 use super::{Accepted, Id, Inbound, Stage};
 use crate::client::Client;
 use crate::id::ClientTag;
+use crate::journal::Journal;
 use crate::key::Bitmap;
 use crate::onetime::Tag;
 use crate::psrd::Pad;
@@ -23,7 +24,7 @@ impl<P: Pad> Client<P> {
     /// their number; beyond the configured bound the oldest go.
     pub(super) fn remember(&mut self, id: Id) {
         let place = self.remembered.insert(id);
-        self.journal.set(storage_key(id.0, id.1), stored_place(place));
+        self.journal.set(storage_key(id.0, id.1), &place.to_be_bytes());
         while let Some((peer, key_id)) = self.remembered.evict(self.limits.remembered) {
             self.journal.remove(storage_key(peer, key_id));
         }
@@ -60,12 +61,11 @@ impl<P: Pad> Client<P> {
         let now = self.clock.now();
         self.taken_since_snapshot = 0;
         for ((peer, key_id), place) in self.remembered.iter() {
-            self.journal.set(storage_key(peer, key_id), stored_place(place));
+            self.journal.set(storage_key(peer, key_id), &place.to_be_bytes());
         }
         for ((peer, key_id), inbound) in self.inbound.iter() {
             if let Stage::Accepted(accepted) = &inbound.stage {
-                let value = encode(accepted, inbound.expires.saturating_since(now));
-                self.journal.set(storage_key(*peer, *key_id), value);
+                store((*peer, *key_id), accepted, inbound.expires.saturating_since(now), &mut self.journal);
             }
         }
     }
@@ -73,35 +73,29 @@ impl<P: Pad> Client<P> {
 
 pub(in crate::client) const STORED_KEY: u8 = 2;
 
-pub(super) fn storage_key(peer: ClientTag, key_id: KeyId) -> Name {
+fn storage_key(peer: ClientTag, key_id: KeyId) -> Name {
     Name::of(&[&[STORED_KEY], peer.as_bytes(), key_id.as_bytes()])
 }
 
-/// Of a key whose lifetime is over: its place in the order of those, 8. No other value is as short.
-fn stored_place(place: u64) -> SecretVec {
-    SecretVec::copied_from(&place.to_be_bytes())
-}
-
+/// Stores a key, from the next checkpoint on; of one whose lifetime is over, its place in the order of those, 8: no other value is as
+/// short.
+///
 /// lifetime left 4 (s), number of hubs 1, assurance 1, origins, lying, confirm tag 16, number of awaited hubs 1, their
 /// coordinates, key (to the end; none if taken)
-pub(super) fn encode(accepted: &Accepted, left: Duration) -> SecretVec {
+pub(super) fn store((peer, key_id): Id, accepted: &Accepted, left: Duration, journal: &mut Journal) {
     let key = accepted.key.as_ref().map_or(&[][..], KeyBytes::expose);
     let bitmaps = accepted.origins.len().saturating_add(accepted.lying.len());
     let fixed = 7_usize.saturating_add(TAG_LEN).saturating_add(accepted.awaited.len());
     let len = fixed.saturating_add(bitmaps).saturating_add(key.len());
-    SecretVec::from_fn(len, |octets| {
-        let mut out = skex_wire::Writer::new(octets);
-        let assurance = u8::from(accepted.assurance == Assurance::Computational);
-        let written = out
-            .u32(whole_seconds(left))
-            .and_then(|()| out.bytes(&[accepted.count, assurance]))
-            .and_then(|()| out.bytes(&accepted.origins))
-            .and_then(|()| out.bytes(&accepted.lying))
-            .and_then(|()| out.bytes(accepted.confirm.as_bytes()))
-            .and_then(|()| out.prefixed_u8(&accepted.awaited))
-            .and_then(|()| out.bytes(key));
-        debug_assert!(written.is_ok());
-    })
+    journal.set_written(storage_key(peer, key_id), len, |out| {
+        out.u32(whole_seconds(left))?;
+        out.bytes(&[accepted.count, u8::from(accepted.assurance == Assurance::Computational)])?;
+        out.bytes(&accepted.origins)?;
+        out.bytes(&accepted.lying)?;
+        out.bytes(accepted.confirm.as_bytes())?;
+        out.prefixed_u8(&accepted.awaited)?;
+        out.bytes(key)
+    });
 }
 
 fn decode_stored(value: &[u8]) -> Result<(Accepted, Duration), RestoreError> {
