@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use skex_core::machine::{DiscardReason, Disposition, Instant, TransmitClass};
 use skex_wire::dske::{Answer, Tagged};
 
-use super::relay::{Delivery, RelayId, StoredConfirmation};
+use super::relay::{Delivery, Relay, RelayId, StoredConfirmation};
 use super::{Hub, Timer};
 use crate::backoff::Backoff;
 use crate::id::ClientId;
@@ -99,12 +99,17 @@ impl<P: Pad> Hub<P> {
         answer: &Tagged<'_, Answer<'_>>,
     ) -> Result<Disposition, DiscardReason> {
         let slot = Slot::answered_by(&answer.message);
-        let sent = |id: &RelayId| {
-            let delivery = self.relays.get(id).and_then(|relay| relay.delivery.as_ref());
-            delivery.is_some_and(|delivery| delivery.sent.answer_key.slot() == slot)
+        let answered = |relay: &Relay| {
+            relay.delivery.as_ref().is_some_and(|delivery| delivery.sent.answer_key.slot() == slot)
         };
-        let id = self.waiting.of(responder).find(sent).ok_or(DiscardReason::Stale)?;
-        let relay = self.relays.get_mut(&id).ok_or(DiscardReason::Stale)?;
+        let (id, relay) = 'found: {
+            for id in self.waiting.of(responder) {
+                if let Some(relay) = self.relays.get_mut(&id).filter(|relay| answered(relay)) {
+                    break 'found (id, relay);
+                }
+            }
+            return Err(DiscardReason::Stale);
+        };
         let client = self.clients.get_mut(responder);
         let client = client.ok_or(DiscardReason::UnknownPeer)?;
         let delivery = relay

@@ -35,7 +35,9 @@ impl<P: Pad> Hub<P> {
         let id = (initiator, KeyId::new(upload.key_id));
         let slot = Slot::of(upload);
         // The same message again: the same answer again, and the confirmation if there is one by now.
-        if let Some(relay) = self.relays.get(&id)
+        let known = self.relays.get(&id);
+        let is_known = known.is_some();
+        if let Some(relay) = known
             && let Some(given) = relay.answer.as_ref().filter(|given| given.slot == slot)
         {
             let (inner, after) = (given.inner, relay.after);
@@ -65,19 +67,24 @@ impl<P: Pad> Hub<P> {
             return self.refuse(id, unknown, Barrier::OPEN);
         };
         let Verdict { answer_key, .. } = unknown;
-        if !self.shard.owns(responder) && !self.relays.contains_key(&id) {
+        if !self.shard.owns(responder) && !is_known {
             return self.ask_elsewhere(now, id, responder, upload, (share, answer_key));
         }
         let expires = now.saturating_add(Duration::from_secs(u64::from(upload.terms.lifetime)));
-        let asked = Relay::new(responder, upload, share, expires, Origin::OutOfBand, Barrier::OPEN);
-        if let Err(status) = self.judge(id, &asked, suite_of(upload)) {
+        let mut asked = Relay::new(responder, upload, share, expires, Origin::OutOfBand, Barrier::OPEN);
+        let known = if is_known { self.relays.get(&id).map(|relay| &**relay) } else { None };
+        let known_after = known.map(|relay| relay.after);
+        if let Err(status) = self.judge(id, known, &asked, suite_of(upload)) {
             let after = self.refused_behind(id);
             return self.refuse(id, Verdict { answer_key, status }, after);
         }
-        let after = self.accept(now, id, asked);
         let verdict = Verdict { answer_key, status: AnswerStatus::ACCEPTED };
+        let after = known_after.unwrap_or_else(|| self.journal.after());
         let given = self.answer(initiator, verdict, after);
-        if let Some(relay) = self.relays.get_mut(&id) {
+        if !is_known {
+            asked.answer = given;
+            self.accept(now, id, asked);
+        } else if let Some(relay) = self.relays.get_mut(&id) {
             relay.answer = given;
             if relay.confirmation.is_some() {
                 self.pass_on_confirmation(now, id);
@@ -101,12 +108,8 @@ impl<P: Pad> Hub<P> {
         DiscardReason::Busy
     }
 
-    /// Takes a share into the hub's care, unless it is there already. The checkpoint with which it is durable.
+    /// Takes a share into the hub's care that is not there already. The checkpoint with which it is durable.
     pub(super) fn accept(&mut self, now: Instant, id: RelayId, mut asked: Relay) -> u64 {
-        // Test switch: what is handed over twice is taken twice, and tests of shards must then fail.
-        if let Some(relay) = self.relays.get(&id).filter(|_| !cfg!(skex_without = "idempotence")) {
-            return relay.after;
-        }
         let (responder, expires, need) = (asked.responder, asked.expires, asked.need());
         asked.after = self.journal.after();
         let origin = self.client(responder).zip(need).map(|(to, need)| to.link.next_origin(need));
@@ -121,17 +124,18 @@ impl<P: Pad> Hub<P> {
         after
     }
 
-    /// Whether a share is to be relayed to a responder of this shard.
+    /// Whether a share is to be relayed to a responder of this shard; `known`: it is relayed already.
     pub(super) fn judge(
         &self,
         id: RelayId,
+        known: Option<&Relay>,
         asked: &Relay,
         suite: Option<KeySuite>,
     ) -> Result<(), AnswerStatus> {
         let (initiator, responder) = (id.0, asked.responder);
         let own = self.roster.tag(initiator).ok_or(AnswerStatus::UNKNOWN_PEER)?;
         let peer = self.client(responder);
-        if let Some(relay) = self.relays.get(&id) {
+        if let Some(relay) = known {
             return match relay.withdrawn {
                 _ if !relay.repeats(asked) => Err(AnswerStatus::KEY_ID_IN_USE),
                 // The share is gone: nobody will deliver it.
