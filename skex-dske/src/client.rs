@@ -450,7 +450,7 @@ impl<P: Pad> Client<P> {
                 self.say_hello(now);
                 Ok(Disposition::Accepted)
             }
-            Outer::Sealed(sealed) => self.handle_sealed(now, link, sealed),
+            Outer::Sealed(sealed) => self.handle_sealed(now, rng, link, sealed),
             _ => Err(DiscardReason::Unexpected),
         }
     }
@@ -458,6 +458,7 @@ impl<P: Pad> Client<P> {
     fn handle_sealed(
         &mut self,
         now: Instant,
+        rng: &mut dyn CryptoRng,
         link: usize,
         sealed: &Sealed<'_>,
     ) -> Result<Disposition, DiscardReason> {
@@ -465,7 +466,7 @@ impl<P: Pad> Client<P> {
         let fresh = !hub.is_confirmed();
         let mut inner = core::mem::take(&mut self.opened);
         let opened = hub.open(sealed, &mut inner);
-        let handled = opened.and_then(|()| self.on_opened(now, link, fresh, &inner));
+        let handled = opened.and_then(|()| self.on_opened(now, rng, link, fresh, &inner));
         // A refill's pads are in clear here.
         inner.as_mut_slice().zeroize();
         inner.clear();
@@ -477,6 +478,7 @@ impl<P: Pad> Client<P> {
     fn on_opened(
         &mut self,
         now: Instant,
+        rng: &mut dyn CryptoRng,
         link: usize,
         fresh: bool,
         inner: &[u8],
@@ -499,9 +501,15 @@ impl<P: Pad> Client<P> {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
         let Inner::Several(several) = &inner else { return Ok(self.on_inner(now, link, &inner)) };
-        Ok(each_of(several, |inner| match inner {
-            Ok(inner) => self.on_inner(now, link, &inner),
-            Err(reason) => self.discards.discard(reason),
+        Ok(each_of(several, |inner| {
+            // What the one before has brought about is done before the next is looked at.
+            if self.advance_requests(now, rng) {
+                self.tell_failures(0..self.links.len());
+            }
+            match inner {
+                Ok(inner) => self.on_inner(now, link, &inner),
+                Err(reason) => self.discards.discard(reason),
+            }
         }))
     }
 

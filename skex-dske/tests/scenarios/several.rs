@@ -56,7 +56,7 @@ impl Cast {
 }
 
 /// The frame of these messages, whatever they are.
-fn several(messages: &[&[u8]]) -> Vec<u8> {
+pub fn several(messages: &[&[u8]]) -> Vec<u8> {
     let framed = messages.iter().flat_map(|message| {
         let length = u16::try_from(message.len()).unwrap();
         [&length.to_be_bytes(), *message].concat()

@@ -5,12 +5,14 @@
 use core::time::Duration;
 
 use skex_core::KeyId;
-use skex_dske::{Conduct, KeyRequest};
+use skex_dske::{Conduct, KeyRequest, MessageTagKey};
 use skex_sim::Verdict;
-use skex_wire::dske::{Inner, InnerType};
+use skex_wire::Writer;
+use skex_wire::dske::{Answer, AnswerStatus, Confirm, Direction, Inner, InnerType, tag_prefix};
 
 use super::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
+use crate::several::several;
 use crate::world::{Cast, Setup, cast};
 
 const ANSWER: u8 = 6;
@@ -32,7 +34,11 @@ impl Crook {
 
     /// Client 0 asks for a key with client 1. Its id, its share here as the responder should get it, and its block's index.
     fn hears(&mut self, cast: &mut Cast) -> (KeyId, Share, u32) {
-        let id = cast.request(0, 1, KeyRequest::new(3));
+        self.hears_of(cast, KeyRequest::new(3))
+    }
+
+    fn hears_of(&mut self, cast: &mut Cast, request: KeyRequest) -> (KeyId, Share, u32) {
+        let id = cast.request(0, 1, request);
         for _ in 0..100 {
             pass(cast, 5);
             for inner in self.initiator.hear(cast) {
@@ -235,4 +241,34 @@ fn scenario_34_a_forged_refusal_refuses_nothing() {
     cast.assert_agreed(0, 1, id);
     assert_eq!(cast.conducts(0, id).unwrap()[0], Conduct::Silent);
     Oracle::acquit(&cast);
+}
+
+/// The hub passes the responder's confirmation on, and in the same datagram it refuses the share. The key was confirmed before it was
+/// refused, as it is where each comes alone.
+#[test]
+fn a_key_that_is_confirmed_is_refused_by_nothing_behind_it_in_a_datagram() {
+    let mut cast = cast(7, &Setup::new(2));
+    let mut crook = Crook::new(&mut cast);
+    let (id, share, index) = crook.hears_of(&mut cast, KeyRequest::new(2));
+    // Nobody else tells the initiator.
+    cast.world.net_mut().cut(cast.hubs[1], cast.clients[0]);
+    crook.responder.share(&mut cast, &share);
+    pass(&mut cast, 100);
+    let answers = crook.answers(&cast);
+    let confirmation = answers.iter().find_map(|answer| Answer::decode(answer).unwrap().message.confirmation);
+    let confirm = Confirm::new(*id.as_bytes(), *cast.tags[1].as_bytes(), confirmation.unwrap());
+    let mut confirm_octets = vec![0; confirm.encoded_len()];
+    confirm.encode(&mut Writer::new(&mut confirm_octets)).unwrap();
+    let mut refusal = vec![0; Answer::PLAIN_LEN - 16];
+    let answer = Answer::new(0, index, AnswerStatus::POLICY, None).unwrap();
+    answer.encode_untagged(&mut Writer::new(&mut refusal)).unwrap();
+    let key = index as usize * 16;
+    let key = cast.enrolments[0][0].uplink[key..key + 32].try_into().unwrap();
+    let prefix = tag_prefix(Direction::DOWNLINK, 0, cast.hub_ids[0].as_bytes());
+    let tag = MessageTagKey::from_pad(&key).unwrap().tag(&[&prefix, &refusal]);
+    refusal.extend_from_slice(tag.as_bytes());
+    crook.initiator.say(&mut cast, &several(&[&confirm_octets, &refusal]));
+    pass(&mut cast, 100);
+    cast.assert_agreed(0, 1, id);
+    assert_eq!(cast.failure(0, id), None);
 }
