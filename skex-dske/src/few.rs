@@ -37,8 +37,7 @@ impl<const N: usize> Few<N> {
 impl<const N: usize> Ord for Few<N> {
     fn cmp(&self, other: &Self) -> Ordering {
         // Most differ at their beginning, and two numbers are compared at once.
-        let beginning =
-            |few: &Self| few.octets.first_chunk::<16>().map(|octets| u128::from_be_bytes(*octets));
+        let beginning = |few: &Self| few.octets.first_chunk::<8>().map(|octets| u64::from_be_bytes(*octets));
         let rest = || self.octets.cmp(&other.octets).then_with(|| self.len.cmp(&other.len));
         beginning(self).cmp(&beginning(other)).then_with(rest)
     }
@@ -67,7 +66,21 @@ impl<const N: usize> Deref for Few<N> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn longer_ones_are_in_the_order_of_their_octets(
+            a in proptest::collection::vec(0_u8..2, 0..12), b in proptest::collection::vec(0_u8..2, 0..12),
+        ) {
+            let few = |octets: &Vec<u8>| Few::<12>::of(&[octets]);
+            prop_assert_eq!(few(&a).cmp(&few(&b)), a.cmp(&b));
+        }
+    }
 
     #[test]
     fn parts_stand_one_after_the_other_and_are_in_the_order_of_their_octets() {
