@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use skex_core::machine::{Instant, PeerHandle};
+use skex_core::machine::PeerHandle;
 use skex_core::{Label, Suite};
 use skex_wire::SuiteId;
 use skex_wire::unmediated::{MAX_SUITES, Offer};
@@ -80,10 +80,11 @@ pub struct PeerConfig<'a> {
     mix: MixPolicy,
     window: u8,
     stateless: bool,
-    retransmit: Duration,
+    // Times in milliseconds.
+    retransmit: u32,
     tries: u8,
-    session_life: Duration,
-    unconfirmed_life: Duration,
+    session_life: u32,
+    unconfirmed_life: u32,
 }
 
 impl<'a> PeerConfig<'a> {
@@ -103,10 +104,10 @@ impl<'a> PeerConfig<'a> {
             mix: MixPolicy::Accept,
             window: MAX_WINDOW,
             stateless: false,
-            retransmit: Duration::from_secs(1),
+            retransmit: 1000,
             tries: 5,
-            session_life: Duration::from_secs(24 * 3600),
-            unconfirmed_life: Duration::from_secs(3600),
+            session_life: 24 * 3_600_000,
+            unconfirmed_life: 3_600_000,
         }
     }
 
@@ -183,7 +184,7 @@ impl<'a> PeerConfig<'a> {
     /// heard by a peer that asks for one.
     #[must_use]
     pub const fn retransmit(mut self, first: Duration, tries: u8) -> Self {
-        self.retransmit = first;
+        self.retransmit = millis(first);
         self.tries = tries;
         self
     }
@@ -191,14 +192,14 @@ impl<'a> PeerConfig<'a> {
     /// How long a session gives keys, from the handshake or the last start on. Default: 24 h.
     #[must_use]
     pub const fn session_life(mut self, life: Duration) -> Self {
-        self.session_life = life;
+        self.session_life = millis(life);
         self
     }
 
     /// How long a session that nobody confirmed is kept. Default: 1 h.
     #[must_use]
     pub const fn unconfirmed_life(mut self, life: Duration) -> Self {
-        self.unconfirmed_life = life;
+        self.unconfirmed_life = millis(life);
         self
     }
 
@@ -221,8 +222,7 @@ impl<'a> PeerConfig<'a> {
         if self.own_name == self.peer_name {
             return Err(ConfigError::SameName);
         }
-        let retransmit = millis(self.retransmit);
-        if retransmit == 0 || self.tries == 0 || self.tries > MAX_TRIES {
+        if self.retransmit == 0 || self.tries == 0 || self.tries > MAX_TRIES {
             return Err(ConfigError::BadRetransmission);
         }
         if self.window == 0 || self.window > MAX_WINDOW {
@@ -239,10 +239,10 @@ impl<'a> PeerConfig<'a> {
             mix: self.mix,
             window: self.window,
             stateless: self.stateless,
-            retransmit,
+            retransmit: self.retransmit,
             tries: self.tries,
-            session_life: millis(self.session_life),
-            unconfirmed_life: millis(self.unconfirmed_life),
+            session_life: self.session_life,
+            unconfirmed_life: self.unconfirmed_life,
         };
         Ok(Checked { initial_suite, binding: self.binding(initial_suite), settings })
     }
@@ -310,8 +310,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// How long an attempt lives: the sum of all its waits.
     pub(crate) fn attempt_life(&self) -> u64 {
-        let waits = (1_u64 << self.tries).saturating_sub(1);
-        u64::from(self.retransmit).saturating_mul(waits)
+        let waits = (1_u32 << self.tries).saturating_sub(1);
+        u64::from(self.retransmit).saturating_mul(u64::from(waits))
     }
 
     /// How long an answer lives, and a time slot of the responder: as an own attempt, and not shorter for one that is impatient itself.
@@ -329,6 +329,9 @@ impl Settings {
     }
 }
 
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(Instant::ZERO.saturating_add(duration).as_millis()).unwrap_or(u32::MAX)
+const fn millis(duration: Duration) -> u32 {
+    let millis = duration.as_millis();
+    #[expect(clippy::cast_possible_truncation, reason = "compared with the limit")]
+    let millis = if millis > u32::MAX as u128 { u32::MAX } else { millis as u32 };
+    millis
 }

@@ -302,7 +302,7 @@ impl AnsweringChain {
     /// Reads what [`Self::write`] wrote, over this chain.
     pub(crate) fn read(&mut self, suite: Suite, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         self.link.overwrite(&HashSecret::zeroed(suite));
-        copy(reader.take(suite.hash_len())?, self.link.expose_mut());
+        reader.read_into(self.link.expose_mut())?;
         self.position = reader.u32()?;
         self.kept = reader.u8()?;
         // An output is kept only below the position.

@@ -172,7 +172,7 @@ impl Blocks {
                 WITHDRAWN => Standing::Withdrawn,
                 _ => return Err(reader.error(DecodeErrorKind::BadValue)),
             };
-            octets.overwrite(&SecretBytes::copied_from(reader.array_ref()?));
+            reader.read_into(octets.expose_mut())?;
         }
         Ok(())
     }

@@ -33,8 +33,6 @@ mod responder;
 mod tags;
 mod timers;
 
-use core::time::Duration;
-
 use rand_core::CryptoRng;
 use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
@@ -573,8 +571,10 @@ impl Peer {
         self.has_learned = true;
     }
 
-    fn retransmission_time(&self) -> Duration {
-        Duration::from_millis(u64::from(self.settings.retransmit))
+    /// How long an answer to this repetition is waited for, in milliseconds: twice as long each time.
+    fn wait_after(&self, repetition: u8) -> u64 {
+        let factor = 1_u32.checked_shl(u32::from(repetition)).unwrap_or(u32::MAX);
+        u64::from(self.settings.retransmit).saturating_mul(u64::from(factor))
     }
 }
 

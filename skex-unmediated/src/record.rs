@@ -387,12 +387,12 @@ impl State {
             return Err(RestoreError::Content);
         }
         self.chain.overwrite(&HashSecret::zeroed(self.suite));
-        self.chain.expose_mut().copy_from_slice(reader.take(self.suite.hash_len()).map_err(bad)?);
+        reader.read_into(self.chain.expose_mut()).map_err(bad)?;
         if self.epoch > 0 {
             self.previous.suite = read_suite(reader)?;
             self.previous.own = Pseudonym::new(reader.array().map_err(bad)?);
             self.previous.peer = Pseudonym::new(reader.array().map_err(bad)?);
-            self.previous.peer_mac.overwrite(&SecretBytes::copied_from(reader.array_ref().map_err(bad)?));
+            reader.read_into(self.previous.peer_mac.expose_mut()).map_err(bad)?;
         }
         if self.session.status.has_keys() {
             self.answering.read(self.suite, reader).map_err(bad)?;

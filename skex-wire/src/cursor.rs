@@ -79,6 +79,15 @@ impl<'a> Reader<'a> {
         self.array_ref().copied()
     }
 
+    /// The next octets, as many as `out` has, copied over what it held: a secret goes to its slot, and nowhere else.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Truncated`] where fewer are left; `out` is untouched then.
+    pub fn read_into(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
+        out.copy_from_slice(self.take(out.len())?);
+        Ok(())
+    }
+
     /// One octet.
     ///
     /// # Errors

@@ -28,7 +28,13 @@ impl Instant {
     #[must_use]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         let whole = duration.as_secs().saturating_mul(1000);
-        Self(self.0.saturating_add(whole.saturating_add(duration.subsec_millis() as u64)))
+        self.saturating_add_millis(whole.saturating_add(duration.subsec_millis() as u64))
+    }
+
+    /// The point `millis` milliseconds later; the last representable one instead of overflow.
+    #[must_use]
+    pub const fn saturating_add_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
     }
 
     /// How much later this is than `earlier`; zero if it is not.

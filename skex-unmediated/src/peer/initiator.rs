@@ -60,7 +60,7 @@ impl Peer {
         });
         self.wanted = true;
         self.due.sends.insert(Sends::FIRST);
-        self.timers.set(Timer::Exchange, now.saturating_add(self.retransmission_time()));
+        self.timers.set(Timer::Exchange, now.saturating_add_millis(self.wait_after(0)));
     }
 
     /// Sends the first message again, with the same bytes, or gives up.
@@ -81,9 +81,7 @@ impl Peer {
             self.due.sends.insert(Sends::THIRD_LONG);
             self.count_heal();
         }
-        let factor = 1_u32.checked_shl(u32::from(sent)).unwrap_or(u32::MAX);
-        self.timers
-            .set(Timer::Exchange, now.saturating_add(self.retransmission_time().saturating_mul(factor)));
+        self.timers.set(Timer::Exchange, now.saturating_add_millis(self.wait_after(sent)));
     }
 
     #[inline(never)]

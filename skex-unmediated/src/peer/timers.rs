@@ -1,7 +1,5 @@
 //! What a peer does when time passes.
 
-use core::time::Duration;
-
 use rand_core::CryptoRng;
 use skex_core::machine::Instant;
 
@@ -10,9 +8,8 @@ use super::{Exchange, Peer};
 use crate::record::Status;
 use crate::rules::{Rule, holds};
 
-/// Who is ahead repeats its third message for ever, at most this far apart.
-const LONGEST_HEAL: Duration = Duration::from_millis(LONGEST_HEAL_MILLIS as u64);
-const LONGEST_HEAL_MILLIS: u32 = 3_600_000;
+/// Who is ahead repeats its third message for ever, at most so many milliseconds apart.
+const LONGEST_HEAL: u32 = 3_600_000;
 
 /// How many repetitions of the third message an application waits for that wants a session.
 const PATIENCE: u8 = 2;
@@ -107,7 +104,7 @@ impl Peer {
 
     /// The least time between two long third messages that first messages draw.
     pub(super) fn heal_pause(&self) -> u32 {
-        self.settings.retransmit.min(LONGEST_HEAL_MILLIS)
+        self.settings.retransmit.min(LONGEST_HEAL)
     }
 
     /// As if nothing had been tried in this epoch yet.
@@ -119,13 +116,9 @@ impl Peer {
     }
 
     pub(super) fn arm_heal(&mut self) {
-        let factor = 1_u32.checked_shl(u32::from(self.heals)).unwrap_or(u32::MAX);
-        let wait = if self.consumer_confirmed {
-            LONGEST_HEAL
-        } else {
-            self.retransmission_time().saturating_mul(factor).min(LONGEST_HEAL)
-        };
-        self.timers.set(Timer::Heal, self.clock.now().saturating_add(wait));
+        let longest = u64::from(LONGEST_HEAL);
+        let wait = if self.consumer_confirmed { longest } else { self.wait_after(self.heals).min(longest) };
+        self.timers.set(Timer::Heal, self.clock.now().saturating_add_millis(wait));
     }
 
     pub(super) fn arm_session_life(&mut self) {
@@ -140,13 +133,13 @@ impl Peer {
             Status::Unconfirmed => self.settings.unconfirmed_life,
             _ => self.settings.session_life,
         };
-        let end = self.clock.now().saturating_add(Duration::from_millis(u64::from(life)));
+        let end = self.clock.now().saturating_add_millis(u64::from(life));
         self.timers.set(Timer::SessionLife, end);
     }
 
     /// An answer is kept as long as the attempt lives that it answers.
     pub(super) fn arm_answer(&mut self) {
-        let end = self.clock.now().saturating_add(Duration::from_millis(self.settings.answer_life()));
+        let end = self.clock.now().saturating_add_millis(self.settings.answer_life());
         self.timers.set(Timer::Exchange, end);
     }
 }
