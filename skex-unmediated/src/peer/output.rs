@@ -75,16 +75,16 @@ impl Sends {
 /// Why a message is not made: what it was about is over.
 const GONE: EncodeError = EncodeError::BufferTooSmall;
 
-/// The events that are due.
-#[derive(Clone, Copy, Default)]
+/// The events that are due, in the order in which they are told.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Events(u16);
 
 impl Events {
     pub(super) const PEER_VOID: Self = Self(1);
     pub(super) const EXPIRED: Self = Self(1 << 1);
     pub(super) const VOID: Self = Self(1 << 2);
-    pub(super) const RESUMED: Self = Self(1 << 3);
-    pub(super) const ESTABLISHED: Self = Self(1 << 4);
+    pub(super) const ESTABLISHED: Self = Self(1 << 3);
+    pub(super) const RESUMED: Self = Self(1 << 4);
     pub(super) const CONFIRMED: Self = Self(1 << 5);
     pub(super) const UNANSWERED: Self = Self(1 << 6);
     pub(super) const ROLLED_BACK: Self = Self(1 << 7);
@@ -106,11 +106,15 @@ impl Events {
             | Self::CONFIRMED.0);
     }
 
-    /// Removes `other` and says whether it was there.
-    const fn take(&mut self, other: Self) -> bool {
-        let there = self.0 & other.0 != 0;
+    const fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
-        there
+    }
+
+    /// Removes the first of them, and gives it.
+    fn take_next(&mut self) -> Option<Self> {
+        let first = Self(self.0 & self.0.wrapping_neg());
+        self.remove(first);
+        (first.0 != 0).then_some(first)
     }
 }
 
@@ -268,39 +272,28 @@ impl Peer {
 
     fn next_event(&mut self) -> Option<Event> {
         let id = self.state.session.id;
-        let events = &mut self.due.events;
-        if events.take(Events::PEER_VOID) {
-            return Some(Event::PeerVoid(id));
-        }
-        if events.take(Events::EXPIRED) {
-            return Some(Event::Expired(id));
-        }
-        if events.take(Events::VOID) {
-            return Some(Event::Void(id));
-        }
-        let resumed = events.take(Events::RESUMED);
-        let established = events.take(Events::ESTABLISHED);
-        if let (true, Some(session)) = (resumed || established, self.session()) {
-            return Some(if established { Event::Established(session) } else { Event::Resumed(session) });
-        }
-        let events = &mut self.due.events;
-        if events.take(Events::CONFIRMED) {
-            return Some(Event::Confirmed(id));
-        }
-        if events.take(Events::UNANSWERED) {
-            return Some(Event::Unanswered);
-        }
-        if events.take(Events::ROLLED_BACK) {
-            return Some(Event::RolledBack);
-        }
-        if events.take(Events::MIX_STORED) {
-            return Some(Event::MixStored);
-        }
-        if events.take(Events::MIX_LOST) {
-            return Some(Event::MixLost);
-        }
-        if events.take(Events::MIX_REFUSED) {
-            return Some(Event::MixRefused);
+        while let Some(event) = self.due.events.take_next() {
+            return Some(match event {
+                Events::PEER_VOID => Event::PeerVoid(id),
+                Events::EXPIRED => Event::Expired(id),
+                Events::VOID => Event::Void(id),
+                Events::ESTABLISHED | Events::RESUMED => {
+                    // One word of a session is enough.
+                    self.due.events.remove(Events::RESUMED);
+                    let Some(session) = self.session() else { continue };
+                    if event == Events::ESTABLISHED {
+                        Event::Established(session)
+                    } else {
+                        Event::Resumed(session)
+                    }
+                }
+                Events::CONFIRMED => Event::Confirmed(id),
+                Events::UNANSWERED => Event::Unanswered,
+                Events::ROLLED_BACK => Event::RolledBack,
+                Events::MIX_STORED => Event::MixStored,
+                Events::MIX_LOST => Event::MixLost,
+                _ => Event::MixRefused,
+            });
         }
         self.next_key().map(Event::KeyReady)
     }
