@@ -18,8 +18,9 @@
 //! Two slots are written in turn, each new record over the older one, so that a torn write leaves the other.
 //! [`newest`] says which one rules. Nothing here allocates.
 
-use sha2::{Digest as _, Sha256};
 use skex_wire::Writer;
+
+use crate::suite::sha256;
 
 const MAGIC: [u8; 4] = *b"SKXR";
 const VERSION: u8 = 1;
@@ -171,7 +172,7 @@ pub fn decode(bytes: &[u8]) -> Result<(RecordHeader, &[u8]), RecordError> {
         reader.take(usize::try_from(body_len).map_err(|_| RecordError::Truncated)?).map_err(truncated)?;
     let checked = bytes.get(..reader.offset()).ok_or(RecordError::Truncated)?;
     // Not in constant time: it is no authenticator.
-    if reader.array::<CHECKSUM_LEN>().map_err(truncated)? != checksum(checked) {
+    if reader.take(CHECKSUM_LEN).map_err(truncated)? != checksum(checked) {
         return Err(RecordError::Checksum);
     }
     Ok((header, body))
@@ -233,9 +234,10 @@ pub fn newest(
     kind: RecordKind,
     machine: [u8; 8],
 ) -> Result<Option<Newest<'_>>, RecordError> {
-    let [first, second] = slots.map(|slot| (!is_blank(slot)).then(|| decode_own(slot, kind, machine)));
-    let unknown = Some(Err(RecordError::UnknownVersion));
-    if first == unknown || second == unknown {
+    let [first, second] = slots;
+    let read = |slot| if is_blank(slot) { None } else { Some(decode_own(slot, kind, machine)) };
+    let (first, second) = (read(first), read(second));
+    if [&first, &second].into_iter().any(|read| matches!(read, Some(Err(RecordError::UnknownVersion)))) {
         return Err(RecordError::UnknownVersion);
     }
     let (slot, (sequence, body), other) = match (first, second) {
@@ -257,10 +259,7 @@ fn is_blank(slot: &[u8]) -> bool {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
-    let whole: [u8; 32] = Sha256::digest(bytes).into();
-    let mut first = [0; CHECKSUM_LEN];
-    first.copy_from_slice(&whole[..CHECKSUM_LEN]);
-    first
+    sha256(&[bytes]).first16()
 }
 
 #[cfg(test)]
@@ -269,6 +268,7 @@ mod tests {
     extern crate std;
     use super::*;
     use proptest::prelude::*;
+    use sha2::{Digest as _, Sha256};
     use std::vec::Vec;
 
     const KIND: RecordKind = RecordKind::UNMEDIATED_PEER;

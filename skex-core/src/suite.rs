@@ -51,6 +51,11 @@ pub(crate) fn sha256_mac_key(key: &[u8]) -> MacKey {
     MacKey::new(HashKind::Sha256, key)
 }
 
+/// SHA-256 of parts, whatever suites are compiled in.
+pub(crate) fn sha256(parts: &[&[u8]]) -> Digest {
+    hash::digest(HashKind::Sha256, &[parts])
+}
+
 /// A suite that is compiled in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Suite(Kind);

@@ -269,13 +269,12 @@ impl<'a> PeerConfig<'a> {
             Side::A => (self.own_name, self.peer_name),
             Side::B => (self.peer_name, self.own_name),
         };
-        let mut hash = suite.labelled_hash(Label::UNMEDIATED_ENROL);
-        for part in [a, b, &[self.lane], &[suite.id().value()], self.context] {
-            #[expect(clippy::cast_possible_truncation, reason = "checked to be at most 255")]
-            hash.update(&[part.len() as u8]);
-            hash.update(part);
-        }
-        let digest = hash.finish();
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be at most 255")]
+        let length = |part: &[u8]| [part.len() as u8];
+        let (a_len, b_len, context_len) = (length(a), length(b), length(self.context));
+        let own = [1, self.lane, 1, suite.id().value()];
+        let parts: [&[u8]; 7] = [&a_len, a, &b_len, b, &own, &context_len, self.context];
+        let digest = suite.labelled_digest(Label::UNMEDIATED_ENROL, &parts);
         core::array::from_fn(|at| digest.as_bytes().get(at).copied().unwrap_or_default())
     }
 }

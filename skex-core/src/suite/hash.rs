@@ -168,6 +168,13 @@ impl Digest {
         self.len as usize
     }
 
+    /// The first 16 octets.
+    pub(crate) fn first16(&self) -> [u8; 16] {
+        let mut first = [0; 16];
+        first.copy_from_slice(&self.bytes[..16]);
+        first
+    }
+
     /// The octets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
