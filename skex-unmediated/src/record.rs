@@ -390,8 +390,8 @@ impl State {
         reader.read_into(self.chain.expose_mut()).map_err(bad)?;
         if self.epoch > 0 {
             self.previous.suite = read_suite(reader)?;
-            self.previous.own = Pseudonym::new(reader.array().map_err(bad)?);
-            self.previous.peer = Pseudonym::new(reader.array().map_err(bad)?);
+            self.previous.own = Pseudonym::new(*reader.array_ref().map_err(bad)?);
+            self.previous.peer = Pseudonym::new(*reader.array_ref().map_err(bad)?);
             reader.read_into(self.previous.peer_mac.expose_mut()).map_err(bad)?;
         }
         if self.session.status.has_keys() {
@@ -437,24 +437,24 @@ impl Link {
                     1 => SessionStatus::Void,
                     _ => return Err(reader.error(DecodeErrorKind::BadValue)),
                 },
-                third_tag: reader.array()?,
-                fourth_tag: reader.array()?,
+                third_tag: *reader.array_ref()?,
+                fourth_tag: *reader.array_ref()?,
             }),
             // A choice is one of an offer.
             _ if kind & !(OFFERED | CHOSEN) == 2 && kind & (OFFERED | CHOSEN) != CHOSEN => {
                 Ok(Self::Ahead(Third {
                     first_flags: read_flags(reader, FirstMessage::VOID)?,
-                    initiator_nonce: reader.array()?,
+                    initiator_nonce: *reader.array_ref()?,
                     offer: OfferedSuites::new(reader.prefixed_u8()?)
                         .map_err(|kind| reader.error(kind))?
                         .into(),
                     second_flags: read_flags(reader, SecondMessage::VOID | SecondMessage::STATELESS)?,
-                    responder_nonce: reader.array()?,
-                    tag: reader.array()?,
-                    guard: reader.array()?,
-                    good_tag: reader.array()?,
-                    void_tag: reader.array()?,
-                    mix_offer: if kind & OFFERED == 0 { None } else { Some(reader.array()?) },
+                    responder_nonce: *reader.array_ref()?,
+                    tag: *reader.array_ref()?,
+                    guard: *reader.array_ref()?,
+                    good_tag: *reader.array_ref()?,
+                    void_tag: *reader.array_ref()?,
+                    mix_offer: if kind & OFFERED == 0 { None } else { Some(*reader.array_ref()?) },
                     choice: if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? },
                 }))
             }
@@ -483,7 +483,7 @@ fn read_session(octet: u8, reader: &mut Reader<'_>) -> Result<SessionState, Deco
         _ => return Err(reader.error(DecodeErrorKind::BadValue)),
     };
     let role = if octet & INITIATOR == 0 { Role::Responder } else { Role::Initiator };
-    Ok(SessionState { id: KeyId::new(reader.array()?), status, role, mixed: octet & MIXED != 0 })
+    Ok(SessionState { id: KeyId::new(*reader.array_ref()?), status, role, mixed: octet & MIXED != 0 })
 }
 
 /// How the frame of a record names its machine: the front of the hash that binds the enrolment.

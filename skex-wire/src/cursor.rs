@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
     /// [`DecodeErrorKind::Truncated`] at the end.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(|[octet]| octet)
+        let (octet, tail) = self.rest.split_first().ok_or_else(|| self.error(DecodeErrorKind::Truncated))?;
+        self.rest = tail;
+        Ok(*octet)
     }
 
     /// Two octets, big endian.
@@ -241,7 +243,9 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`EncodeError::BufferTooSmall`].
-    #[inline]
+    // A small machine has it once; elsewhere octets whose number is known are moved without a call.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
         Ok(())

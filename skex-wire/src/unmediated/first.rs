@@ -102,7 +102,7 @@ impl<'a> FirstMessage<'a> {
             nonce: reader.array_ref()?,
             suites: OfferedSuites::read(reader)?,
             extension: read_extension(reader)?,
-            tag: reader.array()?,
+            tag: *reader.array_ref()?,
             cookie: read_cookie(reader)?,
         })
     }

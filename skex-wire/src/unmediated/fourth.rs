@@ -72,7 +72,11 @@ impl FourthMessage {
 
     pub(super) fn decode_rest(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         read_flags(reader, 0)?;
-        Ok(Self { pseudonym: read_pseudonym(reader)?, status: read_status(reader)?, tag: reader.array()? })
+        Ok(Self {
+            pseudonym: read_pseudonym(reader)?,
+            status: read_status(reader)?,
+            tag: *reader.array_ref()?,
+        })
     }
 }
 

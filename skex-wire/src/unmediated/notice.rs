@@ -61,7 +61,7 @@ impl CookieMessage {
 
     pub(super) fn decode_rest(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         read_flags(reader, 0)?;
-        Ok(Self { attempt: reader.array()?, cookie: reader.array()? })
+        Ok(Self { attempt: *reader.array_ref()?, cookie: reader.array()? })
     }
 }
 
@@ -92,6 +92,6 @@ impl StaleMessage {
 
     pub(super) fn decode_rest(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         read_flags(reader, 0)?;
-        Ok(Self { attempt: reader.array()?, tag: reader.array()? })
+        Ok(Self { attempt: *reader.array_ref()?, tag: reader.array()? })
     }
 }

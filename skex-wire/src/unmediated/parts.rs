@@ -63,7 +63,7 @@ impl<'a> OfferedSuites<'a> {
     /// Whether `suite` is among them.
     #[must_use]
     pub fn contains(&self, suite: SuiteId) -> bool {
-        self.0.contains(&suite.value())
+        self.iter().any(|offered| offered == suite)
     }
 
     /// The suites in order.

@@ -80,11 +80,11 @@ impl<'a> SecondMessage<'a> {
     pub(super) fn decode_rest(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
             flags: read_flags(reader, Self::FLAGS)?,
-            attempt: reader.array()?,
+            attempt: *reader.array_ref()?,
             nonce: reader.array_ref()?,
             suite: read_suite(reader)?,
             extension: read_extension(reader)?,
-            tag: reader.array()?,
+            tag: *reader.array_ref()?,
         })
     }
 }

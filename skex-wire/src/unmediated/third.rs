@@ -67,7 +67,7 @@ impl<'a> ThirdMessage<'a> {
         Ok(Self {
             pseudonym: read_pseudonym(reader)?,
             extension: read_extension(reader)?,
-            tag: reader.array()?,
+            tag: *reader.array_ref()?,
         })
     }
 }
@@ -197,7 +197,7 @@ impl<'a> LongThirdMessage<'a> {
             responder_nonce: reader.array_ref()?,
             suite: read_suite(reader)?,
             second_extension: read_extension(reader)?,
-            guard: reader.array()?,
+            guard: *reader.array_ref()?,
         })
     }
 }
