@@ -211,6 +211,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`RestoreError`] says what is wrong with the configuration or the slots.
+    // Not inlined, neither this nor what reads the record: in the frame of a whole program both are longer.
+    #[inline(never)]
     pub fn restore(
         config: &PeerConfig<'_>,
         slots: [&[u8]; 2],
@@ -542,7 +544,8 @@ impl Peer {
         session.status.has_keys().then_some(SessionStateView { id: session.id, role: session.role })
     }
 
-    /// Time, in slots.
+    /// Time, in slots. Not inlined: a division of 64 bits is long where there is none.
+    #[inline(never)]
     fn slot(&self, now: Instant) -> u64 {
         now.as_millis().checked_div(self.settings.answer_life()).unwrap_or_default()
     }

@@ -362,6 +362,7 @@ impl State {
     }
 
     /// Reads the body of a record over this state, which is an [`enrolled`](Self::enrolled) one.
+    #[inline(never)]
     pub(crate) fn read(&mut self, body: &[u8]) -> Result<(), RestoreError> {
         let bad = |_: DecodeError| RestoreError::Content;
         let reader = &mut Reader::new(body);
