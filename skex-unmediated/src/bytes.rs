@@ -48,15 +48,16 @@ pub(crate) fn written_digest<const ROOM: usize>(
     with_written::<ROOM, _>(write, |written| suite.digest(&[written, further]))
 }
 
-/// The tag of what `write` writes, and of `further` octets.
+/// The tag of what `write` writes, and of `further` octets; written to `tag`.
 #[inline(never)]
 pub(crate) fn written_mac(
     suite: Suite,
     key: &SecretBytes<MAC_KEY_LEN>,
     write: &dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError>,
     further: &[u8],
-) -> Result<[u8; TAG_LEN], DiscardReason> {
-    with_written::<MAX_MESSAGE, _>(write, |written| schedule::mac(suite, key, &[written, further]))
+    tag: &mut [u8; TAG_LEN],
+) -> Result<(), DiscardReason> {
+    with_written::<MAX_MESSAGE, _>(write, |written| *tag = schedule::mac(suite, key, &[written, further]))
 }
 
 /// Runs `then` with what `write` writes: octets that are hashed, and go nowhere. The buffer is in the caller's frame, and the

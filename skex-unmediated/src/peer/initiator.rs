@@ -240,7 +240,8 @@ impl Peer {
         let first = self.own_first(&attempt, extension(mix_offer.as_ref()));
         let digest = first_digest(self.state.suite, &first)?;
         let (suite, key) = (self.state.suite, self.own_mac_key());
-        let expected = written_mac(suite, &key, &|writer| stale.encode_body(writer), digest.as_bytes())?;
+        let mut expected = [0; TAG_LEN];
+        written_mac(suite, &key, &|writer| stale.encode_body(writer), digest.as_bytes(), &mut expected)?;
         if !equal(&expected, &stale.tag) && holds(Rule::ProveStale) {
             return Err(DiscardReason::Unauthentic);
         }
@@ -335,12 +336,14 @@ impl Peer {
             mix_offer,
             choice,
         };
-        third.tag = third_tag(keys, &ThirdMessage::new(own, &[], [0; TAG_LEN]))?;
-        third.good_tag = fourth_tag(keys, own, SessionStatus::Good)?;
-        third.void_tag = fourth_tag(keys, own, SessionStatus::Void)?;
+        third_tag(keys, &ThirdMessage::new(own, &[], [0; TAG_LEN]), &mut third.tag)?;
+        fourth_tag(keys, own, SessionStatus::Good, &mut third.good_tag)?;
+        fourth_tag(keys, own, SessionStatus::Void, &mut third.void_tag)?;
         // Made where it is written, so that it is gone when the tag is computed.
         let write = |writer: &mut Writer<'_>| long_third(&third, own, second.suite).encode_body(writer);
-        third.guard = guard(written_mac(self.state.suite, guard_key, &write, &[])?);
+        let mut tag = [0; TAG_LEN];
+        written_mac(self.state.suite, guard_key, &write, &[], &mut tag)?;
+        third.guard = guard(tag);
         self.state.link = Link::Ahead(third);
         Ok(())
     }
@@ -361,7 +364,16 @@ impl Peer {
         let (offered, extension) = (self.settings.offer.offered(), extension(mix_offer.as_ref()));
         let first = FirstMessage::new(flags, self.own_pseudonym, nonce, offered, extension);
         // Always: it fits.
-        written_mac(self.state.suite, &self.own_mac_key(), &|writer| first.encode_body(writer), &[]).ok()
+        let mut tag = [0; TAG_LEN];
+        written_mac(
+            self.state.suite,
+            &self.own_mac_key(),
+            &|writer| first.encode_body(writer),
+            &[],
+            &mut tag,
+        )
+        .ok()?;
+        Some(tag)
     }
 
     /// The key of our own first messages. It is not kept: few are sent.
@@ -400,10 +412,14 @@ pub(super) fn first_digest(suite: Suite, first: &FirstMessage<'_>) -> Result<Dig
 /// Room for the body of a second message with an extension that is none or one octet, of a third one without any, and of a fourth.
 const SHORT: usize = 64;
 
-/// The tag of a third message without an extension.
+/// The tag of a third message without an extension, written to `tag`.
 #[inline(never)]
-pub(super) fn third_tag(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<[u8; TAG_LEN], DiscardReason> {
-    with_written::<SHORT, _>(&|writer| third.encode_body(writer), |body| keys.third_tag(body))
+pub(super) fn third_tag(
+    keys: &Handshake,
+    third: &ThirdMessage<'_>,
+    tag: &mut [u8; TAG_LEN],
+) -> Result<(), DiscardReason> {
+    with_written::<SHORT, _>(&|writer| third.encode_body(writer), |body| *tag = keys.third_tag(body))
 }
 
 /// The long third message of `own`, which left its epoch for one of `suite`.
@@ -419,15 +435,16 @@ pub(super) fn long_third(third: &Third, own: Pseudonym, suite: SuiteId) -> LongT
     long
 }
 
-/// The tag of the fourth message for `initiator`.
+/// The tag of the fourth message for `initiator`, written to `tag`.
 #[inline(never)]
 pub(super) fn fourth_tag(
     keys: &Handshake,
     initiator: Pseudonym,
     status: SessionStatus,
-) -> Result<[u8; TAG_LEN], DiscardReason> {
+    tag: &mut [u8; TAG_LEN],
+) -> Result<(), DiscardReason> {
     let fourth = FourthMessage::new(initiator, status, [0; TAG_LEN]);
-    with_written::<SHORT, _>(&|writer| fourth.encode_body(writer), |body| keys.fourth_tag(body))
+    with_written::<SHORT, _>(&|writer| fourth.encode_body(writer), |body| *tag = keys.fourth_tag(body))
 }
 
 /// The guard tag: the front of a tag.

@@ -53,27 +53,30 @@ impl Peer {
     fn suite_of_first(&self, first: &FirstMessage<'_>) -> Result<Suite, DiscardReason> {
         if first.pseudonym == self.peer_pseudonym {
             Ok(self.state.suite)
-        } else if self.state.epoch > 0 && first.pseudonym == self.state.previous.peer {
+        } else if self.is_of_previous(first) {
             Ok(self.state.previous.suite)
         } else {
             Err(DiscardReason::UnknownPeer)
         }
     }
 
+    /// Whether the pseudonym is the peer's in the epoch before.
+    fn is_of_previous(&self, first: &FirstMessage<'_>) -> bool {
+        self.state.epoch > 0 && first.pseudonym == self.state.previous.peer
+    }
+
     fn verify_first(&self, first: &FirstMessage<'_>) -> Result<Origin, DiscardReason> {
         let previous = &self.state.previous;
-        let is_current = first.pseudonym == self.peer_pseudonym;
-        let is_previous = self.state.epoch > 0 && first.pseudonym == previous.peer;
-        if !is_current && !is_previous {
-            return Err(DiscardReason::UnknownPeer);
+        let mut origin = Err(DiscardReason::UnknownPeer);
+        if first.pseudonym == self.peer_pseudonym {
+            let verified = verify_first_tag(self.state.suite, &self.peer_mac, first);
+            origin = verified.map(|()| Origin::Current);
         }
-        if is_current && equal(&first_tag(self.state.suite, &self.peer_mac, first)?, &first.tag) {
-            return Ok(Origin::Current);
+        if origin.is_err() && self.is_of_previous(first) {
+            let verified = verify_first_tag(previous.suite, &previous.peer_mac, first);
+            origin = verified.map(|()| Origin::Previous);
         }
-        if is_previous && equal(&first_tag(previous.suite, &previous.peer_mac, first)?, &first.tag) {
-            return Ok(Origin::Previous);
-        }
-        Err(DiscardReason::Unauthentic)
+        origin
     }
 
     /// The peer wants a handshake that ends the epoch that we are both in.
@@ -207,7 +210,8 @@ impl Peer {
         }
         let stale = StaleMessage::new(first.attempt(), [0; TAG_LEN]);
         let key = &self.state.previous.peer_mac;
-        let tag = written_mac(suite, key, &|writer| stale.encode_body(writer), digest.as_bytes())?;
+        let mut tag = [0; TAG_LEN];
+        written_mac(suite, key, &|writer| stale.encode_body(writer), digest.as_bytes(), &mut tag)?;
         self.reply(from, Sends::NOTICE, Answer::Stale(first.attempt(), tag));
         Ok(())
     }
@@ -350,9 +354,10 @@ impl Peer {
         let good = fresh || !holds(Rule::StaleIsVoid);
         let (status, session) =
             if good { (SessionStatus::Good, Status::Live) } else { (SessionStatus::Void, Status::Void) };
-        let fourth_tag = fourth_tag(keys, third.pseudonym, status)?;
+        let mut tag = [0; TAG_LEN];
+        fourth_tag(keys, third.pseudonym, status, &mut tag)?;
         self.move_on(keys, suite, epoch, Role::Responder, session, block);
-        self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag };
+        self.state.link = Link::Followed { third_tag: third.tag, status, fourth_tag: tag };
         self.learn(from);
         self.commit(Rule::CommitBeforeFourth);
         if good {
@@ -393,7 +398,17 @@ fn first_tag(
     key: &SecretBytes<MAC_KEY_LEN>,
     first: &FirstMessage<'_>,
 ) -> Result<[u8; TAG_LEN], DiscardReason> {
-    written_mac(suite, key, &|writer| first.encode_body(writer), &[])
+    let mut tag = [0; TAG_LEN];
+    written_mac(suite, key, &|writer| first.encode_body(writer), &[], &mut tag)?;
+    Ok(tag)
+}
+
+fn verify_first_tag(
+    suite: Suite,
+    key: &SecretBytes<MAC_KEY_LEN>,
+    first: &FirstMessage<'_>,
+) -> Result<(), DiscardReason> {
+    if equal(&first_tag(suite, key, first)?, &first.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
 }
 
 /// One MAC, so that a forged long third message costs no more.
@@ -402,7 +417,8 @@ fn verify_guard(
     key: &SecretBytes<MAC_KEY_LEN>,
     long: &LongThirdMessage<'_>,
 ) -> Result<(), DiscardReason> {
-    let expected = written_mac(suite, key, &|writer| long.encode_body(writer), &[])?;
+    let mut expected = [0; TAG_LEN];
+    written_mac(suite, key, &|writer| long.encode_body(writer), &[], &mut expected)?;
     if holds(Rule::Guard) && !equal(&guard(expected), &long.guard) {
         return Err(DiscardReason::Unauthentic);
     }
@@ -410,5 +426,7 @@ fn verify_guard(
 }
 
 fn verify_third(keys: &Handshake, third: &ThirdMessage<'_>) -> Result<(), DiscardReason> {
-    if equal(&third_tag(keys, third)?, &third.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
+    let mut expected = [0; TAG_LEN];
+    third_tag(keys, third, &mut expected)?;
+    if equal(&expected, &third.tag) { Ok(()) } else { Err(DiscardReason::Unauthentic) }
 }
