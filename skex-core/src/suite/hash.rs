@@ -109,7 +109,7 @@ pub(super) fn digest(kind: HashKind, lists: &[&[&[u8]]]) -> Digest {
     digest
 }
 
-fn new<H: EagerHash>() -> H::Core {
+pub(super) fn new<H: EagerHash>() -> H::Core {
     H::Core::default()
 }
 

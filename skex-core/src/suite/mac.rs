@@ -1,11 +1,12 @@
 //! HMAC behind a suite (RFC 2104).
 
 use hmac::{
-    Hmac, KeyInit,
+    EagerHash, Hmac, KeyInit,
     block_api::HmacCore,
     digest::{
         Update,
         block_api::{Buffer, CoreProxy},
+        common::KeySizeUser,
     },
 };
 use sha2::Sha256;
@@ -16,7 +17,7 @@ use sha3::Sha3_256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use super::hash::{HashKind, finish, finish_state};
+use super::hash::{HashKind, finish, finish_state, new};
 use super::{CryptoError, TAG_LEN};
 use crate::{HashSecret, MAX_HASH_LEN};
 
@@ -48,8 +49,20 @@ enum State {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-fn keyed<M: KeyInit>(key: &[u8]) -> M {
-    M::new_from_slice(key).expect("HMAC takes keys of any length")
+fn keyed<H: EagerHash>(key: &[u8]) -> HmacCore<H> {
+    if key.len() > HmacCore::<H>::key_size() {
+        return keyed_by_hash::<H>(key);
+    }
+    HmacCore::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+/// A key longer than a block stands for its hash. The library says the same, in the frame of all that key it.
+#[cold]
+#[inline(never)]
+fn keyed_by_hash<H: EagerHash>(key: &[u8]) -> HmacCore<H> {
+    let mut hash = HashSecret::with_len(MAX_HASH_LEN);
+    hash.fill(|bytes| finish(&mut new::<H>(), &[&[key]], bytes));
+    keyed::<H>(hash.expose())
 }
 
 fn begun<M: CoreProxy>(core: M::Core) -> M {
@@ -171,11 +184,11 @@ fn verified(mut expected: [u8; TAG_LEN], tag: &[u8; TAG_LEN]) -> Result<(), Cryp
 pub(super) fn once(kind: HashKind, key: &[u8], parts: &[&[u8]]) -> HashSecret {
     let mut out = HashSecret::with_len(MAX_HASH_LEN);
     out.fill(|bytes| match kind {
-        HashKind::Sha256 => finish(&mut keyed::<HmacCore<Sha256>>(key), &[parts], bytes),
+        HashKind::Sha256 => finish(&mut keyed::<Sha256>(key), &[parts], bytes),
         #[cfg(any(feature = "sha3-256-aes256gcm", feature = "sha3-256-chacha20poly1305"))]
-        HashKind::Sha3_256 => finish(&mut keyed::<HmacCore<Sha3_256>>(key), &[parts], bytes),
+        HashKind::Sha3_256 => finish(&mut keyed::<Sha3_256>(key), &[parts], bytes),
         #[cfg(feature = "sha512-aes256gcm")]
-        HashKind::Sha512 => finish(&mut keyed::<HmacCore<Sha512>>(key), &[parts], bytes),
+        HashKind::Sha512 => finish(&mut keyed::<Sha512>(key), &[parts], bytes),
     });
     out
 }
