@@ -312,7 +312,7 @@ impl AnsweringChain {
         }
         for (slot, key) in self.window.iter_mut().enumerate() {
             if self.kept & (1 << slot) != 0 {
-                copy(reader.take(suite.hash_len())?, key.expose_mut());
+                reader.read_into(key.expose_mut().get_mut(..suite.hash_len()).unwrap_or_default())?;
             }
         }
         Ok(())

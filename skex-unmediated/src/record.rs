@@ -208,6 +208,25 @@ pub(crate) struct Third {
     pub(crate) choice: Choice,
 }
 
+impl Third {
+    /// All zero but the offer: to be filled in place.
+    pub(crate) const fn zeroed(offer: Offer) -> Self {
+        Self {
+            first_flags: 0,
+            initiator_nonce: [0; NONCE_LEN],
+            offer,
+            second_flags: 0,
+            responder_nonce: [0; NONCE_LEN],
+            tag: [0; TAG_LEN],
+            guard: [0; GUARD_LEN],
+            good_tag: [0; TAG_LEN],
+            void_tag: [0; TAG_LEN],
+            mix_offer: Some([0; MIX_OFFER_LEN]),
+            choice: Choice::None,
+        }
+    }
+}
+
 /// Which of the blocks that a first message offers the second message chose: its extension block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -286,19 +305,7 @@ impl State {
                 peer: Pseudonym::new([0; PSEUDONYM_LEN]),
                 peer_mac: SecretBytes::zeroed(),
             },
-            link: Link::Ahead(Third {
-                first_flags: 0,
-                initiator_nonce: [0; NONCE_LEN],
-                offer,
-                second_flags: 0,
-                responder_nonce: [0; NONCE_LEN],
-                tag: [0; TAG_LEN],
-                guard: [0; GUARD_LEN],
-                good_tag: [0; TAG_LEN],
-                void_tag: [0; TAG_LEN],
-                mix_offer: Some([0; MIX_OFFER_LEN]),
-                choice: Choice::None,
-            }),
+            link: Link::Ahead(Third::zeroed(offer)),
             answering: AnsweringChain::none(suite),
             blocks: Blocks::none(),
             recovery: Recovery::None,
@@ -443,21 +450,25 @@ impl Link {
             }),
             // A choice is one of an offer.
             _ if kind & !(OFFERED | CHOSEN) == 2 && kind & (OFFERED | CHOSEN) != CHOSEN => {
-                Ok(Self::Ahead(Third {
-                    first_flags: read_flags(reader, FirstMessage::VOID)?,
-                    initiator_nonce: *reader.array_ref()?,
-                    offer: OfferedSuites::new(reader.prefixed_u8()?)
-                        .map_err(|kind| reader.error(kind))?
-                        .into(),
-                    second_flags: read_flags(reader, SecondMessage::VOID | SecondMessage::STATELESS)?,
-                    responder_nonce: *reader.array_ref()?,
-                    tag: *reader.array_ref()?,
-                    guard: *reader.array_ref()?,
-                    good_tag: *reader.array_ref()?,
-                    void_tag: *reader.array_ref()?,
-                    mix_offer: if kind & OFFERED == 0 { None } else { Some(*reader.array_ref()?) },
-                    choice: if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? },
-                }))
+                let (first_flags, nonce) = (read_flags(reader, FirstMessage::VOID)?, reader.array_ref()?);
+                let offered = OfferedSuites::new(reader.prefixed_u8()?).map_err(|kind| reader.error(kind))?;
+                let mut third = Third::zeroed(offered.into());
+                third.first_flags = first_flags;
+                third.initiator_nonce = *nonce;
+                third.second_flags = read_flags(reader, SecondMessage::VOID | SecondMessage::STATELESS)?;
+                let nonce_and_tags: [&mut [u8]; 5] = [
+                    &mut third.responder_nonce,
+                    &mut third.tag,
+                    &mut third.guard,
+                    &mut third.good_tag,
+                    &mut third.void_tag,
+                ];
+                for field in nonce_and_tags {
+                    reader.read_into(field)?;
+                }
+                third.mix_offer = if kind & OFFERED == 0 { None } else { Some(*reader.array_ref()?) };
+                third.choice = if kind & CHOSEN == 0 { Choice::None } else { Choice::read(reader)? };
+                Ok(Self::Ahead(third))
             }
             _ => Err(reader.error(DecodeErrorKind::BadValue)),
         }

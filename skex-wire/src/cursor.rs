@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeErrorKind::Truncated`] where fewer are left; `out` is untouched then.
+    #[inline(never)]
     pub fn read_into(&mut self, out: &mut [u8]) -> Result<(), DecodeError> {
         out.copy_from_slice(self.take(out.len())?);
         Ok(())
