@@ -211,7 +211,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`RestoreError`] says what is wrong with the configuration or the slots.
-    // Not inlined, neither this nor what reads the record: in the frame of a whole program both are longer.
+    // Not inlined, nor what reads the record, nor other calls that are long: in the frame of a whole program all are longer.
     #[inline(never)]
     pub fn restore(
         config: &PeerConfig<'_>,
@@ -388,6 +388,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error::RolledBack`], [`Error::Held`], [`Error::Exhausted`], [`Error::NoBlock`].
+    #[inline(never)]
     pub fn establish(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let now = self.clock.observe(now);
         if self.rolled_back {
@@ -514,6 +515,7 @@ impl Peer {
     }
 
     /// Marks the state as changed. What is sent or told from now on waits until it is durable.
+    #[inline(never)]
     fn commit(&mut self, rule: Rule) {
         self.dirty = true;
         self.unsaved = false;

@@ -349,6 +349,7 @@ impl Peer {
     }
 
     /// The first message of an attempt of ours, the same each time.
+    #[inline(never)]
     pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt, extension: &'a [u8]) -> FirstMessage<'a> {
         let offered = self.settings.offer.offered();
         let mut first =
