@@ -211,8 +211,6 @@ impl Peer {
     ///
     /// # Errors
     /// [`RestoreError`] says what is wrong with the configuration or the slots.
-    // Not inlined, nor what reads the record, nor other calls that are long: in the frame of a whole program all are longer.
-    #[inline(never)]
     pub fn restore(
         config: &PeerConfig<'_>,
         slots: [&[u8]; 2],
@@ -388,7 +386,6 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error::RolledBack`], [`Error::Held`], [`Error::Exhausted`], [`Error::NoBlock`].
-    #[inline(never)]
     pub fn establish(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let now = self.clock.observe(now);
         if self.rolled_back {
@@ -514,7 +511,7 @@ impl Peer {
         self.next_output(output);
     }
 
-    /// Marks the state as changed. What is sent or told from now on waits until it is durable.
+    /// Marks the state as changed. What is sent or told from now on waits until it is durable. Not inlined: it is said in many places.
     #[inline(never)]
     fn commit(&mut self, rule: Rule) {
         self.dirty = true;

@@ -368,7 +368,8 @@ impl State {
         self.blocks.write(writer)
     }
 
-    /// Reads the body of a record over this state, which is an [`enrolled`](Self::enrolled) one.
+    /// Reads the body of a record over this state, which is an [`enrolled`](Self::enrolled) one. Not inlined: in the frame of a whole
+    /// program it is a third longer.
     #[inline(never)]
     pub(crate) fn read(&mut self, body: &[u8]) -> Result<(), RestoreError> {
         let bad = |_: DecodeError| RestoreError::Content;

@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
     /// Octets read so far.
     #[must_use]
     pub const fn offset(&self) -> usize {
-        self.total.saturating_sub(self.rest.len())
+        self.total.wrapping_sub(self.rest.len())
     }
 
     /// Whether everything was read.

@@ -348,7 +348,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The first message of an attempt of ours, the same each time.
+    /// The first message of an attempt of ours, the same each time. Not inlined: it is made in three places.
     #[inline(never)]
     pub(super) fn own_first<'a>(&'a self, attempt: &'a Attempt, extension: &'a [u8]) -> FirstMessage<'a> {
         let offered = self.settings.offer.offered();
