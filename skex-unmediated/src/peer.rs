@@ -38,7 +38,7 @@ use skex_core::machine::{
     Barrier, Clock, Destination, DiscardCounters, DiscardReason, Disposition, Instant, Output, PathId,
     Receipt, Timers,
 };
-use skex_core::{HashSecret, KeyId, SecretBytes, Suite};
+use skex_core::{HashSecret, SecretBytes, Suite};
 use skex_wire::unmediated::{COOKIE_LEN, Message, NONCE_LEN, PSEUDONYM_LEN, Pseudonym, TAG_LEN};
 
 use self::limits::Limits;
@@ -334,15 +334,15 @@ impl Peer {
     /// The session of this epoch, unless it is void or over.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
-        let SessionStateView { id, role } = self.live_session()?;
-        Some(Session {
-            id,
+        let session = &self.state.session;
+        session.status.has_keys().then(|| Session {
+            id: session.id,
             epoch: self.state.epoch,
             suite: self.state.suite,
-            role,
-            confirmed: self.state.session.status == Status::Live,
+            role: session.role,
+            confirmed: session.status == Status::Live,
             may_name: self.naming.is_live(),
-            mixed: self.state.session.mixed,
+            mixed: session.mixed,
         })
     }
 
@@ -538,11 +538,6 @@ impl Peer {
         self.is_ahead() && holds(Rule::KeepThird)
     }
 
-    fn live_session(&self) -> Option<SessionStateView> {
-        let session = &self.state.session;
-        session.status.has_keys().then_some(SessionStateView { id: session.id, role: session.role })
-    }
-
     /// Time, in slots. Not inlined: a division of 64 bits is long where there is none.
     #[inline(never)]
     fn slot(&self, now: Instant) -> u64 {
@@ -578,11 +573,6 @@ impl Peer {
         let factor = 1_u32.checked_shl(u32::from(repetition)).unwrap_or(u32::MAX);
         u64::from(self.settings.retransmit).saturating_mul(u64::from(factor))
     }
-}
-
-struct SessionStateView {
-    id: KeyId,
-    role: crate::event::Role,
 }
 
 impl core::fmt::Debug for Peer {

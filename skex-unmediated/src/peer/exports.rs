@@ -136,9 +136,9 @@ impl Peer {
     }
 
     fn check_session(&self, session: KeyId) -> Result<(), ExportError> {
-        let live = self.live_session().is_some_and(|live| live.id == session);
+        let is_live = self.state.session.status.has_keys() && self.state.session.id == session;
         // What the recovery lane gives, it gives to the other lanes alone.
-        if live && !self.settings.is_recovery { Ok(()) } else { Err(ExportError::UnknownSession) }
+        if is_live && !self.settings.is_recovery { Ok(()) } else { Err(ExportError::UnknownSession) }
     }
 
     fn check_answer(&self, session: KeyId, index: u64) -> Result<(), ExportError> {

@@ -27,9 +27,8 @@ const RANDOM_LEN: usize = 12;
 
 /// The round in an initiator's nonce, and its random part: the order in which first messages win.
 pub(super) fn rank(nonce: &[u8; NONCE_LEN]) -> (u32, [u8; RANDOM_LEN]) {
-    let octet = |at: usize| nonce.get(at).copied().unwrap_or_default();
-    let round = core::array::from_fn(|at| octet(at.saturating_add(RANDOM_LEN)));
-    (u32::from_be_bytes(round), core::array::from_fn(octet))
+    let [random @ .., a, b, c, d] = *nonce;
+    (u32::from_be_bytes([a, b, c, d]), random)
 }
 
 impl Peer {
