@@ -31,9 +31,9 @@ BOUNDS = {
     "stack_start": 7168,
     "stack_connecting": 7552,
     "stack_key": 8448,
-    "flash_parts": 6272,
-    "flash_peer": 30208,
-    "flash_both": 158720,
+    "flash_parts": 5632,
+    "flash_peer": 25600,
+    "flash_both": 155648,
 }
 
 
