@@ -23,7 +23,7 @@ use skex_core::machine::{
     PeerHandle, Receipt, Transmit, TransmitClass,
 };
 use skex_core::record::RecordKind;
-use skex_core::{SecretBytes, SecretVec, Suite};
+use skex_core::{KeyId, SecretBytes, SecretVec, Suite};
 use skex_wire::dske::{Direction, Fetch, Inner, LeaseRequest, Outer, Sealed};
 use zeroize::Zeroize as _;
 
@@ -500,21 +500,21 @@ impl<P: Pad> Client<P> {
         let Ok(inner) = Inner::decode(inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
-        let Inner::Several(several) = &inner else { return Ok(self.on_inner(now, link, &inner)) };
-        Ok(each_of(several, |inner| {
-            // What the one before has brought about is done before the next is looked at.
-            if self.advance_requests(now, rng) {
-                self.tell_failures(0..self.links.len());
-            }
-            match inner {
-                Ok(inner) => self.on_inner(now, link, &inner),
-                Err(reason) => self.discards.discard(reason),
-            }
+        let Inner::Several(several) = &inner else { return Ok(self.on_inner(now, rng, link, &inner)) };
+        Ok(each_of(several, |inner| match inner {
+            Ok(inner) => self.on_inner(now, rng, link, &inner),
+            Err(reason) => self.discards.discard(reason),
         }))
     }
 
     /// One inner message.
-    fn on_inner(&mut self, now: Instant, link: usize, inner: &Inner<'_>) -> Disposition {
+    fn on_inner(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        link: usize,
+        inner: &Inner<'_>,
+    ) -> Disposition {
         let Some(hub) = self.links.get_mut(link) else {
             return self.discards.discard(DiscardReason::UnknownPeer);
         };
@@ -544,7 +544,14 @@ impl<P: Pad> Client<P> {
             Inner::Share(share) => self.on_delivery(now, link, share),
             Inner::Answer(answer) => self.on_answer(link, answer),
             Inner::Outcome(outcome) => self.on_outcome(link, outcome),
-            Inner::Confirm(confirm) => self.on_confirm(link, confirm),
+            Inner::Confirm(confirm) => {
+                // An answer before it in the datagram, and one behind it, count as if each had come alone.
+                let key_id = KeyId::new(confirm.key_id);
+                self.advance_changed(now, rng, key_id);
+                let heard = self.on_confirm(link, confirm);
+                self.advance_changed(now, rng, key_id);
+                heard
+            }
             Inner::Refill(refill) => self.on_refill(link, refill),
             // Advisory: the retransmission comes anyway.
             Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,

@@ -284,6 +284,16 @@ impl<P: Pad> Client<P> {
         sent
     }
 
+    /// Does for a request what an earlier message of the same datagram has made possible: that one counts as if it had come alone.
+    pub(super) fn advance_changed(&mut self, now: Instant, rng: &mut dyn CryptoRng, key_id: KeyId) {
+        let Some(mut request) = self.requests.take_changed(key_id) else { return };
+        if self.advance_request(now, rng, key_id, &mut request) {
+            self.requests.put_back(key_id, request);
+        } else {
+            self.requests.remove(key_id);
+        }
+    }
+
     /// `false`: the request is over.
     fn advance_request(
         &mut self,

@@ -63,6 +63,13 @@ impl RequestTable {
         }
     }
 
+    /// Takes one that a message has given something to do, which was not looked after since: to be put back, or removed.
+    pub(super) fn take_changed(&mut self, key_id: KeyId) -> Option<Box<Request>> {
+        let entry = self.0.get_mut(&key_id)?;
+        let is_changed = entry.due == Instant::ZERO;
+        entry.request.take_if(|_| is_changed)
+    }
+
     pub(super) fn put_back(&mut self, key_id: KeyId, request: Box<Request>) {
         if let Some(entry) = self.0.get_mut(&key_id) {
             (entry.due, entry.waits) = (request.deadline(), request.waits());
