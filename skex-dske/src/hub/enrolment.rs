@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use skex_core::machine::{Barrier, Instant};
-use skex_wire::dske::MAX_NAME_LEN;
+use skex_wire::dske::{MAX_NAME_LEN, Outer};
 
 use super::asked::{asked_key, taken_back_key};
 use super::budget::has_own_parts;
@@ -19,6 +19,7 @@ use super::{Client, Hub, HubClient, HubError, HubEvent, Timer, marks_key};
 use crate::client::Table;
 use crate::id::{ClientId, ClientTag};
 use crate::key::LONGEST_LIFETIME;
+use crate::outbox::Unsent;
 use crate::psrd::Pad;
 use crate::state::{RestoreError, Stored};
 
@@ -90,6 +91,7 @@ impl<P: Pad> Hub<P> {
             let _ = self.drop_share(now, id);
         }
         self.end_asking_for(client);
+        self.drop_unsent(client);
         self.end_refill_to(client);
         let refills = self.refills.remove(&client);
         if let Some(own) = self.client_mut(client) {
@@ -104,6 +106,16 @@ impl<P: Pad> Hub<P> {
         }
         self.divide_anew(before);
         Ok(())
+    }
+
+    /// Drops what has not left for a client: also what is under no envelope, and would leave although nobody of its number is there.
+    fn drop_unsent(&mut self, client: ClientId) {
+        let is_to =
+            |octets: &[u8]| Outer::decode(octets).is_ok_and(|outer| outer.client_id() == client.number());
+        self.outbox.queue.discard(|unsent| match unsent {
+            Unsent::Messages(messages) => messages.link == client.number(),
+            Unsent::Other(transmit) => is_to(&transmit.payload),
+        });
     }
 
     /// Enrols a client while the hub runs: a new one, or one that was revoked, with the same tag, a new number, a new initial key

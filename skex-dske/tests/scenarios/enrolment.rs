@@ -77,6 +77,44 @@ fn a_revoked_client_is_gone() {
     Oracle::acquit(&cast);
 }
 
+/// A store is slow, and what a hub says without an envelope waits for it, when the client is revoked: its answer to a hello under another initial key,
+/// or its plea for one, after a start. Nobody is told anything more.
+#[test]
+fn nothing_that_waits_for_the_store_leaves_for_a_client_that_is_revoked() {
+    for (starts, revokes) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut setup = Setup::new(3);
+        setup.shards = WHOLE;
+        let mut cast = cast(1, &setup);
+        cast.settle(5);
+        let (hub, client) = (cast.hubs[0], cast.clients[1]);
+        cast.world.set_receipts(hub, Receipts::Withheld { from: 0 });
+        if starts {
+            cast.world.restart(hub);
+        } else {
+            let (key, id) = (|| SecretBytes::copied_from(&[7; 32]), cast.hub_ids[0]);
+            let replaced = cast
+                .world
+                .call(hub, |party, _, _| party.right().unwrap().replace_initial_key(ClientId::new(1), key()));
+            replaced.unwrap().unwrap();
+            let replaced = cast.world.call(client, |party, now, rng| {
+                party.left().unwrap().replace_initial_key(now, rng, id, key())
+            });
+            replaced.unwrap().unwrap();
+        }
+        cast.settle(20);
+        if revokes {
+            cast.revoke(0, 1).unwrap().unwrap();
+        }
+        let address = cast.world.net().address(client);
+        let said = |cast: &Cast| cast.world.net().sent_by(hub).filter(|sent| sent.to == address).count();
+        let before = said(&cast);
+        cast.world.set_receipts(hub, Receipts::AtOnce);
+        cast.world.release_receipts(hub);
+        cast.settle(5);
+        assert_eq!(said(&cast) > before, !revokes, "starts: {starts}");
+    }
+}
+
 /// The storage of a table fails when its client is revoked, or at the next start, when it is to be erased once more. The operator is told.
 #[test]
 fn a_table_of_a_revoked_client_that_could_not_be_erased_is_told_of() {
