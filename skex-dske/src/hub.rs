@@ -301,7 +301,7 @@ impl<P: Pad> Hub<P> {
         let HubConfig { id, coordinate, mut clients, mut further, names, suites, mut limits, shard, roster } =
             config;
         // With less it would answer nothing, and nobody would know why.
-        limits.queue = limits.queue.max(LEAST_QUEUE);
+        limits.queue = limits.queue.max(LEAST_QUEUE.saturating_add(upload::QUEUE_RESERVE));
         limits.changes = limits.changes.max(1);
         let owner = Owner { kind: RecordKind::DSKE_HUB, machine: shard.machine(id) };
         let mut stored = Stored::read(owner, records)?;

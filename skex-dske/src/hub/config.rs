@@ -68,7 +68,7 @@ pub struct HubLimits {
     pub longest_key: u32,
     /// The longest lifetime, in seconds.
     pub longest_lifetime: u16,
-    /// Datagrams that wait to leave: less than 64 counts as 64.
+    /// Datagrams that wait to leave: less than 128 counts as 128.
     pub queue: usize,
     /// Octets of a datagram up to which messages for one client share it, the envelope included: what the paths to clients carry
     /// whole, without the headers of IP and UDP. 0: each has its own.

@@ -232,3 +232,19 @@ fn a_client_takes_each_message_of_a_hub_for_itself() {
     cast.settle(5);
     cast.assert_agreed(0, 1, id);
 }
+
+/// A hub whose queue is as short as can be takes shares that come together: it is not as if it were full behind the first of them.
+#[test]
+fn the_shortest_queue_has_room_for_several_shares() {
+    let mut setup = Setup::new(3);
+    setup.hub_limits.queue = 0;
+    let mut cast = cast(7, &setup);
+    for _ in 0..3 {
+        cast.request_at_once(4);
+        cast.settle(5);
+    }
+    let ids = cast.request_at_once(16);
+    cast.settle(1);
+    ids.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
+    assert_eq!(cast.discarded(), [0; DiscardReason::ALL.len()]);
+}
