@@ -84,3 +84,72 @@ impl<T> Outbox<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use skex_core::machine::Barrier;
+
+    use super::*;
+
+    const BUSY: [u8; 7] = [7, 0, 0, 0, 0, 0, 1];
+
+    fn send(outbox: &mut Outbox<()>, of: (u32, u32), fresh: bool, after: u64) {
+        outbox.send(of, fresh, (after, TransmitClass::Reply), BUSY.len(), |out| out.bytes(&BUSY));
+    }
+
+    /// Of links that find each other in one place too: what differs in link, session, salt or checkpoint is never in one datagram, in
+    /// whatever order it came.
+    #[test]
+    fn only_messages_of_one_link_session_and_checkpoint_share_a_datagram() {
+        let barrier = Barrier::resume(9, &mut ChaCha20Rng::seed_from_u64(1));
+        let all = [
+            ((0, 1), false, 5),
+            ((256, 1), false, 5),
+            ((0, 2), false, 5),
+            ((0, 1), true, 5),
+            ((0, 1), false, 6),
+            ((0, 1), false, Barrier::OPEN),
+        ];
+        for first in all {
+            for second in all {
+                let mut outbox = Outbox::new(9, 256, 1232);
+                for (of, fresh, after) in [first, second, first] {
+                    send(&mut outbox, of, fresh, after);
+                }
+                let is_one = first == second;
+                let datagrams = 9 - outbox.free();
+                assert_eq!(datagrams == 1, is_one, "{first:?}, {second:?}");
+                while let Some(Unsent::Messages(messages)) = outbox.queue.pop(&barrier) {
+                    let own = ((messages.link, messages.session), messages.unsealed.is_fresh());
+                    assert!([first, second].iter().any(|(of, fresh, _)| (*of, *fresh) == own));
+                }
+            }
+        }
+    }
+
+    /// Where the messages of a link waited there is something else, once those have left or were dropped.
+    #[test]
+    fn nothing_joins_what_came_into_the_place_of_others() {
+        let barrier = Barrier::resume(9, &mut ChaCha20Rng::seed_from_u64(1));
+        for after in [5, Barrier::OPEN] {
+            for drops in [false, true] {
+                let mut outbox = Outbox::new(9, 2, 1232);
+                send(&mut outbox, (0, 1), false, after);
+                if drops {
+                    outbox.queue.discard(|_| true);
+                } else {
+                    assert!(outbox.queue.pop(&barrier).is_some());
+                }
+                send(&mut outbox, (1, 1), false, after);
+                send(&mut outbox, (0, 1), false, after);
+                assert_eq!(outbox.free(), 7, "{after}, {drops}");
+                outbox.push(after, ());
+                send(&mut outbox, (1, 1), false, after);
+                assert_eq!(outbox.free(), 6, "{after}, {drops}");
+            }
+        }
+    }
+}
