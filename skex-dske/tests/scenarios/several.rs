@@ -2,8 +2,8 @@
 
 use skex_core::KeyId;
 use skex_core::machine::DiscardReason;
-use skex_dske::{Client, KeyRequest};
-use skex_sim::{Departed, Departure, Either, NodeId, Receipts};
+use skex_dske::{Client, ClientEvent, KeyRequest, Release};
+use skex_sim::{Departed, Departure, Either, NodeId, Receipts, Verdict};
 use skex_wire::dske::{Answer, AnswerStatus, Inner, InnerType, Outer};
 
 use crate::attacks::liar::{Liar, Share, pass};
@@ -247,4 +247,47 @@ fn the_shortest_queue_has_room_for_several_shares() {
     cast.settle(1);
     ids.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
     assert_eq!(cast.discarded(), [0; DiscardReason::ALL.len()]);
+}
+
+/// A hub has started anew, and what it says of an upload that comes once more stands in one datagram: that it has the share, which reaches the
+/// threshold, and what the responder confirmed. The application hears of both, as where they come alone.
+#[test]
+fn a_key_is_given_at_the_threshold_though_its_confirmation_is_in_the_same_datagram() {
+    let mut cast = cast(8, &Setup::new(2));
+    let first = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    cast.assert_agreed(0, 1, first);
+    let ([initiator, responder], [one, other]) =
+        ([cast.clients[0], cast.clients[1]], [cast.hubs[0], cast.hubs[1]]);
+    for (hub, to) in [(one, responder), (other, responder), (other, initiator)] {
+        cast.world.net_mut().cut(hub, to);
+    }
+    let mut request = KeyRequest::new(2);
+    request.release = Release::AtThreshold;
+    let id = cast.request(0, 1, request);
+    // The initiator has heard one of them.
+    cast.settle(2);
+    cast.world.net_mut().heal();
+    [one, other].into_iter().for_each(|hub| cast.world.net_mut().cut(hub, initiator));
+    cast.settle(10);
+    assert!(cast.key(1, id).is_some() && cast.key(0, id).is_none());
+    cast.world.restart(other);
+    cast.world.net_mut().heal();
+    cast.world.net_mut().cut(one, initiator);
+    // An answer alone, and confirmations without one: of this key and the first.
+    let address = cast.world.net().address(initiator);
+    let alone = |inner: usize| 9 + inner + 16;
+    let is_lost = move |length| [alone(24), alone(51), alone(1 + 2 * (2 + 51))].contains(&length);
+    cast.world.net_mut().intercept(move |sent| {
+        let is_lost = sent.node == Some(other) && sent.to == address && is_lost(sent.bytes.len());
+        if is_lost { Verdict::Drop } else { Verdict::Pass }
+    });
+    cast.settle(60);
+    let told = cast.world.events().iter().filter(|happened| happened.node == initiator);
+    let told = told.filter_map(|happened| match &happened.event {
+        Either::Left(ClientEvent::KeyEstablished(key)) if key.key.id() == id => Some(key.confirmed),
+        Either::Left(ClientEvent::KeyConfirmed { key_id, .. }) if *key_id == id => Some(true),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [false, true]);
 }
