@@ -649,10 +649,10 @@ impl<P: Pad> Client<P> {
 
     /// What is ready to leave, if the session that it is of is still there.
     fn seal(&mut self, messages: Messages) -> Option<Transmit<Vec<u8>>> {
-        let Messages { link, session, class, unsealed } = messages;
+        let Messages { link, session, to, class, unsealed } = messages;
         let hub = self.links.get_mut(usize::try_from(link).ok()?)?;
         let datagram = hub.seal(session, unsealed)?;
-        Some(Transmit::new(Destination::Peer(hub.handle), class, datagram))
+        Some(Transmit::new(to, class, datagram))
     }
 
     /// Erases a table that was taken out of service, once that is durable.

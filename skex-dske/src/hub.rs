@@ -154,7 +154,8 @@ impl<P: Pad> Client<P> {
         outbox: &mut Outbox<Transmit<Vec<u8>>>,
     ) {
         if let Some(session) = self.link.session_number() {
-            let link = (self.link.keys.client().number(), session);
+            let to = Destination::Path(self.path);
+            let link = (self.link.keys.client().number(), session, to);
             outbox.send(link, false, (after, class), len, write);
         }
     }
@@ -815,14 +816,14 @@ impl<P: Pad> Hub<P> {
 
     /// What is ready to leave, if the session that it is of is still there.
     fn seal(&mut self, messages: Messages) -> Option<Transmit<Vec<u8>>> {
-        let Messages { link, session, class, unsealed } = messages;
+        let Messages { link, session, to, class, unsealed } = messages;
         let client = self.clients.get_mut(ClientId::new(link))?;
         // The client's next message finds no session here, and it says hello anew.
         if client.link.is_worn_out() {
             client.link.end();
         }
         let datagram = client.link.seal(session, unsealed)?;
-        Some(Transmit::new(Destination::Path(client.path), class, datagram))
+        Some(Transmit::new(to, class, datagram))
     }
 
     fn reply(&mut self, to: PathId, after: u64, datagram: Vec<u8>) {

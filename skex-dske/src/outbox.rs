@@ -4,7 +4,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use skex_core::machine::{Place, Queue, TransmitClass};
+use skex_core::machine::{Destination, Place, Queue, TransmitClass};
 use skex_wire::{EncodeError, Writer};
 
 use crate::unsealed::Unsealed;
@@ -32,6 +32,8 @@ pub(crate) struct Messages {
     pub(crate) link: u32,
     /// The session that they are of: under another they mean nothing.
     pub(crate) session: u32,
+    /// As it was when they were made: whoever has taken the address over since gets what is said from then on, and not what waits.
+    pub(crate) to: Destination,
     pub(crate) class: TransmitClass,
     pub(crate) unsealed: Unsealed,
 }
@@ -59,7 +61,7 @@ impl<T> Outbox<T> {
     /// wait for the same, or as a datagram of its own.
     pub(crate) fn send(
         &mut self,
-        (link, session): (u32, u32),
+        (link, session, to): (u32, u32, Destination),
         fresh: bool,
         (after, class): (u64, TransmitClass),
         len: usize,
@@ -70,6 +72,7 @@ impl<T> Outbox<T> {
         let waiting = last.and_then(|place| self.queue.waiting_mut(place, after));
         if let Some(Unsent::Messages(messages)) = waiting
             && (messages.link, messages.session, messages.unsealed.is_fresh()) == (link, session, fresh)
+            && messages.to == to
             && messages.unsealed.take_along(len, &write, self.longest)
         {
             // A first sending or an answer is what the datagram is for.
@@ -79,7 +82,7 @@ impl<T> Outbox<T> {
             return;
         }
         if let Some(unsealed) = Unsealed::of(fresh, len, write) {
-            let messages = Messages { link, session, class, unsealed };
+            let messages = Messages { link, session, to, class, unsealed };
             *last = self.queue.push(after, Unsent::Messages(messages)).ok();
         }
     }
@@ -90,13 +93,14 @@ impl<T> Outbox<T> {
 mod tests {
     use chacha20::ChaCha20Rng;
     use chacha20::rand_core::SeedableRng;
-    use skex_core::machine::Barrier;
+    use skex_core::machine::{Barrier, PathId};
 
     use super::*;
 
     const BUSY: [u8; 7] = [7, 0, 0, 0, 0, 0, 1];
 
-    fn send(outbox: &mut Outbox<()>, of: (u32, u32), fresh: bool, after: u64) {
+    fn send(outbox: &mut Outbox<()>, (link, session): (u32, u32), fresh: bool, after: u64) {
+        let of = (link, session, Destination::Path(PathId::new(1)));
         outbox.send(of, fresh, (after, TransmitClass::Reply), BUSY.len(), |out| out.bytes(&BUSY));
     }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use skex_core::machine::{Transmit, TransmitClass};
+use skex_core::machine::{Destination, Transmit, TransmitClass};
 
 use super::event::ClientEvent;
 use super::hub_link::Connection;
@@ -46,8 +46,8 @@ impl Outlet {
         if let (true, Some(session), Ok(link)) =
             (self.has_room(), hub.link.session_number(), u32::try_from(link))
         {
-            let fresh = !hub.is_confirmed();
-            self.outbox.send((link, session), fresh, (after, class), inner.len(), |out| out.bytes(inner));
+            let (fresh, to) = (!hub.is_confirmed(), Destination::Peer(hub.handle));
+            self.outbox.send((link, session, to), fresh, (after, class), inner.len(), |out| out.bytes(inner));
         }
     }
 

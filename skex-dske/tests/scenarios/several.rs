@@ -1,14 +1,17 @@
 //! Messages that share an envelope: docs/draft-skex-dske.md, "Several messages in one".
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use skex_core::KeyId;
 use skex_core::machine::DiscardReason;
 use skex_dske::{Client, ClientEvent, KeyRequest, Release};
-use skex_sim::{Departed, Departure, Either, NodeId, Receipts, Verdict};
+use skex_sim::{Address, Departed, Departure, Either, NodeId, Receipts, Verdict};
 use skex_wire::dske::{Answer, AnswerStatus, Inner, InnerType, Outer};
 
 use crate::attacks::liar::{Liar, Share, pass};
 use crate::oracle::Oracle;
-use crate::sharded::ShardedHub;
+use crate::sharded::{ShardedHub, WHOLE};
 use crate::world::{Cast, Setup, SharedPad, cast};
 
 impl Cast {
@@ -290,4 +293,53 @@ fn a_key_is_given_at_the_threshold_though_its_confirmation_is_in_the_same_datagr
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [false, true]);
+}
+
+/// A store is slow, and the responder's next datagram comes from elsewhere: somebody has held it back. A short question does not bring there what waits
+/// for the store.
+#[test]
+fn what_waits_for_the_store_goes_where_the_client_was() {
+    let mut setup = Setup::new(3);
+    setup.shards = WHOLE;
+    let mut cast = cast(9, &setup);
+    // Leases with room for what comes.
+    for _ in 0..6 {
+        cast.request_at_once(8);
+        cast.settle(5);
+    }
+    let (hub, client) = (cast.hubs[0], cast.clients[1]);
+    let (own, to, elsewhere) =
+        (cast.world.net().address(client), cast.world.net().address(hub), Address::new(77));
+    cast.world.set_receipts(hub, Receipts::Withheld { from: 0 });
+    let ids = cast.request_at_once(3);
+    pass(&mut cast, 100);
+    let stolen = Rc::new(RefCell::new(None));
+    let into = Rc::clone(&stolen);
+    cast.world.net_mut().intercept(move |sent| {
+        let steals = sent.node == Some(client) && sent.to == to && into.borrow().is_none();
+        if steals {
+            *into.borrow_mut() = Some(sent.bytes.clone());
+        }
+        if steals { Verdict::Drop } else { Verdict::Pass }
+    });
+    while stolen.borrow().is_none() {
+        pass(&mut cast, 100);
+    }
+    cast.world.net_mut().stop_intercepting();
+    let (now, octets) = (cast.now(), stolen.take().unwrap());
+    let question = octets.len();
+    cast.world.net_mut().inject(now, elsewhere, to, octets);
+    pass(&mut cast, 20);
+    let said = |cast: &Cast, address| -> usize {
+        let to_it = cast.world.net().sent_by(hub).filter(|sent| sent.to == address);
+        to_it.map(|sent| sent.bytes.len()).sum()
+    };
+    let before = said(&cast, own);
+    cast.world.set_receipts(hub, Receipts::AtOnce);
+    cast.world.release_receipts(hub);
+    pass(&mut cast, 100);
+    assert!(said(&cast, own) - before > 300);
+    assert!(said(&cast, elsewhere) <= question + 2, "{} for {question}", said(&cast, elsewhere));
+    cast.settle(30);
+    ids.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
 }
