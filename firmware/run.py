@@ -28,12 +28,12 @@ BOUNDS = {
     "stack_restart": 1920,
     "heap_initiator": 12288,
     "heap_responder": 18432,
-    "stack_start": 7168,
+    "stack_start": 7296,
     "stack_connecting": 7552,
     "stack_key": 8448,
     "flash_parts": 5632,
     "flash_peer": 25600,
-    "flash_both": 155648,
+    "flash_both": 156160,
 }
 
 

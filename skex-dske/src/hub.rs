@@ -328,7 +328,7 @@ impl<P: Pad> Hub<P> {
             boot_key,
             clock: Clock::new(now),
             journal,
-            outbox: Outbox::new(limits.queue, clients.len(), limits.datagram),
+            outbox: Outbox::new(limits.queue, usize::MAX, limits.datagram),
             opened: Vec::new(),
             hand_overs: Queue::new(limits.queue),
             leaving: Queue::new(enrolment::LEAVING),

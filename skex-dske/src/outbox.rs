@@ -42,7 +42,7 @@ pub(crate) struct Messages {
 const REMEMBERED: usize = 256;
 
 impl<T> Outbox<T> {
-    /// For at most `bound` datagrams and others, of so many links.
+    /// For at most `bound` datagrams and others, of up to so many links.
     pub(crate) fn new(bound: usize, links: usize, longest: usize) -> Self {
         Self { queue: Queue::new(bound), last: vec![None; links.clamp(1, REMEMBERED)], longest }
     }

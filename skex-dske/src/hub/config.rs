@@ -73,7 +73,8 @@ pub struct HubLimits {
     /// Octets of a datagram up to which messages for one client share it, the envelope included: what the paths to clients carry
     /// whole, without the headers of IP and UDP. 0: each has its own.
     pub datagram: usize,
-    /// Changes that one checkpoint gathers at most, one at least; beyond, uploads are answered busy.
+    /// Changes that one checkpoint gathers at most, one at least; beyond, uploads are answered busy, also those that come in one datagram:
+    /// a few for each should have room.
     pub changes: usize,
 }
 
