@@ -104,6 +104,8 @@ impl Journal {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.wipe_at.take_if(|at| *at <= now).is_some() {
             self.snapshot_due = true;
+            // A store that is stuck keeps that from being made, and what waits for it may hold the same.
+            self.changes.wipe_overtaken();
         }
     }
 
@@ -217,6 +219,24 @@ mod tests {
             assert!(snapshots * snapshot.max(LOG) <= 20_000 * 1060, "{state}: {snapshots}");
             assert!(snapshots > 2, "{state}");
         }
+    }
+
+    #[test]
+    fn what_was_wiped_before_it_was_stored_is_gone_a_minute_later_though_the_store_is_stuck() {
+        let mut machine = Machine::new(1);
+        machine.journal.set(Name::of(&[b"first"]), b"a");
+        let stuck = machine.journal.checkpoint();
+        let (share, other) = (Name::of(&[b"share"]), Name::of(&[b"other"]));
+        machine.journal.set(share, b"secret");
+        machine.journal.set(other, b"stays");
+        machine.journal.set(share, b"");
+        machine.journal.wipe_soon(Instant::ZERO);
+        assert!(machine.journal.changes.holds(b"secret"));
+        machine.journal.handle_timeout(Instant::from_millis(60_000));
+        assert!(!machine.journal.begin_snapshot());
+        assert!(!machine.journal.changes.holds(b"secret") && machine.journal.changes.holds(b"stays"));
+        assert_eq!(machine.journal.waiting(), 2);
+        drop(stuck);
     }
 
     #[test]

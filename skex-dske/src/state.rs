@@ -272,6 +272,12 @@ impl Changes {
         self.settled = self.changes.len();
     }
 
+    /// Wipes what later changes have overtaken: there may be secrets among it.
+    pub(crate) fn wipe_overtaken(&mut self) {
+        self.settle();
+        self.drop_overtaken();
+    }
+
     /// Leaves no other values than those of the changes.
     fn drop_overtaken(&mut self) {
         let all = core::mem::take(&mut self.values);
@@ -280,6 +286,13 @@ impl Changes {
             change.value =
                 value.and_then(|value| self.values.add(value.len(), |octets| octets.copy_from_slice(value)));
         }
+    }
+
+    /// Whether these octets stand in memory for it.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, octets: &[u8]) -> bool {
+        let mut pieces = self.values.pieces.iter().map(SecretVec::expose);
+        pieces.any(|piece| piece.windows(octets.len()).any(|window| window == octets))
     }
 
     /// The record of these changes, or of this whole state: a snapshot.
