@@ -241,10 +241,11 @@ impl Changes {
 
     /// Whether so many names wait.
     pub(crate) fn reach(&mut self, names: usize) -> bool {
-        self.changes.len() >= names && {
+        // Once they do, nothing is put in order to say so again, however often those names change.
+        if self.settled < names && self.changes.len() >= names {
             self.settle();
-            self.settled >= names
         }
+        self.settled >= names
     }
 
     /// Names that wait.
@@ -400,6 +401,18 @@ mod tests {
     use super::*;
 
     const OWNER: Owner = Owner { kind: RecordKind::DSKE_HUB, machine: [0; 8] };
+
+    #[test]
+    fn names_that_were_too_many_are_not_put_in_order_again_to_say_so() {
+        let mut changes = Changes::none();
+        for name in 0..5_u8 {
+            changes.remove(Name::of(&[&[name]]));
+        }
+        assert!(!changes.reach(6) && changes.reach(5));
+        changes.remove(Name::of(&[&[0]]));
+        assert!(changes.reach(5));
+        assert_eq!((changes.settled, changes.changes.len()), (5, 6));
+    }
 
     proptest! {
         /// Names short enough to come again and again; no length is that of a removal.
