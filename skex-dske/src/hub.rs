@@ -753,6 +753,9 @@ impl<P: Pad> Hub<P> {
             self.timers.insert((expires, Timer::Expiry(id)));
             return;
         }
+        if self.relays.get(&id).is_some_and(|relay| relay.share.is_some()) {
+            self.journal.wipe_soon(now);
+        }
         self.remove_relay(id);
     }
 

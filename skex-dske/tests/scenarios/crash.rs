@@ -8,7 +8,7 @@ use skex_sim::{Dice, Either, Link, NodeId, PowerLoss, Receipts, StoreFault, for_
 
 use crate::oracle::Oracle;
 use crate::sharded::WHOLE;
-use crate::world::{Cast, Setup, cast, tag};
+use crate::world::{Cast, Setup, cast, from_last_snapshot, tag};
 use crate::{request_under, seeds};
 
 fn small() -> Setup {
@@ -313,6 +313,33 @@ fn a_key_waits_for_its_application_beyond_its_lifetime() {
         assert!(!mentions(cast.world.disk(hub).newest().unwrap()), "and nothing waits at the hubs");
     }
     Oracle::acquit(&cast);
+}
+
+/// Nobody came for the share in its lifetime: it is gone from the log of a hub as soon as one that was answered.
+#[test]
+fn a_hub_drops_a_share_whose_lifetime_is_over() {
+    let mut setup = small();
+    setup.shards = WHOLE;
+    let mut cast = cast(17, &setup);
+    let (clients, hubs) = (cast.clients.clone(), cast.hubs.clone());
+    cast.world.net_mut().partition(&clients[1..], &hubs);
+    let id = cast.request(0, 1, short(KeySuite::OneTime, 2));
+    let kept = |cast: &Cast| {
+        let shares = Oracle::shares(cast, 0, id);
+        assert_eq!(shares.len(), 3);
+        let holds = |hub: &&NodeId| {
+            let mut records: Vec<Vec<u8>> =
+                cast.world.disk(**hub).records().map(|(_, record)| record.to_vec()).collect();
+            from_last_snapshot(&mut records);
+            let stands = |record: &[u8], share: &[u8]| record.windows(share.len()).any(|part| part == share);
+            records.iter().any(|record| shares.iter().any(|(_, share)| stands(record, share)))
+        };
+        cast.hubs.iter().filter(holds).count()
+    };
+    cast.settle(10);
+    assert_eq!(kept(&cast), 3);
+    cast.settle(75);
+    assert_eq!(kept(&cast), 0);
 }
 
 /// A hub keeps the share until the responder has answered, over restarts, and drops it durably then.
