@@ -143,8 +143,8 @@ const ALONE: u64 = 200;
 /// Keys of each client with the next before a comparison.
 const WARM: u32 = 2;
 
-/// Requests that are refused one after the other, with nothing under way, before it is given up: longer than a lease takes to come.
-const REFUSALS: u64 = 100;
+/// How long every request is refused, with nothing under way, before it is given up: longer than a lease takes to come.
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// Microseconds after which keys are looked at that should have come to an end.
 const LOOK_EVERY: u64 = 1_000_000;
@@ -353,7 +353,7 @@ impl<'a> World<'a> {
     /// Makes so many keys, `window` under way at once, and waits until both ends have them all. What the window is then.
     fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<Window> {
         let clients = u64::from(self.plan.roster.clients);
-        let (mut asked, mut refused, mut seen) = (0, 0, self.swarm.ledger.latencies());
+        let (mut asked, mut refused, mut seen) = (0, None, self.swarm.ledger.latencies());
         while asked < keys || self.swarm.ledger.open() > 0 {
             self.look_for_overdue()?;
             self.swarm.ledger.latencies_since(&mut seen).iter().for_each(|micros| window.learn(*micros));
@@ -367,12 +367,15 @@ impl<'a> World<'a> {
                 let (responder, now) = (self.plan.roster.peer(initiator, way), self.now());
                 if !self.swarm.ask(initiator, responder, now, &mut self.entropy)? {
                     // Others have to end before, or a lease to come.
-                    refused += 1;
+                    let _ = refused.get_or_insert_with(std::time::Instant::now);
                     break;
                 }
-                (asked, refused) = (asked + 1, 0);
+                (asked, refused) = (asked + 1, None);
             }
-            if refused > REFUSALS && self.swarm.ledger.open() == 0 {
+            if self.swarm.ledger.open() > 0 {
+                refused = None;
+            }
+            if refused.is_some_and(|since| since.elapsed() > REFUSED) {
                 bail!("every request is refused, of {asked} that were not: the tables are used up");
             }
             self.step(Some(Duration::from_millis(100)))?;
