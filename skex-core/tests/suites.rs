@@ -115,6 +115,31 @@ fn hmac_with_a_key_longer_than_a_block() {
     );
 }
 
+/// RFC 2104, from the suite's hash: keys of every length around that of a block, which the case above does not reach for SHA3-256.
+#[test]
+fn hmac_by_its_definition() {
+    for suite in Suite::all() {
+        let block = match hash_of(suite) {
+            HashName::Sha256 => 64,
+            HashName::Sha3 => 136,
+            HashName::Sha512 => 128,
+        };
+        for len in (0..3).chain(block - 2..block + 3).chain([2 * block, 300]) {
+            let key: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let hash = |parts: [&[u8]; 2]| suite.hash().chain(parts[0]).chain(parts[1]).finish();
+            let mut padded = if len > block { hash([&key, &[]]).as_bytes().to_vec() } else { key.clone() };
+            padded.resize(block, 0);
+            let with = |octet: u8| padded.iter().map(|own| own ^ octet).collect::<Vec<u8>>();
+            let inner = hash([&with(0x36), b"message"]);
+            let expected = hash([&with(0x5c), inner.as_bytes()]);
+            let place = (suite, len);
+            assert_eq!(suite.mac_of(&key, &[b"mess", b"age"]).expose(), expected.as_bytes(), "{place:?}");
+            assert_eq!(suite.mac_key(&key).tag(&[b"message"]), expected.as_bytes()[..16], "{place:?}");
+            assert_eq!(suite.mac(&key).chain(b"message").finish().expose(), expected.as_bytes(), "{place:?}");
+        }
+    }
+}
+
 /// RFC 5869, test case 1 (SHA-256), the extraction.
 #[test]
 fn hkdf_extract_of_rfc_5869() {
