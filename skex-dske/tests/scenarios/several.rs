@@ -87,6 +87,7 @@ fn datagrams_of(keys: usize, setup: &Setup) -> usize {
 #[test]
 fn keys_that_are_made_at_once_share_datagrams() {
     let mut setup = Setup::new(3);
+    setup.shards = WHOLE;
     let shared = datagrams_of(16, &setup);
     (setup.client_limits.datagram, setup.hub_limits.datagram) = (0, 0);
     let alone = datagrams_of(16, &setup);
@@ -115,7 +116,9 @@ fn a_receiver_takes_several_messages_whatever_it_sends_itself() {
 /// A store that is slow gathers what waits for it: the answers and the deliveries leave together.
 #[test]
 fn what_waits_for_one_checkpoint_leaves_together() {
-    let mut cast = cast(3, &Setup::new(3));
+    let mut setup = Setup::new(3);
+    setup.shards = WHOLE;
+    let mut cast = cast(3, &setup);
     for _ in 0..3 {
         cast.request_at_once(4);
         cast.settle(5);
@@ -140,7 +143,9 @@ fn what_waits_for_one_checkpoint_leaves_together() {
 /// Each message counts as if it had come alone: junk, a copy, and a share that is refused do nothing to the share between them.
 #[test]
 fn a_message_that_is_refused_changes_nothing_for_those_beside_it() {
-    let mut cast = cast(4, &Setup::new(5));
+    let mut setup = Setup::new(5);
+    setup.shards = WHOLE;
+    let mut cast = cast(4, &setup);
     let mut liar = Liar::client(&mut cast, 0, 0);
     let first = Share::junk([1; 16], cast.tags[1]);
     liar.share(&mut cast, &first);
@@ -256,7 +261,9 @@ fn the_shortest_queue_has_room_for_several_shares() {
 /// threshold, and what the responder confirmed. The application hears of both, as where they come alone.
 #[test]
 fn a_key_is_given_at_the_threshold_though_its_confirmation_is_in_the_same_datagram() {
-    let mut cast = cast(8, &Setup::new(2));
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(8, &setup);
     let first = cast.request(0, 1, KeyRequest::new(2));
     cast.settle(5);
     cast.assert_agreed(0, 1, first);
