@@ -2,11 +2,14 @@
 
 use core::time::Duration;
 
+use chacha20::rand_core::CryptoRng;
 use skex_core::SecretBytes;
+use skex_core::machine::{Machine as _, PathId};
 use skex_dske::{ClientError, ClientEvent, ClientId, HubError, HubEvent, HubId, KeyRequest};
-use skex_sim::{Either, Link, PowerLoss, Receipts, for_each_seed};
+use skex_sim::{Departed, Either, Link, NodeId, PowerLoss, Receipts, for_each_seed};
 
 use crate::seeds;
+use crate::sharded::{ShardedHub, WHOLE};
 use crate::world::{Cast, Setup, cast};
 
 impl Cast {
@@ -257,4 +260,51 @@ fn a_replacement_with_a_crash_at_every_point() {
         }
         assert!(crashes > 10, "{crashes}");
     }
+}
+
+/// A hub that was busy takes the hellos that a client said under either key together. It answers them in their order, the newer key first:
+/// a client that is there for a moment would else take up the older one, and prove nothing.
+#[test]
+fn hellos_that_came_together_are_answered_in_their_order() {
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(10, &setup);
+    cast.settle(5);
+    let (client, hub) = (cast.clients[0], cast.hubs[0]);
+    cast.world.net_mut().cut(client, hub);
+    cast.at_hub(7);
+    cast.at_client(7);
+    cast.world.kill(client);
+    let before = cast.world.departures().len();
+    cast.world.restart(client);
+    cast.world.run_for(Duration::from_millis(700), 1_000_000);
+    // What left a machine since then, if it is of this type.
+    let left = |cast: &Cast, node: NodeId, from: usize, first: u8| -> Vec<Vec<u8>> {
+        let since = cast.world.departures().iter().skip(from).filter(|departure| departure.node == node);
+        let octets = since.filter_map(|departure| match &departure.what {
+            Departed::Sent { bytes, .. } if bytes[0] == first => Some(bytes.clone()),
+            _ => None,
+        });
+        octets.collect()
+    };
+    // Those for the other hub are nothing to this one.
+    let hellos = left(&cast, client, before, 0x11);
+    let answers = |cast: &mut Cast, together: bool| {
+        let before = cast.world.departures().len();
+        for hello in &hellos {
+            let take = |hub: &mut ShardedHub, now, rng: &mut dyn CryptoRng| {
+                let _ = hub.handle_message(now, rng, PathId::new(9), hello).unwrap();
+            };
+            if together {
+                cast.world.call_undrained(hub, |party, now, rng| take(party.right().unwrap(), now, rng));
+            } else {
+                cast.world.call(hub, |party, now, rng| take(party.right().unwrap(), now, rng));
+            }
+        }
+        cast.world.call(hub, |_, _, _| ());
+        left(cast, hub, before, 0x12)
+    };
+    let one_by_one = answers(&mut cast, false);
+    assert!(one_by_one.len() >= 2 && one_by_one[0] != one_by_one[1]);
+    assert_eq!(answers(&mut cast, true), one_by_one);
 }
