@@ -229,19 +229,27 @@ pub(crate) fn claimed(origins: &[u8], count: u8) -> Assurance {
 }
 
 /// `len` octets, written by `write`. `None` if it does not write exactly as many.
-#[expect(
-    clippy::slow_vector_initialization,
-    reason = "of a few octets, as messages are, allocators are slower to give zeros than we are to write them"
-)]
 pub(crate) fn encoded(
     len: usize,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), skex_wire::EncodeError>,
 ) -> Option<Vec<u8>> {
+    // Of a few octets, as messages are, allocators are slower to give zeros than we are to write them.
     let mut octets = Vec::with_capacity(len);
-    octets.resize(len, 0);
-    let mut out = Writer::new(&mut octets);
+    append(&mut octets, len, write)?;
+    Some(octets)
+}
+
+/// The same behind others. On `None` what is behind them is of no use.
+pub(crate) fn append(
+    octets: &mut Vec<u8>,
+    len: usize,
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), skex_wire::EncodeError>,
+) -> Option<()> {
+    let start = octets.len();
+    octets.resize(start.saturating_add(len), 0);
+    let mut out = Writer::new(octets.get_mut(start..)?);
     write(&mut out).ok()?;
-    (out.remaining() == 0).then_some(octets)
+    (out.remaining() == 0).then_some(())
 }
 
 const TAG_KEY_LEN: usize = 48;

@@ -6,6 +6,8 @@ use skex_wire::dske::{InnerType, MAX_SEVERAL_LEN, SealedHeader, Several, TAG_LEN
 use skex_wire::{EncodeError, Writer};
 use zeroize::Zeroizing;
 
+use crate::key::append;
+
 /// Room for the header of an envelope, and what comes behind it, which is wiped if it is never sealed: a refill is in clear here.
 pub(crate) struct Unsealed {
     /// Whether the client's salt goes along.
@@ -83,19 +85,6 @@ impl Unsealed {
 
 const fn header_len(fresh: bool) -> usize {
     if fresh { SealedHeader::FRESH_LEN } else { SealedHeader::LEN }
-}
-
-/// Writes `len` octets behind the others. `None`: it was another number, and what is there is of no use.
-fn append(
-    octets: &mut Vec<u8>,
-    len: usize,
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
-) -> Option<()> {
-    let start = octets.len();
-    octets.resize(start.saturating_add(len), 0);
-    let mut out = Writer::new(octets.get_mut(start..)?);
-    write(&mut out).ok()?;
-    (out.remaining() == 0).then_some(())
 }
 
 #[cfg(test)]

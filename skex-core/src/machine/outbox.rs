@@ -100,8 +100,7 @@ pub struct Queue<T> {
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `None`: it waits for nothing.
-    after: Option<u64>,
+    after: u64,
     number: u64,
 }
 
@@ -145,17 +144,19 @@ impl<T> Queue<T> {
             (self.first.1, self.gated.len())
         };
         let number = first.wrapping_add(before as u64).wrapping_sub(1);
-        Ok(Place { after: (after != Barrier::OPEN).then_some(after), number })
+        Ok(Place { after, number })
     }
 
     /// What waits at a place for checkpoint `after`. `None` if it waits there for another, has left, or anything was discarded since
     /// it came.
     pub fn waiting_mut(&mut self, place: Place, after: u64) -> Option<&mut T> {
         let index = |first: u64| usize::try_from(place.number.wrapping_sub(first)).ok();
-        match place.after {
-            None if after == Barrier::OPEN => self.open.get_mut(index(self.first.0)?),
-            Some(own) if own == after => Some(&mut self.gated.get_mut(index(self.first.1)?)?.1),
-            _ => None,
+        if place.after != after {
+            None
+        } else if after == Barrier::OPEN {
+            self.open.get_mut(index(self.first.0)?)
+        } else {
+            self.gated.get_mut(index(self.first.1)?).map(|(_, item)| item)
         }
     }
 

@@ -272,21 +272,29 @@ impl<P: Pad> Client<P> {
     /// Does for every request what has become possible or due. Whether something may have been sent, and so tables used.
     pub(super) fn advance_requests(&mut self, now: Instant, rng: &mut dyn CryptoRng) -> bool {
         let (mut last, mut sent) = (None, false);
-        while let Some((key_id, mut request)) = self.requests.take_next(last, now) {
+        while let Some((key_id, request)) = self.requests.take_next(last, now) {
             last = Some(key_id);
             sent |= request.waits() || request.deadline() <= now;
-            if self.advance_request(now, rng, key_id, &mut request) {
-                self.requests.put_back(key_id, request);
-            } else {
-                self.requests.remove(key_id);
-            }
+            self.look_after(now, rng, key_id, request);
         }
         sent
     }
 
     /// Does for a request what an earlier message of the same datagram has made possible: that one counts as if it had come alone.
     pub(super) fn advance_changed(&mut self, now: Instant, rng: &mut dyn CryptoRng, key_id: KeyId) {
-        let Some(mut request) = self.requests.take_changed(key_id) else { return };
+        if let Some(request) = self.requests.take_changed(key_id) {
+            self.look_after(now, rng, key_id, request);
+        }
+    }
+
+    /// A request that was taken from the others goes back to them, unless it is over.
+    fn look_after(
+        &mut self,
+        now: Instant,
+        rng: &mut dyn CryptoRng,
+        key_id: KeyId,
+        mut request: Box<Request>,
+    ) {
         if self.advance_request(now, rng, key_id, &mut request) {
             self.requests.put_back(key_id, request);
         } else {
