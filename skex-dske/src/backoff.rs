@@ -47,7 +47,8 @@ impl Backoff {
     }
 }
 
-const fn millis(duration: Duration) -> u32 {
+/// Whole milliseconds, 49 days at most.
+pub(crate) const fn millis(duration: Duration) -> u32 {
     let millis = duration.as_millis();
     #[expect(clippy::cast_possible_truncation, reason = "compared with the limit")]
     if millis > u32::MAX as u128 { u32::MAX } else { millis as u32 }

@@ -3,6 +3,7 @@
 mod command;
 mod config;
 mod event;
+mod fetching;
 mod hub_link;
 mod initiator;
 mod links;
@@ -437,8 +438,7 @@ impl<P: Pad> Client<P> {
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
         match outer {
             Outer::HelloReply(reply) => {
-                hub.on_hello_reply(reply)?;
-                hub.fetch_at = now;
+                hub.on_hello_reply(now, reply)?;
                 self.forget_sent_to(link);
                 self.forget_commands_to(link);
                 self.fetch_due(now, rng);
@@ -490,13 +490,9 @@ impl<P: Pad> Client<P> {
         if fresh {
             // The first message without our salt tells the hub that we have heard it.
             self.fetch(now, link);
-            if let Some(hub) = self.links.get_mut(link) {
-                // It may be lost, and the hub asks us for nothing before it has come.
-                hub.fetch_at = now.saturating_add(self.limits.first_retransmission);
-            }
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
-        hub.heard(now, &self.limits);
+        hub.fetching.heard(now, &self.limits);
         let Ok(inner) = Inner::decode(inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };
@@ -553,8 +549,12 @@ impl<P: Pad> Client<P> {
                 heard
             }
             Inner::Refill(refill) => self.on_refill(link, refill),
+            Inner::Fetched(_) => {
+                hub.fetching.answered(now, &self.limits);
+                Disposition::Accepted
+            }
             // Advisory: the retransmission comes anyway.
-            Inner::Busy(_) | Inner::Fetched(_) => Disposition::Accepted,
+            Inner::Busy(_) => Disposition::Accepted,
             _ => self.discards.discard(DiscardReason::Unexpected),
         }
     }
@@ -688,7 +688,7 @@ impl<P: Pad> Client<P> {
 
     fn fetch_due(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
         for link in 0..self.links.len() {
-            if !self.links.get(link).is_some_and(|hub| hub.is_open() && hub.fetch_at <= now) {
+            if !self.links.get(link).is_some_and(|hub| hub.is_open() && hub.fetching.due() <= now) {
                 continue;
             }
             let Some(hub) = self.links.get_mut(link) else { continue };
@@ -704,7 +704,7 @@ impl<P: Pad> Client<P> {
     /// "Send me what waits."
     fn fetch(&mut self, now: Instant, link: usize) {
         let Some(hub) = self.links.get_mut(link) else { return };
-        hub.fetched(now, &self.limits);
+        hub.fetching.sent(now, &self.limits);
         if let Some(inner) = encoded(Fetch::LEN, |out| Fetch::new().encode(out)) {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Request);
         }

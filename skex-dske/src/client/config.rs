@@ -89,7 +89,8 @@ pub struct ClientLimits {
     /// How long after a key the report on the hubs waits for the last of them.
     pub settle: Duration,
     /// The "send me what waits" to each hub, which also keeps the way through address translators open, leaves when nothing has
-    /// come from the hub for so long, and after four times as long in any case; no more often than anything is repeated.
+    /// come from the hub for so long, and after four times as long in any case; no more often than anything is repeated. The first time in a session it leaves after
+    /// a random part of that. It is repeated until it is answered.
     pub fetch: Duration,
     /// How long hubs have to answer a command: a look-up, an offer, a withdrawal, an authorisation.
     pub commands: Duration,

@@ -11,7 +11,7 @@ use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_wire::dske::{Hello, HelloRequest, Sealed, Tagged};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::config::ClientLimits;
+use super::fetching::Fetching;
 use super::refill::Gathering;
 use crate::backoff::{Backoff, Pace};
 use crate::envelope::{Initial, Session, Side};
@@ -38,9 +38,7 @@ pub(super) struct Connection<P> {
     pleas: Vec<[u8; 16]>,
     /// The request for an uplink lease that is on its way.
     pub(super) lease_retry: Option<Backoff>,
-    /// When to fetch next, and when a client has to that hears the hub all the time.
-    pub(super) fetch_at: Instant,
-    fetch_by: Instant,
+    pub(super) fetching: Fetching,
     pub(super) low_reported: (bool, bool),
     /// Whether its initial key is another than that of the configuration, or is to be.
     pub(super) key_replaced: bool,
@@ -63,9 +61,6 @@ enum State {
 
 /// Fetches that a fresh envelope gets, each after twice the time: nearly eight seconds in all by default.
 const FRESH_FETCHES: u8 = 5;
-
-/// Of so many fetches one is left to a client that hears the hub all the time: by it comes what the hub could not deliver.
-const FETCHES_SPARED: u32 = 4;
 
 /// Messages by which a hub can say that it does not know this envelope: more than a busy client sends in a round trip.
 const LAST_TAGS: usize = 64;
@@ -93,8 +88,7 @@ impl<P: Pad> Connection<P> {
             last_tags: VecDeque::new(),
             pleas: Vec::new(),
             lease_retry: None,
-            fetch_at: now,
-            fetch_by: now,
+            fetching: Fetching::new(now, 0),
             low_reported: (false, false),
             key_replaced: false,
             refill: None,
@@ -122,29 +116,6 @@ impl<P: Pad> Connection<P> {
         let State::Fresh { fetches } = &mut self.state else { return true };
         *fetches = fetches.saturating_add(1);
         *fetches <= FRESH_FETCHES
-    }
-
-    /// A fetch leaves. Until the hub has answered under the envelope, it is repeated like any other question.
-    pub(super) fn fetched(&mut self, now: Instant, limits: &ClientLimits) {
-        let first = limits.pace().first;
-        let interval = match &self.state {
-            State::Fresh { fetches } => {
-                let doubled = 1 << fetches.saturating_sub(1).min(FRESH_FETCHES);
-                first.saturating_mul(doubled)
-            }
-            // Not again at once, whatever the limits say.
-            _ => limits.fetch.max(first),
-        };
-        self.fetch_at = now.saturating_add(interval);
-        self.fetch_by = now.saturating_add(limits.fetch.saturating_mul(FETCHES_SPARED));
-    }
-
-    /// Something of the hub has come under the open envelope: it knows where the client is, and has delivered what waits. One
-    /// that is about to leave leaves: it may be the first, which is repeated soon.
-    pub(super) fn heard(&mut self, now: Instant, limits: &ClientLimits) {
-        if self.fetch_at > now.saturating_add(limits.first_retransmission) {
-            self.fetch_at = now.saturating_add(limits.fetch).min(self.fetch_by).max(self.fetch_at);
-        }
     }
 
     /// Drops the envelope and says hello anew, with a new salt.
@@ -204,14 +175,18 @@ impl<P: Pad> Connection<P> {
     pub(super) fn deadline(&self) -> Instant {
         let first = match (&self.state, &self.probe) {
             (State::AwaitReply { retry, .. }, _) => retry.due(),
-            (_, Some((_, retry))) => retry.due().min(self.fetch_at),
-            (_, None) => self.fetch_at,
+            (_, Some((_, retry))) => retry.due().min(self.fetching.due()),
+            (_, None) => self.fetching.due(),
         };
         self.lease_retry.as_ref().map_or(first, |retry| retry.due().min(first))
     }
 
     /// The hub's salt: the envelope opens.
-    pub(super) fn on_hello_reply(&mut self, reply: &Tagged<'_, Hello>) -> Result<(), DiscardReason> {
+    pub(super) fn on_hello_reply(
+        &mut self,
+        now: Instant,
+        reply: &Tagged<'_, Hello>,
+    ) -> Result<(), DiscardReason> {
         let keys = &self.link.keys;
         // An open envelope is given up for none but one under the newer initial key.
         let (salt, candidates) = match (&self.state, &self.probe) {
@@ -228,6 +203,8 @@ impl<P: Pad> Connection<P> {
         self.forget_tags();
         self.unanswered = false;
         self.state = State::Fresh { fetches: 0 };
+        let [spread, ..] = salt;
+        self.fetching = Fetching::new(now, spread);
         Ok(())
     }
 
@@ -271,6 +248,9 @@ impl<P: Pad> Connection<P> {
             return Err(DiscardReason::Unexpected);
         }
         self.link.open(sealed, inner)?;
+        if let State::Fresh { fetches } = self.state {
+            self.fetching.opened(fetches);
+        }
         self.state = State::Open;
         Ok(())
     }

@@ -94,7 +94,7 @@ fn any_message_of_a_responder_brings_what_waits() {
 
 /// The first question under a new envelope is lost, the one that tells the hubs that they were heard. It is repeated like any
 /// other message, and not after the long interval at which a client keeps its way open.
-/// Carried by `fetch_at` in `Client::handle_sealed`.
+/// Carried by `Fetching::sent`.
 #[test]
 fn the_first_question_is_repeated_soon() {
     let mut cast = cast(3, &Setup::new(2));
@@ -103,16 +103,79 @@ fn the_first_question_is_repeated_soon() {
     cast.world.kill(cast.clients[1]);
     let id = cast.request(0, 1, KeyRequest::new(2));
     cast.settle(5);
-    let responder = cast.clients[1];
+    drop_the_next_question(&mut cast, 1);
+    cast.world.restart(cast.clients[1]);
+    cast.settle(3);
+    assert!(cast.key(1, id).is_some(), "before the next question of the usual interval, 15 s");
+}
+
+/// The same where an answer takes longer than the first repetition, so that two come to questions of before the envelope was known to be open: the second
+/// is no answer to the one that tells the hubs that they were heard.
+/// Carried by `early` in `Fetching::answered`.
+#[test]
+fn an_answer_to_an_earlier_question_answers_no_later_one() {
+    let mut cast = cast(3, &Setup::new(2));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(200));
+    cast.settle(2);
+    cast.world.kill(cast.clients[1]);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    drop_the_next_question(&mut cast, 1);
+    cast.world.restart(cast.clients[1]);
+    cast.settle(4);
+    assert!(cast.key(1, id).is_some(), "before the next question of the usual interval, 15 s");
+}
+
+/// Hubs that start anew know nobody until they are asked for something. A client that has nothing to say asks them after 15 s, and that is lost: it asks
+/// again after a moment, not after 15 s more.
+/// Carried by `Fetching::sent`.
+#[test]
+fn every_question_is_repeated_soon() {
+    let mut cast = cast(4, &Setup::new(2));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    cast.settle(5);
+    for hub in cast.hubs.clone() {
+        cast.world.kill(hub);
+        cast.world.restart(hub);
+    }
+    drop_the_next_question(&mut cast, 1);
+    let id = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(17);
+    cast.assert_agreed(0, 1, id);
+    Oracle::acquit(&cast);
+}
+
+/// The first FETCH of a client under an envelope that is known to be open is lost, to each hub.
+fn drop_the_next_question(cast: &mut Cast, client: usize) {
+    let client = cast.clients[client];
     let mut lost = BTreeSet::new();
     cast.world.net_mut().intercept(move |sent| {
         let is_fetch = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
-        let drops = sent.node == Some(responder) && is_fetch && lost.insert(sent.to);
+        let drops = sent.node == Some(client) && is_fetch && lost.insert(sent.to);
         if drops { Verdict::Drop } else { Verdict::Pass }
     });
-    cast.world.restart(responder);
-    cast.settle(3);
-    assert!(cast.key(1, id).is_some(), "before the next question of the usual interval, 15 s");
+}
+
+/// Twenty clients are started in one moment and have nothing to say. From the first interval on their questions come to a hub one by one.
+/// Carried by `spread` in `Fetching::answered`.
+#[test]
+fn clients_that_were_started_together_do_not_ask_together() {
+    let mut cast = cast(5, &Setup { clients: 20, ..Setup::new(2) });
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    cast.settle(2);
+    let hub = cast.world.net().address(cast.hubs[0]);
+    let seconds = Rc::new(RefCell::new(BTreeSet::new()));
+    for second in 0..15 {
+        let seen = Rc::clone(&seconds);
+        cast.world.net_mut().intercept(move |sent| {
+            if sent.to == hub && sent.bytes[0] == SEALED && sent.bytes.len() == FETCH {
+                seen.borrow_mut().insert(second);
+            }
+            Verdict::Pass
+        });
+        cast.settle(1);
+    }
+    assert!(seconds.borrow().len() >= 8, "in seconds {:?}", seconds.borrow());
 }
 
 /// A responder grants less than a hub asks for, as much as one share needs; the hub has two. It waits a little, so that no

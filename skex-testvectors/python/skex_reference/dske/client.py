@@ -11,9 +11,10 @@ from typing import Any
 from ..octets import DecodeError
 from . import leaving, link, look_up, wire
 from .commands import Task
+from .fetching import Fetching
 from .initiator import Request
 from .leaving import Persist, Unsealed
-from .link import AWAIT_REPLY, FETCH_BY, FETCH_EVERY, FIRST_WAIT, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
+from .link import AWAIT_REPLY, FRESH, OPEN, Backoff, ClientEnvelope, LinkConfig
 from .ledger import Table
 from .responder import Responder
 
@@ -172,9 +173,7 @@ class Client:
             self.effects += [Retired(hub, direction, table) for direction, table in ends.retired_but_there()]
         # When no key comes any more that was asked for before this start.
         self._earlier_over = now + 2 * wire.LONGEST_LIFETIME
-        self._fetch_due = [now for _ in config.hubs]
-        # When even a client that hears the hub all the time asks.
-        self._fetch_by = [now for _ in config.hubs]
+        self._fetching = [Fetching(now, now) for _ in config.hubs]
         self._requests: dict[bytes, Request] = {}
         self._tasks: list[Task] = []
         # Hubs that never said what came of a publication or an authorisation of this session.
@@ -321,14 +320,14 @@ class Client:
                 if seal.state == FRESH:
                     # The hub sees by a SEALED that it was heard.
                     seal.state = OPEN
+                    self._fetching[hub] = Fetching(now, now, early=seal.backoff.sent, spread=seal.salt[0] / 256)
                     self.fetch(now, hub)
                     for request in self._requests.values():
                         request.new_session(hub)
                     self.given_up.discard(hub)
                     for task in self._tasks:
                         task.new_session(hub)
-                elif self._fetch_due[hub] > now + FIRST_WAIT:
-                    self._fetch_due[hub] = max(self._fetch_due[hub], min(now + FETCH_EVERY, self._fetch_by[hub]))
+                self._fetching[hub].heard(now)
                 for octets, number, one in link.messages(inner):
                     self._inner(now, hub, octets, number, one)
                     # Before the next one: a key that is confirmed hears no more.
@@ -367,8 +366,10 @@ class Client:
                 asked = self._requests.get(message.key_id)
                 if asked is not None:
                     asked.confirm(hub, message)
+            case wire.Fetched():
+                self._fetching[hub].answered(now)
             case _:
-                # BUSY only asks to wait longer, and FETCHED tells a number.
+                # BUSY only asks to wait longer.
                 pass
 
     def _refill(self, hub: int, message: wire.Refill) -> None:
@@ -408,7 +409,7 @@ class Client:
                     seal.hello(now)
                 else:
                     self._fetch(now, hub)
-            elif seal.state == OPEN and now >= self._fetch_due[hub]:
+            elif seal.state == OPEN and self._fetching[hub].is_due(now):
                 self.fetch(now, hub)
             probe = seal.probe(now)
             if probe is not None:
@@ -439,8 +440,7 @@ class Client:
 
     def fetch(self, now: float, hub: int) -> None:
         self.send(hub, wire.Fetch().encode())
-        self._fetch_due[hub] = now + FETCH_EVERY
-        self._fetch_by[hub] = now + FETCH_BY
+        self._fetching[hub].sent(now)
 
     def restart(self, now: float, hub: int) -> None:
         """The hub has no session: this one and its leases are over."""

@@ -16,8 +16,6 @@ from .ledger import Receiver, Sender, Table
 # D "Timers", in seconds.
 FIRST_WAIT = 0.25
 LONGEST_WAIT = 8.0
-FETCH_EVERY = 15.0
-FETCH_BY = 60.0
 
 
 @dataclass
