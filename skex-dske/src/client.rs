@@ -492,7 +492,7 @@ impl<P: Pad> Client<P> {
             self.fetch(now, link);
         }
         let hub = self.links.get_mut(link).ok_or(DiscardReason::UnknownPeer)?;
-        hub.fetching.heard(now, &self.limits);
+        hub.fetching.heard(now);
         let Ok(inner) = Inner::decode(inner) else {
             return Ok(self.discards.discard(DiscardReason::Malformed));
         };

@@ -1,8 +1,6 @@
 //! When a client asks a hub for what waits: FETCH, a question like any other, repeated until FETCHED comes
 //! (docs/draft-skex-dske.md, "Timers").
 
-use core::time::Duration;
-
 use skex_core::machine::Instant;
 
 use super::config::ClientLimits;
@@ -18,11 +16,13 @@ pub(super) struct Fetching {
     at: Instant,
     /// When a client has to that hears the hub all the time.
     by: Instant,
+    /// Milliseconds between what is heard of the hub and the next one.
+    interval: u32,
     /// While one is unanswered.
     retry: Option<Backoff>,
     /// Answers that may be on their way still to fetches of before the envelope was known to be open.
     early: u8,
-    /// Of 256 parts of the interval, after how many the second question of this session is due.
+    /// Of 256 parts of the interval, how many are the first one of this session.
     spread: Option<u8>,
 }
 
@@ -30,7 +30,7 @@ impl Fetching {
     /// The first is due at `now`, and the next, once that is answered, after a part of the interval that `spread` says: a random one. Clients that
     /// were started together would else ask together, for good.
     pub(super) const fn new(now: Instant, spread: u8) -> Self {
-        Self { at: now, by: now, retry: None, early: 0, spread: Some(spread) }
+        Self { at: now, by: now, interval: 0, retry: None, early: 0, spread: Some(spread) }
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -46,7 +46,6 @@ impl Fetching {
             }
             None => self.retry = Some(Backoff::new(now, pace)),
         }
-        self.by = now.saturating_add(limits.fetch.saturating_mul(FETCHES_SPARED));
     }
 
     /// The envelope is known to be open, after so many fetches under it: the next tells the hub that it was heard, and no answer to one of those before is
@@ -56,35 +55,37 @@ impl Fetching {
         self.early = fetches;
     }
 
-    /// FETCHED has come.
+    /// FETCHED has come. Where nothing was asked it says no more than anything else does: an answer that came twice, or a hub that wants to be left
+    /// alone.
     pub(super) fn answered(&mut self, now: Instant, limits: &ClientLimits) {
         if let Some(fewer) = self.early.checked_sub(1) {
             self.early = fewer;
             return;
         }
-        self.retry = None;
-        let interval = match self.spread.take() {
-            Some(spread) => part(interval(limits), spread),
-            None => interval(limits),
-        };
-        self.at = now.saturating_add(interval);
+        if self.retry.take().is_none() {
+            return;
+        }
+        // Not again at once, whatever the limits say.
+        let interval = millis(limits.fetch.max(limits.pace().first));
+        self.interval = self.spread.take().map_or(interval, |spread| part(interval, spread));
+        self.at = later(now, self.interval);
+        self.by = later(now, self.interval.saturating_mul(FETCHES_SPARED));
     }
 
-    /// Something else of the hub has come under the open envelope: it knows where the client is, and has delivered what waits. A question that is open
+    /// Something of the hub has come under the open envelope: it knows where the client is, and has delivered what waits. A question that is open
     /// is repeated all the same.
-    pub(super) fn heard(&mut self, now: Instant, limits: &ClientLimits) {
+    pub(super) fn heard(&mut self, now: Instant) {
         if self.retry.is_none() {
-            self.at = now.saturating_add(interval(limits)).min(self.by).max(self.at);
+            self.at = later(now, self.interval).min(self.by).max(self.at);
         }
     }
 }
 
-/// Not again at once, whatever the limits say.
-fn interval(limits: &ClientLimits) -> Duration {
-    limits.fetch.max(limits.first_retransmission)
+/// So many of 256 parts of it.
+fn part(interval: u32, spread: u8) -> u32 {
+    u32::try_from(u64::from(interval).saturating_mul(spread.into()) >> 8).unwrap_or(interval)
 }
 
-/// So many of 256 parts of it.
-fn part(interval: Duration, spread: u8) -> Duration {
-    Duration::from_millis(u64::from(millis(interval)).saturating_mul(spread.into()) >> 8)
+const fn later(now: Instant, millis: u32) -> Instant {
+    now.saturating_add_millis(millis as u64)
 }

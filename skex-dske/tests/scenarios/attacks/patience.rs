@@ -17,6 +17,7 @@ const HELLO: u8 = 0x11;
 const SEALED: u8 = 0x13;
 const SEALED_FRESH: u8 = 0x14;
 const FETCH: usize = 25 + Fetch::LEN;
+const FETCHED: [u8; 3] = [0x0a, 0, 0];
 
 /// A client that starts anew, while the others and the hubs go on.
 fn start_anew(cast: &mut Cast, client: usize) {
@@ -156,26 +157,101 @@ fn drop_the_next_question(cast: &mut Cast, client: usize) {
     });
 }
 
-/// Twenty clients are started in one moment and have nothing to say. From the first interval on their questions come to a hub one by one.
-/// Carried by `spread` in `Fetching::answered`.
+/// Twenty clients are started in one moment and have nothing to say. From the first interval on their questions come to a hub one by one; also where they are
+/// so far away that each question is repeated and answered twice.
+/// Carried by `spread` in `Fetching::answered`, and by what that does where nothing was asked.
 #[test]
 fn clients_that_were_started_together_do_not_ask_together() {
+    for latency in [10, 200] {
+        let mut cast = cast(5, &Setup { clients: 20, ..Setup::new(2) });
+        cast.world.net_mut().set_default_link(Link::ideal().latency(latency));
+        cast.settle(3);
+        let seconds = seconds_in_which_a_hub_is_asked(&mut cast);
+        assert!(seconds.len() >= 8, "at {latency} ms in seconds {seconds:?}");
+    }
+}
+
+/// The same where a key waits for each, so that each hears more than an answer.
+/// Carried by `interval` in `Fetching::heard`.
+#[test]
+fn clients_for_which_something_waited_do_not_ask_together() {
     let mut cast = cast(5, &Setup { clients: 20, ..Setup::new(2) });
     cast.world.net_mut().set_default_link(Link::ideal().latency(10));
     cast.settle(2);
-    let hub = cast.world.net().address(cast.hubs[0]);
+    for client in 1..20 {
+        cast.world.kill(cast.clients[client]);
+        cast.request(0, client, KeyRequest::new(2));
+    }
+    cast.settle(5);
+    for client in 1..20 {
+        cast.world.restart(cast.clients[client]);
+    }
+    cast.settle(2);
+    assert!((1..20).all(|client| cast.keys(client).len() == 1));
+    let seconds = seconds_in_which_a_hub_is_asked(&mut cast);
+    assert!(seconds.len() >= 8, "in seconds {seconds:?}");
+}
+
+/// Of the next 15, those in which a client other than the first asks the first hub.
+fn seconds_in_which_a_hub_is_asked(cast: &mut Cast) -> BTreeSet<u32> {
+    let (first, hub) = (cast.clients[0], cast.world.net().address(cast.hubs[0]));
     let seconds = Rc::new(RefCell::new(BTreeSet::new()));
     for second in 0..15 {
         let seen = Rc::clone(&seconds);
         cast.world.net_mut().intercept(move |sent| {
-            if sent.to == hub && sent.bytes[0] == SEALED && sent.bytes.len() == FETCH {
+            let is_fetch = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
+            if sent.node != Some(first) && sent.to == hub && is_fetch {
                 seen.borrow_mut().insert(second);
             }
             Verdict::Pass
         });
         cast.settle(1);
     }
-    assert!(seconds.borrow().len() >= 8, "in seconds {:?}", seconds.borrow());
+    seconds.take()
+}
+
+/// A hub that lies says all the time that it has answered, and nobody has asked. It is asked all the same, once a minute.
+/// Carried by `Fetching::answered`.
+#[test]
+fn answers_to_no_question_keep_nobody_from_asking() {
+    let mut cast = cast(4, &Setup::new(2));
+    cast.settle(1);
+    let mut liar = Liar::hub(&mut cast, 0, 0);
+    let asked = |heard: &[Vec<u8>]| {
+        heard.iter().filter(|inner| matches!(Inner::decode(inner), Ok(Inner::Fetch(_)))).count()
+    };
+    let mut in_all = 0;
+    for _ in 0..62 {
+        liar.say(&mut cast, &FETCHED);
+        pass(&mut cast, 5_000);
+        in_all += asked(&liar.hear(&cast));
+    }
+    assert!(in_all >= 5, "{in_all}");
+}
+
+/// The answers of a hub are all lost. It is asked as often as it would be asked for anything else, and no more often.
+/// Carried by `Fetching::sent`.
+#[test]
+fn a_hub_that_does_not_answer_is_asked_every_eight_seconds() {
+    let mut cast = cast(4, &Setup::new(2));
+    cast.world.net_mut().set_default_link(Link::ideal().latency(10));
+    cast.settle(1);
+    let (client, hub) = (cast.clients[0], cast.hubs[0]);
+    let (to_client, to_hub) = (cast.world.net().address(client), cast.world.net().address(hub));
+    let asked = Rc::new(RefCell::new(0));
+    let seen = Rc::clone(&asked);
+    cast.world.net_mut().intercept(move |sent| {
+        let is_fetch = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
+        if sent.node == Some(client) && sent.to == to_hub && is_fetch {
+            *seen.borrow_mut() += 1;
+        }
+        let is_answer =
+            sent.node == Some(hub) && sent.to == to_client && sent.bytes.len() == 25 + FETCHED.len();
+        if is_answer { Verdict::Drop } else { Verdict::Pass }
+    });
+    cast.settle(600);
+    let asked = asked.take();
+    assert!((70..=82).contains(&asked), "{asked}");
 }
 
 /// A responder grants less than a hub asks for, as much as one share needs; the hub has two. It waits a little, so that no
@@ -238,7 +314,7 @@ fn polls_for_confirmations_keep_no_dead_envelope_alive() {
 
 /// Who makes keys all the time hears of the hubs all the time, and asks them for what waits once a minute; who makes none asks every
 /// 15 seconds. Each question brings confirmations again that came long ago.
-/// Carried by `Connection::heard`.
+/// Carried by `Fetching::heard`.
 #[test]
 fn a_busy_client_asks_seldom_and_yet_asks() {
     let mut cast = cast(4, &Setup { clients: 3, ..Setup::new(2) });
@@ -267,7 +343,7 @@ fn a_busy_client_asks_seldom_and_yet_asks() {
 
 /// Limits say that nothing is waited for: neither slow hubs nor before the next question to each. Two of three hubs are down, and a key
 /// waits for one of them. The client sleeps between what it does, and says no more than others do.
-/// Carried by `Connection::fetched` and `Client::advance_request`.
+/// Carried by `Fetching::answered` and `Client::advance_request`.
 #[test]
 fn limits_of_nothing_keep_nobody_awake() {
     let mut setup = Setup::new(3);
@@ -282,4 +358,19 @@ fn limits_of_nothing_keep_nobody_awake() {
     cast.settle(10);
     cast.assert_agreed(0, 1, id);
     Oracle::acquit(&cast);
+}
+
+/// Nor are there intervals. The client asks each millisecond, and time goes on.
+/// Carried by `pace` in `Fetching::answered`.
+#[test]
+fn limits_of_nothing_at_all_leave_a_millisecond() {
+    let mut setup = Setup::new(2);
+    (setup.client_limits.fetch, setup.client_limits.first_retransmission) = (Duration::ZERO, Duration::ZERO);
+    let mut cast = cast(6, &setup);
+    cast.world.net_mut().set_default_link(Link::ideal().latency(0));
+    let start = cast.now();
+    pass(&mut cast, 100);
+    assert_eq!(cast.now(), start.saturating_add_millis(100));
+    let from_client = cast.world.net().sent_by(cast.clients[0]).count();
+    assert!(from_client <= 2 * 110, "{from_client}");
 }

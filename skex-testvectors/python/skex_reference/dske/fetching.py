@@ -19,8 +19,9 @@ class Fetching:
     retry: Backoff | None = None
     # FETCHEDs that may be on their way still to what was asked under SEALED_FRESH.
     early: int = 0
-    # What part of the interval passes before the second question of a session.
+    # What part of the usual the first interval of a session is.
     spread: float | None = None
+    interval: float = 0.0
 
     def is_due(self, now: float) -> bool:
         return now >= (self.retry.due if self.retry else self.due)
@@ -30,17 +31,20 @@ class Fetching:
             self.retry = Backoff(now + FIRST_WAIT, 2 * FIRST_WAIT)
         elif now >= self.retry.due:
             self.retry.again(now)
-        self.by = now + FETCH_BY
 
     def answered(self, now: float) -> None:
         if self.early:
             self.early -= 1
             return
+        if self.retry is None:
+            # An answer that comes twice, or to no question: no more than anything else.
+            return
         self.retry = None
         part, self.spread = 1.0 if self.spread is None else self.spread, None
-        self.due = now + part * FETCH_EVERY
+        self.interval = part * FETCH_EVERY
+        self.due, self.by = now + self.interval, now + part * FETCH_BY
 
     def heard(self, now: float) -> None:
-        """Something else has come."""
+        """Something has come."""
         if self.retry is None:
-            self.due = max(self.due, min(now + FETCH_EVERY, self.by))
+            self.due = max(self.due, min(now + self.interval, self.by))
