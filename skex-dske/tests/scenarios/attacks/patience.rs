@@ -374,3 +374,41 @@ fn limits_of_nothing_at_all_leave_a_millisecond() {
     let from_client = cast.world.net().sent_by(cast.clients[0]).count();
     assert!(from_client <= 2 * 110, "{from_client}");
 }
+
+/// Datagrams are lost, late, twice and out of order, hubs start anew, and keys are made all the time. No client leaves a hub unasked for much more than a minute.
+/// Carried by `by` in `Fetching`.
+#[test]
+fn in_no_world_does_a_client_fall_silent() {
+    for seed in 0..12 {
+        let mut cast = cast(seed, &Setup { clients: 3, ..Setup::new(2) });
+        let latency = [1, 10, 200, 900][usize::try_from(seed % 4).unwrap()];
+        let loss = [0, 100, 400][usize::try_from(seed % 3).unwrap()];
+        let link = Link::ideal().latency(latency).jitter(2 * latency).loss(loss).duplicate(200);
+        cast.world.net_mut().set_default_link(link.reorder(100, 3_000));
+        let (asked, second) = (Rc::new(RefCell::new(BTreeMap::new())), Rc::new(RefCell::new(0)));
+        let (seen, at) = (Rc::clone(&asked), Rc::clone(&second));
+        let hubs: Vec<_> = cast.hubs.iter().map(|hub| cast.world.net().address(*hub)).collect();
+        cast.world.net_mut().intercept(move |sent| {
+            let is_sealed = sent.bytes[0] == SEALED && sent.bytes.len() == FETCH;
+            if hubs.contains(&sent.to) && (is_sealed || [HELLO, SEALED_FRESH].contains(&sent.bytes[0])) {
+                let last = seen.borrow_mut().insert((sent.node, sent.to), *at.borrow());
+                let gap = *at.borrow() - last.unwrap_or(0);
+                assert!(gap <= 65, "{gap} s of silence with seed {seed}");
+            }
+            Verdict::Pass
+        });
+        for now in 1..=300 {
+            *second.borrow_mut() = now;
+            let _ = cast.try_request(now % 3, (now + 1) % 3, KeyRequest::new(2));
+            if seed % 2 == 0 && now % 45 == 0 {
+                let hub = cast.hubs[now % 2];
+                cast.world.kill(hub);
+                cast.world.restart(hub);
+            }
+            pass(&mut cast, 1_000);
+        }
+        let asked = asked.borrow();
+        assert_eq!(asked.len(), 6);
+        assert!(asked.values().all(|last| 300 - last <= 65), "with seed {seed}");
+    }
+}
