@@ -175,7 +175,8 @@ class Request:
         accepted = [i for i, part in enumerate(self._parts) if part.status == wire.Status.ACCEPTED]
         if len(accepted) >= self._threshold and now >= self._fetch.due:
             if self._fetch.sent:
-                for i in accepted:
+                # A fresh envelope asks by itself, and counts how often.
+                for i in filter(client.is_open, accepted):
                     client.fetch(now, i)
             self._fetch.again(now)
 
