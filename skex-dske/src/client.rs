@@ -136,9 +136,9 @@ impl<P: Pad> Client<P> {
         let mut connections = Vec::with_capacity(links.len());
         let initial_keys = take_initial_keys(links.iter_mut().map(|hub| &mut hub.initial_key));
         for (hub, enrolled_key) in links.into_iter().zip(initial_keys.expose().as_chunks::<32>().0) {
-            let marks = stored.values.remove(&*marks_key(hub.hub));
-            let initial = stored.values.remove(&*initial_key(hub.hub));
-            let enrolled = stored.values.remove(&*number_key(hub.hub));
+            let marks = stored.take(&marks_key(hub.hub));
+            let initial = stored.take(&initial_key(hub.hub));
+            let enrolled = stored.take(&number_key(hub.hub));
             let enrolled = enrolled.map(|value| value.expose().try_into().map_err(|_| RestoreError::Content));
             let enrolled = enrolled.transpose()?.map(|number| ClientId::new(u32::from_be_bytes(number)));
             // Hubs count upwards: under a new number everything is new, and what was stored is of tables that are gone.
@@ -194,9 +194,9 @@ impl<P: Pad> Client<P> {
             opened: Vec::new(),
             discards: DiscardCounters::new(),
         };
-        for (key, value) in &stored.values {
+        for (key, value) in stored.iter() {
             match key.split_first() {
-                Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value.expose())?,
+                Some((&STORED_KEY, id)) => client.restore_inbound(now, id, value)?,
                 Some((&kind @ (STORED_MARKS | STORED_NUMBER | STORED_INITIAL), hub)) => {
                     if !left_out.iter().any(|id| id.as_bytes() == hub) {
                         return Err(RestoreError::Configuration);
@@ -205,7 +205,7 @@ impl<P: Pad> Client<P> {
                     if is_forgotten && kind != STORED_NUMBER {
                         continue;
                     }
-                    client.left_out.push((*key, SecretVec::copied_from(value.expose())));
+                    client.left_out.push((*key, SecretVec::copied_from(value)));
                 }
                 _ => return Err(RestoreError::Content),
             }

@@ -340,7 +340,7 @@ impl<P: Pad> Hub<P> {
             discards: DiscardCounters::new(),
             relayed: 0,
         };
-        let revoked = enrolment::revoked(&mut stored)?;
+        let revoked = enrolment::revoked(&stored)?;
         hub.leave_out(&revoked)?;
         let initial_keys = take_initial_keys(clients.iter_mut().map(|client| &mut client.initial_key));
         for (mut client, initial_key) in clients.into_iter().zip(initial_keys.expose().as_chunks::<32>().0) {
@@ -352,8 +352,8 @@ impl<P: Pad> Hub<P> {
                 hub.erase_again(client, others.into_iter().map(|(_, table)| table));
                 continue;
             }
-            let marks = stored.values.remove(&*marks_key(id));
-            let initial = stored.values.remove(&*command::key(STORED_INITIAL, id));
+            let marks = stored.take(&marks_key(id));
+            let initial = stored.take(&command::key(STORED_INITIAL, id));
             hub.add_client(client, others, marks.as_ref(), initial.as_ref())?;
         }
         // Whoever is missing was revoked.
@@ -367,15 +367,16 @@ impl<P: Pad> Hub<P> {
         hub.revoked = revoked;
         // What was spent comes last: whom a client has authorised since says how its downlink is divided.
         let (spent, values): (Vec<_>, Vec<_>) =
-            stored.values.iter().partition(|(key, _)| key.first() == Some(&STORED_SPENT));
+            stored.iter().partition(|(key, _)| key.first() == Some(&STORED_SPENT));
         for (key, value) in values.into_iter().chain(spent) {
             match key.split_first() {
-                Some((&STORED_RELAY, id)) => hub.restore_relay(id, value.expose(), now)?,
-                Some((&STORED_SPENT, part)) => hub.restore_spent(part, value.expose())?,
-                Some((&STORED_ALLOWED, client)) => hub.restore_allowed(client, value.expose())?,
-                Some((&STORED_OFFER, client)) => hub.restore_offer(client, value.expose())?,
-                Some((&STORED_ASKED, id)) => hub.restore_asked(id, value.expose(), now)?,
-                Some((&STORED_TAKEN_BACK, id)) => hub.restore_taken_back(id, value.expose(), now)?,
+                Some((&STORED_RELAY, id)) => hub.restore_relay(id, value, now)?,
+                Some((&STORED_SPENT, part)) => hub.restore_spent(part, value)?,
+                Some((&STORED_ALLOWED, client)) => hub.restore_allowed(client, value)?,
+                Some((&STORED_OFFER, client)) => hub.restore_offer(client, value)?,
+                Some((&STORED_ASKED, id)) => hub.restore_asked(id, value, now)?,
+                Some((&STORED_TAKEN_BACK, id)) => hub.restore_taken_back(id, value, now)?,
+                Some((&enrolment::STORED_REVOKED, _)) => {}
                 Some((&(STORED_MARKS | STORED_INITIAL), _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
             }

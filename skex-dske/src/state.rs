@@ -4,7 +4,6 @@
 //! store keeps the records in order; after a snapshot it may drop the older ones. Format: docs/draft-skex-dske.md,
 //! "Records".
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -289,6 +288,11 @@ impl Changes {
         }
     }
 
+    fn iter(&self) -> impl Iterator<Item = (&Name, Option<&[u8]>)> + Clone {
+        let value = |change: &Change| change.value.and_then(|place| self.values.get(place));
+        self.changes.iter().map(move |change| (&change.name, value(change)))
+    }
+
     /// Whether these octets stand in memory for it.
     #[cfg(test)]
     pub(crate) fn holds(&self, octets: &[u8]) -> bool {
@@ -300,9 +304,7 @@ impl Changes {
     /// Nothing waits any more.
     pub(crate) fn take_record(&mut self, owner: Owner, sequence: u64) -> Record {
         self.settle();
-        let Self { changes, values, whole, .. } = &*self;
-        let values = changes.iter().map(|change| (&change.name, change.value.and_then(|at| values.get(at))));
-        let record = record_of(values, (owner, sequence, *whole));
+        let record = record_of(self.iter(), (owner, sequence, self.whole));
         self.clear();
         record
     }
@@ -342,7 +344,7 @@ const REMOVED: u32 = u32::MAX;
 
 /// A state as it was read: keyed values and the sequence number of the last record.
 pub(crate) struct Stored {
-    pub(crate) values: BTreeMap<Name, SecretVec>,
+    changes: Changes,
     pub(crate) sequence: u64,
 }
 
@@ -352,50 +354,69 @@ impl Stored {
         owner: Owner,
         records: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, RestoreError> {
-        let mut stored = Self { values: BTreeMap::new(), sequence: 0 };
+        let mut stored = Self { changes: Changes::none(), sequence: 0 };
         for octets in records {
             let (sequence, body) = record::decode_own(octets.as_ref(), owner.kind, owner.machine)?;
-            let mut body = Reader::new(body);
-            let snapshot = match body.u8()? {
-                0 => false,
-                1 => true,
-                _ => return Err(RestoreError::Content),
-            };
-            // A snapshot may follow whatever it replaces; a change follows its predecessor.
-            let consecutive = Some(sequence) == stored.sequence.checked_add(1);
-            if !(consecutive || snapshot && sequence > stored.sequence) {
-                return Err(RestoreError::Gap);
-            }
-            stored.sequence = sequence;
-            if snapshot {
-                stored.values.clear();
-            }
-            stored.apply(body)?;
+            stored.apply(sequence, body)?;
         }
+        stored.changes.settle();
+        stored.changes.changes.retain(|change| change.value.is_some());
         Ok(stored)
     }
 
-    fn apply(&mut self, mut reader: Reader<'_>) -> Result<(), RestoreError> {
+    fn apply(&mut self, sequence: u64, body: &[u8]) -> Result<(), RestoreError> {
+        let mut reader = Reader::new(body);
+        let snapshot = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(RestoreError::Content),
+        };
+        // A snapshot may follow whatever it replaces; a change follows its predecessor.
+        let consecutive = Some(sequence) == self.sequence.checked_add(1);
+        if !(consecutive || snapshot && sequence > self.sequence) {
+            return Err(RestoreError::Gap);
+        }
+        self.sequence = sequence;
+        if snapshot {
+            self.changes.clear();
+        }
         while !reader.is_empty() {
-            let key = reader.prefixed_u8()?;
+            let name = Name::copied_from(reader.prefixed_u8()?);
             match reader.u32()? {
-                REMOVED => {
-                    self.values.remove(key);
-                }
+                // What has no name was never set.
+                REMOVED => name.into_iter().for_each(|name| self.changes.remove(name)),
                 len => {
                     let value = reader.take(usize::try_from(len).map_err(|_| RestoreError::Content)?)?;
-                    let name = Name::copied_from(key).ok_or(RestoreError::Content)?;
-                    self.values.insert(name, SecretVec::copied_from(value));
+                    self.changes.set(name.ok_or(RestoreError::Content)?, value.len(), |out| out.bytes(value));
                 }
             }
         }
         Ok(())
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Takes a value out.
+    pub(crate) fn take(&mut self, name: &Name) -> Option<SecretVec> {
+        let Changes { changes, values, .. } = &mut self.changes;
+        let place = changes.binary_search_by(|change| change.name.cmp(name)).ok()?;
+        let value = changes.get_mut(place)?.value.take()?;
+        values.get(value).map(SecretVec::copied_from)
+    }
+
+    /// Those that were not taken, in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &[u8])> {
+        self.changes.iter().filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 mod tests {
+    use alloc::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -286,15 +286,14 @@ impl<P> Client<P> {
     }
 }
 
-/// Takes the numbers that were taken from clients out of what was stored.
-pub(super) fn revoked(stored: &mut Stored) -> Result<BTreeMap<ClientId, ClientTag>, RestoreError> {
+/// The numbers that were taken from clients, as they were stored.
+pub(super) fn revoked(stored: &Stored) -> Result<BTreeMap<ClientId, ClientTag>, RestoreError> {
     let mut revoked = BTreeMap::new();
-    for (key, value) in &stored.values {
+    for (key, value) in stored.iter() {
         if let Some((&STORED_REVOKED, client)) = key.split_first() {
-            let tag = value.expose().try_into().map_err(|_| RestoreError::Content)?;
+            let tag = value.try_into().map_err(|_| RestoreError::Content)?;
             revoked.insert(stored_client(client)?, ClientTag::new(tag));
         }
     }
-    stored.values.retain(|key, _| key.first() != Some(&STORED_REVOKED));
     Ok(revoked)
 }

@@ -67,8 +67,8 @@ impl Shard {
     ///
     /// With another number of shards a client would be at one that does not know what is used of its tables.
     pub(super) fn check(self, stored: &mut Stored) -> Result<(), RestoreError> {
-        let is_new = stored.values.is_empty();
-        match stored.values.remove(&*shard_key()) {
+        let is_new = stored.is_empty();
+        match stored.take(&shard_key()) {
             Some(value) if value.expose() == self.stored() && !self.is_whole() => Ok(()),
             None if self.is_whole() || is_new => Ok(()),
             _ => Err(RestoreError::Shard),
