@@ -22,6 +22,7 @@ mod provision;
 mod psrd;
 mod several;
 mod share;
+mod sorted;
 mod state;
 mod suite;
 mod unsealed;

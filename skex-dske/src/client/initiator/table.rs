@@ -1,17 +1,16 @@
 //! The requests under way, with what is asked about all of them at once: which has something to do, and when the first will have.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use core::ops::Bound;
 
 use skex_core::KeyId;
 use skex_core::machine::Instant;
 
 use super::Request;
+use crate::sorted::Sorted;
 
 /// A message changes few of them, and the others are not looked into.
 #[derive(Default)]
-pub(in crate::client) struct RequestTable(BTreeMap<KeyId, Entry>);
+pub(in crate::client) struct RequestTable(Sorted<KeyId, Entry>);
 
 struct Entry {
     /// When there is something to do.
@@ -37,8 +36,8 @@ impl RequestTable {
             let request = entry.request.as_ref();
             request.is_some_and(|request| (request.deadline(), request.waits()) == (entry.due, entry.waits))
         };
-        debug_assert!(self.0.values().all(is_right));
-        self.0.values().map(|entry| entry.due).min()
+        debug_assert!(self.0.iter().all(|(_, entry)| is_right(entry)));
+        self.0.iter().map(|(_, entry)| entry.due).min()
     }
 
     /// Adds one, which is due at once.
@@ -59,7 +58,7 @@ impl RequestTable {
         };
         match last {
             None => self.0.iter_mut().find_map(take),
-            Some(last) => self.0.range_mut((Bound::Excluded(last), Bound::Unbounded)).find_map(take),
+            Some(last) => self.0.behind(&last).find_map(take),
         }
     }
 
@@ -84,7 +83,7 @@ impl RequestTable {
 
     /// All of them, likewise.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&mut Request, &mut Instant)> {
-        self.0.values_mut().filter_map(Entry::parts)
+        self.0.iter_mut().filter_map(|(_, entry)| entry.parts())
     }
 }
 

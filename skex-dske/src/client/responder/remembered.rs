@@ -2,17 +2,17 @@
 //! that wait long enough must not deliver the key once more.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
 
 use skex_core::KeyId;
 
 use super::Id;
 use crate::id::ClientTag;
+use crate::sorted::Sorted;
 
 /// A bounded set that forgets the oldest id of the initiator that has the most: nobody washes out another's.
 #[derive(Default)]
 pub(in crate::client) struct Remembered {
-    of_peer: BTreeMap<ClientTag, Box<Ids>>,
+    of_peer: Sorted<ClientTag, Box<Ids>>,
     len: usize,
     /// The place of the next one: they count up.
     next: u64,
@@ -20,32 +20,26 @@ pub(in crate::client) struct Remembered {
 
 #[derive(Default)]
 struct Ids {
-    places: BTreeMap<KeyId, u64>,
-    /// With their places, the oldest first once they are in order. An id that has another place by now does not count.
-    queue: VecDeque<(u64, KeyId)>,
-    /// After a start ids come in another order than that of their places.
-    in_order: bool,
+    places: Sorted<KeyId, u64>,
+    /// By their places, the oldest first.
+    oldest: Sorted<(u64, KeyId), ()>,
 }
 
 impl Ids {
     fn insert(&mut self, key_id: KeyId, place: u64) -> bool {
-        self.in_order &= self.queue.back().is_none_or(|(last, _)| *last < place);
-        self.queue.push_back((place, key_id));
-        self.places.insert(key_id, place).is_none()
+        let before = self.places.insert(key_id, place);
+        if let Some(before) = before {
+            self.oldest.remove(&(before, key_id));
+        }
+        self.oldest.insert((place, key_id), ());
+        before.is_none()
     }
 
     fn pop_oldest(&mut self) -> Option<KeyId> {
-        if !self.in_order {
-            self.queue.make_contiguous().sort_unstable();
-            self.in_order = true;
-        }
-        loop {
-            let (place, key_id) = self.queue.pop_front()?;
-            if self.places.get(&key_id) == Some(&place) {
-                self.places.remove(&key_id);
-                return Some(key_id);
-            }
-        }
+        let &(oldest, ()) = self.oldest.first()?;
+        self.oldest.remove(&oldest);
+        self.places.remove(&oldest.1);
+        Some(oldest.1)
     }
 }
 
@@ -55,7 +49,7 @@ impl Remembered {
     }
 
     pub(in crate::client) fn contains(&self, (peer, key_id): &Id) -> bool {
-        self.of_peer.get(peer).is_some_and(|ids| ids.places.contains_key(key_id))
+        self.of_peer.get(peer).is_some_and(|ids| ids.places.get(key_id).is_some())
     }
 
     /// Adds an id behind all others. Gives its place.
@@ -68,8 +62,7 @@ impl Remembered {
     /// Adds an id in the place that it had before.
     pub(super) fn restore(&mut self, (peer, key_id): Id, place: u64) {
         self.next = self.next.max(place.saturating_add(1));
-        let ids = self.of_peer.entry(peer).or_default();
-        if ids.insert(key_id, place) {
+        if self.of_peer.get_or_default(peer).is_some_and(|ids| ids.insert(key_id, place)) {
             self.len = self.len.saturating_add(1);
         }
     }
@@ -81,7 +74,7 @@ impl Remembered {
         }
         let (&peer, ids) = self.of_peer.iter_mut().max_by_key(|(_, ids)| ids.places.len())?;
         let key_id = ids.pop_oldest()?;
-        if ids.places.is_empty() {
+        if ids.places.len() == 0 {
             self.of_peer.remove(&peer);
         }
         self.len = self.len.saturating_sub(1);

@@ -1,22 +1,22 @@
 //! The keys that come in, with what is asked about all of them at once: which is due first, and how many each initiator has.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use skex_core::machine::Instant;
 
 use super::{Id, Inbound, Stage};
 use crate::id::ClientTag;
+use crate::sorted::Sorted;
 
 /// Every question is answered in logarithmic time: deadlines and counts move with each change.
 #[derive(Default)]
 pub(in crate::client) struct InboundTable {
-    entries: BTreeMap<Id, Box<Inbound>>,
-    deadlines: BTreeSet<(Instant, Id)>,
+    entries: Sorted<Id, Box<Inbound>>,
+    deadlines: Sorted<(Instant, Id), ()>,
     /// The first of them: it is asked for with every message.
     first: Option<Instant>,
-    held: BTreeMap<ClientTag, Box<Held>>,
+    held: Sorted<ClientTag, Box<Held>>,
 }
 
 /// Keys of one initiator.
@@ -93,7 +93,7 @@ impl InboundTable {
     /// The first that is due at `now`.
     pub(super) fn due(&self, now: Instant) -> Option<Id> {
         self.first.filter(|at| *at <= now)?;
-        self.deadlines.first().map(|(_, id)| *id)
+        self.deadlines.first().map(|((_, id), ())| *id)
     }
 
     /// The deadline of a key is no longer the one, but the other.
@@ -102,9 +102,9 @@ impl InboundTable {
             self.deadlines.remove(&(from, *id));
         }
         if let Some(to) = to {
-            self.deadlines.insert((to, *id));
+            self.deadlines.insert((to, *id), ());
         }
-        self.first = self.deadlines.first().map(|(at, _)| *at);
+        self.first = self.deadlines.first().map(|((at, _), ())| *at);
     }
 
     /// Adds a key that is not there yet.
@@ -124,7 +124,9 @@ impl InboundTable {
     }
 
     fn add(&mut self, initiator: ClientTag, kind: Kind) {
-        self.held.entry(initiator).or_default().count(kind, |count| count.saturating_add(1));
+        if let Some(held) = self.held.get_or_default(initiator) {
+            held.count(kind, |count| count.saturating_add(1));
+        }
     }
 
     fn subtract(&mut self, initiator: ClientTag, kind: Kind) {
