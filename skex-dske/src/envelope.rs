@@ -14,6 +14,7 @@ use skex_wire::{EncodeError, Writer, limits::TAG_LEN};
 
 use crate::id::{ClientId, HubId};
 use crate::key::encoded;
+use crate::list::ToList as _;
 use crate::state::RestoreError;
 use crate::unsealed::Unsealed;
 
@@ -234,9 +235,9 @@ impl EnvelopeKeys {
         let written = request.encode_untagged(&mut Writer::new(&mut untagged));
         debug_assert!(written.is_ok());
         let keys: Vec<MacKey> =
-            self.candidates().map(|which| self.mac(which, Label::DSKE_HELLO_REQUEST)).collect();
+            self.candidates().map(|which| self.mac(which, Label::DSKE_HELLO_REQUEST)).list();
         let of_message = |tag: &'a [u8; TAG_LEN]| keys.iter().map(move |key| key.tag(&[tag, &untagged]));
-        unopened.into_iter().flat_map(of_message).collect()
+        unopened.into_iter().flat_map(of_message).list()
     }
 
     /// A message of `len` octets with its tag over `bound` and everything before the tag.

@@ -16,6 +16,7 @@ mod id;
 mod journal;
 mod key;
 mod link;
+mod list;
 mod onetime;
 mod outbox;
 mod provision;

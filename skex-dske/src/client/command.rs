@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Origin, Origins, encoded};
 use crate::link::SentCommand;
+use crate::list::ToList as _;
 use crate::psrd::{AllocateError, Pad};
 use crate::suite::KeySuite;
 
@@ -126,9 +127,9 @@ impl<P: Pad> Client<P> {
         let acceptable =
             |suite: &KeySuite| suite.is_available() && weakest(suite) == policy.minimum_assurance;
         let suites = KeySuite::ALL.into_iter().filter(acceptable).map(|suite| suite.id().value());
-        let mut suites: Vec<u8> = suites.collect();
+        let mut suites: Vec<u8> = suites.list();
         suites.sort_unstable();
-        let mut coordinates: Vec<u8> = self.links.iter().map(|hub| hub.coordinate.get()).collect();
+        let mut coordinates: Vec<u8> = self.links.iter().map(|hub| hub.coordinate.get()).list();
         coordinates.sort_unstable();
         let (threshold, lifetime) = (policy.minimum_threshold, policy.maximum_lifetime.max(1));
         let offer = Offer::new(threshold, information_theoretic, lifetime, &suites, &coordinates).ok();
@@ -220,7 +221,7 @@ impl<P: Pad> Client<P> {
         let now = self.clock.observe(now);
         let expires = now.saturating_add(self.limits.commands);
         let expires = ends.map_or(expires, |ends| ends.min(expires));
-        let asked = self.links.iter().map(|_| Asked::default()).collect();
+        let asked = self.links.iter().map(|_| Asked::default()).list();
         self.tasks.push(Task { what, expires, settle_at: None, asked });
         let pace = self.limits.pace();
         for hub in self.links.iter_mut() {
@@ -317,7 +318,7 @@ impl<P: Pad> Client<P> {
             What::Withdraw(key_id) => HubCommand::Withdraw(key_id),
             What::Authorise(peer, allowed) => HubCommand::Authorise { peer, allowed },
         };
-        let hubs = hubs.collect();
+        let hubs = hubs.list();
         self.tell(Barrier::OPEN, ClientEvent::CommandEnded { command, hubs });
     }
 

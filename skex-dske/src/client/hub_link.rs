@@ -17,6 +17,7 @@ use crate::backoff::{Backoff, Pace};
 use crate::envelope::{Initial, Session, Side};
 use crate::key::Origins;
 use crate::link::Link;
+use crate::list::ToList as _;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
 use crate::suite::Need;
@@ -190,7 +191,7 @@ impl<P: Pad> Connection<P> {
         let keys = &self.link.keys;
         // An open envelope is given up for none but one under the newer initial key.
         let (salt, candidates) = match (&self.state, &self.probe) {
-            (State::AwaitReply { salt, .. }, _) => (*salt, keys.candidates().collect()),
+            (State::AwaitReply { salt, .. }, _) => (*salt, keys.candidates().list()),
             (_, Some((salt, _))) => (*salt, vec![Initial::Next]),
             (_, None) => return Err(DiscardReason::Unexpected),
         };

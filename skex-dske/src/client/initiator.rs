@@ -23,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::id::ClientTag;
 use crate::key::{Agreement, Bitmap, Context, ContextHub, Origins, SecretBlock, bitmap, claimed};
 use crate::link::{Content, SentShare, Slot};
+use crate::list::ToList as _;
 use crate::onetime::{MessageVerificationKey, Tag};
 use crate::psrd::{AllocateError, ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, Splitter};
@@ -203,7 +204,7 @@ impl Sharing {
             }
         };
         let hubs = self.context.hubs().zip(&self.shares);
-        (0..=u8::MAX).zip(hubs).map(|(i, ((hub, _), share))| HubReport::new(hub, conduct(i, share))).collect()
+        (0..=u8::MAX).zip(hubs).map(|(i, ((hub, _), share))| HubReport::new(hub, conduct(i, share))).list()
     }
 }
 
@@ -546,12 +547,12 @@ impl<P: Pad> Client<P> {
         }
         {
             let coordinate = |share: &Outbound| Some(self.links.get(share.link)?.coordinate);
-            let coordinates: Vec<Coordinate> = shares.iter().filter_map(coordinate).collect();
+            let coordinates: Vec<Coordinate> = shares.iter().filter_map(coordinate).list();
             let (direct, following) = shares.split_at_mut_checked(direct)?;
             let pads = direct.iter().filter_map(|share| Some(share.share.as_ref()?.expose()));
-            let pads: Vec<&[u8]> = pads.collect();
+            let pads: Vec<&[u8]> = pads.list();
             let out = following.iter_mut().filter_map(|share| Some(share.share.as_mut()?.expose_mut()));
-            let mut out: Vec<&mut [u8]> = out.collect();
+            let mut out: Vec<&mut [u8]> = out.list();
             let splitter = Splitter::new(threshold, &coordinates).ok()?;
             splitter.split(block.octets().expose(), &pads, &mut out).ok()?;
         }

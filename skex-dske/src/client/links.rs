@@ -7,6 +7,7 @@ use skex_core::machine::{Instant, PeerHandle};
 
 use super::hub_link::Connection;
 use crate::id::ClientId;
+use crate::list::ToList as _;
 use crate::psrd::Pad;
 
 /// Read like a slice.
@@ -31,7 +32,7 @@ impl<P: Pad> Links<P> {
             handle: hub.handle,
             client: hub.link.keys.client(),
         });
-        Self { noted: noted.collect(), connections }
+        Self { noted: noted.list(), connections }
     }
 
     /// How the embedder calls the hub, and the hub this client.

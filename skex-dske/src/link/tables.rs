@@ -11,6 +11,7 @@ use crate::client::Table;
 use crate::envelope::Side;
 use crate::journal::Journal;
 use crate::key::Origin;
+use crate::list::ToList as _;
 use crate::psrd::{ELEMENT_LEN, Half, Incoming, Outgoing, Pad, PadError};
 use crate::state::{Name, RestoreError};
 
@@ -250,7 +251,7 @@ impl<P: Pad> Link<P> {
         let outgoing = self.outgoing.tables().filter(|table| table.awaits_erasure());
         let incoming = self.incoming.tables().filter(|table| table.awaits_erasure());
         let outgoing = outgoing.map(|table| (sending, table.number()));
-        outgoing.chain(incoming.map(|table| (receiving, table.number()))).collect()
+        outgoing.chain(incoming.map(|table| (receiving, table.number()))).list()
     }
 
     /// Whether the storage of a table fails from which this end sends.
@@ -336,7 +337,7 @@ impl<P: Pad> Link<P> {
         let (sending, receiving) = self.directions();
         let outgoing = self.outgoing.tables().map(|table| TableStatus::of(sending, table));
         let incoming = self.incoming.tables().map(|table| TableStatus::of(receiving, table));
-        let mut statuses: Vec<TableStatus> = outgoing.chain(incoming).collect();
+        let mut statuses: Vec<TableStatus> = outgoing.chain(incoming).list();
         statuses.sort_by_key(|status| (status.direction.value(), status.number));
         statuses
     }

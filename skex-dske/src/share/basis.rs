@@ -6,6 +6,8 @@ use super::block::weighted_sum;
 use super::field::{ORDER, log, power};
 use super::{Coordinate, ShareError};
 
+use crate::list::ToList as _;
+
 /// A set of distinct public points, zero (the secret's) among them or not, prepared for interpolation.
 pub(super) struct Basis {
     points: [u8; 255],
@@ -110,10 +112,11 @@ pub(super) fn equal_blocks<'a>(
     blocks: impl IntoIterator<Item = &'a [u8]>,
     length: usize,
 ) -> Result<Vec<&'a [u8]>, ShareError> {
-    blocks
-        .into_iter()
-        .map(|block| if block.len() == length { Ok(block) } else { Err(ShareError::UnequalLengths) })
-        .collect()
+    let blocks = blocks.into_iter().list();
+    if blocks.iter().any(|block| block.len() != length) {
+        return Err(ShareError::UnequalLengths);
+    }
+    Ok(blocks)
 }
 
 /// The places of `coordinates` as field elements.

@@ -28,6 +28,8 @@ use super::{Coordinate, ShareError, check_threshold};
 use subsets::SubsetSearch;
 use syndrome::Errors;
 
+use crate::list::ToList as _;
+
 pub use subsets::{combinations, work_limit_covers};
 
 /// A secret block that the caller's check accepted, and the hubs whose shares were wrong.
@@ -234,7 +236,7 @@ impl<'a> Word<'a> {
         {
             wrong = located;
         }
-        let culprits: Vec<_> = wrong.iter().filter_map(|&i| self.coordinates.get(i).copied()).collect();
+        let culprits: Vec<_> = wrong.iter().filter_map(|&i| self.coordinates.get(i).copied()).list();
         let proven = culprits.len().saturating_add(self.threshold.saturating_mul(2))
             <= self.blocks.len().saturating_add(2);
         let blame_is_certain = culprits.is_empty() || proven;
@@ -252,7 +254,7 @@ impl<'a> Subset<'a> {
     fn new(word: &Word<'a>, include: &dyn Fn(usize) -> bool) -> Result<Self, ShareError> {
         let members = || (0..word.blocks.len()).filter(|&i| include(i)).take(word.threshold);
         let basis = Basis::new(members().filter_map(|i| word.coordinates.get(i)).map(|x| x.get()))?;
-        let blocks: Vec<&[u8]> = members().filter_map(|i| word.blocks.get(i).copied()).collect();
+        let blocks: Vec<&[u8]> = members().filter_map(|i| word.blocks.get(i).copied()).list();
         if blocks.len() < word.threshold {
             return Err(ShareError::TooFewShares);
         }

@@ -9,6 +9,8 @@ use super::basis::{Basis, equal_blocks, places};
 use super::block::{bits, weighted_sum, weighted_sum_upon};
 use super::{Coordinate, ShareError, check_threshold};
 
+use crate::list::ToList as _;
+
 /// Makes shares for one set of hubs, again and again.
 ///
 /// The first `k - 1` hubs are **direct**: their shares are blocks that they know already, pad bytes in the
@@ -143,6 +145,6 @@ pub fn split<R: CryptoRng + ?Sized>(
     for share in &mut *drawn {
         rng.fill_bytes(share);
     }
-    let drawn: Vec<&[u8]> = drawn.iter().map(|share| &**share).collect();
+    let drawn: Vec<&[u8]> = drawn.iter().map(|share| &**share).list();
     splitter.split(secret, &drawn, following)
 }

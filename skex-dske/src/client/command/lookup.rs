@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::client::event::{ClientEvent, FoundPeer, LookupError, PeerOffer};
 use crate::id::{ClientTag, HubId};
 use crate::key::Origin;
+use crate::list::ToList as _;
 use crate::psrd::Pad;
 use crate::share::Coordinate;
 use crate::suite::KeySuite;
@@ -84,14 +85,14 @@ impl<P: Pad> Client<P> {
     fn judge_lookup(&self, task: &Task) -> Result<FoundPeer, LookupError> {
         let threshold = usize::from(self.policy.minimum_threshold);
         let hub_ids = |links: &[usize]| -> Vec<HubId> {
-            links.iter().filter_map(|&link| Some(self.links.get(link)?.link.keys.hub())).collect()
+            links.iter().filter_map(|&link| Some(self.links.get(link)?.link.keys.hub())).list()
         };
         let (votes, nobody) = task.votes();
         let said = votes.iter().map(|(tag, links)| (Some(*tag), links)).chain([(None, &nobody)]);
-        let believable: Vec<_> = said.filter(|(_, links)| links.len() >= threshold).collect();
+        let believable: Vec<_> = said.filter(|(_, links)| links.len() >= threshold).list();
         let &[(tag, agreed)] = believable.as_slice() else {
             // Two take as many hubs as the threshold that lie, or at which the name is unknown or squatted.
-            let camps: Vec<_> = believable.iter().map(|(_, links)| hub_ids(links)).collect();
+            let camps: Vec<_> = believable.iter().map(|(_, links)| hub_ids(links)).list();
             return Err(if camps.is_empty() {
                 LookupError::NoAgreement { answered: hub_ids(&links(task)) }
             } else {
@@ -99,7 +100,7 @@ impl<P: Pad> Client<P> {
             });
         };
         let contradicted: Vec<usize> =
-            task.said().map(|(link, _)| link).filter(|link| !agreed.contains(link)).collect();
+            task.said().map(|(link, _)| link).filter(|link| !agreed.contains(link)).list();
         let Some(tag) = tag else {
             return Err(LookupError::Unknown { contradicted: hub_ids(&contradicted) });
         };
@@ -135,8 +136,8 @@ impl<P: Pad> Client<P> {
                 Assurance::Computational
             },
             maximum_lifetime: offer.maximum_lifetime,
-            suites: offer.suites.iter().filter_map(|&id| KeySuite::from_id(DskeSuiteId::new(id))).collect(),
-            coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).collect(),
+            suites: offer.suites.iter().filter_map(|&id| KeySuite::from_id(DskeSuiteId::new(id))).list(),
+            coordinates: offer.coordinates.iter().filter_map(|&x| Coordinate::new(x)).list(),
             said_by,
         })
     }
@@ -152,7 +153,7 @@ fn count<S: Ord>(counted: &mut Vec<(S, Vec<usize>)>, said: S, link: usize) {
 }
 
 fn links(task: &Task) -> Vec<usize> {
-    task.said().map(|(link, _)| link).collect()
+    task.said().map(|(link, _)| link).list()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::client::outlet::Outlet;
 use crate::id::{ClientTag, HubId};
 use crate::key::{Bitmap, Context, Origin, SecretBlock, bitmap, claimed, origin_bitmap};
 use crate::link::AnswerKey;
+use crate::list::ToList as _;
 use crate::psrd::{ELEMENT_LEN, Pad};
 use crate::share::{Coordinate, decode};
 
@@ -139,7 +140,7 @@ impl<P: Pad> Client<P> {
     pub(super) fn search(&mut self, now: Instant, id: Id) {
         let Some(collecting) = self.collecting(&id) else { return };
         let first = |story| collecting.arrived.iter().position(|share| share.story == story);
-        let leads: Vec<usize> = (0..collecting.stories.len()).filter_map(first).collect();
+        let leads: Vec<usize> = (0..collecting.stories.len()).filter_map(first).list();
         let _ = leads.into_iter().any(|lead| self.try_group(now, id, lead, Effort::Thorough) == Tried::Found);
     }
 
@@ -180,7 +181,7 @@ impl<P: Pad> Client<P> {
         let encoded = context.encode().ok_or(Tried::InVain)?;
         let key_len = usize::try_from(context.key_len).map_err(|_| Tried::InVain)?;
         let shares: Vec<(Coordinate, &[u8])> =
-            group().map(|share| (share.coordinate, share.share.expose())).collect();
+            group().map(|share| (share.coordinate, share.share.expose())).list();
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &encoded) == *secret_tag;
         let all_came = shares.len() == usize::from(context.count());
         let effort = if all_came { Effort::Thorough } else { effort };
@@ -191,7 +192,7 @@ impl<P: Pad> Client<P> {
 
         // What is said to the initiator is fixed here: our tables' origins, and who seems to lie by now.
         let strangers = arrived.iter().filter(|share| !share.counts(lead.story, now));
-        let strangers: Vec<Coordinate> = strangers.map(|share| share.coordinate).collect();
+        let strangers: Vec<Coordinate> = strangers.map(|share| share.coordinate).list();
         let lies = |x: Coordinate| decoded.culprits().contains(&x) || strangers.contains(&x);
         let lying = bitmap(context.hubs().map(|(_, x)| lies(x)));
         let block = SecretBlock::from_shares(decoded.into_secret(), key_len).ok_or(Tried::InVain)?;
@@ -211,7 +212,7 @@ impl<P: Pad> Client<P> {
             origins,
             lying,
             confirm,
-            awaited: awaited.collect(),
+            awaited: awaited.list(),
             over: lead.expires,
             after: self.journal.after(),
             judgement: None,

@@ -9,6 +9,7 @@ use skex_core::machine::Instant;
 use super::Story;
 use crate::client::event::{Conduct, HubReport};
 use crate::key::SecretBlock;
+use crate::list::ToList as _;
 use crate::share::{Coordinate, Decoded, decode};
 
 /// Every share of the accepted key, to be judged together once the last of them had its time.
@@ -39,7 +40,7 @@ impl Judgement {
     /// How each hub behaved, from all shares together: the first of them may have looked right by another polynomial.
     pub(super) fn report(&self, limit: u64) -> (Vec<HubReport>, bool) {
         let shares: Vec<(Coordinate, &[u8])> =
-            self.shares.iter().map(|(x, share)| (*x, share.expose())).collect();
+            self.shares.iter().map(|(x, share)| (*x, share.expose())).list();
         let Story { context, secret_tag } = &self.story;
         let verify = |candidate: &[u8]| SecretBlock::tag_of(candidate, &self.encoded) == *secret_tag;
         let decoded =
@@ -56,7 +57,7 @@ impl Judgement {
             }
         };
         let hubs = context.hubs().map(|(hub, x)| HubReport::new(hub, conduct(x)));
-        let hubs: Vec<HubReport> = hubs.collect();
+        let hubs: Vec<HubReport> = hubs.list();
         let blames = hubs.iter().any(|report| report.conduct == Conduct::Lying);
         (hubs, blames && certain)
     }

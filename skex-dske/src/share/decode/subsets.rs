@@ -13,6 +13,8 @@ use super::super::block::weighted_sum;
 use super::super::field::{ORDER, log, power};
 use super::Word;
 
+use crate::list::ToList as _;
+
 /// The number of ways to choose `k` out of `n`; [`u64::MAX`] where it is at least that.
 #[must_use]
 pub fn combinations(n: u8, k: u8) -> u64 {
@@ -68,12 +70,12 @@ impl<'a> SubsetSearch<'a> {
         let mut search = Self {
             word,
             door: RevolvingDoor::new(word.blocks.len(), word.threshold),
-            factors: coordinates().flat_map(|i| coordinates().map(move |j| factor(i, j))).collect(),
-            members: (0..word.threshold).collect(),
+            factors: coordinates().flat_map(|i| coordinates().map(move |j| factor(i, j))).list(),
+            members: (0..word.threshold).list(),
             logarithms: Vec::new(),
             multiples: Multiples::new(word),
         };
-        search.logarithms = search.members.iter().map(|&member| search.weight_of(member)).collect();
+        search.logarithms = search.members.iter().map(|&member| search.weight_of(member)).list();
         search
     }
 
@@ -96,9 +98,9 @@ impl<'a> SubsetSearch<'a> {
                 multiples.add(*member, weight, candidate);
             });
         } else {
-            let weights: Vec<u8> = weights.collect();
+            let weights: Vec<u8> = weights.list();
             let blocks: Vec<&[u8]> =
-                self.members.iter().filter_map(|&member| self.word.blocks.get(member).copied()).collect();
+                self.members.iter().filter_map(|&member| self.word.blocks.get(member).copied()).list();
             weighted_sum(&weights, &blocks, candidate);
         }
         Some(&self.members)
@@ -184,7 +186,7 @@ struct RevolvingDoor {
 )]
 impl RevolvingDoor {
     fn new(n: usize, t: usize) -> Self {
-        Self { members: (0..t).chain([n]).collect() }
+        Self { members: (0..t).chain([n]).list() }
     }
 
     /// Knuth's steps R3 to R5; his c_j is `members[j - 1]`, our `j` is his less one.

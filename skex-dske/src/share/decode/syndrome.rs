@@ -27,6 +27,8 @@ use super::super::block::weighted_sum;
 use super::super::field::{divide, multiply};
 use super::Word;
 
+use crate::list::ToList as _;
+
 /// Where the shares of a word are wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Errors {
@@ -43,14 +45,13 @@ pub(super) enum Errors {
 /// With `f(x) = Y_0 + x g(x)` a known `Y_0` leaves a word `(Y_i - Y_0) / x_i` of a code whose dimension is
 /// less by one, and gives one syndrome more: `S_-1`.
 pub(super) fn locate(word: &Word<'_>, secret: Option<&[u8]>) -> Result<Errors, ShareError> {
-    let places: Vec<u8> = places(&word.coordinates).collect();
+    let places: Vec<u8> = places(&word.coordinates).list();
     let syndromes = syndromes(word, &places, secret)?;
     let radius = syndromes.len() / 2;
 
     let mut wrong = Vec::new();
     while let Some(column) = unexplained_column(&syndromes, &places, &wrong, word.length) {
-        let sequence: Vec<u8> =
-            syndromes.iter().filter_map(|syndrome| syndrome.get(column).copied()).collect();
+        let sequence: Vec<u8> = syndromes.iter().filter_map(|syndrome| syndrome.get(column).copied()).list();
         let Some(found) = locate_in_column(&sequence, &places, radius) else { return Ok(Errors::TooMany) };
         wrong.extend(found);
         wrong.sort_unstable();
@@ -68,10 +69,10 @@ fn syndromes(word: &Word<'_>, places: &[u8], secret: Option<&[u8]>) -> Result<Ve
     Basis::new(places.iter().copied())?.column_multipliers(&mut weights);
     let mut syndromes = Vec::with_capacity(word.surplus().saturating_add(1));
     if let Some(secret) = secret {
-        let mut weights: Vec<u8> = weights.iter().zip(places).map(|(u, x)| divide(*u, *x)).collect();
+        let mut weights: Vec<u8> = weights.iter().zip(places).map(|(u, x)| divide(*u, *x)).list();
         // Taking the secret from every share is taking it once with the sum of their weights.
         weights.push(weights.iter().fold(0, |sum, weight| sum ^ weight));
-        let blocks: Vec<&[u8]> = word.blocks.iter().copied().chain([secret]).collect();
+        let blocks: Vec<&[u8]> = word.blocks.iter().copied().chain([secret]).list();
         let mut syndrome = vec![0; word.length];
         weighted_sum(&weights, &blocks, &mut syndrome);
         syndromes.push(syndrome);
@@ -100,7 +101,7 @@ fn unexplained_column(syndromes: &[Vec<u8>], places: &[u8], wrong: &[usize], len
     let mut rest = vec![0; length];
     let mut first = None::<usize>;
     for window in syndromes.windows(locator.len()) {
-        let window: Vec<&[u8]> = window.iter().map(Vec::as_slice).collect();
+        let window: Vec<&[u8]> = window.iter().map(Vec::as_slice).list();
         weighted_sum(&locator, &window, &mut rest);
         let found = rest.iter().position(|&byte| byte != 0);
         first = match (first, found) {
@@ -133,7 +134,7 @@ fn locate_in_column(sequence: &[u8], places: &[u8], radius: usize) -> Option<Vec
         let z = divide(1, x);
         locator.iter().rev().fold(0, |value, coefficient| multiply(value, z) ^ coefficient) == 0
     };
-    let roots: Vec<usize> = places.iter().enumerate().filter(|(_, x)| is_root(**x)).map(|(i, _)| i).collect();
+    let roots: Vec<usize> = places.iter().enumerate().filter(|(_, x)| is_root(**x)).map(|(i, _)| i).list();
     // As many distinct roots as the recurrence is long: only then is the sequence a sum over these places.
     (roots.len() == errors).then_some(roots)
 }
