@@ -245,11 +245,17 @@ pub(crate) fn append(
     len: usize,
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), skex_wire::EncodeError>,
 ) -> Option<()> {
-    let start = octets.len();
-    octets.resize(start.saturating_add(len), 0);
-    let mut out = Writer::new(octets.get_mut(start..)?);
+    let mut out = Writer::new(room_behind(octets, len)?);
     write(&mut out).ok()?;
     (out.remaining() == 0).then_some(())
+}
+
+/// Not inlined: it is the same for all that is written.
+#[inline(never)]
+fn room_behind(octets: &mut Vec<u8>, len: usize) -> Option<&mut [u8]> {
+    let start = octets.len();
+    octets.resize(start.saturating_add(len), 0);
+    octets.get_mut(start..)
 }
 
 const TAG_KEY_LEN: usize = 48;

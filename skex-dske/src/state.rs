@@ -137,8 +137,8 @@ struct Values {
 const PIECES: (usize, usize) = (256, 1024);
 
 impl Values {
-    /// A value of `len` octets, as `write` puts it in its place.
-    fn add(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> Option<Place> {
+    /// Room for a value of `len` octets.
+    fn add(&mut self, len: usize) -> Option<(Place, &mut [u8])> {
         let last = self.pieces.last().map_or(0, SecretVec::len);
         if self.pieces.is_empty() || last.saturating_sub(self.taken) < len {
             let usual = last.saturating_mul(2).clamp(PIECES.0, PIECES.1);
@@ -146,11 +146,11 @@ impl Values {
             self.taken = 0;
         }
         let (start, end) = (self.taken, self.taken.saturating_add(len));
-        write(self.pieces.last_mut()?.expose_mut().get_mut(start..end)?);
         self.taken = end;
         self.octets = self.octets.saturating_add(len);
-        let [piece, start, len] = [self.pieces.len().saturating_sub(1), start, len].map(u32::try_from);
-        Some(Place { piece: piece.ok()?, start: start.ok()?, len: len.ok()? })
+        let [piece, from, len] = [self.pieces.len().saturating_sub(1), start, len].map(u32::try_from);
+        let place = Place { piece: piece.ok()?, start: from.ok()?, len: len.ok()? };
+        Some((place, self.pieces.last_mut()?.expose_mut().get_mut(start..end)?))
     }
 
     /// Wipes all; the first piece is kept.
@@ -201,14 +201,13 @@ impl Changes {
         len: usize,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) {
-        let value = self.values.add(len, |octets| {
+        let value = self.values.add(len);
+        debug_assert!(value.is_some());
+        if let Some((place, octets)) = value {
             let mut out = Writer::new(octets);
             let written = write(&mut out);
             debug_assert!(written.is_ok() && out.remaining() == 0);
-        });
-        debug_assert!(value.is_some());
-        if value.is_some() {
-            self.push(Change { name, value });
+            self.push(Change { name, value: Some(place) });
         }
     }
 
@@ -283,8 +282,11 @@ impl Changes {
         let all = core::mem::take(&mut self.values);
         for change in &mut self.changes {
             let value = change.value.and_then(|place| all.get(place));
-            change.value =
-                value.and_then(|value| self.values.add(value.len(), |octets| octets.copy_from_slice(value)));
+            change.value = value.and_then(|value| {
+                let (place, octets) = self.values.add(value.len())?;
+                octets.copy_from_slice(value);
+                Some(place)
+            });
         }
     }
 
