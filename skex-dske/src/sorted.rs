@@ -55,6 +55,7 @@ impl<K: Ord, V> Sorted<K, V> {
         }
     }
 
+    #[inline(never)]
     fn insert_at(&mut self, (list, place): Place, entry: (K, V)) {
         self.len = self.len.saturating_add(1);
         let Some(entries) = self.lists.get_mut(list) else { return self.lists.push(alloc::vec![entry]) };

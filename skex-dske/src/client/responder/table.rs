@@ -142,16 +142,20 @@ impl InboundTable {
     /// Changes a key. The one way to do so: what is known of all of them follows.
     pub(super) fn change<R>(&mut self, id: &Id, change: impl FnOnce(&mut Inbound) -> R) -> Option<R> {
         let inbound = self.entries.get_mut(id)?;
-        let (deadline, kind) = (inbound.deadline(), Kind::of(inbound));
+        let before = (inbound.deadline(), Kind::of(inbound));
         let result = change(inbound);
-        let (new_deadline, new_kind) = (inbound.deadline(), Kind::of(inbound));
-        if new_deadline != deadline {
-            self.move_deadline(id, Some(deadline), Some(new_deadline));
-        }
-        if new_kind != kind {
-            self.subtract(id.0, kind);
-            self.add(id.0, new_kind);
-        }
+        let after = (inbound.deadline(), Kind::of(inbound));
+        self.follow(id, before, after);
         Some(result)
+    }
+
+    fn follow(&mut self, id: &Id, before: (Instant, Kind), after: (Instant, Kind)) {
+        if after.0 != before.0 {
+            self.move_deadline(id, Some(before.0), Some(after.0));
+        }
+        if after.1 != before.1 {
+            self.subtract(id.0, before.1);
+            self.add(id.0, after.1);
+        }
     }
 }
