@@ -162,8 +162,9 @@ impl<P: Pad> Client<P> {
             let keys = EnvelopeKeys::new(suite, own, hub.client, hub.hub);
             let keys = keys.with_stored(initial.as_ref())?;
             let mut tables = vec![(Direction::UPLINK, hub.uplink), (Direction::DOWNLINK, hub.downlink)];
-            let others = further.extract_if(.., |(id, ..)| *id == hub.hub);
-            tables.extend(others.map(|(_, direction, table)| (direction, table)));
+            for (_, direction, table) in further.extract_if(.., |(id, ..)| *id == hub.hub) {
+                tables.push((direction, table));
+            }
             let (mut link, _) = Link::new(Side::Client, keys).with_tables(marks.as_ref(), tables)?;
             link.refilled_before |= refilled_before;
             let mut connection = Connection::new(link, hub.handle, hub.coordinate, now, limits.pace(), rng);
@@ -212,10 +213,9 @@ impl<P: Pad> Client<P> {
         }
         // A crash came before they were erased, or they have grown since.
         for (link, hub) in client.links.iter().enumerate() {
-            let tables = hub.link.retiring().into_iter();
-            client
-                .retiring
-                .extend(tables.map(|(direction, number)| (Barrier::OPEN, link, direction, number)));
+            for (direction, number) in hub.link.retiring() {
+                client.retiring.push_back((Barrier::OPEN, link, direction, number));
+            }
         }
         client.say_hello(now);
         Ok(client)

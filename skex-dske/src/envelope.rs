@@ -236,8 +236,13 @@ impl EnvelopeKeys {
         debug_assert!(written.is_ok());
         let keys: Vec<MacKey> =
             self.candidates().map(|which| self.mac(which, Label::DSKE_HELLO_REQUEST)).list();
-        let of_message = |tag: &'a [u8; TAG_LEN]| keys.iter().map(move |key| key.tag(&[tag, &untagged]));
-        unopened.into_iter().flat_map(of_message).list()
+        let mut tags = Vec::new();
+        for tag in unopened {
+            for key in &keys {
+                tags.push(key.tag(&[tag, &untagged]));
+            }
+        }
+        tags
     }
 
     /// A message of `len` octets with its tag over `bound` and everything before the tag.

@@ -61,7 +61,7 @@ impl Unsealed {
         }
         // Grown once, to all that it may become.
         self.octets.reserve_exact(longest.min(MAX_SEVERAL_LEN).saturating_sub(before));
-        self.octets.extend(others.to_be_bytes());
+        self.octets.extend_from_slice(&others.to_be_bytes());
         let start = self.octets.len();
         let admitted = append(&mut self.octets, len, write).is_some()
             && self.octets.get(start..).is_some_and(Several::admits);
@@ -71,14 +71,18 @@ impl Unsealed {
         }
         if !is_several {
             let [high, low] = own.to_be_bytes();
-            self.octets.splice(header..header, [InnerType::SEVERAL.value(), high, low]);
+            let head = [InnerType::SEVERAL.value(), high, low];
+            self.octets.extend_from_slice(&head);
+            if let Some(inner) = self.octets.get_mut(header..) {
+                inner.rotate_right(head.len());
+            }
         }
         true
     }
 
     /// The octets, with room for a header before the messages and for a tag behind them.
     pub(crate) fn into_octets(mut self) -> Vec<u8> {
-        self.octets.extend([0; TAG_LEN]);
+        self.octets.extend_from_slice(&[0; TAG_LEN]);
         core::mem::take(&mut self.octets)
     }
 }

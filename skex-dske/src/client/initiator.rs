@@ -497,11 +497,13 @@ impl<P: Pad> Client<P> {
         };
         let mut hubs = Vec::with_capacity(self.links.len());
         let of_key = self.links_of(request.wanted.hubs).filter_map(|link| self.links.get(link));
-        hubs.extend(of_key.map(|hub| ContextHub {
-            id: hub.link.keys.hub(),
-            coordinate: hub.coordinate,
-            origin: origin(hub),
-        }));
+        for hub in of_key {
+            hubs.push(ContextHub {
+                id: hub.link.keys.hub(),
+                coordinate: hub.coordinate,
+                origin: origin(hub),
+            });
+        }
         let context = Context::new(agreement, hubs);
         let encoded = context.encode()?;
         let block = SecretBlock::generate(usize::try_from(key_len).ok()?, rng);

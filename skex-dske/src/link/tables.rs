@@ -180,22 +180,21 @@ impl<P: Pad> Link<P> {
             let is_out_of_band = |table| marks.is_of(table) && table.1.origin == Origin::OutOfBand;
             !marks.is_dropped() && tables.iter().any(is_out_of_band)
         };
-        let (earlier, own): (Vec<&TableMarks>, Vec<&TableMarks>) =
-            marks.iter().filter(|marks| marks.refilled).partition(|marks| is_earlier(marks));
-        (self.refilled, self.refilled_before) = (!own.is_empty(), !earlier.is_empty());
-        let (dropped, marks): (Vec<TableMarks>, Vec<TableMarks>) =
-            marks.into_iter().partition(TableMarks::is_dropped);
-        let (present, absent): (Vec<TableMarks>, Vec<TableMarks>) =
-            marks.into_iter().partition(|marks| tables.iter().any(|table| marks.is_of(table)));
+        for marks in marks.iter().filter(|marks| marks.refilled) {
+            let before = is_earlier(marks);
+            self.refilled |= !before;
+            self.refilled_before |= before;
+        }
+        let is_of = |marks: &TableMarks, table: &Directed<P>| !marks.is_dropped() && marks.is_of(table);
         // What the configuration lacks was used up, or it is a table that somebody lost.
-        for gone in absent.into_iter().chain(dropped) {
+        for gone in marks.iter().filter(|marks| !tables.iter().any(|table| is_of(marks, table))) {
             let slot = self.gone.get_mut(usize::from(gone.direction.value()));
             let slot = slot.filter(|_| gone.is_used_up()).ok_or(RestoreError::Configuration)?;
             *slot = (*slot).max(Some(gone.number));
         }
         let mut waiting = Vec::new();
         for (position, table) in tables.into_iter().enumerate() {
-            let marks = present.iter().find(|marks| marks.is_of(&table));
+            let marks = marks.iter().find(|marks| is_of(marks, &table));
             let (direction, table) = table;
             let refill = position >= 2 && table.origin == Origin::Refill && self.side == Side::Hub;
             let added = match marks {
@@ -385,9 +384,14 @@ impl<P: Pad> Link<P> {
             let refilled = (self.refilled || before) && direction == receiving;
             Some(TableMarks { direction, refilled, number: number?, mark: 0, erased: 0, elements: 0 })
         });
-        let mut entries = outgoing.chain(incoming).chain(gone);
+        let entries = outgoing.chain(incoming).chain(gone);
         let len = entries.clone().count().saturating_mul(ENTRY_LEN);
-        journal.set_written(name, len, |out| entries.try_for_each(|entry| entry.encode(out)));
+        journal.set_written(name, len, |out| {
+            for entry in entries {
+                entry.encode(out)?;
+            }
+            Ok(())
+        });
     }
 }
 

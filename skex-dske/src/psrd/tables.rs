@@ -4,7 +4,6 @@
 //! next is begun, except where a long key does not fit the rest of one.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use super::block::Block;
 use super::health::Health;
@@ -168,13 +167,17 @@ impl<T: Half> Tables<T> {
         let last = self.0.last().map(T::number);
         let is_spent =
             |table: &T| table.is_used_up() && !table.awaits_erasure() && Some(table.number()) != last;
-        if !self.0.iter().any(is_spent) {
-            return None;
-        }
-        let tables = core::mem::take(&mut self.0).into_vec();
-        let (spent, kept): (Vec<_>, Vec<_>) = tables.into_iter().partition(is_spent);
-        self.0 = kept.into_boxed_slice();
-        spent.into_iter().map(|mut table| table.clear()).max()
+        let mut highest = None;
+        let mut tables = core::mem::take(&mut self.0).into_vec();
+        tables.retain_mut(|table| {
+            let goes = is_spent(table);
+            if goes {
+                highest = highest.max(Some(table.clear()));
+            }
+            !goes
+        });
+        self.0 = tables.into_boxed_slice();
+        highest
     }
 }
 
