@@ -12,7 +12,6 @@ mod outlet;
 mod refill;
 mod responder;
 
-use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -66,16 +65,16 @@ pub struct Client<P> {
     /// What is stored of links with hubs that the configuration leaves out: should they come back.
     left_out: Vec<(Name, SecretVec)>,
     /// Found by their names, the oldest first.
-    found: VecDeque<ClientTag>,
+    found: Vec<ClientTag>,
     requests: RequestTable,
     tasks: Vec<Task>,
     inbound: InboundTable,
     /// Keys whose lifetime is over.
     remembered: Remembered,
     taken_since_snapshot: usize,
-    refusals: VecDeque<(usize, Slot, Vec<u8>)>,
+    refusals: Vec<(usize, Slot, Vec<u8>)>,
     /// Tables that were taken out of service and are erased behind a checkpoint: by link. At most those that are there.
-    retiring: VecDeque<(u64, usize, Direction, u16)>,
+    retiring: Vec<(u64, usize, Direction, u16)>,
     /// When no key comes any more that was asked for before this start. A hub counts its lifetime from when it hears of it, and may hear of it when
     /// that is over for whoever asked.
     earlier_over: Instant,
@@ -180,14 +179,14 @@ impl<P: Pad> Client<P> {
             limits,
             links: Links::new(connections),
             left_out: Vec::new(),
-            found: VecDeque::new(),
+            found: Vec::new(),
             requests: RequestTable::default(),
             tasks: Vec::new(),
             inbound: InboundTable::default(),
             remembered: Remembered::default(),
             taken_since_snapshot: 0,
-            refusals: VecDeque::new(),
-            retiring: VecDeque::new(),
+            refusals: Vec::new(),
+            retiring: Vec::new(),
             earlier_over: now.saturating_add(LONGEST_LIFETIME.saturating_mul(2)),
             clock: Clock::new(now),
             journal,
@@ -214,7 +213,7 @@ impl<P: Pad> Client<P> {
         // A crash came before they were erased, or they have grown since.
         for (link, hub) in client.links.iter().enumerate() {
             for (direction, number) in hub.link.retiring() {
-                client.retiring.push_back((Barrier::OPEN, link, direction, number));
+                client.retiring.push((Barrier::OPEN, link, direction, number));
             }
         }
         client.say_hello(now);
@@ -274,7 +273,7 @@ impl<P: Pad> Client<P> {
         connection.link.retire_table(direction, number)?;
         // What waits for the store is of the session that ends here, and leaves no more.
         connection.restart(now, pace, rng);
-        self.retiring.push_back((self.journal.after(), link, direction, number));
+        self.retiring.push((self.journal.after(), link, direction, number));
         self.store_marks(link);
         self.say_hello(now);
         Ok(())
@@ -657,11 +656,11 @@ impl<P: Pad> Client<P> {
 
     /// Erases a table that was taken out of service, once that is durable.
     fn erase_retired(&mut self) -> Option<ClientEvent> {
-        let &(after, link, direction, number) = self.retiring.front()?;
+        let &(after, link, direction, number) = self.retiring.first()?;
         if !self.journal.is_durable(after) {
             return None;
         }
-        self.retiring.pop_front();
+        self.retiring.remove(0);
         let hub = self.links.get_mut(link)?;
         let erased = hub.link.erase_retired(direction, number);
         let hub = hub.link.keys.hub();

@@ -1,7 +1,6 @@
 //! A client's side of one link: from the first hello to an open envelope.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -33,7 +32,7 @@ pub(super) struct Connection<P> {
     /// While an envelope rests on the older of two initial keys: a hello under the newer, with this salt, said now and then.
     pub(super) probe: Option<([u8; 16], Backoff)>,
     /// The AEAD tags of the last messages that were sealed under this envelope.
-    last_tags: VecDeque<[u8; 16]>,
+    last_tags: Vec<[u8; 16]>,
     /// The tags that a HELLO_REQUEST for one of these messages can have: made when the first comes, and again after another message. Each that comes
     /// were else 64 MACs, and whoever can send one knows no key.
     pleas: Vec<[u8; 16]>,
@@ -86,7 +85,7 @@ impl<P: Pad> Connection<P> {
             coordinate,
             state: State::AwaitReply { salt, retry, older: false },
             probe: None,
-            last_tags: VecDeque::new(),
+            last_tags: Vec::new(),
             pleas: Vec::new(),
             lease_retry: None,
             fetching: Fetching::new(now, 0),
@@ -269,7 +268,7 @@ impl<P: Pad> Connection<P> {
     pub(super) fn seal(&mut self, session: u32, unsealed: Unsealed) -> Option<Vec<u8>> {
         let datagram = self.link.seal(session, unsealed)?;
         self.last_tags.truncate(LAST_TAGS - 1);
-        self.last_tags.push_front(*datagram.last_chunk()?);
+        self.last_tags.insert(0, *datagram.last_chunk()?);
         self.pleas.clear();
         Some(datagram)
     }

@@ -338,7 +338,7 @@ impl<P: Pad> Client<P> {
         if let Some(inner) = answer {
             self.send(link, &inner, Barrier::OPEN, TransmitClass::Reply);
             self.refusals.truncate(REFUSALS.saturating_sub(1));
-            self.refusals.push_front((link, slot, inner));
+            self.refusals.insert(0, (link, slot, inner));
         }
         self.discards.discard(DiscardReason::Policy)
     }

@@ -75,9 +75,9 @@ impl<P: Pad> Client<P> {
             && found.tag != self.tag
         {
             if self.found.len() >= FOUND {
-                self.found.pop_front();
+                self.found.remove(0);
             }
-            self.found.push_back(found.tag);
+            self.found.push(found.tag);
         }
         self.tell(Barrier::OPEN, ClientEvent::LookupEnded { name, result });
     }
