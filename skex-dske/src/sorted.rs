@@ -91,19 +91,31 @@ impl<K: Ord, V> Sorted<K, V> {
         self.lists.iter_mut().flatten().map(|(key, value)| (&*key, value))
     }
 
-    /// Those behind a key.
-    pub(crate) fn behind(&mut self, last: &K) -> impl Iterator<Item = (&K, &mut V)> {
-        let (Ok((list, _)) | Err((list, _))) = self.place(last);
-        let lists = self.lists.iter_mut().skip(list).flatten();
-        lists.map(|(key, value)| (&*key, value)).filter(move |(key, _)| *key > last)
+    /// What `find` makes of the first entry behind a key, or the first of all, of which it makes something.
+    pub(crate) fn find_behind<R>(
+        &mut self,
+        last: Option<&K>,
+        mut find: impl FnMut(&K, &mut V) -> Option<R>,
+    ) -> Option<R> {
+        let (Ok((first, _)) | Err((first, _))) = last.map_or(Ok((0, 0)), |last| self.place(last));
+        for list in self.lists.get_mut(first..).unwrap_or_default() {
+            for (key, value) in list {
+                if last.is_none_or(|last| &*key > last)
+                    && let Some(found) = find(key, value)
+                {
+                    return Some(found);
+                }
+            }
+        }
+        None
     }
 
     /// Where a key is, or would be.
     fn place(&self, key: &K) -> Result<Place, Place> {
-        let begins_before = |list: &Vec<(K, V)>| list.first().is_some_and(|(first, _)| first <= key);
+        let compared = |entry: &(K, V)| entry.0.cmp(key);
+        let begins_before = |list: &Vec<(K, V)>| list.first().is_some_and(|first| compared(first).is_le());
         let list = self.lists.partition_point(begins_before).saturating_sub(1);
-        let entries = self.lists.get(list).map(Vec::as_slice).unwrap_or_default();
-        let place = entries.binary_search_by(|(other, _)| other.cmp(key));
+        let place = self.lists.get(list).map(Vec::as_slice).unwrap_or_default().binary_search_by(compared);
         place.map(|place| (list, place)).map_err(|place| (list, place))
     }
 }
@@ -152,7 +164,9 @@ mod tests {
             prop_assert!(sorted.iter().map(|(key, value)| (key, value)).eq(&model));
             prop_assert!(sorted.iter_mut().eq(model.iter_mut()));
             for last in [0, 64, 150, 299] {
-                prop_assert!(sorted.behind(&last).eq(model.range_mut(last + 1..)));
+                let odd = |key: &u16, value: &mut usize| (*value % 2 == 1).then_some((*key, *value));
+                let mut all = model.range_mut(last + 1..);
+                prop_assert_eq!(sorted.find_behind(Some(&last), odd), all.find_map(|(key, value)| odd(key, value)));
             }
         }
     }

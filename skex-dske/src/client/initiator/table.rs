@@ -52,14 +52,10 @@ impl RequestTable {
 
     /// Takes the next one behind `last` that may have something to do: to be put back, or removed.
     pub(super) fn take_next(&mut self, last: Option<KeyId>, now: Instant) -> Option<(KeyId, Box<Request>)> {
-        let take = |(key_id, entry): (&KeyId, &mut Entry)| {
+        self.0.find_behind(last.as_ref(), |key_id, entry| {
             let is_due = entry.waits || entry.due <= now;
             Some((*key_id, entry.request.take_if(|_| is_due)?))
-        };
-        match last {
-            None => self.0.iter_mut().find_map(take),
-            Some(last) => self.0.behind(&last).find_map(take),
-        }
+        })
     }
 
     /// Takes one that a message has given something to do, which was not looked after since: to be put back, or removed.
