@@ -102,7 +102,7 @@ pub struct ClientLimits {
     /// Octets of the shares of one hub that wait for those of others, beside shares of up to 1 KiB, which are bounded by
     /// [`inbound`](Self::inbound). One of each initiator is always taken, of any length.
     pub incomplete_octets: usize,
-    /// Ids of keys whose lifetime is over, so that no hub can deliver one of them once more: 32 octets each.
+    /// Ids of keys whose lifetime is over, so that no hub can deliver one of them once more: some 60 octets each.
     pub remembered: usize,
     /// Subsets of shares that one key may cost (see `work_limit_covers`).
     pub work_limit: u64,
