@@ -33,7 +33,7 @@ BOUNDS = {
     "stack_key": 8448,
     "flash_parts": 5632,
     "flash_peer": 25600,
-    "flash_both": 128000,
+    "flash_both": 128512,
 }
 
 

@@ -39,7 +39,7 @@ impl Tag {
 
 impl PartialEq for Tag {
     fn eq(&self, other: &Self) -> bool {
-        u128::from_ne_bytes(self.0).ct_eq(&u128::from_ne_bytes(other.0)).into()
+        self.0.ct_eq(&other.0).into()
     }
 }
 

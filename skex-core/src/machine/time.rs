@@ -26,7 +26,6 @@ impl Instant {
 
     /// The point `duration` later, rounded down to milliseconds; the last representable one instead of overflow.
     #[must_use]
-    #[inline(never)]
     pub const fn saturating_add(self, duration: Duration) -> Self {
         let whole = duration.as_secs().saturating_mul(1000);
         self.saturating_add_millis(whole.saturating_add(duration.subsec_millis() as u64))
