@@ -134,9 +134,9 @@ impl<K: Ord + Copy, V> Sorted<K, V> {
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use alloc::collections::BTreeMap;
+    use core::ops::Bound;
 
     use proptest::prelude::*;
 
@@ -165,7 +165,7 @@ mod tests {
             prop_assert!(sorted.iter_mut().eq(model.iter_mut()));
             for last in [0, 64, 150, 299] {
                 let odd = |key: &u16, value: &mut usize| (*value % 2 == 1).then_some((*key, *value));
-                let mut all = model.range_mut(last + 1..);
+                let mut all = model.range_mut((Bound::Excluded(last), Bound::Unbounded));
                 prop_assert_eq!(sorted.find_behind(Some(&last), odd), all.find_map(|(key, value)| odd(key, value)));
             }
         }

@@ -9,13 +9,11 @@ use super::{Id, Inbound, Stage};
 use crate::id::ClientTag;
 use crate::sorted::Sorted;
 
-/// Every question is answered in logarithmic time: deadlines and counts move with each change.
+/// No question looks at all keys: deadlines and counts move with each change.
 #[derive(Default)]
 pub(in crate::client) struct InboundTable {
     entries: Sorted<Id, Box<Inbound>>,
     deadlines: Sorted<(Instant, Id), ()>,
-    /// The first of them: it is asked for with every message.
-    first: Option<Instant>,
     held: Sorted<ClientTag, Box<Held>>,
 }
 
@@ -87,13 +85,13 @@ impl InboundTable {
 
     /// When the first of them is due.
     pub(in crate::client) fn deadline(&self) -> Option<Instant> {
-        self.first
+        self.deadlines.first().map(|((at, _), ())| *at)
     }
 
     /// The first that is due at `now`.
     pub(super) fn due(&self, now: Instant) -> Option<Id> {
-        self.first.filter(|at| *at <= now)?;
-        self.deadlines.first().map(|((_, id), ())| *id)
+        let ((at, id), ()) = self.deadlines.first()?;
+        (*at <= now).then_some(*id)
     }
 
     /// The deadline of a key is no longer the one, but the other.
@@ -104,7 +102,6 @@ impl InboundTable {
         if let Some(to) = to {
             self.deadlines.insert((to, *id), ());
         }
-        self.first = self.deadlines.first().map(|((at, _), ())| *at);
     }
 
     /// Adds a key that is not there yet.
