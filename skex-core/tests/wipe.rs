@@ -93,7 +93,11 @@ fn the_primitives_behind_the_suites_leave_nothing() {
         assert_state_wiped(|key| sha3::Sha3_256::new().chain_update(key));
     }
     #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
-    assert_state_wiped(|key| aes_gcm::Aes256Gcm::new(key.into()));
+    {
+        use aes_gcm::{AesGcm, aes::Aes256Enc};
+
+        assert_state_wiped(|key| AesGcm::<Aes256Enc, aead::consts::U12>::new(key.into()));
+    }
     #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
     assert_state_wiped(|key| chacha20poly1305::ChaCha20Poly1305::new(key.into()));
 }

@@ -9,12 +9,16 @@
 ))]
 use ::aead::{AeadInOut, Key, KeyInit, array::Array, consts};
 #[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
-use aes_gcm::Aes256Gcm;
+use aes_gcm::{AesGcm, aes::Aes256Enc};
 #[cfg(any(feature = "sha256-chacha20poly1305", feature = "sha3-256-chacha20poly1305"))]
 use chacha20poly1305::ChaCha20Poly1305;
 
 use super::{AEAD_KEY_LEN, CryptoError, NONCE_LEN, TAG_LEN};
 use crate::SecretBytes;
+
+/// AES-256-GCM, without the round keys of decryption: GCM only ever encrypts blocks, and a key is expanded for each message.
+#[cfg(any(feature = "sha256-aes256gcm", feature = "sha3-256-aes256gcm", feature = "sha512-aes256gcm"))]
+type Aes256Gcm = AesGcm<Aes256Enc, consts::U12>;
 
 /// Which AEAD. Empty, and so is [`Suite`](super::Suite), where no suite is compiled in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
