@@ -15,6 +15,11 @@ fn main() {
     };
     let mut subject: Subject = ours::by_name(&name).unwrap_or_else(|| panic!("no subject {name}"));
     let work = subject.work();
-    work.ready();
-    work.go(count.parse().unwrap());
+    let mut left: u64 = count.parse().unwrap();
+    while left > 0 {
+        let batch = left.min(work.limit());
+        work.ready();
+        work.go(batch);
+        left = left.saturating_sub(batch);
+    }
 }
