@@ -84,16 +84,17 @@ impl<T, const N: usize> Default for Outbox<T, N> {
 
 /// The outbox of a machine with an allocator: bounded, and constant time however much waits.
 ///
-/// What waits for nothing leaves first, in its order; then what waited for a checkpoint, in the order in which it came.
+/// What is in it leaves as from an [`Outbox`]: in the order in which it came, except that what waits for nothing overtakes what still
+/// waits.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Queue<T> {
-    open: alloc::collections::VecDeque<T>,
-    // Their numbers never fall from front to back, because a barrier's never do.
-    gated: alloc::collections::VecDeque<(u64, T)>,
+    open: Lane<T>,
+    // Their checkpoints never fall from front to back, because a barrier's never do: what may leave is in front.
+    gated: Lane<T>,
     bound: usize,
-    // The numbers of the places of the first of each.
-    first: (u64, u64),
+    /// How many have come.
+    arrivals: u64,
 }
 
 /// Where something waits in a [`Queue`].
@@ -109,21 +110,19 @@ impl<T> Queue<T> {
     /// An empty one for at most `bound` things. Nothing is allocated yet.
     #[must_use]
     pub const fn new(bound: usize) -> Self {
-        let open = alloc::collections::VecDeque::new();
-        let gated = alloc::collections::VecDeque::new();
-        Self { open, gated, bound, first: (0, 0) }
+        Self { open: Lane::new(), gated: Lane::new(), bound, arrivals: 0 }
     }
 
     /// How many more it takes.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.bound.saturating_sub(self.open.len()).saturating_sub(self.gated.len())
+        self.bound.saturating_sub(self.open.waiting.len()).saturating_sub(self.gated.waiting.len())
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.gated.is_empty()
+        self.open.waiting.is_empty() && self.gated.waiting.is_empty()
     }
 
     /// Adds `item`, which may leave once checkpoint `after` is durable ([`Barrier::after`], [`Barrier::OPEN`]). Gives where it
@@ -136,49 +135,82 @@ impl<T> Queue<T> {
         if self.free() == 0 {
             return Err(OutboxFull);
         }
-        let (first, before) = if after == Barrier::OPEN {
-            self.open.push_back(item);
-            (self.first.0, self.open.len())
-        } else {
-            self.gated.push_back((after, item));
-            (self.first.1, self.gated.len())
-        };
-        let number = first.wrapping_add(before as u64).wrapping_sub(1);
+        let arrival = self.arrivals.wrapping_add(1);
+        self.arrivals = arrival;
+        let number = self.lane(after).push(Waiting { after, arrival, item });
         Ok(Place { after, number })
     }
 
     /// What waits at a place for checkpoint `after`. `None` if it waits there for another, has left, or anything was discarded since
     /// it came.
     pub fn waiting_mut(&mut self, place: Place, after: u64) -> Option<&mut T> {
-        let index = |first: u64| usize::try_from(place.number.wrapping_sub(first)).ok();
-        if place.after != after {
-            None
-        } else if after == Barrier::OPEN {
-            self.open.get_mut(index(self.first.0)?)
-        } else {
-            self.gated.get_mut(index(self.first.1)?).map(|(_, item)| item)
-        }
+        if place.after == after { self.lane(after).get_mut(place.number) } else { None }
     }
 
     /// The first that may leave.
     pub fn pop(&mut self, barrier: &Barrier) -> Option<T> {
-        if let Some(item) = self.open.pop_front() {
-            self.first.0 = self.first.0.wrapping_add(1);
-            return Some(item);
-        }
-        if self.gated.front().is_some_and(|(after, _)| barrier.has_reached(*after)) {
-            self.first.1 = self.first.1.wrapping_add(1);
-            return self.gated.pop_front().map(|(_, item)| item);
-        }
-        None
+        let released = self.gated.waiting.front().filter(|first| barrier.has_reached(first.after));
+        let open = self.open.waiting.front();
+        let gated_is_first =
+            released.is_some_and(|released| open.is_none_or(|open| released.arrival < open.arrival));
+        if gated_is_first { self.gated.pop() } else { self.open.pop() }
     }
 
     /// Drops everything that waits and `unwanted` says so of.
     pub fn discard(&mut self, mut unwanted: impl FnMut(&T) -> bool) {
+        self.open.discard(&mut unwanted);
+        self.gated.discard(&mut unwanted);
+    }
+
+    const fn lane(&mut self, after: u64) -> &mut Lane<T> {
+        if after == Barrier::OPEN { &mut self.open } else { &mut self.gated }
+    }
+}
+
+/// What waits in one line: none overtakes another.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+struct Lane<T> {
+    waiting: alloc::collections::VecDeque<Waiting<T>>,
+    /// The number of the place of the first.
+    first: u64,
+}
+
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+struct Waiting<T> {
+    after: u64,
+    arrival: u64,
+    item: T,
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Lane<T> {
+    const fn new() -> Self {
+        Self { waiting: alloc::collections::VecDeque::new(), first: 0 }
+    }
+
+    /// Gives the number of its place.
+    fn push(&mut self, entry: Waiting<T>) -> u64 {
+        let number = self.first.wrapping_add(self.waiting.len() as u64);
+        self.waiting.push_back(entry);
+        number
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let index = usize::try_from(number.wrapping_sub(self.first)).ok()?;
+        self.waiting.get_mut(index).map(|entry| &mut entry.item)
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let entry = self.waiting.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        Some(entry.item)
+    }
+
+    fn discard(&mut self, unwanted: &mut impl FnMut(&T) -> bool) {
         // What is left has other places now, beyond those that were given.
-        self.first.0 = self.first.0.wrapping_add(self.open.len() as u64);
-        self.first.1 = self.first.1.wrapping_add(self.gated.len() as u64);
-        self.open.retain(|item| !unwanted(item));
-        self.gated.retain(|(_, item)| !unwanted(item));
+        self.first = self.first.wrapping_add(self.waiting.len() as u64);
+        self.waiting.retain(|entry| !unwanted(&entry.item));
     }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use chacha20::rand_core::CryptoRng;
 use skex_core::SecretBytes;
-use skex_core::machine::{Machine as _, PathId};
+use skex_core::machine::{Machine as _, Output, PathId};
 use skex_dske::{ClientError, ClientEvent, ClientId, HubError, HubEvent, HubId, KeyRequest};
 use skex_sim::{Departed, Either, Link, NodeId, PowerLoss, Receipts, for_each_seed};
 
@@ -278,15 +278,6 @@ fn hellos_that_came_together_are_answered_in_their_order() {
     let before = cast.world.departures().len();
     cast.world.restart(client);
     cast.world.run_for(Duration::from_millis(700), 1_000_000);
-    // What left a machine since then, if it is of this type.
-    let left = |cast: &Cast, node: NodeId, from: usize, first: u8| -> Vec<Vec<u8>> {
-        let since = cast.world.departures().iter().skip(from).filter(|departure| departure.node == node);
-        let octets = since.filter_map(|departure| match &departure.what {
-            Departed::Sent { bytes, .. } if bytes[0] == first => Some(bytes.clone()),
-            _ => None,
-        });
-        octets.collect()
-    };
     // Those for the other hub are nothing to this one.
     let hellos = left(&cast, client, before, 0x11);
     let answers = |cast: &mut Cast, together: bool| {
@@ -307,4 +298,75 @@ fn hellos_that_came_together_are_answered_in_their_order() {
     let one_by_one = answers(&mut cast, false);
     assert!(one_by_one.len() >= 2 && one_by_one[0] != one_by_one[1]);
     assert_eq!(answers(&mut cast, true), one_by_one);
+}
+
+/// The next initial key becomes durable after a hello under it was taken, and before another hello is.
+#[test]
+fn a_hello_that_waits_for_its_key_is_answered_before_those_that_came_behind_it() {
+    for is_reversed in [false, true] {
+        let mut setup = Setup::new(2);
+        setup.shards = WHOLE;
+        let mut cast = cast(11, &setup);
+        cast.settle(5);
+        let (client, hub) = (cast.clients[0], cast.hubs[0]);
+        cast.world.net_mut().cut(client, hub);
+        cast.at_client(7);
+        cast.world.kill(client);
+        let before = cast.world.departures().len();
+        cast.world.restart(client);
+        cast.world.run_for(Duration::from_millis(700), 1_000_000);
+        let mut hellos = left(&cast, client, before, 0x11);
+        if is_reversed {
+            hellos.reverse();
+        }
+        let answers = |hub: &mut ShardedHub| {
+            let output = core::iter::from_fn(|| match hub.poll_output() {
+                Output::Wait(_) => None,
+                output => Some(output),
+            });
+            let sent = output.filter_map(|output| match output {
+                Output::Transmit(transmit) if transmit.payload[0] == 0x12 => Some(transmit.payload),
+                _ => None,
+            });
+            sent.collect::<Vec<_>>()
+        };
+        let (between, one_by_one) = cast
+            .world
+            .call_undrained(hub, |party, now, rng| {
+                let hub = party.right().unwrap();
+                hub.replace_initial_key(ClientId::new(0), SecretBytes::copied_from(&[7; 32])).unwrap();
+                let receipt = loop {
+                    match hub.poll_output() {
+                        Output::Persist(checkpoint) => break checkpoint.into_parts().1.assume_durable(),
+                        Output::Wait(_) => panic!("nothing to store"),
+                        _ => {}
+                    }
+                };
+                let (first, behind) = hellos.split_first().unwrap();
+                let _ = hub.handle_message(now, rng, PathId::new(9), first).unwrap();
+                hub.handle_persisted(receipt).unwrap();
+                for hello in behind {
+                    let _ = hub.handle_message(now, rng, PathId::new(9), hello).unwrap();
+                }
+                let between = answers(hub);
+                let one_by_one = hellos.iter().flat_map(|hello| {
+                    let _ = hub.handle_message(now, rng, PathId::new(9), hello).unwrap();
+                    answers(hub)
+                });
+                (between, one_by_one.collect::<Vec<_>>())
+            })
+            .unwrap();
+        assert!(one_by_one.len() >= 2 && one_by_one[0] != one_by_one[1]);
+        assert_eq!(between, one_by_one, "reversed: {is_reversed}");
+    }
+}
+
+/// What left a machine since then, if it is of this type.
+fn left(cast: &Cast, node: NodeId, from: usize, first: u8) -> Vec<Vec<u8>> {
+    let since = cast.world.departures().iter().skip(from).filter(|departure| departure.node == node);
+    let octets = since.filter_map(|departure| match &departure.what {
+        Departed::Sent { bytes, .. } if bytes[0] == first => Some(bytes.clone()),
+        _ => None,
+    });
+    octets.collect()
 }
