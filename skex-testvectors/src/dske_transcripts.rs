@@ -232,6 +232,15 @@ data! {
         /// Once there was one.
         confirmation: Option<Confirmation>,
     }
+    /// A message in a SEVERAL.
+    Contained {
+        /// Its name.
+        message: String,
+        /// The numbers that its sender chose.
+        choices: BTreeMap<String, u32>,
+        /// Its octets.
+        inner: Hex,
+    }
     /// A message that somebody recorded.
     Captured {
         /// The hub of the link.
@@ -290,12 +299,14 @@ pub enum Input {
 pub enum Output {
     /// It makes what has changed durable. Nothing after it leaves before that.
     Store {},
-    /// It sends a message. `choices` are the numbers that it chose, `body` what is neither a number nor computed.
+    /// It sends a message. `choices` are the numbers that it chose, `body` what is neither a number nor computed, `messages` what is in
+    /// a SEVERAL.
     Send {
         to: String,
         message: String,
         choices: BTreeMap<String, u32>,
         body: Option<Hex>,
+        messages: Option<Vec<Contained>>,
         inner: Option<Hex>,
         octets: Hex,
     },

@@ -43,6 +43,7 @@ fn played() -> ((&'static str, String), Vec<Value>) {
         &[
             ("Normal", "BASIC", "A usual exchange."),
             ("KeySuite", "BASIC", "A computational suite: two keys in one epoch."),
+            ("Several", "BASIC", "Messages about keys share datagrams."),
             ("Loss", "BASIC", "Messages are lost and sent again."),
             ("Restart", "BASIC", "An end loses its memory; what was under way goes on in other blocks."),
             ("SilentHub", "BASIC", "One hub is down."),

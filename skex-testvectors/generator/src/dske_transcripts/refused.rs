@@ -148,6 +148,7 @@ pub(super) fn all(group: &mut Group) {
     envelope(group);
     leases(group);
     shares(group);
+    several(group);
     answers(group);
     sealed(group);
     commands(group);
@@ -298,6 +299,29 @@ fn shares(group: &mut Group) {
         ("DELIVERY, tag", "its last bit", Authenticate, "ModifiedTag", Inside(last)),
         ("DELIVERY, share", "its first bit", Authenticate, "ModifiedMessage", Inside(|delivery| flipped(delivery, delivery.len() - 17, 0x80))),
         ("DELIVERY without a share", "under a right tag", Decode, "Length", Retagged(|delivery| [&delivery[..delivery.len() - 128], &delivery[delivery.len() - 16..]].concat())),
+    ]);
+}
+
+#[rustfmt::skip]
+fn several(group: &mut Group) {
+    let begin = |world: &mut World, _: &mut Case<'_>| {
+        for _ in 0..2 {
+            world.request(ALICE, wanted(2, KeySuite::OneTime));
+        }
+    };
+    let without_the_last = |several: &[u8]| {
+        let first = usize::from(u16::from_be_bytes([several[1], several[2]]));
+        several[..3 + first].to_vec()
+    };
+    let every_tag = |several: &[u8]| {
+        let first = usize::from(u16::from_be_bytes([several[1], several[2]]));
+        last(&flipped(several, 2 + first, 1))
+    };
+    Refused::new(group, &begin).at(HUB, Inner(14), &[
+        ("SEVERAL, an octet less", "the last one", Decode, "Length", Inside(|several| several[..several.len() - 1].to_vec())),
+        ("SEVERAL of one message", "without the second", Decode, "Length", Inside(without_the_last)),
+        ("SEVERAL in SEVERAL", "the type of its first message", Decode, "Type", Inside(|several| flipped(several, 3, 4 ^ 14))),
+        ("SEVERAL, every tag", "the last bit of each", Authenticate, "ModifiedTag", Inside(every_tag)),
     ]);
 }
 

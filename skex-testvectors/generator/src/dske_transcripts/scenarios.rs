@@ -70,6 +70,17 @@ pub(super) fn all(exchanges: &mut Exchanges<'_>) {
             make_key(world, wanted(2, suite));
         });
     }
+    for (suite, suffix) in [(KeySuite::OneTime, "one-time pads"), (KeySuite::Aes256Gcm, "AES-256-GCM")] {
+        let options = Options { hubs: 3, ..Options::default() };
+        let comment = "three keys, asked for before there are sessions: what is about them shares datagrams";
+        let name = format!("several messages in one, {suffix}");
+        exchanges.play(&name, comment, options, "Several", |world, _| {
+            for _ in 0..3 {
+                world.request(ALICE, wanted(2, suite));
+            }
+            world.until_given(6);
+        });
+    }
     let comment = "the first of every message is lost once, from hub-1 and to it";
     exchanges.play("losses", comment, Options::default(), "Loss", |world, _| {
         world.request(ALICE, wanted(2, KeySuite::OneTime));

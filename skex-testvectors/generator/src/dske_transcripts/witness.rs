@@ -21,6 +21,29 @@ pub(super) struct Opened {
     pub(super) inner: Option<Vec<u8>>,
 }
 
+impl Opened {
+    /// What the inner message is, or what is in it if it is a SEVERAL.
+    fn messages(&self) -> Vec<&[u8]> {
+        match self.inner.as_deref() {
+            None => Vec::new(),
+            Some([SEVERAL, framed @ ..]) => contained(framed),
+            Some(inner) => vec![inner],
+        }
+    }
+}
+
+/// The messages in a SEVERAL: each behind its length.
+fn contained(mut framed: &[u8]) -> Vec<&[u8]> {
+    let mut messages = Vec::new();
+    while let [high, low, rest @ ..] = framed {
+        let (message, behind) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        messages.push(message);
+        framed = behind;
+    }
+    assert!(framed.is_empty() && messages.len() > 1, "a SEVERAL of whole messages");
+    messages
+}
+
 struct Session {
     link: (usize, usize),
     salts: [Vec<u8>; 2],
@@ -44,6 +67,7 @@ pub(super) struct Witness<'a> {
     epochs: BTreeMap<Place, u8>,
     /// By place and number: a share message's key.
     about: BTreeMap<(Place, u8), usize>,
+    /// In the order in which they were asked for; made are only those of which something was drawn.
     keys: Vec<Key>,
     /// Purpose and other end of each draw.
     purposes: Vec<(&'static str, Option<usize>)>,
@@ -61,6 +85,12 @@ struct Key {
     confirmation: Option<Vec<u8>>,
 }
 
+impl Key {
+    fn is_made(&self) -> bool {
+        !self.drawn[0].is_empty()
+    }
+}
+
 fn number(octets: &[u8]) -> u32 {
     octets.iter().fold(0, |sum, octet| sum << 8 | u32::from(*octet))
 }
@@ -68,6 +98,7 @@ fn number(octets: &[u8]) -> u32 {
 const UPLOAD: u8 = 4;
 const UPLOAD_SEALED: u8 = 11;
 const DELIVERY_SEALED: u8 = 12;
+const SEVERAL: u8 = 14;
 
 /// Where the key id of a share message begins.
 fn key_id_at(kind: u8) -> usize {
@@ -84,7 +115,7 @@ impl<'a> Witness<'a> {
             blocks: BTreeMap::new(),
             epochs: BTreeMap::new(),
             about: BTreeMap::new(),
-            keys: Vec::new(),
+            keys: world.asked.iter().map(|_| Key::default()).collect(),
             purposes: vec![("", None); world.draws.len()],
         };
         for (step, flight) in &world.sent {
@@ -93,8 +124,8 @@ impl<'a> Witness<'a> {
         }
         witness.explain_draws();
         for opened in witness.opened.clone() {
-            if let Some(inner) = &opened.inner {
-                witness.explain(&opened, inner);
+            for message in opened.messages() {
+                witness.explain(&opened.flight, message);
             }
         }
         witness.check_keys();
@@ -318,6 +349,9 @@ impl<'a> Witness<'a> {
     // ---- what was drawn
 
     fn explain_draws(&mut self) {
+        // Keys that were asked for and not made yet: in one step they are made in the order of their ids.
+        let mut waiting = BTreeMap::new();
+        let mut making = usize::MAX;
         for place in 0..self.world.draws.len() {
             let draw = &self.world.draws[place];
             let is_start = self.world.steps[draw.step]["input"]["type"] == "Start";
@@ -328,34 +362,31 @@ impl<'a> Witness<'a> {
                 8 if is_start && is_first => ("instance", None),
                 32 if is_start && draw.end >= 2 => ("bootKey", None),
                 48 => {
-                    self.keys.push(Key::default());
-                    self.keep(0, &draw.octets);
+                    (_, making) = waiting.pop_first().expect("a key that was asked for");
+                    self.keys[making].drawn[0] = draw.octets.clone();
                     ("tagKey", None)
                 }
                 _ if place > 0 && self.purposes[place - 1].0 == "tagKey" => {
-                    self.keep(1, &draw.octets);
+                    self.keys[making].drawn[1] = draw.octets.clone();
                     ("key", None)
                 }
                 _ if place > 0 && self.purposes[place - 1].0 == "key" => {
-                    self.keep(2, &draw.octets);
+                    self.keys[making].drawn[2] = draw.octets.clone();
                     ("confirmKey", None)
                 }
-                16 => self.short_draw(place),
+                16 => {
+                    let asked = self.world.asked.iter().position(|asked| asked.id == draw.octets);
+                    waiting.extend(asked.map(|asked| (draw.octets.clone(), asked)));
+                    if asked.is_some() { ("keyId", None) } else { self.short_draw(place) }
+                }
                 _ => ("share", None),
             };
         }
     }
 
-    fn keep(&mut self, part: usize, octets: &[u8]) {
-        self.keys.last_mut().expect("a key").drawn[part] = octets.to_vec();
-    }
-
-    /// 16 octets: a key id, a salt or a nonce. Which, and for whom, is seen on the wire.
+    /// 16 octets: a salt or a nonce. Which, and for whom, is seen on the wire.
     fn short_draw(&self, place: usize) -> (&'static str, Option<usize>) {
         let draw = &self.world.draws[place];
-        if self.world.asked.iter().any(|asked| asked.id == draw.octets) {
-            return ("keyId", None);
-        }
         for opened in self.opened.iter().filter(|opened| opened.flight.from == draw.end) {
             let octets = &opened.flight.octets;
             if octets[0] == 0x11 && octets[5..21] == draw.octets {
@@ -374,8 +405,7 @@ impl<'a> Witness<'a> {
 
     // ---- inner messages
 
-    fn explain(&mut self, opened: &Opened, inner: &[u8]) {
-        let flight = &opened.flight;
+    fn explain(&mut self, flight: &Flight, inner: &[u8]) {
         let (link, way, kind) = (flight.link(), flight.direction(), inner[0]);
         if let Some(key) = self.tag_key(flight, inner) {
             let (body, tag) = inner.split_at(inner.len() - 16);
@@ -467,7 +497,7 @@ impl<'a> Witness<'a> {
     }
 
     fn check_keys(&self) {
-        for (place, key) in self.keys.iter().enumerate() {
+        for (place, key) in self.keys.iter().enumerate().filter(|(_, key)| key.is_made()) {
             let (block, context) = (self.block(place), self.context(place));
             assert_eq!(secret_tag(&block[..48], &block[48..], &context), key.secret_tag[..], "o");
             let threshold = usize::from(self.world.asked[place].wanted.threshold);
@@ -511,7 +541,12 @@ impl<'a> Witness<'a> {
                     let octets = fields.remove("octets").expect("octets");
                     fields.insert("message".into(), message(sent).into());
                     fields.insert("choices".into(), Value::Object(self.choices(sent)));
-                    fields.insert("body".into(), body(sent).map(hex).into());
+                    fields.insert("body".into(), sent.inner.as_deref().and_then(body).map(hex).into());
+                    let several = Some(sent.messages()).filter(|messages| messages.len() > 1);
+                    let contained = |messages: Vec<&[u8]>| {
+                        messages.into_iter().map(|inner| self.contained(inner)).collect::<Value>()
+                    };
+                    fields.insert("messages".into(), several.map(contained).into());
                     fields.insert("inner".into(), sent.inner.as_deref().map(hex).into());
                     fields.insert("octets".into(), octets);
                 }
@@ -535,6 +570,19 @@ impl<'a> Witness<'a> {
         put("fresh", u32::from(is_fresh));
         let seq = if is_fresh { 21 } else { 5 };
         put("seq", number(&sent.flight.octets[seq..seq + 4]));
+        choices.extend(self.numbers(inner));
+        choices
+    }
+
+    /// A message in a SEVERAL.
+    fn contained(&self, inner: &[u8]) -> Value {
+        json!({ "message": name(inner[0]), "choices": self.numbers(inner), "inner": hex(inner) })
+    }
+
+    /// Of the numbers that were chosen, those within the envelope.
+    fn numbers(&self, inner: &[u8]) -> Map<String, Value> {
+        let mut numbers = Map::new();
+        let mut put = |name: &str, value: u32| drop(numbers.insert(name.into(), value.into()));
         let at = |from: usize, length: usize| number(&inner[from..from + length]);
         let kind = inner[0];
         if matches!(kind, 1..=7 | 11..=13 | 30..=34) {
@@ -590,7 +638,7 @@ impl<'a> Witness<'a> {
             let key = self.world.asked.iter().position(|asked| asked.id == inner[1..17]);
             put("key", key.expect("a key") as u32);
         }
-        choices
+        numbers
     }
 
     pub(super) fn sessions(&self) -> Vec<Value> {
@@ -644,7 +692,9 @@ impl<'a> Witness<'a> {
     }
 
     pub(super) fn keys(&self) -> Vec<Value> {
-        (0..self.keys.len()).map(|place| self.key(place)).collect()
+        let made = self.keys.iter().filter(|key| key.is_made()).count();
+        assert!(self.keys[..made].iter().all(Key::is_made), "a key that is not made is behind all that are");
+        (0..made).map(|place| self.key(place)).collect()
     }
 
     pub(super) fn key(&self, place: usize) -> Value {
@@ -708,6 +758,7 @@ fn name(kind: u8) -> &'static str {
         11 => "UPLOAD_SEALED",
         12 => "DELIVERY_SEALED",
         13 => "ANSWER_SEALED",
+        SEVERAL => "SEVERAL",
         20 => "REFILL",
         21 => "REFILLED",
         30 => "LOOKUP",
@@ -720,8 +771,7 @@ fn name(kind: u8) -> &'static str {
 }
 
 /// What a command asks, and what an outcome found: neither a number, nor computed.
-fn body(sent: &Opened) -> Option<&[u8]> {
-    let inner = sent.inner.as_deref()?;
+fn body(inner: &[u8]) -> Option<&[u8]> {
     match inner[0] {
         30..=33 => Some(&inner[11..inner.len() - 16]),
         34 => Some(&inner[8..inner.len() - 16]),

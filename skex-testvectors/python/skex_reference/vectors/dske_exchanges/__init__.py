@@ -48,6 +48,8 @@ def _outputs(case: Case) -> list[str]:
         for place, output in enumerate(step["outputs"]):
             names = {"Send": ("inner", "octets"), "Key": ("key",)}.get(output["type"], ())
             paths += [f"steps[{number}].outputs[{place}].{name}" for name in names]
+            contained = range(len(output.get("messages") or ()))
+            paths += [f"steps[{number}].outputs[{place}].messages[{i}].inner" for i in contained]
     for i, key in enumerate(case.test["keys"]):
         names = ["keyId", "context", "tagKey", "key", "confirmKey", "block", "secretTag"]
         names += [f"shares[{j}].share" for j in range(len(key["shares"]))]

@@ -7,7 +7,7 @@ from ...dske import wire
 from ...dske.sharing import interpolate
 from ..case import Json
 from .key import Key
-from .world import World
+from .world import World, messages
 
 
 def draw(world: World, end: str, step: Json) -> None:
@@ -34,8 +34,12 @@ def draw(world: World, end: str, step: Json) -> None:
             case "keyId":
                 _ask(world, octets)
             case "tagKey":
-                making = world.keys[world.keys_made]
-                world.keys_made += 1
+                if making is not None:
+                    _make(world, end, step, making, shares)
+                    shares = []
+                # In one step they are made in the order of their ids.
+                waiting = [key for key in world.keys[: world.keys_asked] if "tagKey" not in key.parts]
+                making = min(waiting, key=lambda key: key.key_id)
                 making.parts["tagKey"] = octets
             case "key" | "confirmKey":
                 assert making is not None
@@ -77,9 +81,10 @@ def _make(world: World, end: str, step: Json, key: Key, drawn: list[bytes]) -> N
     key.block = keys.secret_block(key.parts["tagKey"], key.parts["key"], key.parts["confirmKey"])
     key.secret_tag = keys.tag_of_block(key.block, key.context)
     points = {0: key.block} | {link.coordinate: share for link, share in zip(links, drawn)}
-    for output in step["outputs"]:
-        if output["type"] == "Send" and output["choices"].get("direct"):
-            link, at = world.link(end, output["to"]), output["choices"]
+    for to, message in messages(step):
+        at = message["choices"]
+        if at.get("direct") and world.keys[at["key"]] is key:
+            link = world.link(end, to)
             points[link.coordinate] = link.elements(
                 wire.UPLINK, at["table"], at["index"] + 4, len(key.block) // 16
             )

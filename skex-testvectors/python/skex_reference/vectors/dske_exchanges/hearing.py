@@ -41,7 +41,8 @@ def hear(world: World, end: str, other: str, octets: bytes) -> None:
         own.proves(session)
     if own.window.fresh(message.seq):
         own.window.mark(message.seq)
-        _take(world, link, end, inner)
+        for contained in wire.each(inner):
+            _take(world, link, end, contained)
 
 
 def _take(world: World, link: Link, end: str, inner: bytes) -> None:

@@ -24,23 +24,23 @@ class Key:
     context: bytes = b""
     block: bytes = b""
     secret_tag: bytes = b""
-    # What came to the responder, by coordinate, in the order in which it came; and whom it blames.
+    # What came to the responder, by coordinate, in the order in which it came; what it found in that, and whom it blames.
     came: dict[int, bytes] = field(default_factory=dict)
-    lying: bytes | None = None
+    accepted: tuple[bytes, bytes] | None = None
 
-    def accept(self) -> bytes:
-        """The key that the responder finds in what came (D "Decoding"). It fixes whom it blames."""
-        found = decode(self.stated["threshold"], list(self.came.items()), self.context, self.secret_tag)
-        if found is None:
-            raise ValueError("the responder gives a key that it cannot find")
-        if self.lying is None:
+    def accept(self) -> tuple[bytes, bytes]:
+        """The key that the responder finds in what came (D "Decoding"), and whom it blames. Both are fixed from then on."""
+        if self.accepted is None:
+            found = decode(self.stated["threshold"], list(self.came.items()), self.context, self.secret_tag)
+            if found is None:
+                raise ValueError("the responder gives a key that it cannot find")
             bits = sum(1 << i for i, x in enumerate(self.coordinates) if x in found.culprits)
-            self.lying = bits.to_bytes(-(-len(self.coordinates) // 8), "little")
-        return keys.key_of_block(found.secret, self.stated["keyLength"])
+            lying = bits.to_bytes(-(-len(self.coordinates) // 8), "little")
+            self.accepted = keys.key_of_block(found.secret, self.stated["keyLength"]), lying
+        return self.accepted
 
     def confirmation(self) -> wire.Confirmation:
-        origins, lying = bytes.fromhex(self.stated["confirmation"]["origins"]), self.lying
-        assert lying is not None
+        origins, (_, lying) = bytes.fromhex(self.stated["confirmation"]["origins"]), self.accept()
         tag = keys.confirmation_tag(self.parts["confirmKey"], self.context, origins, lying)
         return wire.Confirmation(origins, lying, tag)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...dske import entries
+from ...dske import entries, wire
 from ...records import replay
 from ..case import Json
 from . import drawing, hearing, negotiation, sending
@@ -71,12 +71,16 @@ def step(world: World, step: Json, refused: bool) -> Json:
         if output["type"] == "Send":
             inner, octets = sending.send(world, end, step, output)
             made[f"outputs[{place}].inner"] = None if inner is None else inner.hex()
+            if inner is not None and output["messages"]:
+                made |= {
+                    f"outputs[{place}].messages[{i}].inner": message.hex()
+                    for i, message in enumerate(wire.each(inner))
+                }
             made[f"outputs[{place}].octets"] = octets.hex()
             world.sent.add(octets)
         elif output["type"] == "Key":
             key = next(key for key in world.keys if key.key_id.hex() == output["keyId"])
-            is_first = not output["initiator"] and key.lying is None
-            made[f"outputs[{place}].key"] = (key.accept() if is_first else key.parts["key"]).hex()
+            made[f"outputs[{place}].key"] = (key.parts["key"] if output["initiator"] else key.accept()[0]).hex()
     return made
 
 

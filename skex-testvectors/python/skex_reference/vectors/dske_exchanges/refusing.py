@@ -6,7 +6,7 @@ from typing import Any
 
 from ...dske import envelope, epochs, wire
 from ...dske import key as keys
-from ...octets import Policy, WrongState
+from ...octets import DecodeError, Policy, WrongState
 from ...suites import NotAuthentic, equal
 from .link import Link, LinkEnd, decoded
 from .world import World
@@ -30,6 +30,19 @@ def refuse(world: World, end: str, other: str, octets: bytes) -> None:
     inner = _opened(world, link, end, message)
     if inner is None:
         return
+    several = wire.each(inner)
+    refused: list[Exception] = []
+    for octets in several:
+        try:
+            _refuse_inner(world, link, end, octets)
+        except (DecodeError, NotAuthentic, Policy, WrongState) as error:
+            refused.append(error)
+    # One that is taken is enough.
+    if len(refused) == len(several):
+        raise refused[0]
+
+
+def _refuse_inner(world: World, link: Link, end: str, inner: bytes) -> None:
     number, what = decoded(inner)
     if isinstance(what, TO_CLIENTS if end == link.hub else TO_HUBS):
         raise WrongState("a message that never goes this way")

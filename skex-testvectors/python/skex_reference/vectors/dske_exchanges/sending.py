@@ -53,6 +53,9 @@ def _inner(world: World, link: Link, end: str, step: Json, output: Json) -> byte
     way = wire.UPLINK if end == link.client else wire.DOWNLINK
     kind: str = output["message"]
     match kind:
+        case "SEVERAL":
+            several = [_inner(world, link, end, step, message) for message in output["messages"]]
+            return wire.Several(tuple(several)).encode()
         case "FETCH":
             return wire.Fetch().encode()
         case "FETCHED":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...dske import envelope, wire
 from ...suites import SUITES
 from ..case import Case, Json
@@ -19,10 +21,10 @@ class World:
             for link in test["links"]
         ]
         ends = [*test["clients"], *test["hubs"]]
-        # What is left of it; how many keys were asked for, and made.
+        # What is left of it; how many keys were asked for.
         self.random = {end["name"]: bytes.fromhex(end["random"]) for end in ends}
         self.keys = [Key(stated) for stated in test["keys"]]
-        self.keys_asked = self.keys_made = 0
+        self.keys_asked = 0
         self.sent: set[bytes] = set()
         # In the order of the file: by client, hub, direction, table, index.
         self.blocks: dict[tuple[int, int, int, int], int] = {}
@@ -45,8 +47,16 @@ class World:
 
     def note_deliveries(self, steps: list[Json]) -> None:
         for step in steps:
-            for output in step["outputs"]:
-                if output["type"] == "Send" and output["message"].startswith("DELIVERY"):
-                    at = output["choices"]
-                    link = self.links.index(self.link(step["end"], output["to"]))
+            for to, message in messages(step):
+                if message["message"].startswith("DELIVERY"):
+                    at = message["choices"]
+                    link = self.links.index(self.link(step["end"], to))
                     self.delivered[link, at["table"], at["index"], at.get("number", 0)] = at["key"]
+
+
+def messages(step: Json) -> Iterator[tuple[str, Json]]:
+    """What a step sends, to whom: of a SEVERAL what is in it."""
+    for output in step["outputs"]:
+        if output["type"] == "Send":
+            for message in output["messages"] or [output]:
+                yield output["to"], message
