@@ -14,7 +14,7 @@ pub enum ConfigError {
     #[error("the two ends must have different names")]
     SameName,
     /// No suite, more than 8, or one twice; or none is compiled in.
-    #[error("choose 1 to 8 different suites that are compiled in")]
+    #[error("choose 1 to 8 different suites that are compiled in, by features of skex-core")]
     NoSuite,
     /// No time to the first retransmission, or a number of tries outside 1 to 10.
     #[error("the retransmission time must not be zero, and the number of tries must be 1 to 10")]
