@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use skex_dske::{ClientTag, Coordinate, HubId, KeySuite};
@@ -69,6 +70,13 @@ impl SuiteName {
             Self::Aes256Gcm => KeySuite::Aes256Gcm,
             Self::ChaCha20Poly1305 => KeySuite::ChaCha20Poly1305,
         }
+    }
+
+    /// As options and `skex.json` call a suite.
+    pub(crate) fn of(suite: KeySuite) -> String {
+        let name = Self::value_variants().iter().find(|name| name.suite() == suite);
+        let value = name.and_then(clap::ValueEnum::to_possible_value);
+        value.map_or_else(|| format!("{suite:?}"), |value| value.get_name().to_owned())
     }
 }
 

@@ -464,7 +464,9 @@ impl Running {
                 HubEvent::RolledBack { client } => {
                     let name = self.name_of(client);
                     self.reporter.note(format!(
-                        "{name} knows more than this hub of what was used: its log was brought back from a copy, or a table is damaged"
+                        "{name} knows more than this hub of what was used: this hub's log was brought back from a copy, another copy of \
+                         its directory runs, or a table is damaged. Stop, and bring the newest log back, or revoke {name} and \
+                         enrol it anew"
                     ))?;
                 }
                 HubEvent::TableFailed { client, uplink, number, error } => {

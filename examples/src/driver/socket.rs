@@ -7,6 +7,7 @@ mod one_by_one;
 
 use core::net::SocketAddr;
 use core::ops::Range;
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -63,11 +64,14 @@ pub(crate) struct Sent {
 
 /// Opens the socket of a process.
 pub(crate) fn bind(address: &str) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind(address).with_context(|| {
-        format!(
-            "cannot listen on {address}: another process uses the port, or the address is not this machine's; choose \
-             another one"
-        )
+    let socket = UdpSocket::bind(address).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => "another process uses the port: stop it, or choose another one",
+            ErrorKind::AddrNotAvailable => "the address is not this machine's: choose another one",
+            ErrorKind::PermissionDenied => "this user may not: choose another port, above 1023",
+            _ => "write HOST:PORT, with a name that can be looked up",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address}: {advice}"))
     })?;
     socket.set_nonblocking(true).context("cannot set the socket up")?;
     enlarge_buffer(&socket);

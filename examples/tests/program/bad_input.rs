@@ -77,6 +77,7 @@ fn a_port_in_use_is_named() {
         "another process uses the port",
         "choose",
     ]);
+    run(["hub", "--dir", text(&network.of("hub-1")), "--listen", "47100"]).refused(&["47100", "HOST:PORT"]);
     assert_eq!(before, files(&network.of("hub-1")));
 }
 

@@ -83,8 +83,11 @@ fn a_peer_that_is_not_authorised_any_more_gets_no_key_until_it_is_again() {
     let (_hubs, addresses) = network.start_hubs();
     let told = run(network.client("bob", &addresses, &["authorise", "alice", "--no"])).succeeded();
     assert_eq!(told.out.matches(": done").count(), 2, "{}", told.out);
-    run(network.client("alice", &addresses, &["get", "bob", "-k", "2", "--timeout", "20"]))
-        .refused(&["no key with bob", "refused"]);
+    run(network.client("alice", &addresses, &["get", "bob", "-k", "2", "--timeout", "20"])).refused(&[
+        "no key with bob",
+        "refused",
+        "has not authorised this client",
+    ]);
     run(network.client("bob", &addresses, &["authorise", &tag(&network, "alice")])).succeeded();
     let bob = start(network.client("bob", &addresses, &["wait", "--count", "1", "--timeout", "60"]));
     run(network.client("alice", &addresses, &["get", "bob", "-k", "2"])).succeeded();

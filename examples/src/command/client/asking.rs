@@ -9,7 +9,7 @@ use skex_dske::{ClientEvent, ClientTag, CommandReport, FoundPeer, KeyRequest, Lo
 use skex_wire::dske::OutcomeStatus;
 
 use super::running::{Running, is_for_responder};
-use crate::config::{ClientFile, Id, PeerName, load, replace};
+use crate::config::{ClientFile, Id, PeerName, SuiteName, load, replace};
 use crate::keys::assurance;
 
 /// How long the hubs have to say what a peer accepts, before a key is asked for.
@@ -272,7 +272,7 @@ impl Running {
 }
 
 fn offer_for_people(offer: &PeerOffer) -> String {
-    let suites: Vec<String> = offer.suites.iter().map(|suite| format!("{suite:?}")).collect();
+    let suites: Vec<String> = offer.suites.iter().map(|suite| SuiteName::of(*suite)).collect();
     format!(
         "\n  accepts      thresholds from {} on, lifetimes up to {} seconds, {}",
         offer.minimum_threshold,

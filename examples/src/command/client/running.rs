@@ -9,10 +9,10 @@ use clap::ValueEnum as _;
 use skex_core::machine::Instant;
 use skex_core::{KeyId, SecretVec};
 use skex_dske::{
-    Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, HubSet, KeyRequest,
-    Origin, Role, Table, TableError,
+    Client, ClientEvent, ClientTag, Conduct, ELEMENT_LEN, Established, HubId, HubReport, HubSet, KeyError,
+    KeyRequest, Origin, Role, Table, TableError,
 };
-use skex_wire::dske::Direction;
+use skex_wire::dske::{AnswerStatus, Direction};
 
 use crate::command::retire;
 use crate::config::{ClientFile, SuiteName};
@@ -145,7 +145,7 @@ impl Running {
                     News::Established(key, _) if key == wanted => established = true,
                     News::Settled(key, _) if key == wanted && established => return Ok(()),
                     News::Failed(key, error) if key == wanted => {
-                        bail!("no key with {peer}: {error}{}", self.unreachable_hubs());
+                        bail!("no key with {peer}: {error}{}", self.silent_hubs());
                     }
                     _ => {}
                 }
@@ -171,7 +171,8 @@ impl Running {
             String::new()
         } else {
             format!(
-                "; no answer at all came from {}: see whether they run, and their addresses in skex.json",
+                "; no answer at all came from {}: see whether they run, their addresses in skex.json, and whether this \
+                 client was revoked there",
                 silent.join(", ")
             )
         }
@@ -333,7 +334,7 @@ impl Running {
             }
             ClientEvent::KeyFailed { key_id, peer, error, .. } => {
                 self.asked.remove(&key_id);
-                let (peer, error) = (self.names.client(peer), error.to_string());
+                let (peer, error) = (self.names.client(peer), why(error));
                 let report = Report::Failed { key_id: key_id.to_string(), peer, error: error.clone() };
                 self.reporter.tell(&report)?;
                 Ok(News::Failed(key_id, error))
@@ -346,7 +347,9 @@ impl Running {
             ClientEvent::RolledBack { hub } => {
                 let hub = self.names.hub(hub);
                 self.reporter.note(format!(
-                    "{hub} knows more than this client of what was used: its log was brought back from a copy, or a table is damaged"
+                    "{hub} knows more than this client of what was used: this client's log was brought back from a copy, another \
+                     copy of its directory runs, or a table is damaged. Stop, and bring the newest log back, or have this \
+                     client revoked and enrolled anew there"
                 ))?;
                 Ok(News::Other)
             }
@@ -459,7 +462,12 @@ impl Running {
         let (key_id, index, secrecy) = (key.id(), key.index(), assurance(key.assurance()));
         let began = self.asked.remove(&key_id);
         let micros = began.map_or(0, |began| u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let (fingerprint, file) = self.outlet.put(key)?;
+        let (fingerprint, file) = self.outlet.put(key).with_context(|| match role {
+            Role::Responder => {
+                "the key could not be kept; mend that: it waits, and comes again at the next start"
+            }
+            _ => "the key could not be kept, and is lost here: ask for another",
+        })?;
         if role == Role::Responder {
             // It is in safe hands now, or nobody wants it.
             self.driver
@@ -494,6 +502,26 @@ impl Running {
         }
         settled
     }
+}
+
+/// Why a key did not come about; where hubs refused it, in words.
+fn why(error: KeyError) -> String {
+    let advice = match error {
+        KeyError::Refused(AnswerStatus::UNKNOWN_PEER) => {
+            ": the peer is no client of these hubs, or was revoked there"
+        }
+        KeyError::Refused(AnswerStatus::NOT_AUTHORISED) => {
+            ": the peer has not authorised this client there; it does so by `skex client authorise`"
+        }
+        KeyError::Refused(AnswerStatus::POLICY) => {
+            ": a hub or the peer takes no keys of this suite, threshold, length or lifetime"
+        }
+        KeyError::Refused(AnswerStatus::TOO_MANY_WAITING) => {
+            ": too many keys wait for the peer; is it running?"
+        }
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 pub(super) const fn is_for_responder(event: &ClientEvent) -> bool {

@@ -94,7 +94,9 @@ impl Running {
             }
         }
         bail!(
-            "no key in time from {address}; nothing is lost: try again, and the handshake goes on where it stopped"
+            "no key in time from {address}: is `skex peer listen` running there, enrolled as the other end with the same \
+             secret, and neither brought back from a copy? Nothing is lost: try again, and the handshake goes on where it \
+             stopped"
         )
     }
 
