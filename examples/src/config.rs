@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::provisioning::{Known, Links};
 use crate::store::atomic::{create_private, replace_private, write_private};
+use crate::store::unopened;
 
 const NAME: &str = "skex.json";
 const FORMAT: u8 = 2;
@@ -296,12 +297,12 @@ pub(crate) fn load<F: DirectoryFile>(directory: &Path) -> Result<F> {
 }
 
 fn read(directory: &Path) -> Result<Zeroizing<Vec<u8>>> {
-    let octets = fs::read(directory.join(NAME)).with_context(|| {
-        format!(
-            "cannot read {}: is {} a directory that `skex provision` or `skex peer enrol` made?",
-            directory.join(NAME).display(),
+    let octets = fs::read(directory.join(NAME)).map_err(|error| {
+        let made = format!(
+            "is {} a directory that `skex provision` or `skex peer enrol` made?",
             directory.display()
-        )
+        );
+        unopened(error, &format!("cannot read {}", directory.join(NAME).display()), &made)
     })?;
     Ok(Zeroizing::new(octets))
 }

@@ -77,8 +77,8 @@ impl LogContents {
                 Err(error) if error == RecordError::UnknownVersion || has_record(rest) => {
                     bail!(
                         "{} is damaged at octet {at} ({error}) with good records behind: dropping them would go back \
-                         in time and use pad bytes twice; bring the file back from before the damage, or provision \
-                         this link anew",
+                         in time and use pad bytes twice; bring the file back as it was last, never an older copy, \
+                         or provision anew in another directory",
                         path.display()
                     );
                 }

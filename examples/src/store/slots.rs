@@ -15,8 +15,8 @@ use skex_core::rotation::{ROTATION_RECORD_LEN, RotationRecord};
 use skex_unmediated::{LaneRecord, MAX_RECORD, RECOVERY_LANE, Record};
 use zeroize::Zeroizing;
 
-use super::Store;
 use super::atomic::create_private;
+use super::{Store, unopened};
 
 /// Whole blocks of a medium, so that a torn write of one slot leaves the other alone.
 const SLOT_LEN: usize = 4096;
@@ -84,17 +84,18 @@ impl Placed for LaneRecord {
     }
 }
 
+const RESTORE: &str =
+    "bring the file back as it was last, never an older copy, or enrol the pair anew, with another secret";
+
 impl SlotContents {
     /// Reads the slots without touching them.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let octets = std::fs::read(path).with_context(|| {
-            format!("cannot read {}: bring the file back, or enrol the pair anew", path.display())
-        })?;
+        let octets = std::fs::read(path)
+            .map_err(|error| unopened(error, &format!("cannot read {}", path.display()), RESTORE))?;
         let octets = Zeroizing::new(octets);
         if octets.is_empty() || octets.len() % PLACE_LEN != 0 {
             bail!(
-                "{} has {} octets instead of {PLACE_LEN} a peer: it is torn or not a peer's state; bring the file back, or \
-                 enrol the pair anew",
+                "{} has {} octets instead of {PLACE_LEN} a peer: it is torn or not a peer's state; {RESTORE}",
                 path.display(),
                 octets.len(),
             );

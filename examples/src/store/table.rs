@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::partial::Partial;
 use super::pool::PooledFile;
+use super::unopened;
 
 const MAGIC: &[u8; 8] = b"SKEXPAD2";
 const HEADER_LEN: usize = 64;
@@ -195,11 +196,8 @@ impl FilePad {
         (direction, number): (Direction, u16),
         writable: bool,
     ) -> Result<Self> {
-        let file = OpenOptions::new().read(true).write(writable).open(path).with_context(|| {
-            format!(
-                "cannot open the table {}: bring the file back from where it was provisioned",
-                path.display()
-            )
+        let file = OpenOptions::new().read(true).write(writable).open(path).map_err(|error| {
+            unopened(error, &format!("cannot open the table {}", path.display()), MISSING)
         })?;
         let len = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?.len();
         let mut header = [0; HEADER_LEN];
@@ -243,7 +241,11 @@ impl FilePad {
         let (ends, place) = ((identity.hub, identity.client), (identity.direction, identity.number));
         let pad = Self::open(path, ends, place, false)?;
         if pad.identity != identity {
-            bail!("the table {} is there already, and is another one", path.display());
+            bail!(
+                "the table {} is there already, and is another one; if an earlier enrolment left it, move the tables of \
+                 this link away, and import again",
+                path.display()
+            );
         }
         Ok(pad)
     }
@@ -278,6 +280,8 @@ pub(super) fn was_used(path: &Path) -> Result<bool> {
     Ok(elements.take(held).any(|element| element.iter().all(|&octet| octet == 0)))
 }
 
+const MISSING: &str = "bring the file back as it was last, never an older copy; if it is lost, revoke the client at the hub and enrol \
+                       it anew";
 const RESTORE: &str = "bring the right file back, or provision anew (never use an old copy of a used table)";
 
 impl Pad for FilePad {
