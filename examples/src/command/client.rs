@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     action: Action,
 }
 
+/// Of a key, where nothing else is said.
+pub(crate) const THRESHOLD: u8 = 3;
+
 #[derive(clap::Subcommand)]
 enum Action {
     /// Make a key with another client.
@@ -62,7 +65,7 @@ enum Action {
         /// The other client's name.
         peer: String,
         /// How many hubs must deliver, and how many would have to work together to know the key.
-        #[arg(long, short = 'k', default_value_t = 3)]
+        #[arg(long, short = 'k', default_value_t = THRESHOLD)]
         threshold: u8,
         /// Octets of the key, 16 to 32768.
         #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=32768))]
@@ -111,7 +114,7 @@ enum Action {
         /// The other client's name.
         peer: String,
         /// How many hubs must deliver, and how many would have to work together to know a key.
-        #[arg(long, short = 'k', default_value_t = 3)]
+        #[arg(long, short = 'k', default_value_t = THRESHOLD)]
         threshold: u8,
         /// How a key's shares are protected. A consumer's key is computational, whatever its shares were.
         #[arg(long, value_enum, default_value_t = SuiteName::OneTime)]

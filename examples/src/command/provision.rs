@@ -171,10 +171,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(Action::Portion { from, size, out }) => {
             let portion = cut(from, elements(*size), out)?;
             println!(
-                "made {} with the elements {} to {} of each table",
+                "made {} with the octets {} to {} of each table",
                 out.display(),
-                portion.from,
-                portion.to
+                octets(portion.from),
+                octets(portion.to)
             );
             if portion.last {
                 println!("nothing is left in {}: erase it", from.display());
@@ -279,17 +279,30 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
     make(&provision, &own.initial_key, &here, out, &mut entropy)?.take_names()?;
     println!("made table {number} in both directions, {table_size} octets each");
     match out {
-        Some(out) => {
-            println!("  carry {} into the directory of {name}, over a way that you trust", out.display())
-        }
+        Some(out) => carry(out, name),
         None => println!("  the hub sends them to {name} while both run"),
     }
     Ok(())
 }
 
+/// Says how the provisioning file `out` gets to its client: a start takes in what has the ending, and nothing else.
+pub(crate) fn carry(out: &Path, name: &str) {
+    let renamed = if out.extension().is_some_and(|ending| ending == "provision") {
+        ""
+    } else {
+        ", under a name that ends in .provision"
+    };
+    println!("  carry {} into the directory of {name}, over a way that you trust{renamed}", out.display());
+    println!("  it is taken in at the next start there, or at once by `skex provision import`");
+}
+
 /// Elements of a table of so many octets.
 pub(crate) fn elements(octets: u64) -> u32 {
     u32::try_from(octets >> ELEMENT_BITS).unwrap_or(u32::MAX)
+}
+
+fn octets(elements: u32) -> u64 {
+    u64::from(elements) << ELEMENT_BITS
 }
 
 pub(crate) fn both_tables(number: u16, origin: Origin, elements: u32) -> Vec<TablePart> {
@@ -322,7 +335,8 @@ fn run_provision(arguments: &Arguments) -> Result<()> {
             println!("    each other       skex client --dir {out}/{second} lookup {first} --remember");
         }
         println!("  await keys:        skex client --dir {out}/{second} wait");
-        println!("  make a key:        skex client --dir {out}/{first} get {second}");
+        let threshold = if hubs < usize::from(client::THRESHOLD) { " --threshold 2" } else { "" };
+        println!("  make a key:        skex client --dir {out}/{first} get {second}{threshold}");
     }
     Ok(())
 }
@@ -371,8 +385,12 @@ fn check(arguments: &Arguments, names: &[String]) -> Result<()> {
     if !arguments.hub_address.is_empty() && arguments.hub_address.len() != usize::from(arguments.hubs) {
         bail!("give --hub-address once for each of the {} hubs", arguments.hubs);
     }
+    let mut addresses = BTreeSet::new();
     for address in &arguments.hub_address {
         port_of(address)?;
+        if !addresses.insert(address) {
+            bail!("two hubs cannot have the address {address}: give each hub its own");
+        }
     }
     if u16::from(arguments.hubs).checked_add(arguments.base_port).is_none() {
         bail!("there are not enough ports from {} on: choose a lower --base-port", arguments.base_port);

@@ -85,6 +85,17 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn what_two_hubs_leave_of_the_default_is_advised() {
+    let directory = tempfile::tempdir().unwrap();
+    for (hubs, advised) in [("2", true), ("3", false)] {
+        let out = directory.path().join(hubs);
+        let made =
+            run(["provision", "--out", text(&out), "--hubs", hubs, "--table-size", "4KiB"]).succeeded();
+        assert_eq!(made.out.contains("get bob --threshold 2"), advised, "{}", made.out);
+    }
+}
+
+#[test]
 fn a_second_process_on_a_directory_is_refused() {
     let network = Network::new(2, "4KiB");
     let (_hub, _) = network.start_hub(1, &[]);
@@ -112,6 +123,7 @@ fn provisioning_what_cannot_work_leaves_nothing_behind() {
         (&["--clients", "alice,../bob"], "letters"),
         (&["--clients", "alice,hub-1"], "taken"),
         (&["--hub-address", "localhost:1"], "once for each"),
+        (&["--hubs", "2", "--hub-address", "a:1", "--hub-address", "a:1"], "its own"),
         (&["--base-port", "65535"], "ports"),
     ] {
         run(["provision", "--out", text(&out)].iter().chain(options)).refused(&[says]);

@@ -250,7 +250,9 @@ fn a_client_that_never_was_one_is_enrolled_by_its_tag() {
     let arguments =
         ["hub", "--dir", text(&network.of("hub-1")), "enrol", "carol", "--tag", &carol, "--out", text(&out)]
             .map(str::to_owned);
-    run(arguments).succeeded();
+    let enrolled = run(arguments).succeeded();
+    // Only a file of that ending is taken in at a start.
+    assert!(enrolled.out.contains("under a name that ends in .provision"), "{}", enrolled.out);
     hub.line_with("carol is enrolled");
     hub.line_with("carol: not connected");
     let json = fs::read_to_string(network.of("hub-1").join("skex.json")).unwrap();

@@ -13,7 +13,7 @@ use skex_dske::{ClientId, Hub, HubError, LinkIdentity, Origin, Provision};
 use skex_wire::SuiteId;
 
 use super::{LyingPad, Own, Running, hub_client, revoke};
-use crate::command::provision::{both_tables, check_name, elements, take_in};
+use crate::command::provision::{both_tables, carry, check_name, elements, take_in};
 use crate::config::{Accepts, HubClientFile, HubFile, Id, coordinate, load, replace};
 use crate::entropy::Entropy;
 use crate::provisioning::{Known, await_order, check, import, make, orders};
@@ -64,10 +64,7 @@ pub(super) fn run(
     write(&link, table_size, &order, out)?;
     await_order(directory, &order, |lock| without_hub(directory, lock))?;
     println!("{name} is enrolled at {} under the number {number}", file.name);
-    println!(
-        "  carry {} into the directory of {name}, over a way that you trust; it is taken in at a start",
-        out.display()
-    );
+    carry(out, name);
     println!("  what {name} has of an earlier enrolment here is erased then");
     Ok(())
 }
