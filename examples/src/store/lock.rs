@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -26,8 +27,18 @@ impl DirectoryLock {
                 directory.display()
             )
         };
+        warn_of_others(directory);
         finish(directory);
         Ok(Self { _file: file })
+    }
+}
+
+/// Says where others can look into a directory: what is in it was made for its owner alone, but may have been carried by what knows no
+/// permissions.
+fn warn_of_others(directory: &Path) {
+    if directory.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        let directory = directory.display();
+        eprintln!("skex: others can look into {directory}, which holds secrets: chmod -R go= {directory}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::{Network, files, run, start, tables, text};
 
@@ -82,6 +83,16 @@ fn a_port_in_use_is_named() {
     ]);
     run(["hub", "--dir", text(&network.of("hub-1")), "--listen", "47100"]).refused(&["47100", "HOST:PORT"]);
     assert_eq!(before, files(&network.of("hub-1")));
+}
+
+#[test]
+fn a_directory_that_others_can_look_into_is_told() {
+    let network = Network::new(2, "4KiB");
+    let (alice, says) = (network.of("alice"), "others can look into");
+    let get = network.client("alice", &[], &["get", "bob", "-k", "2", "--timeout", "1"]);
+    assert!(!run(&get).refused(&["no key"]).err.contains(says));
+    fs::set_permissions(&alice, fs::Permissions::from_mode(0o755)).unwrap();
+    run(&get).refused(&["no key", says, text(&alice)]);
 }
 
 #[test]
