@@ -122,6 +122,7 @@ impl Peer {
         self.state.session.status = Status::Live;
         self.unsaved = true;
         self.arm_session_life();
+        self.fulfil_wish();
         if !self.settings.consumer_confirms {
             self.due.events.insert(Events::ESTABLISHED);
         }

@@ -198,11 +198,7 @@ impl Peer {
                 }
             }
             self.arm_session_life();
-            // It is the session that was wanted.
-            self.wanted = false;
-            if matches!(self.exchange, Exchange::Attempt(_)) {
-                self.forget_exchange();
-            }
+            self.fulfil_wish();
             if self.settings.consumer_confirms {
                 self.due.events.insert(Events::CONFIRMED);
             } else {
@@ -212,6 +208,14 @@ impl Peer {
             self.end_session();
             self.due.events.insert(Events::VOID);
             self.commit(Rule::EraseBeforeKey);
+        }
+    }
+
+    /// The session that is confirmed is the one that was wanted: no attempt goes on beside it, or begins.
+    pub(super) fn fulfil_wish(&mut self) {
+        self.wanted = false;
+        if matches!(self.exchange, Exchange::Attempt(_)) {
+            self.forget_exchange();
         }
     }
 

@@ -306,3 +306,37 @@ fn who_asks_for_room_gets_it_from_a_peer_that_insists_on_an_attempt_that_was_ref
     }
     panic!("it never gets room");
 }
+
+/// Whether a first message was sent.
+fn began(end: &End) -> bool {
+    end.sent.iter().any(|sent| matches!(Message::decode(sent), Ok(Message::First(_))))
+}
+
+#[test]
+fn no_attempt_begins_where_the_consumer_has_confirmed_the_session_that_was_wanted() {
+    let mut pair = ahead(Options { consumer: true, ..Options::default() });
+    for _ in 0..2 {
+        pair.a.establish();
+    }
+    let session = pair.a.peer().session().unwrap();
+    pair.a.peer().confirm(session.id).unwrap();
+    for _ in 0..3 {
+        pair.a.wake();
+    }
+    assert!(!began(&pair.a), "a new session would end the one that was confirmed");
+    assert_eq!(pair.a.peer().session().map(|session| session.id), Some(session.id));
+}
+
+#[test]
+fn the_attempt_beside_a_third_message_ends_where_the_consumer_confirms() {
+    let mut pair = ahead(Options { consumer: true, ..Options::default() });
+    pair.settle();
+    for _ in 0..3 {
+        pair.a.establish();
+    }
+    assert!(began(&pair.a));
+    let session = pair.a.peer().session().unwrap();
+    pair.a.peer().confirm(session.id).unwrap();
+    pair.settle();
+    assert_eq!(pair.agree(), Some(1), "the session that was confirmed, and no other");
+}

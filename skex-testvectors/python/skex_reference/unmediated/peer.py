@@ -845,8 +845,6 @@ class Peer:
             return
         self._change(self._durable.with_status(LIVE if was == UNCONFIRMED else was, None))
         if was == UNCONFIRMED:
-            # The session that was wanted; an attempt that ran beside the long third message ends.
-            self._attempt = None
             self._live(now)
             if self._is_recovery:
                 # That it has gone through is durable before the other lanes are enrolled with it.
@@ -859,7 +857,9 @@ class Peer:
 
     def _live(self, now: float) -> None:
         self._session_from = now
+        # The session that was wanted; an attempt that ran beside the long third message ends.
         self._waits = False
+        self._attempt = None
 
     def _end_session(self, why: str) -> None:
         self._events.append(Ended(self._durable.session.session_id, why))
