@@ -77,8 +77,7 @@ impl Peer {
         self.due.sends.insert(Sends::FIRST);
         if self.is_ahead() {
             // Nobody answers in this epoch: the peer may still be in the one before.
-            self.due.sends.insert(Sends::THIRD_LONG);
-            self.count_heal();
+            self.repeat_third(now);
         }
         self.timers.set(Timer::Exchange, now.saturating_add_millis(self.wait_after(sent)));
     }

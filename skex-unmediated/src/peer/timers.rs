@@ -91,14 +91,14 @@ impl Peer {
         if !self.owes_third() {
             return;
         }
-        self.due.sends.insert(Sends::THIRD_LONG);
-        self.healed_at = low_half(now.as_millis());
-        self.count_heal();
+        self.repeat_third(now);
         self.arm_heal();
     }
 
     /// One repetition more. It goes on alternating where it stops counting, as the ways do on which they are sent.
-    pub(super) fn count_heal(&mut self) {
+    pub(super) fn repeat_third(&mut self, now: Instant) {
+        self.due.sends.insert(Sends::THIRD_LONG);
+        self.healed_at = low_half(now.as_millis());
         self.heals = self.heals.checked_add(1).unwrap_or(u8::MAX - 1);
     }
 

@@ -340,3 +340,21 @@ fn the_attempt_beside_a_third_message_ends_where_the_consumer_confirms() {
     pair.settle();
     assert_eq!(pair.agree(), Some(1), "the session that was confirmed, and no other");
 }
+
+#[test]
+fn no_long_third_message_is_drawn_right_after_one_that_went_with_a_first_message() {
+    let mut pair = ahead(Options::default());
+    pair.b.establish();
+    let of_the_epoch_before = pair.b.sent.pop_back().unwrap();
+    for _ in 0..3 {
+        pair.a.establish();
+    }
+    pair.a.sent.clear();
+    pair.a.wake();
+    assert!(began(&pair.a) && pair.a.sent.len() == 2, "a first message, and the long third one with it");
+    pair.a.sent.clear();
+    let busy = Some(Disposition::Discarded(DiscardReason::Busy));
+    assert_eq!(pair.a.deliver(&of_the_epoch_before), busy);
+    pair.a.now = pair.a.now.saturating_add(Duration::from_secs(1));
+    assert_eq!(pair.a.deliver(&of_the_epoch_before), Some(Disposition::Accepted));
+}

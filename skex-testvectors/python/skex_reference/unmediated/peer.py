@@ -173,7 +173,7 @@ class Peer:
         self._third_due: float | None = None
         self._third_wait = FIRST_WAIT
         self._third_sent = 0
-        self._third_drawn = -THIRD_LONGEST
+        self._third_left = -THIRD_LONGEST
         # A session is wanted, and nobody has answered the third message.
         self._waits = False
         self._session_from = now
@@ -296,7 +296,7 @@ class Peer:
             return
         self._attempt, self._answer, self._naming = None, None, None
         self._round, self._highest_round = 0, 0
-        self._third_due, self._third_drawn = None, -THIRD_LONGEST
+        self._third_due, self._third_left = None, -THIRD_LONGEST
         self._stopped = False
         self._needed = set()
         self._change(Durable(side, 0, enrolment.suite, chain_key, Session(recovery=HELD)))
@@ -441,13 +441,18 @@ class Peer:
         link = self._durable.link
         if isinstance(link, Ahead) and not (is_first and link.by_consumer):
             # The peer may be an epoch behind, and could not read it.
-            self._send(link.third.encode(), self._own_account(self._third_sent))
-            self._third_sent += 1
+            self._repeat_third(now, link.third.encode())
 
     def _send_third(self, now: float, octets: bytes) -> None:
-        self._send(octets, self._own_account(self._third_sent))
-        self._third_sent += 1
+        self._repeat_third(now, octets)
         self._next_third(now)
+
+    def _repeat_third(self, now: float, octets: bytes) -> None:
+        self._send(octets, self._own_account(self._third_sent))
+        # The first of a move or a start is no repetition.
+        if self._third_sent:
+            self._third_left = now
+        self._third_sent += 1
 
     def _next_third(self, now: float) -> None:
         self._third_due = now + self._third_wait
@@ -610,8 +615,8 @@ class Peer:
             self._send(replace(notice, mac=mac).encode(), path)
         elif path != self._peer_path and not self._shows_cookie(now, path, first, h1):
             self._send_cookie(now, path, first, h1)
-        elif now >= self._third_drawn + FIRST_WAIT:
-            self._third_drawn = now
+        elif now >= self._third_left + FIRST_WAIT:
+            self._third_left = now
             self._send(link.third.encode(), path)
 
     def _shows_cookie(self, now: float, path: int, first: wire.First, h1: bytes) -> bool:
@@ -702,7 +707,7 @@ class Peer:
         self._needed = set()
         self._attempt, self._answer = None, None
         self._round, self._highest_round = 0, 0
-        self._third_due = None
+        self._third_due, self._third_left = None, -THIRD_LONGEST
         self._session_from = now
         self._change(
             Durable(
