@@ -358,3 +358,15 @@ fn no_long_third_message_is_drawn_right_after_one_that_went_with_a_first_message
     pair.a.now = pair.a.now.saturating_add(Duration::from_secs(1));
     assert_eq!(pair.a.deliver(&of_the_epoch_before), Some(Disposition::Accepted));
 }
+
+#[test]
+fn a_copy_of_a_third_message_teaches_no_path() {
+    let mut pair = Pair::new(Options::default());
+    pair.handshake(Side::A);
+    let third = pair.recorded[2].1.clone();
+    let attacker = PathId::new(666);
+    assert_eq!(pair.b.deliver_from(attacker, &third), Some(Disposition::Accepted));
+    pair.b.destinations.clear();
+    pair.b.establish();
+    assert_eq!(pair.b.destinations, [Destination::Path(PATH)]);
+}

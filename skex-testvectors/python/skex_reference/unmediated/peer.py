@@ -819,7 +819,7 @@ class Peer:
             raise NotAuthentic("a third message has no block of its own")
         if not equal(third.mac, link.mac3):
             raise NotAuthentic("MAC3")
-        self._peer_path = path
+        # It may be anybody's copy: no path is learned.
         self._send(wire.Fourth(third.pseudonym, link.status, link.mac4).encode(), path)
 
     def _fourth(self, now: float, path: int, fourth: wire.Fourth) -> None:
