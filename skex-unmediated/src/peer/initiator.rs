@@ -218,7 +218,7 @@ impl Peer {
         }
     }
 
-    /// Nothing authenticates a cookie: it is taken once between two repetitions, and goes out with the next of them.
+    /// Nothing authenticates a cookie: one is taken between two repetitions, and goes out with each until another is.
     pub(super) fn on_cookie(&mut self, message: &CookieMessage) -> Result<(), DiscardReason> {
         let Exchange::Attempt(current) = &mut self.exchange else { return Err(DiscardReason::Stale) };
         if message.attempt != FirstMessage::attempt_of(&current.nonce) {

@@ -370,3 +370,18 @@ fn a_copy_of_a_third_message_teaches_no_path() {
     pair.b.establish();
     assert_eq!(pair.b.destinations, [Destination::Path(PATH)]);
 }
+
+#[test]
+fn a_cookie_goes_out_with_every_repetition_until_another_is_taken() {
+    let mut pair = Pair::new(Options::default());
+    pair.b.peer().demand_cookies(true);
+    pair.a.establish();
+    pass(&mut pair, 2);
+    for _ in 0..3 {
+        pair.a.wake();
+        let Some(Ok(Message::First(first))) = pair.a.sent.back().map(|sent| Message::decode(sent)) else {
+            panic!("no repetition");
+        };
+        assert!(first.cookie.is_some());
+    }
+}

@@ -133,8 +133,9 @@ class Attempt:
     due: float
     # The places of the blocks that it offers, in this order.
     offered: tuple[int, ...]
-    # Taken from the network once between two repetitions, and not authentic.
+    # From the network, and not authentic: one is taken between two repetitions, and sent with each until another is.
     cookie: bytes | None = None
+    cookie_taken: bool = False
     # By the peer, for want of a block in common: it gives way to any (U "Glare").
     refused: bool = False
 
@@ -433,7 +434,7 @@ class Peer:
         attempt = self._attempt
         assert attempt is not None
         octets = replace(attempt.first, cookie=attempt.cookie).encode()
-        attempt.cookie = None
+        attempt.cookie_taken = False
         self._send(octets, self._own_account(attempt.sent))
         is_first = attempt.sent == 0
         attempt.due = now + FIRST_WAIT * 2**attempt.sent
@@ -875,13 +876,13 @@ class Peer:
         self._events.append(Established(session.session_id, session.initiated))
 
     def _cookie(self, message: wire.Cookie) -> None:
-        """Nothing authenticates it. It is taken once between two repetitions, and sent with the next of them."""
+        """Nothing authenticates it. One is taken between two repetitions, and sent with each until another is."""
         attempt = self._attempt
         if attempt is None or not equal(message.attempt, attempt.first.attempt):
             raise WrongState("no such attempt")
-        if attempt.cookie is not None:
+        if attempt.cookie_taken:
             raise WrongState("a cookie was taken")
-        attempt.cookie = message.cookie
+        attempt.cookie, attempt.cookie_taken = message.cookie, True
 
     def _stale(self, notice: wire.Stale) -> None:
         attempt = self._attempt
