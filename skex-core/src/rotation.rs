@@ -46,6 +46,8 @@ mod event;
 mod rules;
 mod state;
 
+use core::time::Duration;
+
 use rand_core::CryptoRng;
 
 pub use self::config::RotationConfig;
@@ -61,6 +63,9 @@ use crate::machine::{
 
 /// Generations that an end holds at once, at most.
 pub const MAX_GENERATIONS: usize = 3;
+
+/// So that time passes between two statuses, whatever the configuration says.
+const LEAST_REPEAT: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy)]
 enum Timer {
@@ -112,6 +117,9 @@ impl Rotation {
 
     /// The rotation that was stored, in one of two slots. `None` where nothing was ever stored.
     ///
+    /// The event that said that a generation is gone may not have been told before the end of the last start: keys of generations that
+    /// [`Self::status`] neither holds nor keeps, and that are not above its newest, are to be erased.
+    ///
     /// # Errors
     /// [`RotationError::Record`].
     pub fn restore(
@@ -126,6 +134,7 @@ impl Rotation {
             if state.peer.transmit.min(state.transmit) < state.newest {
                 rotation.timers.set(Timer::Overdue, now.saturating_add(config.overdue));
             }
+            rotation.tell_losses_again();
             rotation
         }))
     }
@@ -339,6 +348,19 @@ impl Rotation {
         let _ = self.events.push(Barrier::OPEN, event);
     }
 
+    /// That the generation in use is gone, here or there, is stored before it is told. Nothing is to be told where a higher one is here.
+    fn tell_losses_again(&mut self) {
+        let target = self.state.target;
+        if target == 0 || self.state.held.iter().any(|held| held.generation > target) {
+            return;
+        }
+        if !self.state.held.iter().any(|held| held.generation == target) {
+            self.note(RotationEvent::Lost(target));
+        } else if self.state.is_gone_there(target) {
+            self.note(RotationEvent::PeerLost(target));
+        }
+    }
+
     /// The consumer transmits with the target already, or does not.
     fn switched_in_place(&mut self, transmitting: Option<u64>) {
         if transmitting == Some(self.state.target) && self.state.is_installed(self.state.target) {
@@ -434,7 +456,7 @@ impl Rotation {
     }
 
     fn arm_repeat(&mut self, now: Instant) {
-        let at = self.clock.observe(now).saturating_add(self.config.repeat);
+        let at = self.clock.observe(now).saturating_add(self.config.repeat.max(LEAST_REPEAT));
         self.timers.set(Timer::Repeat, at);
     }
 

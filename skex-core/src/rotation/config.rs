@@ -46,7 +46,7 @@ impl RotationConfig {
         self
     }
 
-    /// How often a status is repeated until it is answered.
+    /// How often a status is repeated until it is answered: each millisecond at most.
     #[must_use]
     pub const fn repeat(mut self, repeat: Duration) -> Self {
         self.repeat = repeat;

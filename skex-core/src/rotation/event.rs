@@ -25,11 +25,13 @@ pub enum RotationEvent {
     /// The rotation to this generation is not finished in time: the other end lacks the key, or is not reached. Until it is,
     /// the link goes on under the old key.
     Overdue(u64),
-    /// The consumer lost this generation, and it must not be installed again: erase its key, and establish another.
+    /// The consumer lost this generation, and it must not be installed again: erase its key, and establish another. Told again after a
+    /// restart, where no higher one is here.
     Lost(u64),
     /// The consumer refused to install this generation: erase its key, and establish another.
     Refused(u64),
-    /// The other end no longer holds what this end transmits with: establish another key at once.
+    /// The other end no longer holds what this end transmits with: establish another key at once. Told again after a restart, where
+    /// that one is gone there for good and no higher one is here.
     PeerLost(u64),
 }
 

@@ -6,6 +6,7 @@ extern crate std;
 
 mod world;
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 use std::vec;
 use std::vec::Vec;
@@ -390,4 +391,62 @@ fn a_record_of_another_machine_or_form_is_refused() {
     let refused = Rotation::restore(config, slots, world.now, &mut world.rng).unwrap_err();
     assert_eq!(refused, RotationError::Record(RecordError::ForeignMachine));
     assert!(Rotation::restore(config, [&[], &[]], world.now, &mut world.rng).unwrap().is_none());
+}
+
+/// An end whose machine is stopped after the loss is stored and before it is told.
+fn crashes_before_it_tells(world: &mut World, at: usize) {
+    assert!(world.ends[at].pending.is_some());
+    world.step(at, Step::Crash { landed: true }).unwrap();
+}
+
+#[test]
+fn that_the_key_in_use_is_lost_is_told_again_after_a_crash_at_each_end() {
+    let mut world = World::established(false);
+    world.step(1, Step::ConsumerDies).unwrap();
+    crashes_before_it_tells(&mut world, 1);
+    for step in [Step::Persist, Step::Execute, Step::Report, Step::Persist, Step::Time(1_000)] {
+        world.step(1, step).unwrap();
+    }
+    assert!(world.ends[1].events.contains(&RotationEvent::Lost(1)), "{:?}", world.ends[1].events);
+    while !world.net[0].is_empty() && world.ends[0].pending.is_none() {
+        world.step(0, Step::Deliver(0)).unwrap();
+    }
+    crashes_before_it_tells(&mut world, 0);
+    world.settle().unwrap();
+    assert!(world.ends[0].events.contains(&RotationEvent::PeerLost(1)), "{:?}", world.ends[0].events);
+    // Once another key is here, the loss is history.
+    world.heals().unwrap();
+    for at in [0, 1] {
+        world.ends[at].events.clear();
+        world.step(at, Step::Crash { landed: true }).unwrap();
+    }
+    world.settle().unwrap();
+    let lost = |event: &RotationEvent| matches!(event, RotationEvent::Lost(_) | RotationEvent::PeerLost(_));
+    assert!(!world.ends.iter().any(|end| end.events.iter().any(lost)));
+}
+
+#[test]
+fn a_status_is_not_repeated_without_end_in_one_moment_whatever_the_configuration() {
+    for repeat in [Duration::ZERO, Duration::from_micros(999), Duration::MAX] {
+        let mut rng = ChaCha8Rng::from_seed([1; 32]);
+        let config = RotationConfig::new([1; 8], PeerHandle::new(0)).repeat(repeat);
+        let now = Instant::from_millis(5);
+        let mut machine = Rotation::new(config, now, &mut rng);
+        machine.ready(now, 1).unwrap();
+        let Output::Wait(Some(at)) = (loop {
+            match machine.poll_output() {
+                Output::Persist(checkpoint) => {
+                    let receipt = checkpoint.commit_with(|_| Ok::<(), ()>(())).unwrap();
+                    machine.handle_persisted(receipt).unwrap();
+                }
+                Output::Wait(at) => {
+                    break Output::<RotationRecord, [u8; STATUS_LEN], RotationEvent>::Wait(at);
+                }
+                _ => {}
+            }
+        }) else {
+            panic!("nothing is waited for");
+        };
+        assert!(at > now, "{repeat:?}");
+    }
 }
