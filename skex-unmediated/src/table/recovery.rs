@@ -34,6 +34,7 @@ impl PeerTable {
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), TableError> {
+        let now = self.clock.observe(now);
         let place = self.recovery_place(pair)?;
         let is_rolled_back = |lane| self.lane(lane).is_some_and(Peer::is_rolled_back);
         let is_wanted = self.lanes.get(place).is_some_and(|lane| lane.peer.wants_recovery());

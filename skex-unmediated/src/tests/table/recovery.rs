@@ -7,7 +7,7 @@ use chacha20::{
     rand_core::{Rng, SeedableRng},
 };
 use skex_core::Label;
-use skex_core::machine::{DiscardReason, Disposition};
+use skex_core::machine::{DiscardReason, Disposition, Instant};
 
 use super::site::{Site, id, settle, sites};
 use crate::rules::Rule;
@@ -580,4 +580,13 @@ fn machines_alone_recover() {
     }
     pair.handshake(Side::B);
     assert_eq!(pair.agree(), Some(1));
+}
+
+#[test]
+fn a_recovery_begins_at_the_time_of_the_table_although_the_clock_ran_backwards() {
+    let (_, mut devices) = sites(2, 1, true);
+    devices.now = Instant::from_millis(1_000_000);
+    devices.table.handle_timeout(devices.now, &mut devices.rng).unwrap();
+    devices.table.recover(PAIR, RecoveryCause::Operator, Instant::ZERO, &mut devices.rng).unwrap();
+    assert!(devices.drain() > Some(devices.now), "a first message is repeated a second later, not at once");
 }
