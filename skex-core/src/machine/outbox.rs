@@ -85,12 +85,13 @@ impl<T, const N: usize> Default for Outbox<T, N> {
 /// The outbox of a machine with an allocator: bounded, and constant time however much waits.
 ///
 /// What is in it leaves as from an [`Outbox`]: in the order in which it came, except that what waits for nothing overtakes what still
-/// waits.
+/// waits. One difference: what comes for an earlier checkpoint than something before it waits for that one too.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Queue<T> {
     open: Lane<T>,
-    // Their checkpoints never fall from front to back, because a barrier's never do: what may leave is in front.
+    // What was changed now waits for the barrier's next checkpoint, so their checkpoints rise; where one falls, as for an answer that
+    // is repeated, it leaves later than it might, and none too early.
     gated: Lane<T>,
     bound: usize,
     /// How many have come.

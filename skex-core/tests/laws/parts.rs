@@ -73,6 +73,22 @@ fn a_receipt_that_is_not_outstanding_is_stale() {
     barrier.acknowledge(second).unwrap();
 }
 
+/// An answer that is repeated waits for the checkpoint that it waited for first.
+#[test]
+fn what_comes_for_an_earlier_checkpoint_than_something_before_it_in_a_queue_waits_for_that_one() {
+    let mut barrier = barrier(1);
+    let durable = barrier.after();
+    pass(&mut barrier);
+    let (mut queue, mut outbox) = (Queue::new(2), Outbox::<u32, 2>::new());
+    for (after, item) in [(barrier.after(), 1), (durable, 2)] {
+        queue.push(after, item).unwrap();
+        outbox.push(after, item).unwrap();
+    }
+    assert_eq!((queue.pop(&barrier), outbox.pop(&barrier)), (None, Some(2)));
+    pass(&mut barrier);
+    assert_eq!((queue.pop(&barrier), queue.pop(&barrier)), (Some(1), Some(2)));
+}
+
 proptest! {
     #[test]
     fn a_barrier_counts_as_its_model(steps in vec(0..4_u8, 0..40)) {
