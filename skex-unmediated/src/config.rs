@@ -189,14 +189,16 @@ impl<'a> PeerConfig<'a> {
         self
     }
 
-    /// How long a session gives keys, from the handshake or the last start on. Default: 24 h.
+    /// How long a session gives keys, from the handshake or the last start on: 2^32 - 1 ms (49 days) at most, and what is longer is
+    /// that. One of 0 is over at the next timeout. Default: 24 h.
     #[must_use]
     pub const fn session_life(mut self, life: Duration) -> Self {
         self.session_life = millis(life);
         self
     }
 
-    /// How long a session that nobody confirmed is kept. Default: 1 h.
+    /// How long a session that nobody confirmed is kept, within the same bounds: shorter than the fourth message takes, an end that began has no
+    /// session. Default: 1 h.
     #[must_use]
     pub const fn unconfirmed_life(mut self, life: Duration) -> Self {
         self.unconfirmed_life = millis(life);

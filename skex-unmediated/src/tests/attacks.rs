@@ -385,3 +385,20 @@ fn a_cookie_goes_out_with_every_repetition_until_another_is_taken() {
         assert!(first.cookie.is_some());
     }
 }
+
+#[test]
+fn a_session_lives_for_49_days_at_most_and_one_of_no_time_is_over_at_the_next_timeout() {
+    for (life, lived) in [(Duration::MAX, u64::from(u32::MAX)), (Duration::ZERO, 0)] {
+        let mut pair = Pair::new(Options::default());
+        pair.handshake(Side::A);
+        let config = config(Side::A, Options::default()).session_life(life);
+        let slots = [&pair.a.slots[0][..], &pair.a.slots[1][..]];
+        pair.a.peer = Some(Peer::restore(&config, slots, pair.a.now, &mut pair.a.rng).unwrap());
+        pair.b.establish();
+        pair.settle();
+        assert!(pair.a.peer().session().is_some());
+        pair.a.wake();
+        assert!(pair.a.peer().session().is_none());
+        assert_eq!(pair.a.now, Instant::from_millis(lived));
+    }
+}
