@@ -188,6 +188,8 @@ impl Peer {
         self.state.link = Link::None;
         self.unsaved = true;
         self.timers.stop(Timer::Heal);
+        // Whoever waited for this has an answer, and has not yielded.
+        self.wanted = false;
         if self.state.session.status == Status::Unconfirmed && good {
             self.state.session.status = Status::Live;
             if self.settings.is_recovery {

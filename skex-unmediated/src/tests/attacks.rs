@@ -402,3 +402,21 @@ fn a_session_lives_for_49_days_at_most_and_one_of_no_time_is_over_at_the_next_ti
         assert_eq!(pair.a.now, Instant::from_millis(lived));
     }
 }
+
+/// A's application wanted a session while A was ahead; that came to nothing, and it was told so.
+#[test]
+fn an_end_that_did_not_yield_begins_nothing_for_an_answer_that_came_to_nothing() {
+    let mut pair = ahead(Options::default());
+    pair.a.establish();
+    pair.b.crash();
+    pair.b.boot();
+    pair.settle();
+    assert!(pair.a.events.iter().any(|event| matches!(event, Event::Void(_))));
+    assert_eq!((pair.a.epoch(), pair.b.epoch()), (1, 1));
+    pair.b.establish();
+    let first = pair.b.sent.pop_back().unwrap();
+    assert_eq!(pair.a.deliver(&first), Some(Disposition::Accepted));
+    pair.a.sent.clear();
+    pair.a.wake();
+    assert!(!began(&pair.a));
+}
