@@ -172,7 +172,6 @@ class Peer:
         self._round = 0
         self._highest_round = 0
         self._third_due: float | None = None
-        self._third_wait = FIRST_WAIT
         self._third_sent = 0
         self._third_left = -THIRD_LONGEST
         # A session is wanted, and nobody has answered the third message.
@@ -216,7 +215,7 @@ class Peer:
 
     def establish(self, now: float) -> None:
         """A new session is wanted (U "Start"). To be asked again where nothing comes of it."""
-        if self._stopped or self._attempt:
+        if self._stopped:
             return
         if self._durable.session.recovery == HELD:
             raise WrongState("this lane is held")
@@ -225,9 +224,15 @@ class Peer:
         if self._is_recovery and self._durable.session.recovery != WANTED:
             self._set_recovery(WANTED)
         link = self._durable.link
-        if isinstance(link, Ahead) and not link.by_consumer and self._third_sent < PATIENCE:
+        if isinstance(link, Ahead) and not link.by_consumer:
             self._waits = True
-            self._send_third(now, link.third.encode())
+            if self._attempt or self._third_sent < PATIENCE:
+                self._send_third(now, link.third.encode())
+            else:
+                self._begin_attempt(now)
+                self._next_third(now)
+            return
+        if self._attempt:
             return
         if self._answer and self._answer.yielded:
             # Who does not wait for what may come of it must not yield to copies for ever (U "Glare").
@@ -278,7 +283,6 @@ class Peer:
         link = self._durable.link
         if isinstance(link, Ahead) and self._durable.session.status == UNCONFIRMED:
             self._change(self._durable.with_status(LIVE, replace(link, by_consumer=True)))
-            self._third_wait = THIRD_LONGEST
             self._third_due = now + THIRD_LONGEST
             self._live(now)
 
@@ -369,12 +373,16 @@ class Peer:
     def timeout(self, now: float) -> None:
         if self._stopped:
             return
+        ends = self._session_ends()
+        if ends is not None and now >= ends:
+            self._end_session("expired")
+            self._persist()
         link = self._durable.link
         if self._third_due is not None and now >= self._third_due and isinstance(link, Ahead):
-            if self._waits and self._third_sent >= PATIENCE and self._may_start():
+            if self._waits and not self._attempt and self._third_sent >= PATIENCE and self._may_start():
                 # Nobody answers: whether the peer is there, an attempt beside it finds out (U "Start").
-                self._next_third(now)
                 self._begin_attempt(now)
+                self._next_third(now)
             else:
                 self._send_third(now, link.third.encode())
         attempt = self._attempt
@@ -390,10 +398,6 @@ class Peer:
                 # Nothing came of it: the next attempt outbids whoever made this end yield (U "Glare").
                 self._round = self._highest_round + 1
                 self._begin_attempt(now)
-        ends = self._session_ends()
-        if ends is not None and now >= ends:
-            self._end_session("expired")
-            self._persist()
         self._tell()
 
     def _session_ends(self) -> float | None:
@@ -456,8 +460,11 @@ class Peer:
         self._third_sent += 1
 
     def _next_third(self, now: float) -> None:
-        self._third_due = now + self._third_wait
-        self._third_wait = min(2 * self._third_wait, THIRD_LONGEST)
+        """The wait doubles with each repetition, those that go with first messages among them."""
+        link = self._durable.link
+        by_consumer = isinstance(link, Ahead) and link.by_consumer
+        wait = FIRST_WAIT * 2 ** min(self._third_sent - 1, 16)
+        self._third_due = now + (THIRD_LONGEST if by_consumer else min(wait, THIRD_LONGEST))
 
     def _own_account(self, sent: int) -> int | None:
         """To where the peer is known to be, and every second repetition to the configured address (U "Paths")."""
@@ -533,6 +540,7 @@ class Peer:
             self._peer_followed(now, void, "peerVoid")
         elif void and self._durable.session.status == LIVE:
             self._end_session("peerVoid")
+        self._persist()
         suite = next((code for code in self._config.suites if code in first.offer), None)
         if suite is None:
             raise Policy("no suite in common")
@@ -549,7 +557,6 @@ class Peer:
         # A recovery that came to nothing is begun here too, if nothing comes of this.
         session = self._durable.session
         yielded = yielded or (session.recovery == WANTED and session.status == VOID)
-        self._persist()
         self._answer_first(now, path, first, suite, yielded, ends)
 
     def _wins(self, own: wire.First, theirs: wire.First) -> bool:
@@ -672,7 +679,7 @@ class Peer:
         statuses = (wire.GOOD_STATUS, wire.VOID_STATUS)
         mac4 = {status: keys.mac4(wire.Fourth(first.pseudonym, status)) for status in statuses}
         self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4), place)
-        self._third_wait, self._third_sent, self._waits = FIRST_WAIT, 0, False
+        self._third_sent, self._waits = 0, False
         stateless = bool(second.flags & wire.STATELESS)
         self._send_third(now, long_third.encode() if stateless else third.encode())
         if self._consumer_confirms():
@@ -842,7 +849,7 @@ class Peer:
     def _peer_followed(self, now: float, void: bool, why: str) -> None:
         """Out of AHEAD: the session is live, or ends. Rule 5: that it is live need not be written at once."""
         was = self._durable.session.status
-        self._third_due, self._third_wait, self._third_sent = None, FIRST_WAIT, 0
+        self._third_due, self._third_sent = None, 0
         if void:
             self._change(replace(self._durable, link=None))
             if was in (UNCONFIRMED, LIVE):
