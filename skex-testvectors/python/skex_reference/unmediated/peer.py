@@ -394,10 +394,11 @@ class Peer:
                 self._send_first(now)
         if self._answer and now >= self._answer.ends:
             answer, self._answer = self._answer, None
-            if answer.yielded and self._may_start():
+            if answer.yielded:
                 # Nothing came of it: the next attempt outbids whoever made this end yield (U "Glare").
                 self._round = self._highest_round + 1
-                self._begin_attempt(now)
+                if self._may_start():
+                    self._begin_attempt(now)
         self._tell()
 
     def _session_ends(self) -> float | None:
