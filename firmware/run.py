@@ -33,7 +33,8 @@ BOUNDS = {
     "stack_key": 8448,
     "flash_parts": 5632,
     "flash_peer": 25600,
-    "flash_both": 128512,
+    "flash_both_parts": 19200,
+    "flash_both": 128000,
 }
 
 
@@ -96,7 +97,9 @@ def main():
     figures["flash_peer"] = flash("peer") - flash("floor")
     build("--features", "dske")
     figures |= run("floor")
+    figures |= run("client_parts")
     figures |= run("client")
+    figures["flash_both_parts"] = flash("client_parts") - flash("floor")
     figures["flash_both"] = flash("client") - flash("floor")
     figures |= run("keys")
     wrong = 0

@@ -9,6 +9,7 @@ pub mod dske;
 pub mod flash;
 #[cfg(feature = "dske")]
 pub mod heap;
+pub mod parts;
 pub mod posing;
 pub mod random;
 pub mod stack;
