@@ -66,6 +66,8 @@ impl DiscardCounters {
     }
 
     /// Counts one and gives the disposition to return.
+    // A small machine has it once, and not at each place where something is dropped.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn discard(&mut self, reason: DiscardReason) -> Disposition {
         if let Some(count) = self.0.get_mut(reason.index()) {
             *count = count.saturating_add(1);

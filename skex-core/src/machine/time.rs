@@ -33,6 +33,8 @@ impl Instant {
 
     /// The point `millis` milliseconds later; the last representable one instead of overflow.
     #[must_use]
+    // A small machine has it once, and not at each place where something is due.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn saturating_add_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_add(millis))
     }
