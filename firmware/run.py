@@ -32,9 +32,9 @@ BOUNDS = {
     "stack_connecting": 7552,
     "stack_key": 8448,
     "flash_parts": 5632,
-    "flash_peer": 25600,
+    "flash_peer": 25472,
     "flash_both_parts": 19200,
-    "flash_both": 128000,
+    "flash_both": 126208,
 }
 
 

@@ -8,21 +8,28 @@ use skex_core::machine::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     due: Instant,
-    /// Milliseconds: 49 days are enough, and a hub has many of these.
     interval: u32,
 }
 
-/// The first interval, and the longest.
+/// The first interval, and the longest. In milliseconds, of which 49 days are enough: a hub has many intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
-    pub(crate) first: Duration,
-    pub(crate) longest: Duration,
+    pub(crate) first: u32,
+    pub(crate) longest: u32,
+}
+
+impl Pace {
+    /// Never zero, or a timeout would be due again at once.
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        let first = millis(first).max(1);
+        Self { first, longest: millis(longest).max(first) }
+    }
 }
 
 impl Backoff {
     /// Said at `now`; due again after the first interval.
     pub(crate) const fn new(now: Instant, pace: Pace) -> Self {
-        Self { due: now.saturating_add(pace.first), interval: millis(pace.first) }
+        Self { due: now.saturating_add_millis(pace.first as u64), interval: pace.first }
     }
 
     /// When it is due.
@@ -35,15 +42,15 @@ impl Backoff {
         if now < self.due {
             return false;
         }
-        self.interval = self.interval.saturating_mul(2).min(millis(pace.longest));
-        self.due = now.saturating_add(Duration::from_millis(u64::from(self.interval)));
+        self.interval = self.interval.saturating_mul(2).min(pace.longest);
+        self.due = now.saturating_add_millis(self.interval.into());
         true
     }
 
     /// Makes it due at `now`.
     pub(crate) const fn hurry(&mut self, now: Instant, pace: Pace) {
         self.due = now;
-        self.interval = millis(pace.first);
+        self.interval = pace.first;
     }
 }
 

@@ -462,7 +462,7 @@ impl<P: Pad> Hub<P> {
         self.table_added(client);
         if self.waiting.of(client).next().is_some() {
             // Nothing need come from the client that would remind of what waits. By then it has the table too.
-            let due = self.clock.now().saturating_add(self.limits.pace().longest);
+            let due = self.clock.now().saturating_add_millis(self.limits.pace().longest.into());
             self.timers.insert((due, Timer::Added(client)));
         }
         Ok(())

@@ -66,7 +66,7 @@ impl Fetching {
             return;
         }
         // Not again at once, whatever the limits say.
-        let interval = millis(limits.fetch.max(limits.pace().first));
+        let interval = millis(limits.fetch).max(limits.pace().first);
         self.interval = self.spread.take().map_or(interval, |spread| part(interval, spread));
         self.at = later(now, self.interval);
         self.by = later(now, self.interval.saturating_mul(FETCHES_SPARED));

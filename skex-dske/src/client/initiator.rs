@@ -19,7 +19,7 @@ use super::Client;
 use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
 use super::hub_link::Connection;
 use super::negotiation::HubSet;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, millis};
 use crate::id::ClientTag;
 use crate::key::{Agreement, Bitmap, Context, ContextHub, Origins, SecretBlock, bitmap, claimed};
 use crate::link::{Content, SentShare, Slot};
@@ -326,10 +326,9 @@ impl<P: Pad> Client<P> {
                 return self.fail(key_id, request, self.too_few_hubs(request.wanted));
             } else {
                 // Who waits for no slow hub waits for two all the same, and not by looking all the time.
-                let again = self.limits.grace.max(self.limits.pace().first);
-                request.stage = Stage::Gathering {
-                    patience: if now >= patience { now.saturating_add(again) } else { patience },
-                };
+                let again = millis(self.limits.grace).max(self.limits.pace().first);
+                let again = now.saturating_add_millis(again.into());
+                request.stage = Stage::Gathering { patience: if now >= patience { again } else { patience } };
                 return true;
             }
         }

@@ -61,7 +61,7 @@ impl<P: Pad> Client<P> {
                 return self.discards.discard(DiscardReason::Busy);
             }
             let octets = Some(SecretVec::zeroed(len));
-            let stays_until = now.saturating_add(self.limits.pace().first);
+            let stays_until = now.saturating_add_millis(self.limits.pace().first.into());
             let coming = Gathering { direction, number, elements, stays_until, next: 0, octets };
             hub.refill = Some(Box::new(coming));
         }

@@ -98,9 +98,7 @@ impl Default for HubLimits {
 
 impl HubLimits {
     pub(super) fn pace(&self) -> Pace {
-        // Never zero, or a timeout would be due again at once.
-        let first = self.first_retransmission.max(Duration::from_millis(1));
-        Pace { first, longest: self.longest_retransmission.max(first) }
+        Pace::new(self.first_retransmission, self.longest_retransmission)
     }
 }
 

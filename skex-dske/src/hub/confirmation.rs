@@ -1,7 +1,6 @@
 //! What a responder confirmed goes on to the initiator (docs/draft-skex-dske.md, "Hub").
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use rand_core::CryptoRng;
 use skex_core::KeyId;
@@ -54,7 +53,7 @@ impl<P: Pad> Hub<P> {
     /// Tells the initiator what the responder confirmed.
     pub(super) fn pass_on_confirmation(&mut self, now: Instant, id: RelayId) {
         // Nobody says that it came. Who has it asks for other keys, and hears this one ever more seldom.
-        let pace = Pace { longest: Duration::MAX, ..self.limits.pace() };
+        let pace = Pace { longest: u32::MAX, ..self.limits.pace() };
         let Some(relay) = self.relays.get_mut(&id) else { return };
         let (Some(confirmation), Some(peer)) = (&relay.confirmation, self.roster.tag(relay.responder)) else {
             return;
