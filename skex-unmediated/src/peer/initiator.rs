@@ -178,7 +178,7 @@ impl Peer {
         }
         self.learn(from);
         self.peer_followed(good || !holds(Rule::HeedStatus));
-        self.recover_again(now, rng);
+        self.begin_again(now, rng);
         Ok(())
     }
 
@@ -188,8 +188,6 @@ impl Peer {
         self.state.link = Link::None;
         self.unsaved = true;
         self.timers.stop(Timer::Heal);
-        // Whoever waited for this has an answer, and has not yielded.
-        self.wanted = false;
         if self.state.session.status == Status::Unconfirmed && good {
             self.state.session.status = Status::Live;
             if self.settings.is_recovery {
@@ -207,8 +205,21 @@ impl Peer {
             }
         } else if self.state.session.status.has_keys() && !good {
             self.end_session();
+            // Whoever waited for it is told so, and has not yielded.
+            self.wanted = false;
             self.due.events.insert(Events::VOID);
             self.commit(Rule::EraseBeforeKey);
+        }
+        // Otherwise nothing is told: it was over, or known as good before the start. What is wanted is another.
+    }
+
+    /// After the fourth message: a session is wanted, and the one of this epoch is not it; or the handshake of a recovery lane came
+    /// to nothing at both ends, and this one began it.
+    fn begin_again(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
+        let is_void = self.state.session.status == Status::Void;
+        let is_due = self.wanted || (is_void && self.state.recovery == Recovery::Wanted);
+        if is_due && matches!(self.exchange, Exchange::Idle) {
+            self.start_attempt(now, rng);
         }
     }
 

@@ -5,13 +5,11 @@
 //!
 //! Specification: section "Recovery".
 
-use rand_core::CryptoRng;
-use skex_core::machine::Instant;
 use skex_core::{HashSecret, Label};
 
+use super::Peer;
 use super::output::Due;
 use super::timers::Timer;
-use super::{Exchange, Peer};
 use crate::config::Side;
 use crate::error::Error;
 use crate::event::Role;
@@ -157,14 +155,6 @@ impl Peer {
         self.enter_epoch();
         self.forget_firsts();
         self.commit(Rule::RecoveryIsDurable);
-    }
-
-    /// The handshake of a recovery lane came to nothing at both ends. Who began it begins again.
-    pub(super) fn recover_again(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        let is_void = self.state.session.status == Status::Void;
-        if is_void && self.state.recovery == Recovery::Wanted && matches!(self.exchange, Exchange::Idle) {
-            self.start_attempt(now, rng);
-        }
     }
 
     /// What a move on the recovery lane means: it has gone through, or is due still.

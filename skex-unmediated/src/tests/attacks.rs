@@ -420,3 +420,60 @@ fn an_end_that_did_not_yield_begins_nothing_for_an_answer_that_came_to_nothing()
     pair.a.wake();
     assert!(!began(&pair.a));
 }
+
+/// Its session expired before the peer followed, or the session was live before the start: the answer to the third message tells nothing.
+#[test]
+fn a_session_that_is_wanted_comes_where_the_one_that_the_peer_followed_into_is_no_news() {
+    let mut pair = ahead(Options::default());
+    pair.a.sent.clear();
+    pair.a.now = pair.a.now.saturating_add(Duration::from_secs(3_600));
+    pair.a.timeout();
+    assert!(matches!(pair.a.events.last(), Some(Event::Expired(_))));
+    pair.a.sent.clear();
+    pair.a.establish();
+    pair.settle();
+    assert_eq!(pair.agree(), Some(2), "the wish is lost: {:?}", pair.a.events);
+}
+
+#[test]
+fn a_session_that_is_wanted_after_a_start_comes_where_the_consumer_had_confirmed() {
+    let mut pair = ahead(Options { consumer: true, ..Options::default() });
+    let session = pair.a.peer().session().unwrap();
+    pair.a.peer().confirm(session.id).unwrap();
+    // Any later change stores it with that.
+    pair.a.peer().provide_mix(&block(7)).unwrap();
+    pair.a.drain();
+    pair.a.sent.clear();
+    pair.a.crash();
+    pair.a.boot();
+    pair.a.sent.clear();
+    pair.a.establish();
+    pair.settle();
+    // The consumer does without a fourth message: a third one that comes again draws it.
+    pair.a.wake();
+    pair.settle();
+    assert_eq!(pair.a.epoch(), 2, "the wish is lost: {:?}", pair.a.events);
+}
+
+#[test]
+fn a_session_that_is_wanted_comes_where_nothing_comes_of_the_first_message_that_said_that_the_peer_followed()
+{
+    let mut pair = ahead(Options::default());
+    let third = pair.a.sent.pop_back().unwrap();
+    pair.b.deliver(&third);
+    pair.b.sent.clear();
+    pair.a.now = pair.a.now.saturating_add(Duration::from_secs(3_600));
+    pair.a.timeout();
+    pair.a.establish();
+    pair.b.establish();
+    let first = pair.b.sent.pop_back().unwrap();
+    assert_eq!(pair.a.deliver(&first), Some(Disposition::Accepted));
+    assert!(!pair.a.peer().is_ahead());
+    pair.a.sent.clear();
+    pair.b.crash();
+    pair.b.boot();
+    pair.a.wake();
+    assert!(began(&pair.a));
+    pair.settle();
+    assert_eq!(pair.agree(), Some(2));
+}

@@ -300,6 +300,7 @@ class Peer:
         if self._durable.session.recovery == HELD and equal(self._durable.chain_key, chain_key):
             return
         self._attempt, self._answer, self._naming = None, None, None
+        self._waits = False
         self._round, self._highest_round = 0, 0
         self._third_due, self._third_left = None, -THIRD_LONGEST
         self._stopped = False
@@ -388,7 +389,7 @@ class Peer:
         attempt = self._attempt
         if attempt and now >= attempt.due:
             if attempt.sent >= SENDINGS:
-                self._attempt = None
+                self._attempt, self._waits = None, False
                 self._events.append(GaveUp())
             else:
                 self._send_first(now)
@@ -555,9 +556,9 @@ class Peer:
         else:
             yielded = bool(self._answer and self._answer.yielded)
             ends = self._answer.ends if self._answer else now + ATTEMPT_LIFE
-        # A recovery that came to nothing is begun here too, if nothing comes of this.
+        # What is wanted still is begun here too, if nothing comes of this, and a recovery that came to nothing.
         session = self._durable.session
-        yielded = yielded or (session.recovery == WANTED and session.status == VOID)
+        yielded = yielded or self._waits or (session.recovery == WANTED and session.status == VOID)
         self._answer_first(now, path, first, suite, yielded, ends)
 
     def _wins(self, own: wire.First, theirs: wire.First) -> bool:
@@ -652,7 +653,7 @@ class Peer:
             # The peer has not moved: what was chosen before is not needed any more.
             self._needed = set()
             if not attempt.offered and self._config.mix == "require":
-                self._attempt = None
+                self._attempt, self._waits = None, False
             attempt.refused = True
             self._events.append(MixRefused())
             raise Policy("a block is required, and none is in common")
@@ -680,7 +681,7 @@ class Peer:
         statuses = (wire.GOOD_STATUS, wire.VOID_STATUS)
         mac4 = {status: keys.mac4(wire.Fourth(first.pseudonym, status)) for status in statuses}
         self._step(now, keys, UNCONFIRMED, True, Ahead(long_third, mac4), place)
-        self._third_sent, self._waits = 0, False
+        self._third_sent = 0
         stateless = bool(second.flags & wire.STATELESS)
         self._send_third(now, long_third.encode() if stateless else third.encode())
         if self._consumer_confirms():
@@ -714,7 +715,7 @@ class Peer:
         places = enumerate(self._durable.places)
         kept = [None if held is None or held.withdrawn or i == place else held for i, held in places]
         self._needed = set()
-        self._attempt, self._answer = None, None
+        self._attempt, self._answer, self._waits = None, None, False
         self._round, self._highest_round = 0, 0
         self._third_due, self._third_left = None, -THIRD_LONGEST
         self._session_from = now
@@ -843,8 +844,9 @@ class Peer:
         self._peer_followed(now, fourth.status == wire.VOID_STATUS, "void")
         session = self._durable.session
         idle = self._attempt is None and self._answer is None
-        if session.recovery == WANTED and session.status == VOID and idle and self._may_start():
-            # Nothing was recovered at either end: it begins anew at once.
+        # Nothing was recovered at either end; or the session was over or known as live before, and another is wanted.
+        is_due = self._waits or (session.recovery == WANTED and session.status == VOID)
+        if is_due and idle and self._may_start():
             self._begin_attempt(now)
 
     def _peer_followed(self, now: float, void: bool, why: str) -> None:
@@ -854,6 +856,8 @@ class Peer:
         if void:
             self._change(replace(self._durable, link=None))
             if was in (UNCONFIRMED, LIVE):
+                # Whoever waited for it is told so.
+                self._waits = False
                 self._end_session(why)
             self._persist()
             return
