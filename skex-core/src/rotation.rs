@@ -348,14 +348,16 @@ impl Rotation {
         let _ = self.events.push(Barrier::OPEN, event);
     }
 
-    /// That the generation in use is gone, here or there, is stored before it is told. Nothing is to be told where a higher one is here.
+    /// That the generation in use is gone, here or there, is stored before it is told; so it is where the first went before it was in
+    /// use. Nothing is to be told where a higher one is here.
     fn tell_losses_again(&mut self) {
-        let target = self.state.target;
-        if target == 0 || self.state.held.iter().any(|held| held.generation > target) {
+        let State { target, newest, .. } = self.state;
+        if newest == 0 || self.state.held.iter().any(|held| held.generation > target) {
             return;
         }
-        if !self.state.held.iter().any(|held| held.generation == target) {
-            self.note(RotationEvent::Lost(target));
+        let lost = if target == 0 { newest } else { target };
+        if !self.state.held.iter().any(|held| held.generation == lost) {
+            self.note(RotationEvent::Lost(lost));
         } else if self.state.is_gone_there(target) {
             self.note(RotationEvent::PeerLost(target));
         }

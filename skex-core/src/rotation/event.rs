@@ -26,7 +26,7 @@ pub enum RotationEvent {
     /// the link goes on under the old key.
     Overdue(u64),
     /// The consumer lost this generation, and it must not be installed again: erase its key, and establish another. Told again after a
-    /// restart, where no higher one is here.
+    /// restart, where it was in use, or none was yet, and no higher one is here.
     Lost(u64),
     /// The consumer refused to install this generation: erase its key, and establish another.
     Refused(u64),

@@ -450,3 +450,23 @@ fn a_status_is_not_repeated_without_end_in_one_moment_whatever_the_configuration
         assert!(at > now, "{repeat:?}");
     }
 }
+
+#[test]
+fn that_the_first_key_is_lost_before_it_is_chosen_is_told_again_after_a_crash() {
+    let mut world = World::new(false);
+    for at in [0, 1] {
+        world.step(at, Step::Ready).unwrap();
+    }
+    for step in [Step::Persist, Step::Execute, Step::Report, Step::Persist] {
+        world.step(1, step).unwrap();
+    }
+    world.step(1, Step::ConsumerDies).unwrap();
+    crashes_before_it_tells(&mut world, 1);
+    world.settle().unwrap();
+    assert!(world.ends[1].events.contains(&RotationEvent::Lost(1)), "{:?}", world.ends[1].events);
+    world.heals().unwrap();
+    world.ends[1].events.clear();
+    world.step(1, Step::Crash { landed: true }).unwrap();
+    world.settle().unwrap();
+    assert!(!world.ends[1].events.iter().any(|event| matches!(event, RotationEvent::Lost(_))));
+}
