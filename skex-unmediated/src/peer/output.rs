@@ -60,6 +60,10 @@ impl Sends {
         self.0 |= other.0;
     }
 
+    pub(super) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     const fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
     }

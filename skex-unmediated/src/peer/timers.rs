@@ -95,10 +95,14 @@ impl Peer {
         self.arm_heal();
     }
 
-    /// One repetition more. It goes on alternating where it stops counting, as the ways do on which they are sent.
+    /// One repetition more, unless one is to leave already. It goes on alternating where it stops counting, as the ways do on which
+    /// they are sent.
     pub(super) fn repeat_third(&mut self, now: Instant) {
-        self.due.sends.insert(Sends::THIRD_LONG);
         self.healed_at = low_half(now.as_millis());
+        if self.due.sends.contains(Sends::THIRD_LONG) {
+            return;
+        }
+        self.due.sends.insert(Sends::THIRD_LONG);
         self.heals = self.heals.checked_add(1).unwrap_or(u8::MAX - 1);
     }
 

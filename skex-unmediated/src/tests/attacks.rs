@@ -477,3 +477,22 @@ fn a_session_that_is_wanted_comes_where_nothing_comes_of_the_first_message_that_
     pair.settle();
     assert_eq!(pair.agree(), Some(2));
 }
+
+/// It is due by its own time, and beside a first message.
+#[test]
+fn a_third_message_that_is_due_twice_at_once_leaves_once_and_counts_once() {
+    let mut pair = ahead(Options::default());
+    for _ in 0..3 {
+        pair.a.establish();
+    }
+    pair.a.sent.clear();
+    pair.a.destinations.clear();
+    for _ in 0..2 {
+        pair.a.now = pair.a.now.saturating_add(Duration::from_secs(60));
+        pair.a.timeout();
+    }
+    let thirds = pair.a.sent.iter().zip(&pair.a.destinations);
+    let thirds = thirds.filter(|(sent, _)| matches!(Message::decode(sent), Ok(Message::LongThird(_))));
+    let learned: Vec<bool> = thirds.map(|(_, to)| matches!(to, Destination::Path(_))).collect();
+    assert_eq!(learned, [true, false], "every second one goes to the configured address");
+}

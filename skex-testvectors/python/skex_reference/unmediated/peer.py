@@ -379,7 +379,9 @@ class Peer:
             self._end_session("expired")
             self._persist()
         link = self._durable.link
+        repeated = False
         if self._third_due is not None and now >= self._third_due and isinstance(link, Ahead):
+            repeated = True
             if self._waits and not self._attempt and self._third_sent >= PATIENCE and self._may_start():
                 # Nobody answers: whether the peer is there, an attempt beside it finds out (U "Start").
                 self._begin_attempt(now)
@@ -392,7 +394,7 @@ class Peer:
                 self._attempt, self._waits = None, False
                 self._events.append(GaveUp())
             else:
-                self._send_first(now)
+                self._send_first(now, with_third=not repeated)
         if self._answer and now >= self._answer.ends:
             answer, self._answer = self._answer, None
             if answer.yielded:
@@ -436,7 +438,7 @@ class Peer:
         self._waits = False
         self._send_first(now)
 
-    def _send_first(self, now: float) -> None:
+    def _send_first(self, now: float, with_third: bool = True) -> None:
         attempt = self._attempt
         assert attempt is not None
         octets = replace(attempt.first, cookie=attempt.cookie).encode()
@@ -446,7 +448,7 @@ class Peer:
         attempt.due = now + FIRST_WAIT * 2**attempt.sent
         attempt.sent += 1
         link = self._durable.link
-        if isinstance(link, Ahead) and not (is_first and link.by_consumer):
+        if with_third and isinstance(link, Ahead) and not (is_first and link.by_consumer):
             # The peer may be an epoch behind, and could not read it.
             self._repeat_third(now, link.third.encode())
 
