@@ -80,8 +80,8 @@ impl Peer {
     /// The application wants a session, and nobody answers the third message. A first message of the new epoch, beside it,
     /// asks whether the peer is there; or it draws the notice that this end was rolled back.
     pub(super) fn stop_waiting(&mut self, now: Instant, rng: &mut dyn CryptoRng) {
-        if self.wanted && self.heals > PATIENCE && self.is_ahead() && matches!(self.exchange, Exchange::Idle)
-        {
+        let waited = self.wanted && self.heals > PATIENCE && self.is_ahead();
+        if waited && matches!(self.exchange, Exchange::Idle) && self.may_start() {
             self.start_attempt(now, rng);
         }
     }

@@ -496,3 +496,19 @@ fn a_third_message_that_is_due_twice_at_once_leaves_once_and_counts_once() {
     let learned: Vec<bool> = thirds.map(|(_, to)| matches!(to, Destination::Path(_))).collect();
     assert_eq!(learned, [true, false], "every second one goes to the configured address");
 }
+
+#[test]
+fn a_session_that_is_wanted_of_an_end_that_is_ahead_waits_for_a_block_where_one_is_required() {
+    let mut pair = ahead(Options { mix: Some(MixPolicy::Require), block: true, ..Options::default() });
+    pair.a.provide(2);
+    pair.a.establish();
+    pair.a.peer().withdraw_mixes();
+    pair.a.drain();
+    for _ in 0..3 {
+        pair.a.wake();
+    }
+    assert!(!began(&pair.a));
+    pair.a.provide(3);
+    pair.a.wake();
+    assert!(began(&pair.a), "the wish is lost");
+}

@@ -848,8 +848,10 @@ class Peer:
         idle = self._attempt is None and self._answer is None
         # Nothing was recovered at either end; or the session was over or known as live before, and another is wanted.
         is_due = self._waits or (session.recovery == WANTED and session.status == VOID)
-        if is_due and idle and self._may_start():
-            self._begin_attempt(now)
+        if is_due and idle:
+            self._waits = False
+            if self._may_start():
+                self._begin_attempt(now)
 
     def _peer_followed(self, now: float, void: bool, why: str) -> None:
         """Out of AHEAD: the session is live, or ends. Rule 5: that it is live need not be written at once."""
