@@ -109,8 +109,8 @@ impl Peer {
     }
 
     /// The consumer verified a message of the peer under a key of this session: the session is good. It ends the wait
-    /// for the fourth message. It does not end the duty to heal, for the consumer may have been deceived by its own
-    /// message sent back.
+    /// for the fourth message, and is the session that was wanted, if one was; where the consumer confirms, no event says so. It
+    /// does not end the duty to heal, for the consumer may have been deceived by its own message sent back.
     ///
     /// # Errors
     /// [`Error::UnknownSession`].
