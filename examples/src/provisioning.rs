@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::store::{FilePad, TableIdentity, TablesIn, erase_all, table_name};
 
-pub(crate) use import::{Imported, check, import, waiting};
+pub(crate) use import::{Imported, check, import, is_taken_in, waiting};
 pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
 pub(crate) use make::{End, lay, make, next_number};
 pub(crate) use portion::cut;

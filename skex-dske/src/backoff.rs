@@ -29,7 +29,7 @@ impl Pace {
 impl Backoff {
     /// Said at `now`; due again after the first interval.
     pub(crate) const fn new(now: Instant, pace: Pace) -> Self {
-        Self { due: now.saturating_add_millis(pace.first as u64), interval: pace.first }
+        Self { due: later(now, pace.first), interval: pace.first }
     }
 
     /// When it is due.
@@ -43,7 +43,7 @@ impl Backoff {
             return false;
         }
         self.interval = self.interval.saturating_mul(2).min(pace.longest);
-        self.due = now.saturating_add_millis(self.interval.into());
+        self.due = later(now, self.interval);
         true
     }
 
@@ -52,6 +52,11 @@ impl Backoff {
         self.due = now;
         self.interval = pace.first;
     }
+}
+
+/// So many milliseconds later.
+pub(crate) const fn later(now: Instant, millis: u32) -> Instant {
+    now.saturating_add_millis(millis as u64)
 }
 
 /// Whole milliseconds, 49 days at most.

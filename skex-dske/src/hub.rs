@@ -44,7 +44,7 @@ pub use enrolment::HubRoster;
 pub use hand_over::HandOver;
 pub use shard::shard_of;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, later};
 use crate::client::Table;
 use crate::envelope::{EnvelopeKeys, Side, take_initial_keys};
 use crate::fill::{Fill, LEAST_QUEUE};
@@ -462,7 +462,7 @@ impl<P: Pad> Hub<P> {
         self.table_added(client);
         if self.waiting.of(client).next().is_some() {
             // Nothing need come from the client that would remind of what waits. By then it has the table too.
-            let due = self.clock.now().saturating_add_millis(self.limits.pace().longest.into());
+            let due = later(self.clock.now(), self.limits.pace().longest);
             self.timers.insert((due, Timer::Added(client)));
         }
         Ok(())

@@ -18,8 +18,8 @@ use crate::config::{
 };
 use crate::entropy::Entropy;
 use crate::provisioning::{
-    End, Imported, Links, await_order, cut, enrolment, import, lay, make, new_key_order, next_number,
-    read_key, waiting,
+    End, Imported, Links, await_order, cut, enrolment, import, is_taken_in, lay, make, new_key_order,
+    next_number, read_key, waiting,
 };
 use crate::report::Reporter;
 use crate::store::atomic::{
@@ -287,11 +287,7 @@ fn add(directory: &Path, name: &str, table_size: u64, out: Option<&Path>) -> Res
 
 /// Says how the provisioning file `out` gets to its client: a start takes in what has the ending, and nothing else.
 pub(crate) fn carry(out: &Path, name: &str) {
-    let renamed = if out.extension().is_some_and(|ending| ending == "provision") {
-        ""
-    } else {
-        ", under a name that ends in .provision"
-    };
+    let renamed = if is_taken_in(out) { "" } else { ", under a name that ends in .provision" };
     println!("  carry {} into the directory of {name}, over a way that you trust{renamed}", out.display());
     println!("  it is taken in at the next start there, or at once by `skex provision import`");
 }

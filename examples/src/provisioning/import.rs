@@ -31,12 +31,17 @@ pub(crate) fn waiting(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).with_context(look)? {
         let path = entry.with_context(look)?.path();
-        if path.extension().is_some_and(|extension| extension == "provision") {
+        if is_taken_in(&path) {
             files.push(path);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a start takes a file of this name in.
+pub(crate) fn is_taken_in(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "provision")
 }
 
 /// Whether a file enrols this link with whole tables, and nothing in it is damaged; for which link.

@@ -4,7 +4,7 @@
 use skex_core::machine::Instant;
 
 use super::config::ClientLimits;
-use crate::backoff::{Backoff, millis};
+use crate::backoff::{Backoff, later, millis};
 
 /// Of so many fetches one is left to a client that hears the hub all the time: by it comes what the hub could not deliver.
 const FETCHES_SPARED: u32 = 4;
@@ -84,8 +84,4 @@ impl Fetching {
 /// So many of 256 parts of it.
 fn part(interval: u32, spread: u8) -> u32 {
     u32::try_from(u64::from(interval).saturating_mul(spread.into()) >> 8).unwrap_or(interval)
-}
-
-const fn later(now: Instant, millis: u32) -> Instant {
-    now.saturating_add_millis(millis as u64)
 }

@@ -19,7 +19,7 @@ use super::Client;
 use super::event::{ClientError, ClientEvent, Conduct, Established, HubReport, KeyError, Role};
 use super::hub_link::Connection;
 use super::negotiation::HubSet;
-use crate::backoff::{Backoff, millis};
+use crate::backoff::{Backoff, later, millis};
 use crate::id::ClientTag;
 use crate::key::{Agreement, Bitmap, Context, ContextHub, Origins, SecretBlock, bitmap, claimed};
 use crate::link::{Content, SentShare, Slot};
@@ -327,8 +327,8 @@ impl<P: Pad> Client<P> {
             } else {
                 // Who waits for no slow hub waits for two all the same, and not by looking all the time.
                 let again = millis(self.limits.grace).max(self.limits.pace().first);
-                let again = now.saturating_add_millis(again.into());
-                request.stage = Stage::Gathering { patience: if now >= patience { again } else { patience } };
+                let patience = if now >= patience { later(now, again) } else { patience };
+                request.stage = Stage::Gathering { patience };
                 return true;
             }
         }

@@ -9,6 +9,7 @@ use skex_wire::dske::{Direction, Refill, Refilled};
 
 use super::Client;
 use super::event::ClientEvent;
+use crate::backoff::later;
 use crate::key::encoded;
 use crate::psrd::{ELEMENT_LEN, Pad};
 
@@ -61,7 +62,7 @@ impl<P: Pad> Client<P> {
                 return self.discards.discard(DiscardReason::Busy);
             }
             let octets = Some(SecretVec::zeroed(len));
-            let stays_until = now.saturating_add_millis(self.limits.pace().first.into());
+            let stays_until = later(now, self.limits.pace().first);
             let coming = Gathering { direction, number, elements, stays_until, next: 0, octets };
             hub.refill = Some(Box::new(coming));
         }

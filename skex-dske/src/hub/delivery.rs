@@ -9,7 +9,7 @@ use skex_wire::dske::{Answer, Tagged};
 
 use super::relay::{Delivery, Relay, RelayId, StoredConfirmation};
 use super::{Hub, Timer};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, later};
 use crate::id::ClientId;
 use crate::key::Origins;
 use crate::link::{Content, Slot};
@@ -72,7 +72,7 @@ impl<P: Pad> Hub<P> {
 
     /// A table failed: for a moment, perhaps. Nothing need come from the responder that would remind of what waits for it.
     fn deliver_later(&mut self, now: Instant, responder: ClientId) {
-        let due = now.saturating_add_millis(self.limits.pace().longest.into());
+        let due = later(now, self.limits.pace().longest);
         let client = self.clients.get_mut(responder);
         if client.is_some_and(|client| !core::mem::replace(&mut client.retries, true)) {
             self.timers.insert((due, Timer::Failed(responder)));

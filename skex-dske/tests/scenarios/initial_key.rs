@@ -266,20 +266,8 @@ fn a_replacement_with_a_crash_at_every_point() {
 /// a client that is there for a moment would else take up the older one, and prove nothing.
 #[test]
 fn hellos_that_came_together_are_answered_in_their_order() {
-    let mut setup = Setup::new(2);
-    setup.shards = WHOLE;
-    let mut cast = cast(10, &setup);
-    cast.settle(5);
-    let (client, hub) = (cast.clients[0], cast.hubs[0]);
-    cast.world.net_mut().cut(client, hub);
-    cast.at_hub(7);
-    cast.at_client(7);
-    cast.world.kill(client);
-    let before = cast.world.departures().len();
-    cast.world.restart(client);
-    cast.world.run_for(Duration::from_millis(700), 1_000_000);
-    // Those for the other hub are nothing to this one.
-    let hellos = left(&cast, client, before, 0x11);
+    let (mut cast, hellos) = unheard(10, true);
+    let hub = cast.hubs[0];
     let answers = |cast: &mut Cast, together: bool| {
         let before = cast.world.departures().len();
         for hello in &hellos {
@@ -304,18 +292,7 @@ fn hellos_that_came_together_are_answered_in_their_order() {
 #[test]
 fn a_hello_that_waits_for_its_key_is_answered_before_those_that_came_behind_it() {
     for is_reversed in [false, true] {
-        let mut setup = Setup::new(2);
-        setup.shards = WHOLE;
-        let mut cast = cast(11, &setup);
-        cast.settle(5);
-        let (client, hub) = (cast.clients[0], cast.hubs[0]);
-        cast.world.net_mut().cut(client, hub);
-        cast.at_client(7);
-        cast.world.kill(client);
-        let before = cast.world.departures().len();
-        cast.world.restart(client);
-        cast.world.run_for(Duration::from_millis(700), 1_000_000);
-        let mut hellos = left(&cast, client, before, 0x11);
+        let (mut cast, mut hellos) = unheard(11, false);
         if is_reversed {
             hellos.reverse();
         }
@@ -332,7 +309,7 @@ fn a_hello_that_waits_for_its_key_is_answered_before_those_that_came_behind_it()
         };
         let (between, one_by_one) = cast
             .world
-            .call_undrained(hub, |party, now, rng| {
+            .call_undrained(cast.hubs[0], |party, now, rng| {
                 let hub = party.right().unwrap();
                 hub.replace_initial_key(ClientId::new(0), SecretBytes::copied_from(&[7; 32])).unwrap();
                 let receipt = loop {
@@ -359,6 +336,27 @@ fn a_hello_that_waits_for_its_key_is_answered_before_those_that_came_behind_it()
         assert!(one_by_one.len() >= 2 && one_by_one[0] != one_by_one[1]);
         assert_eq!(between, one_by_one, "reversed: {is_reversed}");
     }
+}
+
+/// A client and a hub that do not hear each other, where the client was given another initial key and started, and the hub perhaps
+/// was given it too; and the client's hellos under either key. (Those for the other hub are nothing to this one.)
+fn unheard(seed: u64, at_hub: bool) -> (Cast, Vec<Vec<u8>>) {
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(seed, &setup);
+    cast.settle(5);
+    let (client, hub) = (cast.clients[0], cast.hubs[0]);
+    cast.world.net_mut().cut(client, hub);
+    if at_hub {
+        cast.at_hub(7);
+    }
+    cast.at_client(7);
+    cast.world.kill(client);
+    let before = cast.world.departures().len();
+    cast.world.restart(client);
+    cast.world.run_for(Duration::from_millis(700), 1_000_000);
+    let hellos = left(&cast, client, before, 0x11);
+    (cast, hellos)
 }
 
 /// What left a machine since then, if it is of this type.

@@ -309,19 +309,14 @@ fn several(group: &mut Group) {
             world.request(ALICE, wanted(2, KeySuite::OneTime));
         }
     };
-    let without_the_last = |several: &[u8]| {
-        let first = usize::from(u16::from_be_bytes([several[1], several[2]]));
-        several[..3 + first].to_vec()
-    };
-    let every_tag = |several: &[u8]| {
-        let first = usize::from(u16::from_be_bytes([several[1], several[2]]));
-        last(&flipped(several, 2 + first, 1))
-    };
+    fn first(several: &[u8]) -> &[u8] {
+        &several[..3 + usize::from(u16::from_be_bytes([several[1], several[2]]))]
+    }
     Refused::new(group, &begin).at(HUB, Inner(14), &[
         ("SEVERAL, an octet less", "the last one", Decode, "Length", Inside(|several| several[..several.len() - 1].to_vec())),
-        ("SEVERAL of one message", "without the second", Decode, "Length", Inside(without_the_last)),
+        ("SEVERAL of one message", "without the second", Decode, "Length", Inside(|several| first(several).to_vec())),
         ("SEVERAL in SEVERAL", "the type of its first message", Decode, "Type", Inside(|several| flipped(several, 3, 4 ^ 14))),
-        ("SEVERAL, every tag", "the last bit of each", Authenticate, "ModifiedTag", Inside(every_tag)),
+        ("SEVERAL, every tag", "the last bit of each", Authenticate, "ModifiedTag", Inside(|several| last(&flipped(several, first(several).len() - 1, 1)))),
     ]);
 }
 

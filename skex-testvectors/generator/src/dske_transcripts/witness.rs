@@ -542,11 +542,7 @@ impl<'a> Witness<'a> {
                     fields.insert("message".into(), message(sent).into());
                     fields.insert("choices".into(), Value::Object(self.choices(sent)));
                     fields.insert("body".into(), sent.inner.as_deref().and_then(body).map(hex).into());
-                    let several = Some(sent.messages()).filter(|messages| messages.len() > 1);
-                    let contained = |messages: Vec<&[u8]>| {
-                        messages.into_iter().map(|inner| self.contained(inner)).collect::<Value>()
-                    };
-                    fields.insert("messages".into(), several.map(contained).into());
+                    fields.insert("messages".into(), self.contained(sent).into());
                     fields.insert("inner".into(), sent.inner.as_deref().map(hex).into());
                     fields.insert("octets".into(), octets);
                 }
@@ -574,9 +570,11 @@ impl<'a> Witness<'a> {
         choices
     }
 
-    /// A message in a SEVERAL.
-    fn contained(&self, inner: &[u8]) -> Value {
-        json!({ "message": name(inner[0]), "choices": self.numbers(inner), "inner": hex(inner) })
+    /// What is in a SEVERAL.
+    fn contained(&self, sent: &Opened) -> Option<Vec<Value>> {
+        let message = |inner: &[u8]| json!({ "message": name(inner[0]), "choices": self.numbers(inner), "inner": hex(inner) });
+        let messages = sent.messages();
+        (messages.len() > 1).then(|| messages.into_iter().map(message).collect())
     }
 
     /// Of the numbers that were chosen, those within the envelope.
