@@ -56,9 +56,9 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def of_key(report):
+def of_key(report, phase="full"):
     """What a key costs a hub: nanoseconds, datagrams and octets, without what clients cost that were idle meanwhile."""
-    idle, phase, hubs = report["udp"]["idle"], report["udp"]["full"], report["hubs"]
+    idle, phase, hubs = report["udp"]["idle"], report["udp"][phase], report["hubs"]
     idle_seconds = report["clients"] * phase["seconds"] / phase["keys"]
     return (
         phase["hub_nanos_a_relay"] - idle["hub_nanos_a_client_second"] * idle_seconds,
@@ -90,8 +90,8 @@ def measured(report):
          f"{idle_nanos / 1000:.2f} us of CPU and {idle_octets:.1f} octets a second"],
         ["datagrams a key and hub, both ways", f"{datagrams:.1f}"],
         ["octets a key and hub, both ways, without UDP and IP", f"{octets:.0f}"],
-        [f"the same with {report['loss_per_mille'] / 10:.0f} % loss, and all that {report['clients']:,} clients ask meanwhile",
-         f"{udp['loss']['octets_a_key'] / report['hubs']:.0f}"],
+        [f"the same with {report['loss_per_mille'] / 10:.0f} % loss, and what clients that make no key ask again for that reason",
+         f"{of_key(report, 'loss')[2]:.0f}"],
         ["messages of a hub for each sync, many keys at once", f"{full['messages_a_sync']:.0f}"],
         ["a key alone, request to confirmation, median", f"{udp['alone']['latency_micros']['p50'] / 1000:.1f} ms"],
         ["a table, made, stored, carried and taken in",

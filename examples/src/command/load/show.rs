@@ -84,12 +84,14 @@ fn in_memory(name: &str, phase: &memory::Phase) {
 fn over_udp(name: &str, phase: &udp::Phase) {
     println!(
         "  {name:12} {:6} keys, {:.0} a second, {:.0} a second of CPU; a relay costs a hub {:.2} us ({:.0} a second of a \
-         core); key in {}",
+         core); {:.0} under way, the last after {:.1} s; key in {}",
         phase.keys,
         phase.keys as f64 / phase.seconds,
         phase.keys_a_cpu_second,
         phase.hub_nanos_a_relay / 1e3,
         phase.relays_a_core_second,
+        phase.under_way,
+        phase.seconds_to_last,
         milliseconds(phase.latency_micros, 1e3),
     );
     println!(

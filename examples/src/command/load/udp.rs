@@ -59,12 +59,16 @@ pub(super) struct Idle {
     pub(super) octets_a_client_second: f64,
 }
 
-/// A part of the run.
+/// A part of the run, until all keys are at both ends; with loss, until all but [`LAST`] are.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Phase {
     pub(super) keys: u64,
     pub(super) relays: u64,
     pub(super) seconds: f64,
+    /// Until the last key was at both ends, or had failed.
+    pub(super) seconds_to_last: f64,
+    /// Keys that were under way at once, in the end.
+    pub(super) under_way: f64,
     /// CPU of all parties, the stores and the operating system for them included.
     pub(super) cpu_micros_a_key: f64,
     /// What the machine's processors did meanwhile that is in no process's time.
@@ -134,6 +138,10 @@ impl Window {
     }
 }
 
+/// Of so many keys one waits for the last where datagrams are lost: its time is that of a repetition that was lost again and again,
+/// and it decided what a whole phase came to.
+const LAST: u64 = 100;
+
 /// Keys that are under way when the power goes.
 const AT_ONCE: u64 = 512;
 
@@ -161,7 +169,7 @@ pub(super) fn run(plan: &Plan, directory: &Path, mut tell: impl FnMut(&str)) -> 
     let enrolled = world.hub_memory()?;
     world.connect()?;
     tell("every client is connected");
-    world.make(u64::from(clients), Who::Ring, WINDOW)?;
+    world.make(u64::from(clients), Who::Ring, WINDOW, 0)?;
     tell("every client has made a key and been given one");
     let at_work = world.hub_memory()?;
     world.settle()?;
@@ -191,7 +199,7 @@ pub(super) fn compare(plan: &Plan, directory: &Path) -> Result<UdpReport> {
     let mut world = World::new(plan, directory)?;
     world.connect()?;
     for _ in 0..WARM {
-        world.make(u64::from(plan.roster.clients), Who::Ring, WINDOW)?;
+        world.make(u64::from(plan.roster.clients), Who::Ring, WINDOW, 0)?;
     }
     world.settle()?;
     let (alone, _) = world.phase(ALONE.min(plan.keys), Window::ALONE)?;
@@ -350,11 +358,11 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Makes so many keys, `window` under way at once, and waits until both ends have them all. What the window is then.
-    fn make(&mut self, keys: u64, who: Who, mut window: Window) -> Result<Window> {
+    /// Makes so many keys, `window` under way at once, and waits until both ends have all but `rest` of them. What the window is then.
+    fn make(&mut self, keys: u64, who: Who, mut window: Window, rest: u64) -> Result<Window> {
         let clients = u64::from(self.plan.roster.clients);
         let (mut asked, mut refused, mut seen) = (0, None, self.swarm.ledger.latencies());
-        while asked < keys || self.swarm.ledger.open() > 0 {
+        while asked < keys || self.swarm.ledger.open() as u64 > rest {
             self.look_for_overdue()?;
             self.swarm.ledger.latencies_since(&mut seen).iter().for_each(|micros| window.learn(*micros));
             while asked < keys && (self.swarm.ledger.open() as f64) < window.now {
@@ -455,11 +463,27 @@ impl<'a> World<'a> {
     fn phase(&mut self, keys: u64, window: Window) -> Result<(Phase, Window)> {
         let _ = self.swarm.ledger.take_latencies();
         let (before, began) = (self.totals()?, std::time::Instant::now());
-        let window = self.make(keys, Who::Random, window)?;
-        Ok((self.finished(before, began)?, window))
+        self.finish(keys, window, before, began)
     }
 
-    fn finished(&mut self, before: Totals, began: std::time::Instant) -> Result<Phase> {
+    /// Makes the keys of a phase that are left. The phase, and what the window is then.
+    fn finish(
+        &mut self,
+        keys: u64,
+        window: Window,
+        before: Totals,
+        began: std::time::Instant,
+    ) -> Result<(Phase, Window)> {
+        let rest = if self.loss == 0 { 0 } else { keys / LAST };
+        let window = self.make(keys, Who::Random, window, rest)?;
+        let phase = Phase { under_way: window.now, ..self.measured(before, began)? };
+        self.make(0, Who::Random, window, 0)?;
+        let seconds_to_last = began.elapsed().as_secs_f64();
+        let latency_micros = self.swarm.ledger.take_latencies();
+        Ok((Phase { seconds_to_last, latency_micros, ..phase }, window))
+    }
+
+    fn measured(&mut self, before: Totals, began: std::time::Instant) -> Result<Phase> {
         let seconds = began.elapsed().as_secs_f64();
         let after = self.totals()?;
         let of = |count: fn(&Totals) -> u64| count(&after) - count(&before);
@@ -478,12 +502,12 @@ impl<'a> World<'a> {
             keys_a_cpu_second: each(keys as f64 * 1e9, cpu_nanos),
             hub_nanos_a_relay: each(hub_nanos as f64, relays),
             relays_a_core_second: each(relays as f64 * 1e9, hub_nanos),
-            latency_micros: self.swarm.ledger.take_latencies(),
             datagrams_a_key: each(datagrams as f64, keys),
             octets_a_key: each(of(|totals| totals.octets) as f64, keys),
             messages_a_sync: each(datagrams as f64, hub_syncs),
             hub_syncs_a_key: each(hub_syncs as f64, keys),
             client_syncs_a_key: each(of(|totals| totals.client_syncs) as f64, keys),
+            ..Phase::default()
         })
     }
 
@@ -509,8 +533,7 @@ impl<'a> World<'a> {
             self.hubs[hub].restart()?;
         }
         self.restart_clients()?;
-        self.make(keys - half, Who::Random, window)?;
-        self.finished(before, began)
+        Ok(self.finish(keys - half, window, before, began)?.0)
     }
 
     /// A tenth of the clients loses power, and starts again from what the log holds.
