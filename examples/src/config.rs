@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use skex_dske::{ClientTag, Coordinate, HubId, KeySuite};
+use skex_dske::{ClientId, ClientTag, Coordinate, HubId, KeySuite};
 use zeroize::Zeroizing;
 
 use crate::provisioning::{Known, Links};
@@ -218,6 +218,13 @@ impl HubFile {
     /// The clients that were not revoked.
     pub(crate) fn enrolled(&self) -> impl Iterator<Item = &HubClientFile> {
         self.clients.iter().filter(|client| !client.revoked)
+    }
+
+    /// The number and tag of the client that has this name now.
+    pub(crate) fn enrolment(&self, name: &str) -> Option<(ClientId, ClientTag)> {
+        let number = self.clients.iter().position(|client| !client.revoked && client.name == name)?;
+        let client = self.clients.get(number)?;
+        Some((ClientId::new(u32::try_from(number).ok()?), client.tag.client()))
     }
 
     /// The links of the hub.

@@ -294,13 +294,15 @@ impl<P: Pad> Hub<P> {
     ///
     /// [`RestoreError`]: the records are torn, foreign, incomplete, or name a client that the configuration lacks.
     pub fn restore(
-        config: HubConfig<P>,
+        mut config: HubConfig<P>,
         records: impl IntoIterator<Item = impl AsRef<[u8]>>,
         now: Instant,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, RestoreError> {
-        let HubConfig { id, coordinate, mut clients, mut further, names, suites, mut limits, shard, roster } =
-            config;
+        let roster = config.roster();
+        let HubConfig {
+            id, coordinate, mut clients, mut further, suites, mut limits, shard, leaving, ..
+        } = config;
         // With less it would answer nothing, and nobody would know why.
         limits.queue = limits.queue.max(LEAST_QUEUE.saturating_add(upload::QUEUE_RESERVE));
         limits.changes = limits.changes.max(1);
@@ -309,7 +311,6 @@ impl<P: Pad> Hub<P> {
         shard.check(&mut stored)?;
         let journal = Journal::new(owner, stored.sequence, rng);
         let boot_key = SecretBytes::generate(rng);
-        let all = clients.iter().map(|client| (client.client, client.tag));
         let mut hub = Self {
             coordinate,
             suites,
@@ -317,7 +318,7 @@ impl<P: Pad> Hub<P> {
             id,
             shard,
             clients: Clients::up_to(shard, clients.last().map(|client| client.client)),
-            roster: roster.unwrap_or_else(|| Arc::new(Roster::new(all, names))),
+            roster,
             offers: BTreeMap::new(),
             relays: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -342,6 +343,9 @@ impl<P: Pad> Hub<P> {
         };
         let revoked = enrolment::revoked(&stored)?;
         hub.leave_out(&revoked)?;
+        for &id in leaving.keys() {
+            let _ = (stored.take(&marks_key(id)), stored.take(&command::key(STORED_INITIAL, id)));
+        }
         let initial_keys = take_initial_keys(clients.iter_mut().map(|client| &mut client.initial_key));
         for (mut client, initial_key) in clients.into_iter().zip(initial_keys.expose().as_chunks::<32>().0) {
             client.initial_key = SecretBytes::copied_from(initial_key);
@@ -359,7 +363,7 @@ impl<P: Pad> Hub<P> {
         // Whoever is missing was revoked.
         let given = (0..hub.roster.next_number().number()).map(ClientId::new);
         let mut own = given.filter(|id| shard.owns(*id));
-        if !own.all(|id| hub.client(id).is_some() || revoked.contains_key(&id)) {
+        if !own.all(|id| hub.client(id).is_some() || revoked.contains_key(&id) || leaving.contains_key(&id)) {
             return Err(RestoreError::Configuration);
         }
         // Lifetimes count anew from a start.
@@ -379,6 +383,15 @@ impl<P: Pad> Hub<P> {
                 Some((&enrolment::STORED_REVOKED, _)) => {}
                 Some((&(STORED_MARKS | STORED_INITIAL), _)) => return Err(RestoreError::Configuration),
                 _ => return Err(RestoreError::Content),
+            }
+        }
+        for id in leaving.into_keys() {
+            if !hub.revoked.contains_key(&id) {
+                hub.revoke(now, id).map_err(|_| RestoreError::Configuration)?;
+            }
+            // Wherever its tables are, this hub was not given them.
+            if shard.owns(id) {
+                hub.tell_unerased(id);
             }
         }
         Ok(hub)
@@ -426,7 +439,7 @@ impl<P: Pad> Hub<P> {
         let id = relay::id_of(key)?;
         let relay = Relay::decode(value, now)?;
         let has_responder = match relay.share {
-            Some(_) => self.client(relay.responder).is_some(),
+            Some(_) => self.has_enrolled(relay.responder),
             None => self.shard.owns(relay.responder) && self.was_enrolled(relay.responder),
         };
         if !has_responder || self.roster.tag(id.0).is_none() {

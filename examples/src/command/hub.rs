@@ -8,7 +8,7 @@ mod shards;
 use core::num::NonZeroU16;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,8 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
             return retire::order(directory, client, which, |_| {
                 let file: HubFile = load(directory)?;
-                let (socket, reporter) = (bind("127.0.0.1:0")?, Reporter::new(false));
-                Running::open(directory, &file, socket, false, reporter)?.retire_tables()
+                Running::apart(directory, &file)?.retire_tables()
             });
         }
         Some(Action::Enrol { client, tag, table_size, out }) => {
@@ -130,7 +129,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut file: HubFile = load(directory)?;
     let shards = shards::decide(directory, &mut file, arguments.shards.and_then(NonZeroU16::new))?;
     take_in(directory, &file.links()?, reporter)?;
-    let mut hub = Running::open(directory, &file, socket, arguments.lie, reporter)?;
+    let lie = Arc::new(AtomicBool::new(arguments.lie));
+    let mut hub = Running::open(&Own::of(directory, &file, &lie, true)?, socket, reporter)?;
     let address = hub.shards.local_address()?.to_string();
     if shards.get() > 1 {
         hub.reporter.note(format!("this hub has {shards} shards"))?;
@@ -143,24 +143,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What the machine is made of. Also for `skex status`, with tables that cannot be written.
-pub(crate) fn config(
-    directory: &Path,
-    file: &HubFile,
-    lie: &Arc<AtomicBool>,
-    writable: bool,
-) -> Result<HubConfig<LyingPad>> {
+pub(crate) fn config(own: &Own<'_>) -> Result<HubConfig<LyingPad>> {
+    let file = own.file;
     let mut clients = Vec::new();
     let mut further = Vec::new();
-    let own = Own::of(directory, file, lie, writable)?;
     let mut names = Vec::new();
     for (client, (name, known)) in file.enrolled().zip(file.links()?) {
-        let (client, others) = hub_client(&own, client, &known)?;
+        if own.leaving.contains(&name) {
+            continue;
+        }
+        let (client, others) = hub_client(own, client, &known)?;
         names.push((client.client, name));
         further.extend(others.into_iter().map(|(direction, table)| (client.client, direction, table)));
         clients.push(client);
     }
     let config = HubConfig::new(file.id.hub(), coordinate(file.coordinate)?, clients);
     let mut config = config.context("skex.json of this hub cannot be used")?;
+    for name in &own.leaving {
+        let (client, tag) = file.enrolment(name).context("who leaves is a client")?;
+        config = config.without(client, tag).context("skex.json of this hub cannot be used")?;
+    }
     if let Some(suites) = &file.suites {
         let suites: Vec<KeySuite> = suites.iter().map(|name| name.suite()).collect();
         config = config.with_suites(&suites).context("\"suites\" in skex.json of this hub names none")?;
@@ -180,20 +182,29 @@ pub(crate) fn config(
 type Further = Vec<(Direction, Table<LyingPad>)>;
 
 /// What a hub has, to make its clients of.
-struct Own<'a> {
+pub(crate) struct Own<'a> {
     directory: &'a Path,
+    file: &'a HubFile,
     there: TablesIn,
     /// Of the clients that it has, or had.
     tags: BTreeMap<&'a str, ClientTag>,
+    /// Clients that an order revokes: of what they had, nothing need be there.
+    leaving: BTreeSet<String>,
     lie: &'a Arc<AtomicBool>,
     writable: bool,
 }
 
 impl<'a> Own<'a> {
-    fn of(directory: &'a Path, file: &'a HubFile, lie: &'a Arc<AtomicBool>, writable: bool) -> Result<Self> {
+    pub(crate) fn of(
+        directory: &'a Path,
+        file: &'a HubFile,
+        lie: &'a Arc<AtomicBool>,
+        writable: bool,
+    ) -> Result<Self> {
         let there = TablesIn::directory(directory)?;
         let tags = file.clients.iter().map(|client| (client.name.as_str(), client.tag.client())).collect();
-        Ok(Self { directory, there, tags, lie, writable })
+        let leaving = if writable { revoke::leaving(directory, file)? } else { BTreeSet::new() };
+        Ok(Self { directory, file, there, tags, leaving, lie, writable })
     }
 }
 
@@ -204,10 +215,16 @@ fn hub_client(
     known: &Known,
 ) -> Result<(HubClient<LyingPad>, Further)> {
     let name = &client.name;
-    let Enrolment { link, initial_key } = enrolment(own.directory, name, known)?;
+    let lost = || {
+        format!(
+            "this hub does not start without what it has of {name}; if that is lost for good, revoke {name}"
+        )
+    };
+    let Enrolment { link, initial_key } = enrolment(own.directory, name, known).with_context(lost)?;
     let mut further = Vec::new();
     let mut table = |direction| -> Result<Table<LyingPad>> {
-        let (first, others) = tables(own.directory, &own.there, name, &link, direction, own.writable)?;
+        let tables = tables(own.directory, &own.there, name, &link, direction, own.writable);
+        let (first, others) = tables.with_context(lost)?;
         let lying = |table| as_the_hub_is(table, direction, own.lie);
         further.extend(others.into_iter().map(|table| (direction, lying(table))));
         Ok(lying(first))
@@ -238,7 +255,7 @@ fn hub_client(
 /// Carries out the orders of other initial keys that lie in the directory of a hub that does not run, whose lock the caller holds.
 pub(crate) fn take_new_keys(directory: &Path) -> Result<()> {
     let file: HubFile = load(directory)?;
-    let mut hub = Running::open(directory, &file, bind("127.0.0.1:0")?, false, Reporter::new(false))?;
+    let mut hub = Running::apart(directory, &file)?;
     for (name, order) in new_keys(directory)? {
         hub.replace_key(&name, &order)?;
     }
@@ -275,18 +292,18 @@ struct Running {
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Running {
-    fn open(
-        directory: &Path,
-        file: &HubFile,
-        socket: std::net::UdpSocket,
-        lie: bool,
-        reporter: Reporter,
-    ) -> Result<Self> {
+    /// Where no client finds it, to carry out an order.
+    fn apart(directory: &Path, file: &HubFile) -> Result<Self> {
+        let honest = Arc::new(AtomicBool::new(false));
+        Self::open(&Own::of(directory, file, &honest, true)?, bind("127.0.0.1:0")?, Reporter::new(false))
+    }
+
+    fn open(own: &Own<'_>, socket: std::net::UdpSocket, reporter: Reporter) -> Result<Self> {
+        let Own { directory, file, lie, .. } = *own;
         revoke::finish_earlier(directory, file)?;
-        let lie = Arc::new(AtomicBool::new(lie));
         let logs = Logs::read(directory, count(file)?)?;
         check_begun(directory, file.started, logs.contents())?;
-        let config = config(directory, file, &lie, true)?;
+        let config = config(own)?;
         let shards = Shards::start(config, logs, socket)?;
         // Every log has a record, and nothing was used before.
         if !file.started {
@@ -297,7 +314,7 @@ impl Running {
             reporter,
             directory: directory.to_owned(),
             links: file.links()?,
-            lie,
+            lie: Arc::clone(lie),
             refused: Vec::new(),
             told_once: Vec::new(),
             told: Vec::new(),

@@ -96,7 +96,8 @@ fn show_hub(directory: &Path) -> Result<()> {
     check_begun(directory, file.started, logs.contents())?;
     logs.contents().for_each(|(_, contents)| show_log(contents));
     show_waiting(directory)?;
-    let config = hub::config(directory, &file, &Arc::new(AtomicBool::new(false)), false)?;
+    let honest = Arc::new(AtomicBool::new(false));
+    let config = hub::config(&hub::Own::of(directory, &file, &honest, false)?)?;
     let machines = logs.restore(config, Clock::start().now(), &mut Entropy::open()?)?;
     let of_machine = |machine| Hub::status(machine).map(move |status| (status.tag, (machine, status)));
     let clients: BTreeMap<_, _> = machines.iter().flat_map(of_machine).collect();

@@ -169,6 +169,39 @@ fn a_revocation_that_a_crash_broke_off_is_finished_at_the_next_start() {
     assert_eq!(json.matches("\"revoked\": true").count(), 1, "{json}");
 }
 
+/// The hub does not start, for its other clients neither, and says what to do; it revokes the client all the same, whether the order comes by
+/// the program or lies there at a start.
+#[test]
+fn a_client_of_which_a_hub_has_lost_something_is_revoked_and_the_others_go_on() {
+    let lost = ["alice.link", "alice.uplink.0.table", "alice.downlink.0.table"];
+    for (lost, at_start) in lost.into_iter().flat_map(|lost| [(lost, false), (lost, true)]) {
+        let network = Network::new(2, "16KiB");
+        let (hubs, addresses) = network.start_hubs();
+        key_between(&network, &addresses);
+        drop(hubs);
+        let own = network.of("hub-1");
+        fs::remove_file(own.join(lost)).unwrap();
+        run(["hub", "--dir", text(&own), "--listen", "127.0.0.1:0"]).refused(&[lost, "revoke alice"]);
+        run(["status", "--dir", text(&own)]).refused(&[lost, "revoke alice"]);
+        if at_start {
+            fs::write(own.join("alice.revoke"), "").unwrap();
+            let (mut hub, _) = network.start_hub(1, &[]);
+            hub.line_with("alice is revoked");
+            hub.line_with("bob: not connected");
+        } else {
+            revoke(&network, 1, "alice").succeeded();
+        }
+        assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
+        let status = run(["status", "--dir", text(&own)]).succeeded();
+        assert_eq!(after(&status.out, "revoked"), "alice", "{lost}");
+        let out = network.beside(&format!("anew-{at_start}.provision"));
+        enrol(&network, 1, "alice", &out).succeeded();
+        fs::copy(out, network.of("alice").join("anew.provision")).unwrap();
+        let (_hubs, addresses) = network.start_hubs();
+        key_between(&network, &addresses);
+    }
+}
+
 #[test]
 fn a_name_that_two_clients_have_is_refused_by_the_hub() {
     let network = Network::new(2, "4KiB");

@@ -325,7 +325,7 @@ impl<P: Pad> Hub<P> {
         let responder = ClientId::new(reader.u32()?);
         let expires = now.saturating_add(Duration::from_secs(reader.u32()?.into()));
         reader.finish()?;
-        if self.client(id.0).is_none() || !self.was_enrolled(responder) {
+        if !self.has_enrolled(id.0) || !self.was_enrolled(responder) {
             return Err(RestoreError::Configuration);
         }
         self.count_key(id.0);

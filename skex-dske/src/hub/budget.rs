@@ -109,8 +109,12 @@ impl<P: Pad> Hub<P> {
         let (number, elements) = (value.u16()?, value.u32()?);
         key.finish()?;
         value.finish()?;
-        let client = self.client(responder).ok_or(RestoreError::Configuration)?;
-        if number == client.link.outgoing.newest() && usize::from(part) < self.parts(responder) {
+        if !self.has_enrolled(responder) {
+            return Err(RestoreError::Configuration);
+        }
+        // One without tables is revoked at this start.
+        let newest = self.client(responder).map(|client| client.link.outgoing.newest());
+        if newest == Some(number) && usize::from(part) < self.parts(responder) {
             self.spent.insert((responder, part), elements);
         }
         Ok(())

@@ -282,14 +282,22 @@ impl<P: Pad> Hub<P> {
     }
 
     pub(super) fn restore_allowed(&mut self, client: &[u8], value: &[u8]) -> Result<(), RestoreError> {
-        let client = self.client_mut(stored_client(client)?).ok_or(RestoreError::Configuration)?;
-        client.allowed = Some(Box::new(Allowed::decode(value)?));
+        let (id, allowed) = (stored_client(client)?, Allowed::decode(value)?);
+        if !self.has_enrolled(id) {
+            return Err(RestoreError::Configuration);
+        }
+        // One without tables is revoked at this start.
+        if let Some(client) = self.client_mut(id) {
+            client.allowed = Some(Box::new(allowed));
+        }
         Ok(())
     }
 
     pub(super) fn restore_offer(&mut self, client: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let id = stored_client(client)?;
-        let _ = self.client(id).ok_or(RestoreError::Configuration)?;
+        if !self.has_enrolled(id) {
+            return Err(RestoreError::Configuration);
+        }
         Offer::decode(value)?;
         self.offers.insert(id, value.to_vec());
         Ok(())

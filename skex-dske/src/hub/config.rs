@@ -15,6 +15,7 @@ use super::shard::Shard;
 use crate::backoff::Pace;
 use crate::client::{ConfigError, Table};
 use crate::id::{ClientId, ClientTag, HubId};
+use crate::list::ToList as _;
 use crate::outbox::DATAGRAM;
 use crate::suite::KeySuite;
 
@@ -113,6 +114,8 @@ pub struct HubConfig<P> {
     pub(super) suites: Vec<KeySuite>,
     pub(super) limits: HubLimits,
     pub(super) shard: Shard,
+    /// Who is revoked at this start, of whom nothing else is there.
+    pub(super) leaving: BTreeMap<ClientId, ClientTag>,
     /// Of all shards; none: the clients are all there are.
     pub(super) roster: Option<Arc<Roster>>,
 }
@@ -151,6 +154,7 @@ impl<P> HubConfig<P> {
             suites,
             limits: HubLimits::default(),
             shard: Shard::WHOLE,
+            leaving: BTreeMap::new(),
             roster: None,
         })
     }
@@ -163,11 +167,10 @@ impl<P> HubConfig<P> {
     /// records of another layout ([`RestoreError::Shard`](crate::RestoreError::Shard)), but cannot know that there were any: restore
     /// all shards before the first is given a datagram, and let none run if one is refused.
     #[must_use]
-    pub fn into_shards(self, shards: NonZeroU16) -> Vec<Self> {
+    pub fn into_shards(mut self, shards: NonZeroU16) -> Vec<Self> {
         let count = shards.get();
-        let Self { id, coordinate, clients, further, names, suites, limits, .. } = self;
-        let all = clients.iter().map(|client| (client.client, client.tag));
-        let roster = Arc::new(Roster::new(all, names));
+        let roster = self.roster();
+        let Self { id, coordinate, clients, further, suites, limits, leaving, .. } = self;
         let config = |index| Self {
             id,
             coordinate,
@@ -177,6 +180,7 @@ impl<P> HubConfig<P> {
             suites: suites.clone(),
             limits,
             shard: Shard::new(index, count),
+            leaving: leaving.clone(),
             roster: Some(Arc::clone(&roster)),
         };
         let mut configs: Vec<Self> = (0..count).map(config).collect();
@@ -244,6 +248,36 @@ impl<P> HubConfig<P> {
         }
         self.names.insert(name.to_vec(), client);
         Ok(self)
+    }
+
+    /// Without a client that is to be revoked: its initial key or a table is lost, and the hub could not start. It is revoked
+    /// ([`Hub::revoke`](crate::Hub::revoke)) before anything is taken or leaves, and [`HubEvent::ClientRevoked`](crate::HubEvent::ClientRevoked) says so once that
+    /// is durable, with `erased` false: what is left of its tables has to be erased by other means. A crash before can undo it: it is
+    /// left out again then, in the same way. Of a hub in shards, before [`into_shards`](Self::into_shards).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ClientIds`] if the number or the tag is a client's of this configuration, or the number is none.
+    pub fn without(mut self, client: ClientId, tag: ClientTag) -> Result<Self, ConfigError> {
+        let is_others = |other: &HubClient<P>| other.client == client || other.tag == tag;
+        if client.number() >= ClientId::LIMIT
+            || self.clients.iter().any(is_others)
+            || self.leaving.insert(client, tag).is_some()
+        {
+            return Err(ConfigError::ClientIds);
+        }
+        Ok(self)
+    }
+
+    /// Who is a client until those have left who are revoked at this start.
+    pub(super) fn roster(&mut self) -> Arc<Roster> {
+        let names = core::mem::take(&mut self.names);
+        self.roster.take().unwrap_or_else(|| {
+            let enrolled = self.clients.iter().map(|client| (client.client, client.tag));
+            let mut all = enrolled.chain(self.leaving.iter().map(|(id, tag)| (*id, *tag))).list();
+            all.sort_unstable_by_key(|(id, _)| *id);
+            Arc::new(Roster::new(all.into_iter(), names))
+        })
     }
 
     fn enrolled(&self, client: ClientId) -> Option<&HubClient<P>> {

@@ -55,7 +55,8 @@ impl<P: Pad> Hub<P> {
     /// never given again. Whatever it sends from now on is silently discarded. Once that is durable its tables are erased, and
     /// [`HubEvent::ClientRevoked`] says so; before, a crash can undo it. From then on the configuration has to leave it out.
     ///
-    /// Of a hub in shards, each has to be told, and the client is revoked when each has said so.
+    /// Of a hub in shards, each has to be told, and the client is revoked when each has said so. A client whose initial key or table is lost is
+    /// revoked at a start: [`HubConfig::without`](super::HubConfig::without).
     ///
     /// # Errors
     ///
@@ -150,6 +151,11 @@ impl<P: Pad> Hub<P> {
         Ok(())
     }
 
+    /// Whether a number is a client's of this hub or shard, also of one that lost its tables and is revoked at this start.
+    pub(super) fn has_enrolled(&self, client: ClientId) -> bool {
+        self.shard.owns(client) && self.roster.tag(client).is_some()
+    }
+
     /// Whether a number is a client's, or was until that was revoked.
     pub(super) fn was_enrolled(&self, client: ClientId) -> bool {
         self.roster.tag(client).is_some() || self.revoked.contains_key(&client)
@@ -229,9 +235,13 @@ impl<P: Pad> Hub<P> {
     /// Erases the tables of a client that was revoked, and that the configuration still has: a crash came before they were.
     pub(super) fn erase_again(&mut self, client: HubClient<P>, further: impl Iterator<Item = Table<P>>) {
         let id = client.client;
-        if erase_all(further.chain([client.uplink, client.downlink])) {
-            return;
+        if !erase_all(further.chain([client.uplink, client.downlink])) {
+            self.tell_unerased(id);
         }
+    }
+
+    /// What is told of a client that was revoked says that its tables are not erased.
+    pub(super) fn tell_unerased(&mut self, id: ClientId) {
         for (_, event) in &mut self.events {
             if let HubEvent::ClientRevoked { client, erased, .. } = event {
                 *erased &= *client != id;

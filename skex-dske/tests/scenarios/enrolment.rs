@@ -18,12 +18,26 @@ use crate::attacks::liar::{Liar, pass};
 use crate::crash::take;
 use crate::oracle::Oracle;
 use crate::sharded::WHOLE;
-use crate::world::{Cast, Lie, Setup, SharedPad, cast};
+use crate::world::{Cast, Lie, Setup, SharedPad, cast, tag};
 
 impl Cast {
     fn revoke(&mut self, hub: usize, client: u32) -> Option<Result<(), HubError>> {
         self.world
             .call(self.hubs[hub], |party, now, _| party.right().unwrap().revoke(now, ClientId::new(client)))
+    }
+
+    /// All hubs revoke a client: by an order, or at a start where its tables are lost.
+    fn revoke_everywhere(&mut self, client: usize, lost: bool) {
+        for hub in 0..self.hubs.len() {
+            if lost {
+                self.revision.borrow_mut().lost.push((hub, client));
+            } else {
+                self.revoke(hub, client as u32).unwrap().unwrap();
+            }
+        }
+        if lost {
+            self.restart_hubs();
+        }
     }
 
     /// The clients of which hub `hub` said that they are revoked.
@@ -75,6 +89,106 @@ fn a_revoked_client_is_gone() {
     cast.settle(5);
     cast.assert_agreed(0, 2, other);
     Oracle::acquit(&cast);
+}
+
+/// The tables of a client are lost at one hub, of which that has stored whatever a hub stores of a client. It does not start without
+/// them; where it is to be revoked it does, also after a crash before that is durable, and once the configuration leaves it out. Its
+/// number is never given again.
+#[test]
+fn a_client_whose_tables_are_lost_is_revoked_at_a_start() {
+    let mut setup = Setup::new(2);
+    (setup.clients, setup.names) = (3, vec![(0, 1, "bob"), (1, 1, "bob")]);
+    let mut cast = cast(12, &setup);
+    for (initiator, responder) in [(0, 1), (1, 2)] {
+        let id = cast.request(initiator, responder, short(2));
+        cast.settle(5);
+        cast.assert_agreed(initiator, responder, id);
+    }
+    cast.authorise(1, 2, false);
+    cast.command(1, |client, now, rng| client.publish(now, rng)).unwrap().unwrap();
+    cast.settle(5);
+    cast.provision((0, 1), (true, 1), Origin::OutOfBand, 64, true);
+    let replaced = cast.world.call(cast.hubs[0], |party, _, _| {
+        party.right().unwrap().replace_initial_key(ClientId::new(1), SecretBytes::copied_from(&[7; 32]))
+    });
+    replaced.unwrap().unwrap();
+    cast.world.kill(cast.clients[1]);
+    let waiting = cast.request(0, 1, KeyRequest::new(2));
+    cast.settle(5);
+    let (hub, tables) = (cast.hubs[0], (cast.hub_uplinks[0][1].clone(), cast.hub_downlinks[0][1].clone()));
+    let untouched = (tables.0.octets(), tables.1.octets());
+    cast.revision.borrow_mut().lost.push((0, 1));
+    // The power goes again, before anything is durable or once it is.
+    for how in [PowerLoss::Loses, PowerLoss::Lands] {
+        for point in 0..4 {
+            cast.world.crash_at(hub, cast.world.points(hub) + point, how);
+            cast.world.restart(hub);
+            cast.settle(2);
+            assert!((how, point) != (PowerLoss::Loses, 0) || cast.revoked(0).is_empty());
+        }
+    }
+    let told = cast.revoked(0).len();
+    cast.world.restart(hub);
+    cast.settle(2);
+    assert_eq!(cast.revoked(0), vec![1; told + 1]);
+    let erased = cast.world.events().iter().filter(|happened| {
+        matches!(happened.event, Either::Right(HubEvent::ClientRevoked { erased: true, .. }))
+    });
+    assert_eq!(erased.count(), 0, "it was given no table, and says that none is erased");
+    let told = cast.revoked(0).len();
+    assert_eq!((tables.0.octets(), tables.1.octets()), untouched);
+    assert_eq!(cast.revoke(0, 1), Some(Err(HubError::UnknownClient)));
+    for starts in [false, true] {
+        if starts {
+            let mut revision = cast.revision.borrow_mut();
+            revision.lost.clear();
+            revision.left_out.push((0, 1));
+            drop(revision);
+            cast.further.borrow_mut().clear();
+            cast.world.restart(hub);
+            cast.settle(2);
+            assert_eq!(cast.revoked(0).len(), told, "the configuration leaves it out");
+        }
+        let others = cast.request(0, 2, short(2));
+        cast.settle(20);
+        cast.assert_agreed(0, 2, others);
+        let refused = cast.request(0, 1, short(2));
+        cast.settle(60);
+        assert_eq!((cast.key(0, refused), cast.key(0, waiting)), (None, None));
+    }
+    let same = cast.make_anew(0, 1, 1);
+    assert_eq!(cast.enrol(0, same.at_hub()), Err(HubError::Enrolment));
+    let next = cast.make_anew(0, 1, 3);
+    assert_eq!(cast.enrol(0, next.at_hub()), Ok(()));
+    Oracle::acquit(&cast);
+}
+
+/// What is revoked at a start is no client of the configuration, and what neither is one nor is to be revoked is missing.
+#[test]
+fn who_is_left_out_of_a_configuration_was_revoked_or_is_to_be() {
+    let mut setup = Setup::new(2);
+    setup.shards = WHOLE;
+    let mut cast = cast(13, &setup);
+    cast.settle(1);
+    let records: Vec<Vec<u8>> =
+        cast.world.disk(cast.hubs[0]).records().map(|(_, record)| record.to_vec()).collect();
+    let config = || {
+        let client = cast.make_anew(0, 0, 0).at_hub();
+        HubConfig::new(cast.hub_ids[0], Coordinate::new(1).unwrap(), vec![client]).unwrap()
+    };
+    let restored =
+        |config| Hub::restore(config, &records, cast.now(), &mut ChaCha20Rng::seed_from_u64(1)).map(drop);
+    let (first, second) = (ClientId::new(0), ClientId::new(1));
+    assert_eq!(restored(config()), Err(RestoreError::Configuration));
+    assert_eq!(restored(config().without(second, tag(1)).unwrap()), Ok(()));
+    let other = config().without(ClientId::new(2), tag(2)).unwrap();
+    assert_eq!(restored(other), Err(RestoreError::Configuration));
+    let refused = [(first, tag(5)), (second, tag(0)), (ClientId::new(ClientId::LIMIT), tag(1))];
+    for (client, tag) in refused {
+        assert_eq!(config().without(client, tag).map(drop), Err(ConfigError::ClientIds), "{client:?}");
+    }
+    let twice = config().without(second, tag(1)).unwrap().without(second, tag(1));
+    assert_eq!(twice.map(drop), Err(ConfigError::ClientIds));
 }
 
 /// A store is slow, and what a hub says without an envelope waits for it, when the client is revoked: its answer to a hello under another initial key,
@@ -147,20 +261,18 @@ fn a_table_of_a_revoked_client_that_could_not_be_erased_is_told_of() {
 /// What waited for a revoked client, or came from it, is dropped, and not delivered after a start either.
 #[test]
 fn what_waits_goes_with_the_client() {
-    for revoked in [0, 1] {
+    for (revoked, lost) in [(0, false), (0, true), (1, false), (1, true)] {
         let mut cast = cast(2, &Setup::new(3));
         cast.settle(1);
         cast.world.kill(cast.clients[1]);
         let id = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(3);
-        for hub in 0..3 {
-            cast.revoke(hub, revoked).unwrap().unwrap();
-        }
+        cast.revoke_everywhere(revoked as usize, lost);
         cast.restart_hubs();
         cast.world.restart(cast.clients[1]);
         cast.settle(60);
         assert_eq!((cast.key(0, id), cast.key(1, id)), (None, None));
-        // The configuration still has it: told again, and erased again.
+        // The configuration still has it, or still names it as one that is to be revoked: told again.
         assert_eq!(cast.revoked(0), [revoked, revoked]);
         Oracle::acquit(&cast);
     }
@@ -170,7 +282,8 @@ fn what_waits_goes_with_the_client() {
 /// back, hubs having started in between or not, and is told the truth by each: nobody says that there was no such key.
 #[test]
 fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
-    for (sent, restarts) in [(0, false), (0, true), (1, false), (1, true), (2, false), (2, true)] {
+    let ways = [(false, false), (true, false), (false, true), (true, true)];
+    for (sent, (restarts, lost)) in (0..3).flat_map(|sent| ways.map(|way| (sent, way))) {
         let mut cast = cast(3, &Setup::new(3));
         let earlier = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(5);
@@ -184,24 +297,29 @@ fn what_had_left_for_a_revoked_client_is_told_to_who_takes_the_key_back() {
         }
         let id = cast.request(0, 1, KeyRequest::new(2));
         cast.settle(5);
-        for hub in 0..3 {
-            cast.revoke(hub, 1).unwrap().unwrap();
-        }
-        cast.settle(1);
-        let mut told = [OutcomeStatus::DONE, OutcomeStatus::SENT, OutcomeStatus::ANSWERED][sent];
+        cast.revoke_everywhere(1, lost);
+        cast.settle(30);
+        // After a start no hub knows whether a share that waits had left.
+        let unsent = if lost { OutcomeStatus::SENT } else { OutcomeStatus::DONE };
+        let mut told = [unsent, OutcomeStatus::SENT, OutcomeStatus::ANSWERED][sent];
         if restarts {
             cast.restart_hubs();
             cast.settle(30);
         }
         cast.withdraw(0, id);
         cast.settle(10);
-        assert_eq!(cast.outcomes(0), [(HubCommand::Withdraw(id), vec![Some(told); 3])], "{sent} {restarts}");
+        assert_eq!(
+            cast.outcomes(0),
+            [(HubCommand::Withdraw(id), vec![Some(told); 3])],
+            "{sent} {restarts} {lost}"
+        );
         // Nothing of the key is left when its lifetime is over.
         cast.settle(3600);
         cast.withdraw(0, id);
         cast.settle(10);
         told = OutcomeStatus::UNKNOWN;
-        assert_eq!(cast.outcomes(0)[1], (HubCommand::Withdraw(id), vec![Some(told); 3]), "{sent} {restarts}");
+        let twice = (HubCommand::Withdraw(id), vec![Some(told); 3]);
+        assert_eq!(cast.outcomes(0)[1], twice, "{sent} {restarts} {lost}");
         Oracle::acquit(&cast);
     }
 }

@@ -210,6 +210,8 @@ impl Anew {
 #[derive(Default)]
 pub struct Revision {
     pub left_out: Vec<(usize, u32)>,
+    /// Hub and client, whose tables are lost there: it is revoked at the start.
+    pub lost: Vec<(usize, usize)>,
     /// Client and hub, where the client goes without the hub.
     pub without: Vec<(usize, usize)>,
     /// Of these, the ones where nothing of the link is kept.
@@ -338,15 +340,22 @@ pub fn cast(seed: u64, setup: &Setup) -> Cast {
             let revision = revision.borrow();
             let anew = revision.anew.iter().filter(|anew| anew.hub == hub).map(Anew::at_hub);
             let clients = clients.chain(anew);
-            let left_out = |client: &HubClient<_>| revision.left_out.contains(&(hub, client.client.number()));
+            let is_lost = |client: usize| revision.lost.contains(&(hub, client));
+            let is_gone =
+                |client: u32| revision.left_out.contains(&(hub, client)) || is_lost(client as usize);
+            let left_out = |client: &HubClient<_>| is_gone(client.client.number());
             let clients = clients.filter(|client| !left_out(client)).collect();
             let mut config = HubConfig::new(hub_id(hub), coordinate, clients).unwrap();
-            for table in further.borrow().iter().filter(|table| table.hub == hub) {
+            for lost in (0..setup.clients).filter(|client| is_lost(*client)) {
+                config = config.without(ClientId::new(lost as u32), tag(lost)).unwrap();
+            }
+            let is_there = |table: &&Further| table.hub == hub && !is_lost(table.client);
+            for table in further.borrow().iter().filter(is_there) {
                 let client = ClientId::new(table.client as u32);
                 config = config.with_table(client, table.direction(), table.table(&table.at_hub)).unwrap();
             }
             // Of a client that was revoked the name is free.
-            let is_known = |client: usize| !revision.left_out.contains(&(hub, client as u32));
+            let is_known = |client: usize| !is_gone(client as u32);
             for (_, client, name) in
                 setup.names.iter().filter(|(of, client, _)| *of == hub && is_known(*client))
             {

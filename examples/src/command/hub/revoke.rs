@@ -4,6 +4,7 @@
 //! durable and erases the tables, then `skex.json` says it, then the initial key goes, and the order last: a crash anywhere
 //! between leaves enough for the next start to go on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -12,9 +13,7 @@ use skex_dske::{ClientTag, HubError};
 
 use super::Running;
 use crate::config::{HubFile, load, replace};
-use crate::driver::bind;
 use crate::provisioning::{Known, await_order, enrolment, erase_link, orders};
-use crate::report::Reporter;
 use crate::store::DirectoryLock;
 use crate::store::atomic::{create_private, sync_directory};
 
@@ -45,12 +44,24 @@ pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
 /// Does what the hub would do.
 fn without_hub(directory: &Path, _lock: &DirectoryLock) -> Result<()> {
     let file: HubFile = load(directory)?;
-    let mut hub = Running::open(directory, &file, bind("127.0.0.1:0")?, false, Reporter::new(false))?;
+    let mut hub = Running::apart(directory, &file)?;
     for order in orders(directory, ORDER)? {
         hub.revoke(&order)?;
     }
     // What the log held of the client goes with the old log.
     hub.shards.each(|driver| driver.call(|hub, _, _| hub.compact())).map(drop)
+}
+
+/// The clients that orders revoke. A hub that starts is given nothing of them, in case that it lacks a key or a table, and revokes them then.
+pub(super) fn leaving(directory: &Path, file: &HubFile) -> Result<BTreeSet<String>> {
+    let mut names: BTreeSet<String> = orders(directory, ORDER)?.iter().map(|order| name_of(order)).collect();
+    names.retain(|name| file.enrolled().any(|client| client.name == *name));
+    Ok(names)
+}
+
+/// Whom an order revokes.
+fn name_of(order: &Path) -> String {
+    order.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
 }
 
 /// Erases what a crash left of clients that skex.json says were revoked.
@@ -83,9 +94,15 @@ impl Running {
     }
 
     fn revoke(&mut self, order: &Path) -> Result<()> {
-        let name = order.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let name = name_of(order);
+        // Whom the machine has revoked at its start is no client any more.
+        self.tell_events()?;
         if let Some((_, known)) = self.links.iter().find(|(link, _)| *link == name) {
-            let client = enrolment(&self.directory, &name, known)?.link.client;
+            let enrolment = enrolment(&self.directory, &name, known);
+            let client = enrolment
+                .with_context(|| format!("{name} is revoked when this hub starts again"))?
+                .link
+                .client;
             // Told to each shard, and again after a crash, until all of them have it.
             let revoked =
                 self.shards.each(move |driver| driver.call(|hub, now, _| hub.revoke(now, client)))?;
