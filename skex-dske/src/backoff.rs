@@ -27,6 +27,11 @@ impl Pace {
 }
 
 impl Backoff {
+    /// Not said yet: due at `now`.
+    pub(crate) const fn unsaid(now: Instant, pace: Pace) -> Self {
+        Self { due: now, interval: pace.first }
+    }
+
     /// Said at `now`; due again after the first interval.
     pub(crate) const fn new(now: Instant, pace: Pace) -> Self {
         Self { due: later(now, pace.first), interval: pace.first }
@@ -47,9 +52,11 @@ impl Backoff {
         true
     }
 
-    /// Makes it due at `now`.
-    pub(crate) const fn hurry(&mut self, now: Instant, pace: Pace) {
-        self.due = now;
+    /// Somebody asks for it anew: it is due at once, but no sooner than the first interval after it was said last, however often they ask.
+    pub(crate) fn hurry(&mut self, now: Instant, pace: Pace) {
+        let sooner = u64::from(self.interval.saturating_sub(pace.first));
+        let soonest = Instant::from_millis(self.due.as_millis().saturating_sub(sooner));
+        self.due = soonest.max(now);
         self.interval = pace.first;
     }
 }

@@ -77,8 +77,7 @@ impl<P: Pad> Connection<P> {
     ) -> Self {
         let mut salt = [0; 16];
         rng.fill_bytes(&mut salt);
-        let mut retry = Backoff::new(now, pace);
-        retry.hurry(now, pace);
+        let retry = Backoff::unsaid(now, pace);
         Self {
             link,
             handle,
@@ -122,8 +121,7 @@ impl<P: Pad> Connection<P> {
     pub(super) fn restart(&mut self, now: Instant, pace: Pace, rng: &mut dyn CryptoRng) {
         let mut salt = [0; 16];
         rng.fill_bytes(&mut salt);
-        let mut retry = Backoff::new(now, pace);
-        retry.hurry(now, pace);
+        let retry = Backoff::unsaid(now, pace);
         self.link.end();
         // The hub answered a burst of messages one by one: those answers must not end the next envelope too.
         self.forget_tags();
@@ -158,14 +156,12 @@ impl<P: Pad> Connection<P> {
         if self.is_open() && self.link.keys.has_next() && self.probe.is_none() && rests_on_older {
             let mut salt = [0; 16];
             rng.fill_bytes(&mut salt);
-            let mut retry = Backoff::new(now, pace);
-            retry.hurry(now, pace);
-            self.probe = Some((salt, retry));
+            self.probe = Some((salt, Backoff::unsaid(now, pace)));
         }
     }
 
-    /// Says the hello at once, instead of at the next interval: somebody waits for this hub.
-    pub(super) const fn hurry(&mut self, now: Instant, pace: Pace) {
+    /// Says the hello sooner than at the next interval: somebody waits for this hub.
+    pub(super) fn hurry(&mut self, now: Instant, pace: Pace) {
         if let State::AwaitReply { retry, .. } = &mut self.state {
             retry.hurry(now, pace);
         }
