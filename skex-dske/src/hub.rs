@@ -844,8 +844,6 @@ impl<P: Pad> Hub<P> {
     }
 
     fn reply(&mut self, to: PathId, after: u64, datagram: Vec<u8>) {
-        // One that waits for nothing any more stands behind none that does.
-        let after = if self.journal.is_durable(after) { Barrier::OPEN } else { after };
         let transmit = Transmit::new(Destination::Path(to), TransmitClass::Reply, datagram);
         self.outbox.push(after, transmit);
     }

@@ -47,6 +47,11 @@ impl Barrier {
         self.issued.saturating_add(1)
     }
 
+    /// The number of the newest checkpoint that is durable.
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
     /// Whether a checkpoint is issued and not yet durable.
     #[must_use]
     pub const fn is_pending(&self) -> bool {

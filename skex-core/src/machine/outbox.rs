@@ -85,15 +85,18 @@ impl<T, const N: usize> Default for Outbox<T, N> {
 /// The outbox of a machine with an allocator: bounded, and constant time however much waits.
 ///
 /// What is in it leaves as from an [`Outbox`]: in the order in which it came, except that what waits for nothing overtakes what still
-/// waits. One difference: what comes for an earlier checkpoint than something before it waits for that one too.
+/// waits. What comes for a checkpoint that was durable when something was last popped waits for nothing, as an answer that is repeated. One
+/// difference: what comes for an earlier checkpoint than something before it, neither of them durable, waits for both.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Queue<T> {
     open: Lane<T>,
-    // What was changed now waits for the barrier's next checkpoint, so their checkpoints rise; where one falls, as for an answer that
-    // is repeated, it leaves later than it might, and none too early.
+    // What was changed now waits for the barrier's next checkpoint, so their checkpoints rise; where one falls, it leaves later than it
+    // might, and none too early.
     gated: Lane<T>,
     bound: usize,
+    /// The newest checkpoint that is known to be durable.
+    durable: u64,
     /// How many have come.
     arrivals: u64,
 }
@@ -111,7 +114,7 @@ impl<T> Queue<T> {
     /// An empty one for at most `bound` things. Nothing is allocated yet.
     #[must_use]
     pub const fn new(bound: usize) -> Self {
-        Self { open: Lane::new(), gated: Lane::new(), bound, arrivals: 0 }
+        Self { open: Lane::new(), gated: Lane::new(), bound, durable: Barrier::OPEN, arrivals: 0 }
     }
 
     /// How many more it takes.
@@ -138,18 +141,21 @@ impl<T> Queue<T> {
         }
         let arrival = self.arrivals.wrapping_add(1);
         self.arrivals = arrival;
+        let after = self.awaited(after);
         let number = self.lane(after).push(Waiting { after, arrival, item });
         Ok(Place { after, number })
     }
 
-    /// What waits at a place for checkpoint `after`. `None` if it waits there for another, has left, or anything was discarded since
-    /// it came.
+    /// What waits at a place for checkpoint `after`, or for nothing where that is durable. `None` if it waits there for another, has left, or
+    /// anything was discarded since it came.
     pub fn waiting_mut(&mut self, place: Place, after: u64) -> Option<&mut T> {
+        let after = if place.after == after { after } else { self.awaited(after) };
         if place.after == after { self.lane(after).get_mut(place.number) } else { None }
     }
 
     /// The first that may leave.
     pub fn pop(&mut self, barrier: &Barrier) -> Option<T> {
+        self.durable = barrier.durable();
         let released = self.gated.waiting.front().filter(|first| barrier.has_reached(first.after));
         let open = self.open.waiting.front();
         let gated_is_first =
@@ -161,6 +167,11 @@ impl<T> Queue<T> {
     pub fn discard(&mut self, mut unwanted: impl FnMut(&T) -> bool) {
         self.open.discard(&mut unwanted);
         self.gated.discard(&mut unwanted);
+    }
+
+    /// What there is to wait for of checkpoint `after`.
+    const fn awaited(&self, after: u64) -> u64 {
+        if after <= self.durable { Barrier::OPEN } else { after }
     }
 
     const fn lane(&mut self, after: u64) -> &mut Lane<T> {

@@ -140,6 +140,35 @@ fn what_waits_for_one_checkpoint_leaves_together() {
     Oracle::acquit(&cast);
 }
 
+/// A store is slow, and shares wait for it, when an upload of before comes again: the answer to that is durable, and does not wait behind them.
+#[test]
+fn an_answer_that_is_repeated_waits_for_nobody_elses_checkpoint() {
+    let mut setup = Setup::new(3);
+    (setup.shards, setup.clients) = (WHOLE, 3);
+    let mut cast = cast(12, &setup);
+    cast.request_at_once(4);
+    cast.settle(5);
+    let hub = cast.hubs[0];
+    let mut liar = Liar::client(&mut cast, 2, 0);
+    let first = Share::junk([1; 16], cast.tags[1]);
+    let place = liar.share(&mut cast, &first);
+    let upload = liar.share_octets(&cast, &first, place);
+    pass(&mut cast, 50);
+    assert_eq!(liar.statuses(&cast), [AnswerStatus::ACCEPTED]);
+    cast.world.set_receipts(hub, Receipts::Withheld { from: 0 });
+    let ids = (0..3).map(|_| cast.request(0, 1, KeyRequest::new(3))).collect::<Vec<_>>();
+    pass(&mut cast, 100);
+    liar.say(&mut cast, &upload);
+    pass(&mut cast, 50);
+    assert_eq!(liar.statuses(&cast), [AnswerStatus::ACCEPTED], "the same again");
+    assert!(ids.iter().all(|id| cast.key(0, *id).is_none()), "theirs wait");
+    cast.world.set_receipts(hub, Receipts::AtOnce);
+    cast.world.release_receipts(hub);
+    cast.settle(5);
+    ids.into_iter().for_each(|id| cast.assert_agreed(0, 1, id));
+    Oracle::acquit(&cast);
+}
+
 /// Each message counts as if it had come alone: junk, a copy, and a share that is refused do nothing to the share between them.
 #[test]
 fn a_message_that_is_refused_changes_nothing_for_those_beside_it() {
