@@ -5,7 +5,7 @@
 
 /// Makes a registry: a newtype over an unsigned integer with one constant for each registered name.
 ///
-/// The type has `new`, `value`, `name`, a list `KNOWN`, and a `Debug` that shows the name where there is one.
+/// The type has `new`, `value`, `name`, a list `KNOWN`, and a `Display` that shows the name where there is one, as does its `Debug`.
 ///
 /// ```
 /// skex_wire::codepoint! {
@@ -18,8 +18,9 @@
 ///     }
 /// }
 /// assert_eq!(Fruit::new(2), Fruit::CHERRY);
+/// assert_eq!(format!("{}", Fruit::CHERRY), "CHERRY");
+/// assert_eq!(format!("{}", Fruit::new(0x99)), "0x99");
 /// assert_eq!(format!("{:?}", Fruit::CHERRY), "Fruit(CHERRY)");
-/// assert_eq!(format!("{:?}", Fruit::new(0x99)), "Fruit(0x99)");
 /// ```
 #[macro_export]
 macro_rules! codepoint {
@@ -63,16 +64,18 @@ macro_rules! codepoint {
             }
         }
 
-        impl ::core::fmt::Debug for $name {
+        impl ::core::fmt::Display for $name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 match self.name() {
-                    ::core::option::Option::Some(name) => {
-                        ::core::write!(f, "{}({name})", ::core::stringify!($name))
-                    }
-                    ::core::option::Option::None => {
-                        ::core::write!(f, "{}({:#04x})", ::core::stringify!($name), self.0)
-                    }
+                    ::core::option::Option::Some(name) => f.write_str(name),
+                    ::core::option::Option::None => ::core::write!(f, "{:#04x}", self.0),
                 }
+            }
+        }
+
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::write!(f, "{}({self})", ::core::stringify!($name))
             }
         }
     };

@@ -142,7 +142,7 @@ fn show_peer(directory: &Path) -> Result<()> {
     say!("side         {:?}", machine.side());
     say!("peer         {}", file.peer_id);
     say!("epoch        {} (handshakes since the enrolment)", machine.epoch());
-    say!("suite        {:?}", machine.suite().id());
+    say!("suite        {}", machine.suite().id());
     match machine.session() {
         Some(session) => {
             let confirmed = if session.confirmed { "confirmed" } else { "not confirmed yet" };

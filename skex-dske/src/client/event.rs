@@ -296,7 +296,7 @@ pub enum KeyError {
     )]
     TooFewHubs,
     /// So many hubs refused that the threshold cannot be reached.
-    #[error("so many hubs refused that the threshold cannot be reached; the first of them said {0:?}")]
+    #[error("so many hubs refused that the threshold cannot be reached; the first of them said {0}")]
     Refused(AnswerStatus),
     /// The tables of so many hubs failed, or hold what cannot be used, that the threshold cannot be reached.
     #[error(

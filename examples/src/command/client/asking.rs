@@ -162,8 +162,9 @@ impl Running {
         let hubs: Vec<&str> = self.hubs_of(terms.hubs).collect();
         let (threshold, suite, lifetime) = (terms.threshold, terms.suite, terms.lifetime);
         self.reporter.note(format!(
-            "agreed with {peer}: {threshold} of {}, {suite:?}, {lifetime} seconds",
-            hubs.join(" ")
+            "agreed with {peer}: {threshold} of {}, {}, {lifetime} seconds",
+            hubs.join(" "),
+            SuiteName::of(suite)
         ))?;
         Ok(terms)
     }
