@@ -106,7 +106,7 @@ pub struct Peer {
     due: Due,
     clock: Clock,
     timers: Timers<{ Timer::COUNT }>,
-    counters: DiscardCounters,
+    discards: DiscardCounters,
     // What a test needs that removes `Rule::CurrentAttemptOnly`.
     #[cfg(test)]
     late: Option<Attempt>,
@@ -271,7 +271,7 @@ impl Peer {
             due: Due::nothing(suite),
             clock: Clock::new(now),
             timers: Timers::new(),
-            counters: DiscardCounters::new(),
+            discards: DiscardCounters::new(),
             #[cfg(test)]
             late: None,
         };
@@ -360,8 +360,8 @@ impl Peer {
 
     /// How many messages were discarded, and why.
     #[must_use]
-    pub const fn counters(&self) -> &DiscardCounters {
-        &self.counters
+    pub const fn discards(&self) -> &DiscardCounters {
+        &self.discards
     }
 
     /// The pseudonym under which the peer's messages of this epoch come.
@@ -430,7 +430,7 @@ impl Peer {
         let done = self.on_message(now, rng, from, message);
         Ok(match done {
             Ok(()) => Disposition::Accepted,
-            Err(reason) => self.counters.discard(reason),
+            Err(reason) => self.discards.discard(reason),
         })
     }
 

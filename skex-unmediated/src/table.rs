@@ -60,7 +60,7 @@ pub struct PeerTable {
     awaiting: BTreeMap<u64, u32>,
     load: Load,
     sources: Sources,
-    counters: DiscardCounters,
+    discards: DiscardCounters,
     clock: Clock,
     // How often a machine was polled.
     #[cfg(test)]
@@ -79,7 +79,7 @@ impl PeerTable {
             awaiting: BTreeMap::new(),
             load: Load::new(config.first_messages, config.load_window),
             sources: Sources::new(config.forged_thirds, config.source_buckets, config.source_window, rng),
-            counters: DiscardCounters::new(),
+            discards: DiscardCounters::new(),
             clock: Clock::new(now),
             #[cfg(test)]
             asked: 0,
@@ -220,8 +220,8 @@ impl PeerTable {
 
     /// How many messages were discarded, and why, by the table and by all its machines.
     #[must_use]
-    pub const fn counters(&self) -> &DiscardCounters {
-        &self.counters
+    pub const fn discards(&self) -> &DiscardCounters {
+        &self.discards
     }
 
     /// Whether first messages need a cookie at `now`.
@@ -245,7 +245,7 @@ impl PeerTable {
         let now = self.clock.observe(now);
         match self.route(now, rng, from, message)? {
             Ok(()) => Ok(Disposition::Accepted),
-            Err(reason) => Ok(self.counters.discard(reason)),
+            Err(reason) => Ok(self.discards.discard(reason)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use crate::support::{Network, after, run, start, text};
 
@@ -118,20 +119,36 @@ fn status_shows_every_kind_of_directory_changes_nothing_and_tells_no_secret() {
     hub.kill();
 }
 
+/// The two ends of a pair, each enrolled in a directory of its own, `a` and `b`, with such a secret.
+fn enrolled(directory: &Path, secrets: [[u8; 32]; 2]) {
+    for (secret, (role, id, peer)) in secrets.into_iter().zip([("a", "alice", "bob"), ("b", "bob", "alice")])
+    {
+        let (own, file) = (directory.join(role), directory.join("secret"));
+        fs::write(&file, secret).unwrap();
+        let arguments = ["peer", "--dir", text(&own), "enrol", "--role", role, "--id", id, "--peer-id", peer];
+        run(arguments.into_iter().chain(["--secret-file", text(&file), "--erase-secret"])).succeeded();
+        assert!(!file.exists());
+    }
+}
+
+/// Neither end gets a key, and both are told what to look at.
+#[test]
+fn two_peers_with_different_secrets_are_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    enrolled(directory.path(), [[1; 32], [2; 32]]);
+    let (own_a, own_b) = (directory.path().join("a"), directory.path().join("b"));
+    let mut bob = start(["peer", "--dir", text(&own_b), "listen", "--bind", "127.0.0.1:0"]);
+    let address = bob.address();
+    let connect = ["peer", "--dir", text(&own_a), "connect", &address, "--timeout", "2"];
+    run(connect).refused(&["no key in time", "the same secret"]);
+    bob.line_with("a message came that is not of the other end");
+}
+
 #[test]
 fn two_peers_get_the_same_keys_with_nobodys_help_and_go_on_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    fs::write(at("secret"), [0xa5; 32]).unwrap();
-    fs::copy(at("secret"), at("secret-of-bob")).unwrap();
-    let enrol = |own: &str, role: &str, id: &str, peer: &str, secret: &str| {
-        let (own, secret) = (at(own), at(secret));
-        let arguments = ["peer", "--dir", text(&own), "enrol", "--role", role, "--id", id, "--peer-id", peer];
-        run(arguments.into_iter().chain(["--secret-file", text(&secret), "--erase-secret"])).succeeded();
-        assert!(!secret.exists());
-    };
-    enrol("a", "a", "alice", "bob", "secret");
-    enrol("b", "b", "bob", "alice", "secret-of-bob");
+    enrolled(directory.path(), [[0xa5; 32]; 2]);
 
     let (own_a, own_b, keys_a, keys_b) = (at("a"), at("b"), at("keys-a"), at("keys-b"));
     let listen =

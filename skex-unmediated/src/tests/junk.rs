@@ -239,7 +239,7 @@ fn counters_say_why_something_was_discarded() {
     let _ = pair.b.deliver(&forged);
     let _ = pair.b.deliver(&unknown);
     let _ = pair.b.deliver(&unknown);
-    let counters = pair.b.peer().counters();
+    let counters = pair.b.peer().discards();
     assert_eq!(counters.count(DiscardReason::Malformed), 1);
     assert_eq!(counters.count(DiscardReason::Unauthentic), 1);
     assert_eq!(counters.count(DiscardReason::UnknownPeer), 2);

@@ -110,7 +110,7 @@ fn who_requires_fresh_material_has_no_session_without() {
         assert_eq!(pair.b.peer.as_mut().unwrap().establish(now, &mut pair.b.rng), Err(Error::NoBlock));
         pair.handshake(Side::A);
         assert_eq!((pair.a.epoch(), pair.b.epoch()), (0, 0));
-        assert_eq!(pair.a.peer().counters().count(DiscardReason::Policy), 1);
+        assert_eq!(pair.a.peer().discards().count(DiscardReason::Policy), 1);
         assert!(matches!(pair.a.events.last(), Some(Event::MixRefused)), "the peer says so");
         for _ in 0..5 {
             pair.a.wake();

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, Result, anyhow, bail};
 use skex_core::export::End;
-use skex_core::machine::{Instant, PeerHandle};
+use skex_core::machine::{DiscardReason, Instant, PeerHandle};
 use skex_core::{KeyId, Label, OutputKey};
 use skex_unmediated::{Event, ExportError, Peer, Role, Session, Side, index_owner};
 
@@ -28,6 +28,8 @@ pub(super) struct Running {
     began: Option<std::time::Instant>,
     /// A session whose key waits for something to be stored first: the other end began another handshake meanwhile.
     put_off: Option<Session>,
+    /// Whether it was said that somebody is not the other end.
+    stranger_told: bool,
 }
 
 /// What an event means for a command that waits for one.
@@ -52,14 +54,24 @@ impl Running {
         mixing: Mixing,
         reporter: Reporter,
     ) -> Self {
-        Self { driver, _lock: lock, peer, outlet, mixing, reporter, began: None, put_off: None }
+        Self {
+            driver,
+            _lock: lock,
+            peer,
+            outlet,
+            mixing,
+            reporter,
+            began: None,
+            put_off: None,
+            stranger_told: false,
+        }
     }
 
     /// Answers until `count` keys are there, or the process is stopped.
     pub(super) fn listen(&mut self, count: Option<u32>) -> Result<()> {
         let mut done = 0_u32;
         while count.is_none_or(|count| done < count) {
-            self.driver.wait(None, None)?;
+            self.wait(None, None)?;
             for event in self.events() {
                 if let News::Key { .. } = self.take(event)? {
                     done = done.saturating_add(1);
@@ -81,7 +93,7 @@ impl Running {
 
     fn await_own_key(&mut self, address: &str, end: Instant) -> Result<()> {
         while self.driver.now() < end {
-            self.driver.wait(Some(end), None)?;
+            self.wait(Some(end), None)?;
             for event in self.events() {
                 match self.take(event)? {
                     News::Key { initiator: true } => return Ok(()),
@@ -113,7 +125,7 @@ impl Running {
     /// Does as it is told on the standard input, until that ends.
     pub(super) fn steered(&mut self, mut orders: Orders) -> Result<()> {
         loop {
-            let order = self.driver.wait(None, Some(orders.source()))?;
+            let order = self.wait(None, Some(orders.source()))?;
             for event in self.events() {
                 self.take(event)?;
             }
@@ -139,6 +151,19 @@ impl Running {
             }
             _ => bail!("unknown order: {order}"),
         }
+    }
+
+    /// See [`Driver::wait`]. Says once if messages come from somebody else than the other end: it waits in vain, perhaps.
+    fn wait(&mut self, until: Option<Instant>, orders: Option<BorrowedFd<'_>>) -> Result<bool> {
+        let order = self.driver.wait(until, orders)?;
+        let strangers = self.driver.machine.discards().count(DiscardReason::UnknownPeer);
+        if strangers > 0 && !core::mem::replace(&mut self.stranger_told, true) {
+            self.reporter.note(
+                "a message came that is not of the other end as it is known here. If no key comes: are both enrolled with the same \
+                 secret, and is neither directory brought back from a copy?",
+            )?;
+        }
+        Ok(order)
     }
 
     /// What happened, and what was put off: where it is still too early, it is put off again. A session that has ended gives nothing.
@@ -181,12 +206,14 @@ impl Running {
             Event::MixStored => self.blocks_are_stored(),
             Event::MixRefused => {
                 self.reporter.note(
-                    "one end requires a block, and none is in common: give both ends the same with --block, or                      --withdraw-blocks first where two others are held",
+                    "one end requires a block, and none is in common: give both ends the same with --block, or --withdraw-blocks \
+                     first where two others are held",
                 )?;
                 Ok(News::Other)
             }
             Event::MixLost => bail!(
-                "the peer has used a block that this directory has lost: give it again with --block; without it, only a                  new enrolment of both ends helps"
+                "the peer has used a block that this directory has lost: give it again with --block; without it, only a new enrolment \
+                 of both ends helps"
             ),
             _ => Ok(News::Other),
         }
@@ -280,7 +307,7 @@ impl Source for Running {
 
     fn serve(&mut self) -> Result<bool> {
         let now = self.driver.now();
-        self.driver.wait(Some(now), None)?;
+        self.wait(Some(now), None)?;
         let mut came = false;
         for event in self.events() {
             came |= matches!(self.take(event)?, News::Key { .. });

@@ -61,7 +61,7 @@ fn a_flood_of_first_messages_gets_cookies_and_an_honest_peer_gets_through() {
     assert_eq!((second, cookies), (4, 996));
     let now = hub.now;
     assert!(hub.table.is_under_load(now));
-    assert_eq!(hub.table.counters().count(DiscardReason::Busy), 996);
+    assert_eq!(hub.table.discards().count(DiscardReason::Busy), 996);
 
     // The honest one draws a cookie, and sends it with its first repetition.
     devices.establish(id(1, 0));
@@ -212,7 +212,7 @@ fn junk_is_discarded_and_counted_and_wakes_nobody() {
     }
     assert!(hub.sent.is_empty() && hub.events.is_empty());
     assert_eq!(hub.drain(), None);
-    let counted: u32 = hub.table.counters().iter().map(|(_, count)| count).sum();
+    let counted: u32 = hub.table.discards().iter().map(|(_, count)| count).sum();
     assert_eq!(counted, discarded);
     for message in &real {
         assert_eq!(hub.deliver(message), Disposition::Accepted);

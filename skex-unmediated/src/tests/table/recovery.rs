@@ -157,7 +157,7 @@ fn a_deeper_rollback_takes_the_operators_at_both_ends() {
         recover(&mut devices, RecoveryCause::Operator).unwrap();
         settle(&mut hub, &mut devices);
         assert_eq!(devices.recovered, 0, "the hub does not answer");
-        assert!(hub.table.counters().count(DiscardReason::Policy) > 0);
+        assert!(hub.table.discards().count(DiscardReason::Policy) > 0);
         assert_eq!(hub.epoch(RECOVERY), 0);
 
         hub.table.allow_recovery(PAIR).unwrap();

@@ -24,7 +24,7 @@ fn handshakes_of_many_pairs_and_lanes_cross_each_other_from_both_ends() {
             }
         }
     }
-    assert!(hub.table.counters().iter().all(|(_, count)| count == 0));
+    assert!(hub.table.discards().iter().all(|(_, count)| count == 0));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn old_and_new_pseudonyms_route_after_a_commit_and_the_ones_before_do_not() {
     assert_eq!(hub.deliver(&firsts[0]), unknown);
     assert_eq!(hub.deliver(&firsts[1]), unknown);
     assert_eq!(hub.deliver(&firsts[2]), Disposition::Accepted);
-    assert_eq!(hub.table.counters().count(DiscardReason::UnknownPeer), 2);
+    assert_eq!(hub.table.discards().count(DiscardReason::UnknownPeer), 2);
 }
 
 #[test]
