@@ -28,7 +28,7 @@ BOUNDS = {
     "stack_restart": 1920,
     "heap_initiator": 12288,
     "heap_responder": 18432,
-    "stack_start": 7296,
+    "stack_start": 7552,
     "stack_connecting": 7552,
     "stack_key": 8448,
     "flash_parts": 5632,
