@@ -10,7 +10,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use memory::{public, secret};
 use skex_core::record::{self, RECORD_OVERHEAD, RecordHeader, RecordKind};
-use skex_core::{Expander, Label, SecretBytes, Suite, extract};
+use skex_core::{Expander, KeyBytes, Label, SecretBytes, SecretVec, Suite, extract};
 use skex_dske::{Coordinate, MessageTagKey, MessageVerificationKey, SecretTagKey, Splitter, combine};
 
 const CASES: [(&str, fn()); 12] = [
@@ -66,20 +66,27 @@ fn schedule() {
     }
 }
 
-/// The verdict of a comparison is public: equal, and different in any one octet.
+/// The verdict of a comparison is public: equal, and different in any one octet. Of every type that holds a secret.
 fn compare() {
     let suite = Suite::all().next().unwrap();
     let key = suite.mac_key(&secrets::<32>());
     let right = key.tag(&[b"message"]);
+    let same = |mut equal: bool, expected: bool| {
+        public(&mut equal);
+        assert_eq!(equal, expected);
+    };
     for at in 0..=16 {
         let mut tag = right;
         tag.iter_mut().skip(at).take(1).for_each(|octet| *octet ^= 1);
-        let mut equal = key.verify(&[b"message"], &tag).is_ok();
-        public(&mut equal);
-        assert_eq!(equal, at == 16);
-        let mut equal = SecretBytes::copied_from(&tag) == SecretBytes::copied_from(&right);
-        public(&mut equal);
-        assert_eq!(equal, at == 16);
+        let is_right = at == 16;
+        same(key.verify(&[b"message"], &tag).is_ok(), is_right);
+        same(suite.mac(&secrets::<32>()).chain(b"message").verify_truncated16(&tag).is_ok(), is_right);
+        same(SecretBytes::copied_from(&tag) == SecretBytes::copied_from(&right), is_right);
+        same(SecretVec::copied_from(&tag) == SecretVec::copied_from(&right), is_right);
+        same(suite.mac_of(&right, &[b"message"]) == suite.mac_of(&tag, &[b"message"]), is_right);
+        for key in [KeyBytes::copied_from, KeyBytes::on_heap] {
+            same(key(&tag).unwrap() == key(&right).unwrap(), is_right);
+        }
     }
 }
 
