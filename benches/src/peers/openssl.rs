@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::{collections::VecDeque, io, rc::Rc};
 
 use openssl::ssl::{
-    HandshakeError, MidHandshakeSslStream, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream,
-    SslVersion,
+    HandshakeError, MidHandshakeSslStream, Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions,
+    SslSessionCacheMode, SslStream, SslVersion,
 };
 
 use crate::work::Work;
@@ -41,12 +41,15 @@ impl Write for Pipe {
 struct Pair([SslContext; 2]);
 
 impl Pair {
-    fn new(version: SslVersion, prepare: impl Fn(&mut SslContextBuilder)) -> Self {
+    fn new(version: SslVersion, prepare: impl Fn(&mut SslContextBuilder, bool)) -> Self {
         Self([false, true].map(|server| {
             let mut context = SslContextBuilder::new(SslMethod::tls()).unwrap();
             context.set_min_proto_version(Some(version)).unwrap();
             context.set_max_proto_version(Some(version)).unwrap();
-            prepare(&mut context);
+            // Nothing for a next time: neither a ticket nor a session that is remembered.
+            context.set_options(SslOptions::NO_TICKET);
+            context.set_session_cache_mode(SslSessionCacheMode::OFF);
+            prepare(&mut context, server);
             if server {
                 context.set_num_tickets(0).unwrap();
                 context.set_psk_server_callback(|_, _, key| {
@@ -84,7 +87,8 @@ impl Pair {
                 End::Going(end) => goes_on(end.handshake()),
                 done => done,
             };
-            if let (End::Done(_), End::Done(_)) = (&client, &server) {
+            if let (End::Done(client), End::Done(_)) = (&client, &server) {
+                assert!(client.ssl().peer_tmp_key().is_err(), "the server sent no key of its own");
                 return *sent.borrow();
             }
         }
@@ -93,7 +97,7 @@ impl Pair {
 
 enum End {
     Going(MidHandshakeSslStream<Pipe>),
-    Done(#[expect(dead_code, reason = "it is dropped at the end, as a user's is")] SslStream<Pipe>),
+    Done(SslStream<Pipe>),
 }
 
 fn goes_on(result: Result<SslStream<Pipe>, HandshakeError<Pipe>>) -> End {
@@ -104,15 +108,17 @@ fn goes_on(result: Result<SslStream<Pipe>, HandshakeError<Pipe>>) -> End {
     }
 }
 
-/// TLS 1.3 with an external key, `psk_ke`.
+/// TLS 1.3 with an external key, `psk_ke`: OpenSSL chooses it where it is allowed and both ends have no group in common. The client
+/// makes a key of its own for the group that the server does not have, as it does wherever it allows others too.
 pub struct OpensslPsk13(Pair);
 
 impl Default for OpensslPsk13 {
     fn default() -> Self {
-        Self(Pair::new(SslVersion::TLS1_3, |context| {
+        Self(Pair::new(SslVersion::TLS1_3, |context, server| {
             context.set_ciphersuites("TLS_AES_128_GCM_SHA256").unwrap();
-            let allow = openssl::ssl::SslOptions::from_bits_retain(1 << 10); // SSL_OP_ALLOW_NO_DHE_KEX
+            let allow = SslOptions::from_bits_retain(1 << 10); // SSL_OP_ALLOW_NO_DHE_KEX
             context.set_options(allow);
+            context.set_groups_list(if server { "P-256" } else { "X25519" }).unwrap();
         }))
     }
 }
@@ -128,7 +134,7 @@ pub struct OpensslPsk12(Pair);
 
 impl Default for OpensslPsk12 {
     fn default() -> Self {
-        Self(Pair::new(SslVersion::TLS1_2, |context| {
+        Self(Pair::new(SslVersion::TLS1_2, |context, _| {
             context.set_cipher_list("PSK-AES128-GCM-SHA256").unwrap();
         }))
     }
