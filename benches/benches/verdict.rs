@@ -6,9 +6,9 @@
 
 use core::time::Duration;
 
-use benches::ours::{DskeKey, FirstMessage, Split};
+use benches::ours::{DskeKey, FirstMessage, Relays, Split};
 use benches::peers::Vsss;
-use benches::plot::plot;
+use benches::plot::{Line, plot};
 use benches::subjects::{AWS_ML_KEM, DSKE, DSKE_LARGE, EXPORT, HANDSHAKE, HANDSHAKE_SHA3, SNOW, subjects};
 use benches::work::{Subject, in_rounds, in_words, share};
 use serde_json::{Value, json};
@@ -119,65 +119,98 @@ fn main() {
     write(&all, goals);
 }
 
-/// How cost grows: with k and n, with the length of a key, with loss, with the peers of a table.
-fn growth() -> Vec<(&'static str, String)> {
-    let mut grown = Vec::new();
-    let mut measured = |name, title, of, lines: Vec<(&str, Vec<(f64, Subject)>)>| {
-        let drawn = lines.into_iter().map(|(line, subjects)| {
+/// How the cost of something grows.
+struct Growth {
+    name: &'static str,
+    title: &'static str,
+    of: &'static str,
+    lines: Vec<Line>,
+}
+
+/// How cost grows: with k and n, with the length of a key, with loss, with the clients of a hub, with the peers of a table.
+fn growth() -> Vec<Growth> {
+    let measured = |name, title, of, lines: Vec<(&str, Vec<(f64, Subject)>)>| {
+        let lines = lines.into_iter().map(|(line, subjects)| {
             let (places, mut subjects): (Vec<f64>, Vec<Subject>) = subjects.into_iter().unzip();
             in_rounds(&mut subjects, 6, Duration::from_millis(2));
             let costs = subjects.iter().map(Subject::nanoseconds);
             (line.to_owned(), places.into_iter().zip(costs).collect())
         });
-        grown.push((name, plot(title, of, "processor time", &drawn.collect::<Vec<_>>())));
+        Growth { name, title, of, lines: lines.collect() }
     };
     let dske = |k, n, length| Subject::new("", DskeKey::of_length(k, n, length));
     let grid = [(2, 3), (3, 5), (7, 13), (16, 31)];
     let by_hubs = grid.map(|(k, n)| (n as f64, dske(k, n, 32))).into();
-    measured(
-        "dske-hubs",
-        "A DSKE key, all parties",
-        "hubs (2 of 3, 3 of 5, 7 of 13, 16 of 31)",
-        vec![("256 bits", by_hubs)],
-    );
     let lengths = [32_u32, 256, 4096, 65_536];
     let key = |k, n| lengths.map(|length| (f64::from(length), dske(k, n, length))).into();
-    measured("dske-length", "A DSKE key, all parties", "octets of the key", vec![("3 of 5", key(3, 5))]);
     let lossy =
         [0, 1, 5, 10, 20].map(|loss| (f64::from(loss), Subject::new("", DskeKey::new(3, 5).with_loss(loss))));
-    measured(
-        "dske-loss",
-        "A DSKE key, 3 of 5, all parties",
-        "per cent of messages lost",
-        vec![("256 bits", lossy.into())],
-    );
+    // One hub after the other: each with its clients takes much memory, and gives it back.
+    let relay = |clients: usize| {
+        let mut relays = Relays::among(clients);
+        // The first ones make everything ready. Then each client has its turn, and all count: some pay for what a hub does now
+        // and then.
+        let batches = (clients / Relays::AT_ONCE).max(20);
+        let spent: Duration = (0..batches + 4).map(|_| relays.batch()).skip(4).sum();
+        (clients as f64, spent.as_nanos() as f64 / (batches * Relays::AT_ONCE) as f64)
+    };
+    let relays = [100, 1000, 10_000, 100_000].map(relay);
     let table = [100, 1000, 10_000, 100_000]
         .map(|peers| (f64::from(peers), Subject::new("", FirstMessage::new(peers))));
-    measured(
-        "table-peers",
-        "A first message, answered",
-        "peers in the table",
-        vec![("random order", table.into())],
-    );
     let shamir = |length: usize| (length as f64, Subject::new("", Split::new(3, 5, length)));
     let theirs = |length: usize| (length as f64, Subject::new("", Vsss::new(length, false)));
-    let lengths = [64, 1024, 16_384, 1 << 20];
-    let lines = vec![("ours", lengths.map(shamir).into()), ("vsss-rs", lengths.map(theirs).into())];
-    measured("shamir-length", "Shamir, 3 of 5, split", "octets of the secret", lines);
-    grown
+    let secrets = [64, 1024, 16_384, 1 << 20];
+    vec![
+        measured(
+            "dske-hubs",
+            "A DSKE key, all parties",
+            "hubs (2 of 3, 3 of 5, 7 of 13, 16 of 31)",
+            vec![("256 bits", by_hubs)],
+        ),
+        measured("dske-length", "A DSKE key, all parties", "octets of the key", vec![("3 of 5", key(3, 5))]),
+        measured(
+            "dske-loss",
+            "A DSKE key, 3 of 5, all parties",
+            "per cent of messages lost",
+            vec![("256 bits", lossy.into())],
+        ),
+        Growth {
+            name: "dske-clients",
+            title: "A relay, one hub",
+            of: "clients, all of which make keys",
+            lines: vec![("256 bits".to_owned(), relays.into())],
+        },
+        measured(
+            "table-peers",
+            "A first message, answered",
+            "peers in the table",
+            vec![("random order", table.into())],
+        ),
+        measured(
+            "shamir-length",
+            "Shamir, 3 of 5, split",
+            "octets of the secret",
+            vec![("ours", secrets.map(shamir).into()), ("vsss-rs", secrets.map(theirs).into())],
+        ),
+    ]
 }
 
 fn write(all: &[Measured], goals: Vec<Value>) {
     let rows = all.iter().map(|row| {
         json!({ "name": row.name, "nanoseconds": row.nanoseconds, "octets": row.octets, "allocations": row.allocations })
     });
-    let report = json!({ "measured": rows.collect::<Vec<_>>(), "goals": goals });
+    let growth = growth();
+    let grown =
+        growth.iter().map(|growth| json!({ "title": growth.title, "of": growth.of, "lines": growth.lines }));
+    let report =
+        json!({ "measured": rows.collect::<Vec<_>>(), "goals": goals, "growth": grown.collect::<Vec<_>>() });
     let target = benches::target();
     let path = target.join("ratios.json");
     std::fs::write(&path, serde_json::to_string_pretty(&report).unwrap() + "\n").unwrap();
     let folder = target.join("plots");
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, svg) in growth() {
+    for Growth { name, title, of, lines } in growth {
+        let svg = plot(title, of, "processor time", &lines);
         std::fs::write(folder.join(name).with_extension("svg"), svg).unwrap();
     }
     println!("\nwritten: {}, {}", path.display(), folder.display());

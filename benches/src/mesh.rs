@@ -76,6 +76,9 @@ impl Pad for ComputedPad {
     }
 }
 
+/// Messages that a hub takes at once, at most, as its driver does: what it answers has to find room.
+const GATHERED: usize = 1024;
+
 /// A message on its way: from the client to the hub, or back.
 struct Flying {
     client: usize,
@@ -315,8 +318,8 @@ impl<P: MeshPad> Mesh<P> {
                     self.receive(&message);
                 }
             }
-            for (hub, messages) in arriving.iter().enumerate().filter(|(_, messages)| !messages.is_empty()) {
-                self.serve(hub, messages);
+            for (hub, messages) in arriving.iter().enumerate() {
+                messages.chunks(GATHERED).for_each(|messages| self.serve(hub, messages));
             }
         }
     }
