@@ -48,6 +48,7 @@ impl Barrier {
     }
 
     /// The number of the newest checkpoint that is durable.
+    #[cfg(feature = "alloc")]
     pub(super) const fn durable(&self) -> u64 {
         self.durable
     }
