@@ -32,7 +32,7 @@ BOUNDS = {
     "stack_connecting": 7552,
     "stack_key": 8448,
     "flash_parts": 5632,
-    "flash_peer": 25472,
+    "flash_peer": 25536,
     "flash_both_parts": 19200,
     "flash_both": 126208,
 }

@@ -24,7 +24,10 @@ pub use labels::Label;
 use crate::{CryptoError, HashSecret, MacKey, SecretBytes, Suite};
 
 /// The most octets that one expansion gives with a hash of 32 octets (255 blocks, RFC 5869, section 2.3).
-pub const MAX_EXPAND_LEN: usize = 255 * 32;
+pub const MAX_EXPAND_LEN: usize = 255 * MIN_HASH_LEN;
+
+/// What each hash has at least.
+const MIN_HASH_LEN: usize = 32;
 
 /// HKDF-Extract: a pseudorandom key as long as the hash, from key material in parts. An empty salt is a string
 /// of zeros as long as the hash.
@@ -113,7 +116,15 @@ impl Expander {
 
     fn fixed<const N: usize>(&self, label: Label, context: &[&[u8]], out: &mut [u8; N]) {
         const { assert!(N <= MAX_EXPAND_LEN) };
-        self.blocks(label, context, out);
+        if N > MIN_HASH_LEN {
+            return self.blocks(label, context, out);
+        }
+        // One block, of which a length that the compiler knows is copied.
+        let mut block = HashSecret::with_len(self.hash_len);
+        self.block(label, context, N, &[], 1, &mut block);
+        if let Some(front) = block.whole().first_chunk() {
+            *out = *front;
+        }
     }
 
     /// T(1) | T(2) | ..., at most 255 of them.
