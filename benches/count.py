@@ -46,7 +46,7 @@ def counted(name):
 
 def main():
     names = sys.argv[1:] or subprocess.run([ONCE], check=True, capture_output=True, text=True).stdout.split()
-    git = ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]
+    git = ["git", "-C", ROOT, "describe", "--always", "--exclude=*", "--dirty=-changed"]
     commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
     folder = TARGET / "instructions"
     folder.mkdir(parents=True, exist_ok=True)

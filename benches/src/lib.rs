@@ -15,6 +15,8 @@
 )]
 
 mod crowd;
+pub mod goals;
+pub mod growth;
 pub mod keystream;
 pub mod mesh;
 pub mod ours;

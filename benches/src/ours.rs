@@ -6,6 +6,7 @@ use core::time::Duration;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{CryptoRng, Rng};
 use skex_core::Suite;
+use skex_core::machine::Disposition;
 use skex_dske::{Coordinate, combine, decode, split};
 use skex_wire::SuiteId;
 
@@ -212,10 +213,12 @@ impl Work for Relays {
 pub struct FirstMessage(Crowd);
 
 impl FirstMessage {
-    /// Of so many peers.
+    /// Of so many peers. Each has sent one before: the first of all finds no handshake to replace.
     #[must_use]
     pub fn new(peers: u32) -> Self {
-        Self(Crowd::enrolled(peers, false))
+        let mut crowd = Crowd::enrolled(peers, false);
+        (0..peers).for_each(|_| assert_eq!(crowd.first(), Disposition::Accepted));
+        Self(crowd)
     }
 }
 

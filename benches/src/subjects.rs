@@ -31,6 +31,19 @@ pub const RUST_ML_KEM: &str = "ML-KEM-768, RustCrypto";
 /// A name.
 pub const X25519_DALEK: &str = "X25519, x25519-dalek";
 
+/// What one of them came to.
+#[derive(Debug)]
+pub struct Measured {
+    /// Its name.
+    pub name: String,
+    /// Processor time for once.
+    pub nanoseconds: f64,
+    /// Octets on the wire; 0 for what puts none there.
+    pub octets: usize,
+    /// Of Rust's allocator.
+    pub allocations: u64,
+}
+
 fn suite(id: SuiteId) -> Suite {
     Suite::from_id(id).unwrap()
 }
@@ -68,8 +81,8 @@ pub fn subjects() -> Vec<Subject> {
 pub fn peers() -> Vec<Subject> {
     #[allow(unused_mut, reason = "it grows with the feature `peers`")]
     let mut all = vec![
-        Subject::new(X25519_DALEK, X25519),
-        Subject::new(RUST_ML_KEM, RustCryptoMlKem),
+        Subject::new(X25519_DALEK, X25519::default()),
+        Subject::new(RUST_ML_KEM, RustCryptoMlKem::default()),
         Subject::new(SNOW, Snow::nn()),
         Subject::new("snow KKpsk0", Snow::kk()),
     ];
@@ -88,7 +101,8 @@ pub fn peers() -> Vec<Subject> {
     all
 }
 
-const SPLIT_BY_KEYSTREAM: &str = "Shamir 3 of 5, split 1 MiB, drawn as a key stream";
+/// A name.
+pub const SPLIT_BY_KEYSTREAM: &str = "Shamir 3 of 5, split 1 MiB, drawn as a key stream";
 
 const LENGTHS: [usize; 2] = [64, 1 << 20];
 
@@ -121,8 +135,8 @@ pub fn brief() -> Vec<Subject> {
         Subject::new(DSKE, DskeKey::new(3, 5)),
         Subject::new(split.clone(), Split::new(3, 5, 64)),
         Subject::new(combine.clone(), Combine::new(3, 5, 64)),
-        Subject::new(X25519_DALEK, X25519),
-        Subject::new(RUST_ML_KEM, RustCryptoMlKem),
+        Subject::new(X25519_DALEK, X25519::default()),
+        Subject::new(RUST_ML_KEM, RustCryptoMlKem::default()),
         Subject::new(SNOW, Snow::nn()),
         Subject::new(split + ", vsss-rs", Vsss::new(64, false)),
         Subject::new(combine + ", vsss-rs", Vsss::new(64, true)),
