@@ -219,7 +219,7 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
     }
 
     /// Gives what was gathered to the store and the socket.
-    fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         self.committer.start(std::time::Instant::now());
         let sent = self.socket.flush();
         self.traffic.sent_messages = self.traffic.sent_messages.saturating_add(sent.messages);

@@ -19,7 +19,7 @@ pub(crate) use lock::{DirectoryLock, is_running, lock};
 pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;
 pub(crate) use partial::Partial;
-pub(crate) use slots::{SlotContents, Slots};
+pub(crate) use slots::{LANES, SlotContents, Slots};
 pub(crate) use table::{FilePad, TableIdentity, TableWriter, TablesIn, overwrite, table_name};
 
 use std::io;

@@ -1,4 +1,4 @@
-//! `skex load`: hubs with very many clients, driven as hard as this machine can, and what that showed.
+//! `skex load`: hubs with very many clients, and tables of peers, driven as hard as this machine can, and what that showed.
 
 mod floor;
 mod hub;
@@ -6,6 +6,7 @@ mod ledger;
 mod measure;
 mod memory;
 mod pad;
+mod peers;
 mod roster;
 mod show;
 mod swarm;
@@ -22,10 +23,11 @@ use skex_dske::ClientLimits;
 use super::demo::WorkingDirectory;
 use floor::{Floor, Provisioning};
 use memory::MemoryReport;
+use peers::PeersReport;
 use roster::Roster;
 use udp::UdpReport;
 
-/// Drive hubs with very many enrolled clients, and measure.
+/// Drive hubs with very many enrolled clients, and tables of peers, and measure.
 ///
 /// Real machines, drivers and logs, and tables that are computed instead of stored. Every key is compared at both ends; one
 /// that differs or gets lost ends this with an error.
@@ -34,7 +36,7 @@ use udp::UdpReport;
     after_help = "Examples:\n  skex load\n  skex load --only udp --clients 1000 --directory /var/tmp/load --json load.json"
 )]
 pub(crate) struct Arguments {
-    /// Clients that are enrolled at every hub.
+    /// Clients that are enrolled at every hub, and at most 10,000 of them peers of a table.
     #[arg(long, default_value_t = 50_000, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     clients: u32,
     /// Hubs.
@@ -84,6 +86,8 @@ enum Part {
     Udp,
     /// The same with five hubs of which three suffice, and few clients, beside what others measured.
     Comparison,
+    /// No hubs: two tables of unmediated peers over loopback UDP, with durable state, all in one thread.
+    Peers,
 }
 
 /// All that was measured.
@@ -101,6 +105,7 @@ struct LoadReport {
     memory: Option<MemoryReport>,
     udp: Option<UdpReport>,
     comparison: Option<UdpReport>,
+    peers: Option<PeersReport>,
     datagram: Option<Floor>,
     provisioning: Option<Provisioning>,
 }
@@ -166,6 +171,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let roster = Roster { clients: clients.min(COMPARED_CLIENTS), hubs: 5, ..roster };
         report.comparison = Some(udp::compare(&Plan { roster, threshold: 3, ..plan }, directory()?.path())?);
     }
+    if wanted(Part::Peers) {
+        tell("two tables of peers");
+        report.peers = Some(peers::run(clients, directory()?.path(), tell)?);
+    }
     tell("done");
     show::show(&report);
     if let Some(path) = &arguments.json {
@@ -213,6 +222,11 @@ impl LoadReport {
             if keys.equal == 0 {
                 bail!("no key came about");
             }
+        }
+        if let Some(peers) = &self.peers
+            && peers.keys.unequal > 0
+        {
+            bail!("{} keys of peers differ: this is a fault of this program", peers.keys.unequal);
         }
         Ok(())
     }

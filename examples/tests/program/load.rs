@@ -24,6 +24,9 @@ fn a_small_load_over_udp_and_in_memory_with_loss_and_a_storm_loses_no_key() {
     }
     let storm = &report["udp"]["storm"];
     assert!(storm["relays"].as_u64().unwrap() > 0, "hubs go on after they were killed: {storm}");
+    let peers = &report["peers"];
+    // One of each session: the first of each pair, the second, and one after a loss of power.
+    assert_eq!(peers["keys"], serde_json::json!({ "equal": 3 * 20, "unequal": 0 }), "{peers}");
 }
 
 /// Every hub is killed while keys cross its shards, and goes on from the logs of all of them.

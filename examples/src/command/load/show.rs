@@ -3,14 +3,17 @@
 use super::LoadReport;
 use super::ledger::Keys;
 use super::measure::Quantiles;
-use super::{memory, udp};
+use super::{memory, peers, udp};
 
 pub(super) fn show(report: &LoadReport) {
     let LoadReport { clients, hubs, shards, threshold, loss_per_mille, processors, .. } = report;
     let of_shards = if *shards == 1 { String::new() } else { format!(" of {shards} shards") };
-    println!(
-        "{clients} clients enrolled at {hubs} hubs{of_shards}, threshold {threshold}, {processors} processors"
-    );
+    let has_hubs = report.memory.is_some() || report.udp.is_some() || report.comparison.is_some();
+    if has_hubs {
+        println!(
+            "{clients} clients enrolled at {hubs} hubs{of_shards}, threshold {threshold}, {processors} processors"
+        );
+    }
     if let Some(memory) = &report.memory {
         println!("\nIn memory, one thread, virtual time (a datagram takes 20 to 30 ms)");
         for (name, phase) in phases(*loss_per_mille, [&memory.steady, &memory.loss, &memory.storm]) {
@@ -63,6 +66,36 @@ pub(super) fn show(report: &LoadReport) {
         );
         keys(&udp.keys);
     }
+    if let Some(peers) = &report.peers {
+        println!(
+            "\nTwo tables of {} unmediated peers over loopback UDP, durable, one thread for both",
+            peers.peers
+        );
+        let phases =
+            [("first", &peers.first), ("again", &peers.again), ("after power", &peers.after_restart)];
+        phases.iter().for_each(|(name, phase)| of_peers(name, phase));
+        println!(
+            "  both had started again {:.1} s after the power went; of {} keys, one of each session, {} are equal at both ends, {} differ",
+            peers.restart_seconds,
+            peers.keys.equal + peers.keys.unequal,
+            peers.keys.equal,
+            peers.keys.unequal
+        );
+    }
+}
+
+fn of_peers(name: &str, phase: &peers::Phase) {
+    println!(
+        "  {name:12} {:6} handshakes, {:.0} a second, {:.1} us of CPU each (both ends, stores included); in {}; {:.1} datagrams, \
+         {:.0} octets, {:.3} syncs",
+        phase.handshakes,
+        phase.handshakes as f64 / phase.seconds,
+        phase.cpu_micros_a_handshake,
+        milliseconds(phase.latency_micros, 1e3),
+        phase.datagrams_a_handshake,
+        phase.octets_a_handshake,
+        phase.syncs_a_handshake
+    );
 }
 
 fn phases<P>(loss: u16, [full, lossy, storm]: [P; 3]) -> [(String, P); 3] {
