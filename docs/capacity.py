@@ -85,7 +85,7 @@ def measured(report):
         ["a relay costs a hub, in memory (best slice)", f"{best / 1000:.1f} us of CPU"],
         ["a datagram over loopback, to send and to receive",
          f"{floor['send_nanos'] / 1000:.2f} us and {floor['receive_nanos'] / 1000:.2f} us"],
-        ["a client at work takes in a hub's process, everything counted", size(udp["octets_a_client_at_work"])],
+        ["a client at work takes in a hub's process, at an IPv4 address, beside open files", size(udp["octets_a_client_at_work"])],
         [f"a client that makes no key, its last ones still alive, costs a hub with a question every {FETCH} s",
          f"{idle_nanos / 1000:.2f} us of CPU and {idle_octets:.1f} octets a second"],
         ["datagrams a key and hub, both ways", f"{datagrams:.1f}"],

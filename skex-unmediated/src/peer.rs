@@ -376,7 +376,9 @@ impl Peer {
         self.cookies_demanded = demanded;
     }
 
-    /// Wants a new session: starts a handshake, or hurries the one that is not finished. The answer is an event.
+    /// Wants a new session: starts a handshake, or hurries the one that is not finished. The answer is an event. The next session that
+    /// is confirmed fulfils it, even one that a handshake of before a start had begun: where its
+    /// [`may_name`](crate::Session::may_name) is `false` and keys are to be named, ask again.
     ///
     /// Where fresh secret material is required and all that is held was withdrawn, no session comes of it: it asks whether
     /// there is room for another block, and [`Event::MixRefused`] says so.
