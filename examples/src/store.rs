@@ -20,7 +20,7 @@ pub(crate) use log::{Log, LogContents};
 pub(crate) use many::LogOfMany;
 pub(crate) use partial::Partial;
 pub(crate) use slots::{LANES, SlotContents, Slots};
-pub(crate) use table::{FilePad, TableIdentity, TableWriter, TablesIn, overwrite, table_name};
+pub(crate) use table::{FilePad, TableIdentity, TableWriter, TablesIn, overwrite, table_name, way};
 
 use std::io;
 

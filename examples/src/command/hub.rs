@@ -29,7 +29,7 @@ use crate::control::{Orders, Read};
 use crate::driver::bind;
 use crate::provisioning::{Enrolment, Known, Links, enrolment, import, new_keys, read_key, tables, waiting};
 use crate::report::{CountersReport, Report, Reporter};
-use crate::store::{DirectoryLock, FilePad, TablesIn, check_begun, erase, table_name};
+use crate::store::{DirectoryLock, FilePad, TablesIn, check_begun, erase, table_name, way};
 
 /// Run a security hub.
 ///
@@ -487,8 +487,7 @@ impl Running {
                     ))?;
                 }
                 HubEvent::TableFailed { client, uplink, number, error } => {
-                    let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
-                    let (name, way) = (self.name_of(client), retire::way(way));
+                    let (name, way) = (self.name_of(client), way(direction(uplink)));
                     self.reporter.note(format!(
                         "{name}: {way} table {number} failed, and no key of this client comes by this hub: {error}; mend or replace \
                          the storage"
@@ -500,10 +499,9 @@ impl Running {
                         .note(format!("{name} has proven its other initial key: the old one is gone"))?;
                 }
                 HubEvent::TableRetired { client, uplink, number, erased } => {
-                    let way = if uplink { Direction::UPLINK } else { Direction::DOWNLINK };
-                    let (name, table) = (self.name_of(client), (way, number));
-                    retire::note_erasure(&self.directory, name, table, erased)?;
-                    let way = retire::way(way);
+                    let (name, direction) = (self.name_of(client), direction(uplink));
+                    retire::note_erasure(&self.directory, name, (direction, number), erased)?;
+                    let way = way(direction);
                     let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
                     self.reporter.note(format!("{name}: {way} table {number} is out of service{failed}"))?;
                 }
@@ -557,4 +555,8 @@ impl Running {
         self.told = news;
         Ok(())
     }
+}
+
+const fn direction(uplink: bool) -> Direction {
+    if uplink { Direction::UPLINK } else { Direction::DOWNLINK }
 }

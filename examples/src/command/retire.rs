@@ -9,14 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use skex_wire::dske::Direction;
 
-use crate::provisioning::{await_order, orders};
+use crate::provisioning::{RETIRE, UNERASED, about_table, await_order, orders};
 use crate::store::atomic::create_private;
-use crate::store::{DirectoryLock, TablesIn, erase};
-
-const ORDER: &str = "retire";
-
-/// The end of the name of a file that says of a table that it was to be erased, and is not.
-const UNERASED: &str = "unerased";
+use crate::store::{DirectoryLock, TablesIn, erase, way};
 
 /// Which table of a link.
 #[derive(clap::Args)]
@@ -35,10 +30,6 @@ impl Which {
         let downlink = (Direction::DOWNLINK, self.downlink.unwrap_or_default());
         self.uplink.map_or(downlink, |number| (Direction::UPLINK, number))
     }
-}
-
-pub(super) const fn way(direction: Direction) -> &'static str {
-    if direction.value() == Direction::UPLINK.value() { "uplink" } else { "downlink" }
 }
 
 /// Gives the order, and waits until it is carried out.
@@ -60,13 +51,13 @@ pub(super) fn order(
             if there.is_empty() { "none".to_owned() } else { there.join(", ") }
         );
     }
-    let order = about(directory, link, (direction, number), ORDER);
+    let order = about_table(directory, link, (direction, number), RETIRE);
     if !order.exists() {
         create_private(&order, &[])?;
     }
     await_order(directory, &order, carry_out)?;
     let table = format!("{} table {number} of the link with {link}", way(direction));
-    if about(directory, link, (direction, number), UNERASED).exists() {
+    if about_table(directory, link, (direction, number), UNERASED).exists() {
         bail!(
             "{table} is out of service here, but not erased: its storage failed. A start erases it once the storage works; or destroy \
              it by other means. Take it out of service at the other end of the link too"
@@ -77,11 +68,6 @@ pub(super) fn order(
     Ok(())
 }
 
-/// A file about a table.
-fn about(directory: &Path, link: &str, (direction, number): (Direction, u16), kind: &str) -> PathBuf {
-    directory.join(format!("{link}.{}.{number}.{kind}", way(direction)))
-}
-
 /// Notes down whether a table that is out of service is erased, for who gave the order.
 pub(super) fn note_erasure(
     directory: &Path,
@@ -89,7 +75,7 @@ pub(super) fn note_erasure(
     table: (Direction, u16),
     erased: bool,
 ) -> Result<()> {
-    let note = about(directory, link, table, UNERASED);
+    let note = about_table(directory, link, table, UNERASED);
     match (erased, note.exists()) {
         (true, true) => erase(&note),
         (false, false) => create_private(&note, &[]),
@@ -113,5 +99,5 @@ pub(super) fn waiting(directory: &Path) -> Result<Vec<Order>> {
         let (link, table) = said.with_context(|| format!("{} is no order: remove it", path.display()))?;
         Ok((link, table, path))
     };
-    orders(directory, ORDER)?.into_iter().map(read).collect()
+    orders(directory, RETIRE)?.into_iter().map(read).collect()
 }

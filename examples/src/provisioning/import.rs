@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
 use super::{
-    Enrolment, Known, Links, Opened, copied, identity_of_table, key, link_name, stored_enrolment, tables_of,
+    Enrolment, Known, Links, Opened, copied, forget_tables, identity_of_table, key, link_name,
+    stored_enrolment, tables_of,
 };
 use crate::store::atomic::{create_private, sync_directory};
 use crate::store::{TableWriter, erase, erase_all, finish_erasing, table_name};
@@ -84,6 +85,7 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     let key = key(&enrolment)?;
     verify(&opened, &key, path)?;
     if is_anew {
+        forget_tables(directory, name)?;
         erase_all(tables_of(directory, name)?.iter().map(PathBuf::as_path))?;
         // Last, and apart: without it, what a crash left of the tables would pass for those of the new enrolment.
         erase(&directory.join(link_name(name)))?;

@@ -62,7 +62,8 @@ pub(crate) fn table_name(link: &str, direction: Direction, number: u16) -> Strin
     format!("{link}.{}.{number}.table", way(direction))
 }
 
-const fn way(direction: Direction) -> &'static str {
+/// How a direction is called.
+pub(crate) const fn way(direction: Direction) -> &'static str {
     if matches!(direction, Direction::UPLINK) { "uplink" } else { "downlink" }
 }
 

@@ -274,6 +274,33 @@ fn a_client_that_was_revoked_is_enrolled_anew_at_a_running_hub_and_at_a_stopped_
         .refused(&["no answer at all came from hub-1, hub-2"]);
 }
 
+/// A crash came after all was done, and before the order went. Tables of both enrolments have the same names.
+#[test]
+fn an_order_that_a_crash_left_is_not_for_the_enrolment_that_comes_next() {
+    for running in [false, true] {
+        let network = Network::new(2, "16KiB");
+        let (own, alice) = (network.of("hub-1"), network.of("alice"));
+        revoke(&network, 1, "alice").succeeded();
+        let hub = running.then(|| network.start_hub(1, &[]).0);
+        for (directory, order) in
+            [(&own, "alice.revoke"), (&own, "alice.uplink.0.retire"), (&alice, "hub-1.downlink.0.retire")]
+        {
+            fs::write(directory.join(order), "").unwrap();
+        }
+        let out = network.beside("anew.provision");
+        enrol(&network, 1, "alice", &out).succeeded();
+        drop(hub);
+        fs::copy(out, alice.join("anew.provision")).unwrap();
+        let (_hubs, addresses) = network.start_hubs();
+        key_between(&network, &addresses);
+        let json = fs::read_to_string(own.join("skex.json")).unwrap();
+        assert_eq!(json.matches("\"revoked\": true").count(), 1, "{json}");
+        for table in [own.join("alice.uplink.0.table"), alice.join("hub-1.downlink.0.table")] {
+            assert!(fs::read(&table).unwrap()[8192..].iter().any(|octet| *octet != 0), "{}", table.display());
+        }
+    }
+}
+
 #[test]
 fn a_client_that_never_was_one_is_enrolled_by_its_tag() {
     let network = Network::new(2, "16KiB");

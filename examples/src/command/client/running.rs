@@ -22,7 +22,7 @@ use crate::keys::{KeyOutlet, assurance};
 use crate::provisioning::{Links, enrolment, new_keys, read_key};
 use crate::report::{CountersReport, KeyReport, Report, Reporter, SettledReport};
 use crate::store::atomic::sync_directory;
-use crate::store::{FilePad, TableIdentity, TableWriter, erase, table_name};
+use crate::store::{FilePad, TableIdentity, TableWriter, erase, table_name, way};
 
 /// What people call those whom the machine knows by ids.
 pub(crate) struct Names {
@@ -354,7 +354,7 @@ impl Running {
                 Ok(News::Other)
             }
             ClientEvent::TableFailed { hub, direction, number, error } => {
-                let (hub, way) = (self.names.hub(hub), retire::way(direction));
+                let (hub, way) = (self.names.hub(hub), way(direction));
                 self.reporter.note(format!(
                     "{hub}: {way} table {number} failed, and no key comes by this hub: {error}; mend or replace the storage"
                 ))?;
@@ -371,7 +371,7 @@ impl Running {
                 Ok(News::Other)
             }
             ClientEvent::TableRetired { hub, direction, number, erased } => {
-                let (hub, way) = (self.names.hub(hub), retire::way(direction));
+                let (hub, way) = (self.names.hub(hub), way(direction));
                 retire::note_erasure(&self.home.directory, &hub, (direction, number), erased)?;
                 let failed = if erased { "" } else { "; its storage failed: destroy it by other means" };
                 self.reporter

@@ -16,7 +16,7 @@ use super::{LyingPad, Own, Running, hub_client, revoke};
 use crate::command::provision::{both_tables, carry, check_name, elements, take_in};
 use crate::config::{Accepts, HubClientFile, HubFile, Id, coordinate, load, replace};
 use crate::entropy::Entropy;
-use crate::provisioning::{Known, await_order, check, import, make, orders};
+use crate::provisioning::{Known, await_order, check, forget_tables, import, make, orders};
 use crate::report::Reporter;
 use crate::store::DirectoryLock;
 use crate::store::atomic::{check_private, sync_directory};
@@ -125,6 +125,8 @@ fn note_down(directory: &Path, order: &Path) -> Result<(String, PathBuf)> {
         {
             // What a crash left of the enrolment of before must not be taken for this one's.
             revoke::finish_earlier(directory, &file)?;
+            revoke::forget_order(directory, &name)?;
+            forget_tables(directory, &name)?;
             let before = file.clients.iter().rev().find(|client| client.name == name);
             let others = || Accepts::From(file.enrolled().map(|client| client.name.clone()).collect());
             let accepts_keys_from = before.map_or_else(others, |client| client.accepts_keys_from.clone());

@@ -5,23 +5,22 @@
 //! between leaves enough for the next start to go on.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use skex_dske::{ClientTag, HubError};
 
 use super::Running;
 use crate::config::{HubFile, load, replace};
-use crate::provisioning::{Known, await_order, enrolment, erase_link, orders};
+use crate::provisioning::{Known, await_order, enrolment, erase_link, orders, remove};
 use crate::store::DirectoryLock;
-use crate::store::atomic::{create_private, sync_directory};
+use crate::store::atomic::create_private;
 
 const ORDER: &str = "revoke";
 
 pub(super) fn run(directory: &Path, name: &str) -> Result<()> {
     let file: HubFile = load(directory)?;
-    let order = directory.join(format!("{name}.{ORDER}"));
+    let order = order_of(directory, name);
     if !file.enrolled().any(|client| client.name == name) {
         if file.clients.iter().any(|client| client.name == name) {
             bail!("{name} is revoked already at {}", file.name);
@@ -78,6 +77,15 @@ pub(super) fn finish_earlier(directory: &Path, file: &HubFile) -> Result<()> {
     Ok(())
 }
 
+/// Removes an order that was carried out, and that a crash left there.
+pub(super) fn forget_order(directory: &Path, name: &str) -> Result<()> {
+    remove(&order_of(directory, name))
+}
+
+fn order_of(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.{ORDER}"))
+}
+
 impl Running {
     /// Carries out the orders that lie in the directory. What cannot be done is complained about once, and the hub goes on.
     pub(super) fn take_revocations(&mut self) -> Result<()> {
@@ -119,8 +127,7 @@ impl Running {
         if !file.clients.iter().any(|client| client.name == name && client.revoked) {
             bail!("{} names no client of this hub: remove it", order.display());
         }
-        fs::remove_file(order).with_context(|| format!("cannot remove {}", order.display()))?;
-        sync_directory(&self.directory)
+        remove(order)
     }
 
     fn is_enrolled(&self, name: &str) -> bool {
