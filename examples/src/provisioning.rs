@@ -135,10 +135,15 @@ pub(crate) fn enrolment(directory: &Path, name: &str, known: &Known) -> Result<E
 /// machine has erased the tables. What is gone already stays gone.
 pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<()> {
     let mut secrets = waiting(directory)?;
-    secrets.retain(|path| Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link)));
+    secrets.retain(|path| is_for(path, known));
     secrets.push(directory.join(link_name(name)));
     secrets.extend(tables_of(directory, name)?);
     erase_all(secrets.iter().map(PathBuf::as_path))
+}
+
+/// Whether a provisioning file is for this link, as far as its header says.
+pub(crate) fn is_for(path: &Path, known: &Known) -> bool {
+    Opened::open(path, false).is_ok_and(|opened| known.is_of(&opened.provision.link))
 }
 
 /// The files of all tables of a link.

@@ -7,6 +7,7 @@ pub(crate) mod running;
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
@@ -307,7 +308,7 @@ pub(crate) fn start(
     let socket = bind(listen.unwrap_or(&file.listen))?;
     let name = file.name.clone();
     let links = file.links()?;
-    take_in(directory, &links, reporter)?;
+    take_in(directory, &links, &BTreeSet::new(), reporter)?;
     let config = config(directory, &file, true)?.with_limits(limits);
     let config = config.with_policy(policy).context("what this client demands of keys cannot be had")?;
     let driver = drive(directory, file.started, config, socket, Paths::new(addresses))?;

@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     enrol::finish_earlier(directory, reporter)?;
     let mut file: HubFile = load(directory)?;
     let shards = shards::decide(directory, &mut file, arguments.shards.and_then(NonZeroU16::new))?;
-    take_in(directory, &file.links()?, reporter)?;
+    take_in(directory, &file.links()?, &revoke::leaving(directory, &file)?, reporter)?;
     let lie = Arc::new(AtomicBool::new(arguments.lie));
     let mut hub = Running::open(&Own::of(directory, &file, &lie, true)?, socket, reporter)?;
     let address = hub.shards.local_address()?.to_string();

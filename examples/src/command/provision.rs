@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::entropy::Entropy;
 use crate::provisioning::{
-    End, Imported, Links, await_order, cut, enrolment, import, is_taken_in, lay, make, new_key_order,
+    End, Imported, Links, await_order, cut, enrolment, import, is_for, is_taken_in, lay, make, new_key_order,
     next_number, read_key, waiting,
 };
 use crate::report::Reporter;
@@ -246,9 +246,19 @@ fn told(imported: &Imported) -> String {
     format!("{link}: {enrolled}{} new tables, more of {extended}", tables.len())
 }
 
-/// Takes in what lies in a directory, whose lock the caller holds.
-pub(crate) fn take_in(directory: &Path, links: &Links, reporter: Reporter) -> Result<()> {
+/// Takes in what lies in a directory, whose lock the caller holds. What is for a link that is about to end stays, and goes with it: perhaps
+/// nobody can read it any more.
+pub(crate) fn take_in(
+    directory: &Path,
+    links: &Links,
+    leaving: &BTreeSet<String>,
+    reporter: Reporter,
+) -> Result<()> {
+    let ending = links.iter().filter(|(name, _)| leaving.contains(name)).map(|(_, known)| known);
     for path in waiting(directory)? {
+        if ending.clone().any(|known| is_for(&path, known)) {
+            continue;
+        }
         reporter.note(told(&import(directory, links, &path)?))?;
     }
     Ok(())

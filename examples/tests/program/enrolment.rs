@@ -202,6 +202,25 @@ fn a_client_of_which_a_hub_has_lost_something_is_revoked_and_the_others_go_on() 
     }
 }
 
+/// The tables that wait can be read with the initial key alone, and that is lost.
+#[test]
+fn tables_that_wait_for_a_client_that_is_to_be_revoked_stop_no_start_and_are_erased() {
+    let network = Network::new(2, "4KiB");
+    let own = network.of("hub-1");
+    let out = network.beside("more.provision");
+    let add = ["provision", "add", "--dir", text(&own), "--client", "alice", "--table-size", "4KiB"];
+    run(add.iter().chain(&["--out", text(&out)])).succeeded();
+    let waiting = own.join("alice.1.provision");
+    assert!(waiting.exists());
+    fs::remove_file(own.join("alice.link")).unwrap();
+    fs::write(own.join("alice.revoke"), "").unwrap();
+    let (mut hub, _) = network.start_hub(1, &[]);
+    hub.line_with("alice is revoked");
+    hub.line_with("bob: not connected");
+    assert!(!waiting.exists());
+    assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
+}
+
 #[test]
 fn a_name_that_two_clients_have_is_refused_by_the_hub() {
     let network = Network::new(2, "4KiB");

@@ -92,7 +92,8 @@ fn without_hub(directory: &Path, _lock: &DirectoryLock) -> Result<()> {
     for order in orders(directory, ORDER)? {
         note_down(directory, &order)?;
     }
-    take_in(directory, &load::<HubFile>(directory)?.links()?, reporter)
+    let file: HubFile = load(directory)?;
+    take_in(directory, &file.links()?, &revoke::leaving(directory, &file)?, reporter)
 }
 
 /// Before a start: what a running hub would do. What cannot be done is complained about, and the hub starts.
