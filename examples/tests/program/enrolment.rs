@@ -147,26 +147,31 @@ fn a_client_is_revoked_at_a_running_hub_and_at_a_stopped_one_and_gets_no_key_any
 
 #[test]
 fn a_revocation_that_a_crash_broke_off_is_finished_at_the_next_start() {
-    let network = Network::new(2, "4KiB");
-    let own = network.of("hub-1");
-    let before = files(&own);
-    revoke(&network, 1, "alice").succeeded();
-    // As if the power had gone once the machine had its record: all but the log is as it was, and the order lies there.
-    for (path, octets) in before {
-        fs::write(path, octets).unwrap();
+    for lost in [None, Some("alice.link"), Some("alice.downlink.0.table")] {
+        let network = Network::new(2, "4KiB");
+        let own = network.of("hub-1");
+        let before = files(&own);
+        revoke(&network, 1, "alice").succeeded();
+        // As if the power had gone once the machine had its record: all but the log is as it was, and the order lies there.
+        for (path, octets) in before {
+            fs::write(path, octets).unwrap();
+        }
+        if let Some(lost) = lost {
+            fs::remove_file(own.join(lost)).unwrap();
+        }
+        fs::write(own.join("alice.revoke"), "").unwrap();
+        let (mut hub, _) = network.start_hub(1, &[]);
+        hub.line_with("alice is revoked");
+        hub.line_with("bob: not connected");
+        assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
+        hub.kill();
+        // As if it had gone between skex.json and the initial key.
+        fs::copy(own.join("bob.link"), own.join("alice.link")).unwrap();
+        let (_hub, _) = network.start_hub(1, &[]);
+        assert!(files_of(&network, 1, "alice").is_empty());
+        let json = fs::read_to_string(own.join("skex.json")).unwrap();
+        assert_eq!(json.matches("\"revoked\": true").count(), 1, "{json}");
     }
-    fs::write(own.join("alice.revoke"), "").unwrap();
-    let (mut hub, _) = network.start_hub(1, &[]);
-    hub.line_with("alice is revoked");
-    hub.line_with("bob: not connected");
-    assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
-    hub.kill();
-    // As if it had gone between skex.json and the initial key.
-    fs::copy(own.join("bob.link"), own.join("alice.link")).unwrap();
-    let (_hub, _) = network.start_hub(1, &[]);
-    assert!(files_of(&network, 1, "alice").is_empty());
-    let json = fs::read_to_string(own.join("skex.json")).unwrap();
-    assert_eq!(json.matches("\"revoked\": true").count(), 1, "{json}");
 }
 
 /// The hub does not start, for its other clients neither, and says what to do; it revokes the client all the same, whether the order comes by
