@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 fn measure(of: &str) -> Vec<Measured> {
     let mut all = subjects();
     all.retain(|subject| subject.name.contains(of));
+    if all.is_empty() {
+        return Vec::new();
+    }
     in_rounds(&mut all, 24, Duration::from_millis(4));
     let weights = weights();
     let mut measured = Vec::new();
@@ -46,6 +49,10 @@ fn main() {
     }
     let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let all = measure(&part);
+    if all.is_empty() {
+        eprintln!("nothing that is measured has \"{part}\" in its name; nothing is written");
+        std::process::exit(1);
+    }
     println!(
         "\n{:<48} {:>12} {:>9} {:>12}",
         "once, all parties together", "processor", "octets", "allocations"
@@ -61,17 +68,16 @@ fn main() {
     // Of a part nobody asks how it grows.
     let growth = if part.is_empty() { growth() } else { Vec::new() };
     let goals = judge(&all, &growth, &part);
-    write(&all, &growth, goals);
+    write(&part, &all, &growth, goals);
 }
 
-fn write(all: &[Measured], growth: &[Growth], goals: Vec<Value>) {
+fn write(part: &str, all: &[Measured], growth: &[Growth], goals: Vec<Value>) {
     let rows = all.iter().map(|row| {
         json!({ "name": row.name, "nanoseconds": row.nanoseconds, "octets": row.octets, "allocations": row.allocations })
     });
     let grown =
         growth.iter().map(|growth| json!({ "title": growth.title, "of": growth.of, "lines": growth.lines }));
-    let report =
-        json!({ "measured": rows.collect::<Vec<_>>(), "goals": goals, "growth": grown.collect::<Vec<_>>() });
+    let report = json!({ "part": part, "measured": rows.collect::<Vec<_>>(), "goals": goals, "growth": grown.collect::<Vec<_>>() });
     let target = benches::target();
     let path = target.join("ratios.json");
     std::fs::write(&path, serde_json::to_string_pretty(&report).unwrap() + "\n").unwrap();

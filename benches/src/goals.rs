@@ -107,6 +107,9 @@ pub fn judge(all: &[Measured], growth: &[Growth], part: &str) -> Vec<Value> {
         GOALS.iter().filter(|goal| goal.ours.contains(part) && goal.than.contains(part))
     {
         let (Some(mine), Some(theirs)) = (of(ours), of(than)) else {
+            if cfg!(feature = "peers") {
+                panic!("a goal for what is not measured: {ours}, {than}");
+            }
             row(ours, than, "-", &share(*most), "needs --features peers");
             continue;
         };
