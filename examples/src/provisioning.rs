@@ -131,12 +131,12 @@ pub(crate) fn enrolment(directory: &Path, name: &str, known: &Known) -> Result<E
     Ok(enrolment)
 }
 
-/// Removes what a directory holds of a link that is no more: its keys and what waits to be taken in are overwritten before. The
+/// Removes what a directory holds of a link that is no more: its keys, one that was to come and what waits to be taken in are overwritten before. The
 /// machine has erased the tables. What is gone already stays gone.
 pub(crate) fn erase_link(directory: &Path, name: &str, known: &Known) -> Result<()> {
     let mut secrets = waiting(directory)?;
     secrets.retain(|path| is_for(path, known));
-    secrets.push(directory.join(link_name(name)));
+    secrets.extend([directory.join(link_name(name)), new_key_order(directory, name)]);
     secrets.extend(tables_of(directory, name)?);
     erase_all(secrets.iter().map(PathBuf::as_path))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use skex_dske::{LinkIdentity, Provision, ProvisionKey, TablePart};
 
 use super::{
-    Enrolment, Known, Links, Opened, copied, forget_tables, identity_of_table, key, link_name,
+    Enrolment, Known, Links, Opened, copied, forget_tables, identity_of_table, key, link_name, new_key_order,
     stored_enrolment, tables_of,
 };
 use crate::store::atomic::{create_private, sync_directory};
@@ -86,7 +86,9 @@ pub(crate) fn import(directory: &Path, links: &Links, path: &Path) -> Result<Imp
     verify(&opened, &key, path)?;
     if is_anew {
         forget_tables(directory, name)?;
-        erase_all(tables_of(directory, name)?.iter().map(PathBuf::as_path))?;
+        let mut over = tables_of(directory, name)?;
+        over.push(new_key_order(directory, name));
+        erase_all(over.iter().map(PathBuf::as_path))?;
         // Last, and apart: without it, what a crash left of the tables would pass for those of the new enrolment.
         erase(&directory.join(link_name(name)))?;
     }

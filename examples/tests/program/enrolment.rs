@@ -226,6 +226,27 @@ fn tables_that_wait_for_a_client_that_is_to_be_revoked_stop_no_start_and_are_era
     assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
 }
 
+/// It would stay on the disk, and the enrolment that comes next would be given a key of the one before.
+#[test]
+fn another_initial_key_that_waits_goes_with_a_client_that_is_revoked() {
+    for at_start in [false, true] {
+        let network = Network::new(2, "4KiB");
+        let own = network.of("hub-1");
+        // The hub cannot take the key, for it does not start without the table, and the order stays.
+        fs::remove_file(own.join("alice.uplink.0.table")).unwrap();
+        let key = network.beside("key");
+        network.new_key("hub-1", "alice", "--out", &key).refused(&["revoke alice"]);
+        assert!(own.join("alice.newkey").exists());
+        if at_start {
+            fs::write(own.join("alice.revoke"), "").unwrap();
+            network.start_hub(1, &[]).0.line_with("bob: not connected");
+        } else {
+            revoke(&network, 1, "alice").succeeded();
+        }
+        assert!(files_of(&network, 1, "alice").is_empty(), "{:?}", files_of(&network, 1, "alice"));
+    }
+}
+
 #[test]
 fn a_name_that_two_clients_have_is_refused_by_the_hub() {
     let network = Network::new(2, "4KiB");
