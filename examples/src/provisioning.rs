@@ -26,7 +26,7 @@ use crate::store::{FilePad, TableIdentity, TablesIn, erase_all, table_name};
 pub(crate) use import::{Imported, check, import, is_taken_in, waiting};
 pub(crate) use initial_key::{await_order, new_key_order, new_keys, orders, read_key};
 pub(crate) use make::{End, lay, make, next_number};
-pub(crate) use notes::{RETIRE, UNERASED, about_table, forget_tables, remove};
+pub(crate) use notes::{RETIRE, UNERASED, about_table, forget_tables};
 pub(crate) use portion::cut;
 
 /// What the files of a directory are for: the names and identities of its links.

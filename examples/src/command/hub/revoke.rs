@@ -12,9 +12,9 @@ use skex_dske::{ClientTag, HubError};
 
 use super::Running;
 use crate::config::{HubFile, load, replace};
-use crate::provisioning::{Known, await_order, enrolment, erase_link, orders, remove};
-use crate::store::DirectoryLock;
+use crate::provisioning::{Known, await_order, enrolment, erase_link, orders};
 use crate::store::atomic::create_private;
+use crate::store::{DirectoryLock, erase};
 
 const ORDER: &str = "revoke";
 
@@ -79,7 +79,7 @@ pub(super) fn finish_earlier(directory: &Path, file: &HubFile) -> Result<()> {
 
 /// Removes an order that was carried out, and that a crash left there.
 pub(super) fn forget_order(directory: &Path, name: &str) -> Result<()> {
-    remove(&order_of(directory, name))
+    erase(&order_of(directory, name))
 }
 
 fn order_of(directory: &Path, name: &str) -> PathBuf {
@@ -127,7 +127,7 @@ impl Running {
         if !file.clients.iter().any(|client| client.name == name && client.revoked) {
             bail!("{} names no client of this hub: remove it", order.display());
         }
-        remove(order)
+        erase(order)
     }
 
     fn is_enrolled(&self, name: &str) -> bool {
