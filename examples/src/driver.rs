@@ -376,7 +376,3 @@ impl<M: Machine<Record: Send + 'static>> Driver<M> {
 
 /// After a failure nobody knows what is durable: the program ends, and its next start goes on from what the store then holds.
 const NOT_STORED: &str = "the state could not be stored; mend the disk and start again: nothing is lost";
-
-#[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, reason = "numbers of the tests' own")]
-mod tests;
