@@ -10,15 +10,10 @@ use benches::goals::judge;
 use benches::growth::{Growth, growth};
 use benches::plot::plot;
 use benches::subjects::{Measured, subjects};
-use benches::work::{in_rounds, in_words};
+use benches::work::{Subject, in_rounds, in_words};
 use serde_json::{Value, json};
 
-fn measure(of: &str) -> Vec<Measured> {
-    let mut all = subjects();
-    all.retain(|subject| subject.name.contains(of));
-    if all.is_empty() {
-        return Vec::new();
-    }
+fn measure(mut all: Vec<Subject>) -> Vec<Measured> {
     in_rounds(&mut all, 24, Duration::from_millis(4));
     let weights = weights();
     let mut measured = Vec::new();
@@ -48,11 +43,13 @@ fn main() {
         return;
     }
     let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let all = measure(&part);
-    if all.is_empty() {
+    let mut wanted = subjects();
+    wanted.retain(|subject| subject.name.contains(&part));
+    if wanted.is_empty() {
         eprintln!("nothing that is measured has \"{part}\" in its name; nothing is written");
         std::process::exit(1);
     }
+    let all = measure(wanted);
     println!(
         "\n{:<48} {:>12} {:>9} {:>12}",
         "once, all parties together", "processor", "octets", "allocations"
